@@ -1,0 +1,3 @@
+"""Pipebell tells people when their data pipelines fail."""
+
+__version__ = "0.1.0"

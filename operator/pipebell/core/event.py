@@ -1,0 +1,39 @@
+"""A PipelineEvent as the engine and the renderers see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipebell.core.models import PipelineEventSpec
+    from pipebell.core.status import EventStatus
+    from pipebell.core.vocabulary import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One PipelineEvent, parsed. Times are seconds since the epoch."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    created: float
+    spec: PipelineEventSpec
+    status: EventStatus
+
+    @property
+    def occurred(self) -> float:
+        """When it happened: what the event says, else when it was created."""
+        return self.created if self.spec.occurred_at is None else self.spec.occurred_at.timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What there is to tell: the event, how bad it is, and how many like it were held back since the last one."""
+
+    event: Event
+    severity: Severity
+    suppressed: int = 0

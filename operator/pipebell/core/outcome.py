@@ -1,0 +1,53 @@
+"""What became of one attempt to deliver: the answer of every provider, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Verdict(Enum):
+    """What an attempt means for what comes next."""
+
+    DELIVERED = auto()  # done, never repeated
+    RETRY = auto()  # try again by the retry schedule
+    PERMANENT = auto()  # never try again
+    PAUSE = auto()  # the endpoint asked for a pause: no attempt was used up
+    HOST_NOT_ALLOWED = auto()  # refused by us before anything was sent: the configuration is at fault
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt's result.
+
+    `reason` is a CamelCase word for machines (such as `SmtpAuthFailed`, `Http503`, `Timeout`); `message` is one line
+    for people, without secrets or webhook URLs. `retry_after` is seconds, for PAUSE only, None when the endpoint named
+    no time. `message_id` is the e-mail's Message-ID. `retry_recipients` are those refused temporarily: the only ones
+    that the next attempt addresses. `refused` are those refused for good.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    message: str = ""
+    retry_after: float | None = None
+    message_id: str | None = None
+    retry_recipients: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Which attempt this is: the delivery's identity, and what earlier attempts left to do.
+
+    `delivery_id` is the same for every attempt of one (event UID, destination), across restarts; e-mail derives its
+    Message-ID from it, and Slack sends it as `X-Pipebell-Delivery`. `recipients`, when not None, are the only ones
+    still to be served (e-mail).
+    """
+
+    delivery_id: str
+    recipients: tuple[str, ...] | None = None
+
+
+def delivery_id(event_uid: str, destination: str) -> str:
+    """The identity of one delivery: deterministic, so that a duplicate can be told by it."""
+    return f"{event_uid}.{destination}"

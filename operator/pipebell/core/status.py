@@ -1,0 +1,141 @@
+"""What Pipebell writes on its resources."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from pipebell.core.vocabulary import EventType, Phase, ProviderName, Reason, Severity
+
+Message = Annotated[str, StringConstraints(max_length=1024)]
+Time = Annotated[str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})]
+Word = Annotated[str, StringConstraints(max_length=64)]
+
+
+def rfc3339(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond (rounded half up)."""
+    moment = datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def epoch(text: str) -> float:
+    """RFC 3339 as seconds since the epoch. Raises ValueError on anything else."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def clip(text: str, limit: int = 1024) -> str:
+    """At most `limit` characters, with a visible mark where text was cut off."""
+    return text if len(text) <= limit else text[: limit - 2] + " …"
+
+
+class StatusModel(BaseModel):
+    """Base of everything that Pipebell writes. Unknown fields are kept out of the way: an older writer may have had them."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class Condition(StatusModel):
+    """A condition as everywhere in Kubernetes."""
+
+    type: Word = Field(description="Which condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: Word = Field(description="Why, as one word for machines.")
+    message: Message = Field("", description="Why, for people.")
+    last_transition_time: Time = Field(description="When status last changed.")
+    observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
+
+
+class ConfigReference(StatusModel):
+    """The configuration that an event used."""
+
+    kind: Literal["NotificationConfig", "RootConfig"] = Field(description="An organisation's own or the root ConfigMap.")
+    namespace: Annotated[str, StringConstraints(max_length=63)] = Field(description="Its namespace.")
+    name: Annotated[str, StringConstraints(max_length=253)] = Field(description="Its name.")
+    generation: int | None = Field(None, description="Its generation when it was used.")
+
+
+class Delivery(StatusModel):
+    """One destination's delivery."""
+
+    provider: ProviderName = Field(description="What carries it.")
+    destination: Word = Field(description="Where it goes; the key of this list.")
+    phase: Phase = Field(description="Where it stands.")
+    attempts: int = Field(0, description="Attempts made so far.")
+    last_attempt_time: Time | None = Field(None, description="When the last attempt began.")
+    delivered_time: Time | None = Field(None, description="When the provider accepted it.")
+    next_attempt_time: Time | None = Field(None, description="Not tried again before.")
+    message_id: Annotated[str, StringConstraints(max_length=320)] | None = Field(
+        None, description="The e-mail's Message-ID."
+    )
+    reason: Word | None = Field(None, description="Why it stands there, as one word for machines.")
+    message: Message | None = Field(None, description="Why it stands there, for people.")
+    retry_recipients: Annotated[list[Annotated[str, StringConstraints(max_length=320)]], Field(max_length=200)] | None = Field(
+        None, description="Recipients that were refused temporarily: the only ones that the next attempt addresses."
+    )
+
+
+class EventStatus(StatusModel):
+    """PipelineEvent's status."""
+
+    phase: Phase | None = Field(None, description="Where the event stands.")
+    reason: Reason | None = Field(None, description="Why it stands there.")
+    message: Message | None = Field(None, description="The same for people.")
+    severity: Severity | None = Field(None, description="The severity that the notification carries.")
+    config_ref: ConfigReference | None = Field(None, description="The configuration that was used.")
+    deliveries: Annotated[list[Delivery], Field(max_length=16)] | None = Field(
+        None, description="One entry per destination.", json_schema_extra={"listMapKeys": ["destination"]}
+    )
+    suppressed_until: Time | None = Field(None, description="End of the cooldown that suppressed it.")
+    suppressed_by: Annotated[str, StringConstraints(max_length=320)] | None = Field(
+        None, description="The event whose notification stands for this one: its name, with its namespace before a slash when that is another."
+    )
+    suppressed_count: int | None = Field(
+        None, description="How many earlier events, suppressed since the last notification, this one speaks for."
+    )
+    completion_time: Time | None = Field(None, description="When the final phase was reached.")
+    conditions: Annotated[list[Condition], Field(max_length=8)] | None = Field(
+        None, description="Accepted and Delivered.", json_schema_extra={"listMapKeys": ["type"]}
+    )
+    observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
+
+
+class TriggerRecord(StatusModel):
+    """What a configuration's trigger did of late."""
+
+    event: EventType = Field(description="The type of event.")
+    last_sent_time: Time | None = Field(None, description="When a notification of this type last went out.")
+    suppressed_since_last_sent: int = Field(0, description="Events held back by the cooldown since then.")
+
+
+class LastDelivery(StatusModel):
+    """The last event that a configuration served."""
+
+    event: Annotated[str, StringConstraints(max_length=320)] = Field(description="Namespace and name of the event.")
+    phase: Phase = Field(description="How it ended.")
+    time: Time = Field(description="When it ended.")
+    reason: Reason | None = Field(None, description="Why, when it was not delivered.")
+
+
+class Counters(StatusModel):
+    """Events that this configuration served since it was created, as far as the operator counted them."""
+
+    delivered: int = Field(0, description="Events delivered in full or in part.")
+    suppressed: int = Field(0, description="Events held back by a cooldown.")
+    failed: int = Field(0, description="Events that failed.")
+
+
+class NotificationConfigStatus(StatusModel):
+    """NotificationConfig's status."""
+
+    conditions: Annotated[list[Condition], Field(max_length=8)] | None = Field(
+        None, description="Ready, and Shared when other namespaces are meant.", json_schema_extra={"listMapKeys": ["type"]}
+    )
+    observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
+    triggers: Annotated[list[TriggerRecord], Field(max_length=16)] | None = Field(
+        None, description="Per type of event; bookkeeping for people.", json_schema_extra={"listMapKeys": ["event"]}
+    )
+    last_delivery: LastDelivery | None = Field(None, description="The last event served; bookkeeping for people.")
+    counters: Counters | None = Field(None, description="Totals; bookkeeping for people.")

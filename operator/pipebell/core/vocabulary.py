@@ -1,0 +1,107 @@
+"""The closed sets of words that users write and read: events, severities, providers, phases, reasons."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+GROUP: Final = "pipebell.io"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+
+class EventType(StrEnum):
+    """What happened to a pipeline."""
+
+    PIPELINE_FAILURE = "pipeline_failure"
+    PIPELINE_SUCCESS = "pipeline_success"
+    PIPELINE_STARTED = "pipeline_started"
+    DATA_QUALITY_FAILURE = "data_quality_failure"
+    DATA_QUALITY_WARNING = "data_quality_warning"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
+    SYSTEM_ERROR = "system_error"
+
+
+class Severity(StrEnum):
+    """How bad it is, from `info` to `critical`."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order info < warning < error < critical."""
+        return _RANKS[self]
+
+
+_RANKS: Final = {severity: rank for rank, severity in enumerate(Severity)}
+
+DEFAULT_SEVERITIES: Final[dict[EventType, Severity]] = {
+    EventType.PIPELINE_FAILURE: Severity.ERROR,
+    EventType.PIPELINE_SUCCESS: Severity.INFO,
+    EventType.PIPELINE_STARTED: Severity.INFO,
+    EventType.DATA_QUALITY_FAILURE: Severity.WARNING,
+    EventType.DATA_QUALITY_WARNING: Severity.WARNING,
+    EventType.RATE_LIMIT_EXCEEDED: Severity.WARNING,
+    EventType.SYSTEM_ERROR: Severity.CRITICAL,
+}
+
+
+class ProviderName(StrEnum):
+    """Where a notification can go; also the name of the destination."""
+
+    EMAIL = "email"
+    SLACK = "slack"
+
+
+class Phase(StrEnum):
+    """Where an event, or one of its deliveries, stands."""
+
+    PENDING = "Pending"
+    DELIVERING = "Delivering"
+    DELIVERED = "Delivered"
+    PARTIALLY_DELIVERED = "PartiallyDelivered"
+    SUPPRESSED = "Suppressed"
+    SKIPPED = "Skipped"
+    FAILED = "Failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens to an event in this phase."""
+        return self not in (Phase.PENDING, Phase.DELIVERING)
+
+
+FINAL_PHASES: Final = tuple(phase for phase in Phase if phase.final)
+
+
+class Reason(StrEnum):
+    """Why an event is in its phase."""
+
+    CONFIG_NOT_READY = "ConfigNotReady"
+    WAITING_FOR_SENDER = "WaitingForSender"
+    RATE_LIMITED = "RateLimited"
+    RETRYING = "Retrying"
+    NO_CONFIG = "NoConfig"
+    CONFIG_DISABLED = "ConfigDisabled"
+    NO_TRIGGER = "NoTrigger"
+    TRIGGER_DISABLED = "TriggerDisabled"
+    NO_PROVIDER_ENABLED = "NoProviderEnabled"
+    EXPIRED = "Expired"
+    COOLDOWN = "Cooldown"
+    RETRIES_EXHAUSTED = "RetriesExhausted"
+    PERMANENT_ERROR = "PermanentError"
+    CONFIG_CHANGED = "ConfigChanged"
+    INTERNAL_ERROR = "InternalError"
+
+
+class NotReadyReason(StrEnum):
+    """Why a configuration cannot be used (reasons of the condition `Ready`)."""
+
+    INVALID = "Invalid"
+    INCOMPLETE = "Incomplete"
+    MISSING_SECRET = "MissingSecret"  # noqa: S105  (a reason, not a password)
+    MISSING_VARIABLE = "MissingVariable"
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    CONFLICT = "Conflict"

@@ -1,0 +1,95 @@
+"""What the engine needs from the outside, as Protocols: a clock, the API, providers. `wiring` joins them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from pipebell.core.config import ConfigObject
+    from pipebell.core.event import Event, Notification
+    from pipebell.core.outcome import Attempt, Outcome
+
+
+class Clock(Protocol):
+    """Time, injected: tests move it by hand."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds of this clock."""
+
+
+class Provider(Protocol):
+    """Carries notifications of one kind."""
+
+    async def send(self, notification: Notification, target: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401
+        """One attempt. Never raises for what the other side does; every answer is an `Outcome`."""
+
+    async def check(self, target: Any) -> None:  # noqa: ANN401
+        """Whether the target's host may be connected to at all; raises NotReady(HostNotAllowed). Sends nothing."""
+
+    async def close(self) -> None:
+        """Give connections back."""
+
+
+class Events(Protocol):
+    """PipelineEvents in the API. All methods raise `ApiError`s."""
+
+    async def get(self, namespace: str, name: str) -> Event:
+        """The event as it is now (a consistent read)."""
+
+    async def patch_status(
+        self, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
+    ) -> str:
+        """Merge-patch the status, fenced by uid and resourceVersion; returns the new resourceVersion."""
+
+    def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[list[Event]]:
+        """All events in the watched namespaces, page by page, with a consistent first page."""
+
+    async def delete(self, namespace: str, name: str, uid: str) -> None:
+        """Delete the event if it still has this uid."""
+
+
+class Configs(Protocol):
+    """NotificationConfigs in the API."""
+
+    async def of_org(self, org_slug: str, namespaces: Sequence[str]) -> list[ConfigObject]:
+        """A consistent list of the configurations of one organisation.
+
+        Cluster-wide where the operator watches all namespaces, else in each of `namespaces`.
+        """
+
+    def scan(self) -> AsyncIterator[list[ConfigObject]]:
+        """All configurations, page by page, with a consistent first page."""
+
+    async def patch_status(self, config: ConfigObject, status: Mapping[str, Any]) -> None:
+        """Merge-patch the status of the object with this uid (not fenced: only the operator writes it)."""
+
+
+class Secrets(Protocol):
+    """Secrets by name; only those that a configuration references are ever asked for."""
+
+    async def read(self, namespace: str, name: str, *, fresh: bool = False) -> Mapping[str, str] | None:
+        """The Secret's keys with decoded values; None when there is no such Secret. Cached up to 60 s unless fresh.
+
+        Keys whose values are not UTF-8 text are left out. Raises ApiError when it cannot be known.
+        """
+
+
+class Namespaces(Protocol):
+    """Labels of namespaces, for `eventNamespaces.selector`."""
+
+    async def labels(self, namespace: str) -> Mapping[str, str]:
+        """The namespace's labels, cached up to 60 s. Raises ApiError."""
+
+
+class Notices(Protocol):
+    """Kubernetes Events: what `kubectl describe` shows."""
+
+    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:  # noqa: PLR0913
+        """Post a Warning in the background, rate-limited; failures are only logged."""
+
+

@@ -1,0 +1,130 @@
+"""The operator's settings: environment variables, each with a flag of the same name in kebab case."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipebell.core.errors import SettingsError
+from pipebell.core.hosts import HostPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("is not a Kubernetes name (lower-case letters, digits, '-')")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(_name(part) for part in _words(text))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[,\s]+", text) if part)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    for part in _words(text):
+        if "://" in part or ("/" in part and not _is_network(part)):
+            raise ValueError(f"{part!r} is not a host, an address or a CIDR (no scheme, no path)")
+    return _words(text)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 10**9:
+        raise ValueError("is not a number of seconds from 0 on")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:  # noqa: PLR2004
+        raise ValueError("is not a port (0 to 65535; 0 takes any free one)")
+    return number
+
+
+def _file(text: str) -> str:
+    if text and not Path(text).is_file():
+        raise ValueError(f"there is no file {text}")
+    return text
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
+def _setting(default: Any, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401
+    return field(default=default, metadata={"parse": parse, "help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of `pipebell run`; durations are in seconds. `from_env` reads `PIPEBELL_<NAME>`."""
+
+    namespace: str = _setting("", _name, "The operator's own namespace [default: the pod's, else pipebell-system]")
+    root_configmap: str = _setting("pipebell-root", _name, "Name of the ConfigMap with the root configuration")
+    watch_namespaces: tuple[str, ...] = _setting((), _names, "Namespaces to serve, comma-separated [default: all]")
+    shared_namespaces: tuple[str, ...] = _setting(
+        (), _names, "Namespaces whose configurations may serve others [default: the operator's own]"
+    )
+    slack_hosts: tuple[str, ...] = _setting((), _hosts, "Webhook hosts allowed besides Slack's own")
+    private_hosts: tuple[str, ...] = _setting((), _hosts, "Private hosts or CIDRs that organisations may reach by SMTP")
+    ca_file: str = _setting("", _file, "Extra CA bundle for SMTP and HTTPS")
+    event_max_age: float = _setting(86_400.0, _seconds, "Events older than this are not attempted any more")
+    ttl_delivered: float = _setting(86_400.0, _seconds, "Keep Delivered, Suppressed and Skipped events for so long")
+    ttl_failed: float = _setting(604_800.0, _seconds, "Keep Failed and PartiallyDelivered events for so long")
+    http_port: int = _setting(8080, _port, "Port of /healthz, /readyz and /metrics")
+    log_format: str = _setting("json", _one_of("json", "text"), "json or text")
+    log_level: str = _setting("info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check everything at once. Raises SettingsError that names the variable and the mend."""
+        given = {}
+        known = {f"PIPEBELL_{item.name.upper()}": item for item in fields(cls)}
+        for variable, item in known.items():
+            text = environ.get(variable, "").strip()
+            if not text:
+                continue
+            try:
+                given[item.name] = item.metadata["parse"](text)
+            except ValueError as error:
+                raise SettingsError(f"{variable}={text!r}: {error}") from None
+        given.setdefault("namespace", _own_namespace())
+        given.setdefault("shared_namespaces", (given["namespace"],))
+        return cls(**given)
+
+    @property
+    def hosts(self) -> HostPolicy:
+        """The lists of hosts as the guard that uses them."""
+        return HostPolicy(self.slack_hosts, self.private_hosts)
+
+
+def _own_namespace() -> str:
+    try:
+        return _POD_NAMESPACE.read_text(encoding="ascii").strip() or "pipebell-system"
+    except OSError:
+        return "pipebell-system"
