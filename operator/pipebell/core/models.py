@@ -7,7 +7,8 @@ business of these models, because they apply only after an organisation's settin
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  (pydantic reads it)
+import re
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -21,11 +22,17 @@ EMAIL: Final = (
     r"@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
 HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
-HTTPS_URL: Final = r"https://[^\s/?#@\\$]+([/?][^\s$]*)?"
+HTTPS_URL: Final = r"https://[A-Za-z0-9._:\[\]-]+([/?][!-#%-~]*)?"  # printable ASCII, no '$'
+LINK_URL: Final = r"^https?://[^\x00-\x20\x7f]+$"
+EMOJI: Final = r"^:[^:\x00-\x20\x7f]+:$"
+SLACK_ID: Final = r"^[UWS][A-Z0-9]{1,20}$"
 ORG_SLUG: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 ONE_LINE: Final = r"^[^\x00-\x1f\x7f]*$"
 NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"  # noqa: S105
+SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"  # noqa: S105  (a rule, not a password)
+RFC3339: Final = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+)
 
 MAX_ERROR_MESSAGE: Final = 32_768  # characters
 
@@ -39,7 +46,7 @@ def _no_placeholder(value: str) -> str:
 
 def _whole_placeholder(value: str) -> str:
     """A placeholder is the whole value or none: half a URL with a hole would be sent somewhere as it is."""
-    if "${" in value and not (value.startswith("${") and value.endswith("}") and value.count("${") == 1):
+    if "${" in value and not re.fullmatch(PLACEHOLDER, value):
         msg = "a ${VAR} placeholder must be the whole value: put the complete text into the variable"
         raise ValueError(msg)
     return value
@@ -47,6 +54,28 @@ def _whole_placeholder(value: str) -> str:
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
+
+
+def _whole_number(value: object) -> object:
+    """YAML's 587.0 is the number 587, as it is for the API server."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _time_with_zone(value: object) -> object:
+    """A time of day without its zone means another moment on every machine."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    if not isinstance(value, str) or not re.fullmatch(RFC3339, value):
+        msg = "must be a time with its zone, such as 2026-01-31T08:00:00Z"
+        raise ValueError(msg)
+    return value
+
+
+def _each_once(value: list[ProviderName]) -> list[ProviderName]:
+    for name in value:
+        if value.count(name) > 1:
+            raise ValueError(f"names {name} twice: keep one")
+    return value
 
 
 def _fillable(rule: str, max_length: int) -> Any:  # noqa: ANN401  (an annotation made at import)
@@ -62,14 +91,16 @@ EmailAddress = _fillable(EMAIL, 320)
 Host = _fillable(HOST, 253)
 WebhookUrl = _fillable(HTTPS_URL, 2048)
 Credential = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_whole_placeholder)]
-OrgSlug = Annotated[str, StringConstraints(pattern=ORG_SLUG, max_length=63)]
+OrgSlug = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=ORG_SLUG)]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=NAME)]
 AnyCaseSeverity = Annotated[Severity, BeforeValidator(_lower)]
 Flag = Annotated[bool, Field(strict=True)]
+Providers = Annotated[list[ProviderName], Field(max_length=16), AfterValidator(_each_once)]
+Moment = Annotated[datetime, BeforeValidator(_time_with_zone)]
 
 
 def _whole(minimum: int, maximum: int) -> Any:  # noqa: ANN401
-    return Annotated[int, Field(strict=True, ge=minimum, le=maximum)]
+    return Annotated[int, Field(strict=True, ge=minimum, le=maximum), BeforeValidator(_whole_number)]
 
 
 class Spec(BaseModel):
@@ -98,7 +129,8 @@ class EmailSpec(Spec):
 
     enabled: Flag | None = Field(None, description="Whether e-mail may be sent. Unset means yes.")
     smtp_host: Host | None = Field(
-        None, description="SMTP server: a host name, an IP address, or exactly ${VAR}. Setting it (or any other smtp field) means a transport of your own, which inherits none of root's."
+        None,
+        description="SMTP server: a host name, an IP address, or exactly ${VAR}. Setting it (or any other smtp field) means a transport of your own, which inherits none of root's.",
     )
     smtp_port: _whole(1, 65535) | None = Field(
         None, description="SMTP port; 465 means TLS from the start. Default 587."
@@ -137,7 +169,7 @@ class EmailSpec(Spec):
         return self
 
 
-SlackUser = Annotated[str, StringConstraints(pattern=r"^[UWS][A-Z0-9]{1,20}$", max_length=21)]
+SlackUser = Annotated[str, StringConstraints(pattern=SLACK_ID, max_length=21)]
 
 
 class SlackSpec(Spec):
@@ -145,20 +177,21 @@ class SlackSpec(Spec):
 
     enabled: Flag | None = Field(None, description="Whether Slack messages may be sent. Unset means yes.")
     webhook_url: WebhookUrl | None = Field(
-        None, description="Incoming webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef."
+        None,
+        description="Incoming webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef.",
     )
     webhook_url_secret_ref: SecretKeyRef | None = Field(
         None, description="Key of a Secret that holds the webhook URL; instead of webhookUrl."
     )
-    channel: Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(_no_placeholder)] | None = Field(
-        None, description="Channel override, such as #pipeline-alerts."
-    )
-    username: Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(_no_placeholder)] | None = Field(
-        None, description="Name that the message is posted under."
-    )
-    icon_emoji: Annotated[str, StringConstraints(max_length=100, pattern=r"^:[^:\s]+:$"), AfterValidator(_no_placeholder)] | None = Field(
-        None, description="Emoji shown as the icon, such as :robot_face:."
-    )
+    channel: (
+        Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(_no_placeholder)] | None
+    ) = Field(None, description="Channel override, such as #pipeline-alerts.")
+    username: (
+        Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(_no_placeholder)] | None
+    ) = Field(None, description="Name that the message is posted under.")
+    icon_emoji: (
+        Annotated[str, StringConstraints(max_length=100, pattern=EMOJI), AfterValidator(_no_placeholder)] | None
+    ) = Field(None, description="Emoji shown as the icon, such as :robot_face:.")
     mention_users: Annotated[list[SlackUser], Field(max_length=50)] | None = Field(
         None, description="IDs of users (U…, W…) or user groups (S…) to mention."
     )
@@ -183,11 +216,10 @@ class TriggerSpec(Spec):
     severity: AnyCaseSeverity | None = Field(
         None, description="Severity of such events unless the event says its own. Default: the type's."
     )
-    providers: Annotated[list[ProviderName], Field(max_length=16)] | None = Field(
-        None, description="Where to send such events. Default: defaultProvider."
-    )
+    providers: Providers | None = Field(None, description="Where to send such events. Default: defaultProvider.")
     cooldown_seconds: _whole(0, 2_592_000) | None = Field(
-        None, description="After one notification, hold back further ones of this type for so many seconds; 0 for never. Default 300."
+        None,
+        description="After one notification, hold back further ones of this type for so many seconds; 0 for never. Default 300.",
     )
 
 
@@ -220,7 +252,11 @@ class LabelSelector(Spec):
     """A label selector as everywhere in Kubernetes; all requirements must hold."""
 
     match_labels: (
-        Annotated[dict[Annotated[str, StringConstraints(max_length=317)], Annotated[str, StringConstraints(max_length=63)]], Field(max_length=50)] | None
+        Annotated[
+            dict[Annotated[str, StringConstraints(max_length=317)], Annotated[str, StringConstraints(max_length=63)]],
+            Field(max_length=50),
+        ]
+        | None
     ) = Field(None, description="Labels that must have exactly these values.")
     match_expressions: Annotated[list[LabelRequirement], Field(max_length=50)] | None = Field(
         None, description="Requirements on labels."
@@ -231,7 +267,8 @@ class EventNamespaces(Spec):
     """Which namespaces' events may use a configuration."""
 
     from_: Literal["Same", "All", "Selector"] = Field(
-        alias="from", description="Same: the configuration's own; All: every namespace; Selector: those that selector matches."
+        alias="from",
+        description="Same: the configuration's own; All: every namespace; Selector: those that selector matches.",
     )
     selector: LabelSelector | None = Field(None, description="Labels of the namespaces; for from: Selector.")
 
@@ -248,7 +285,8 @@ class NotificationSpec(Spec):
 
     org_slug: OrgSlug | None = Field(None, description="The organisation whose events use this configuration.")
     enabled: Flag | None = Field(
-        None, description="Whether this organisation is notified at all; false also bars the fallback to root. Unset means yes."
+        None,
+        description="Whether this organisation is notified at all; false also bars the fallback to root. Unset means yes.",
     )
     default_provider: ProviderName | None = Field(
         None, description="Provider of triggers that name none. Default email."
@@ -262,7 +300,8 @@ class NotificationSpec(Spec):
     retry_config: RetrySpec | None = Field(None, description="How failed deliveries are tried again.")
     secret_ref: SecretRef | None = Field(None, description="The Secret whose keys fill ${VAR} placeholders.")
     event_namespaces: EventNamespaces | None = Field(
-        None, description="Which namespaces' events may use this configuration. Default: its own. Others only when the platform team listed this namespace as a shared one."
+        None,
+        description="Which namespaces' events may use this configuration. Default: its own. Others only when the platform team listed this namespace as a shared one.",
     )
 
     @model_validator(mode="after")
@@ -285,7 +324,7 @@ class Link(Spec):
     """Something to click on in a notification."""
 
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(description="Text of the link.")
-    url: Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s]+$")] = Field(
+    url: Annotated[str, StringConstraints(max_length=2048, pattern=LINK_URL)] = Field(
         description="Address of the link: http or https."
     )
 
@@ -294,7 +333,7 @@ class ReplayOf(Spec):
     """The finished event that this one repeats."""
 
     name: ObjectName = Field(description="Name of the event, in the same namespace.")
-    destinations: Annotated[list[ProviderName], Field(max_length=16)] | None = Field(
+    destinations: Providers | None = Field(
         None, description="Only these destinations. Default: all that the configuration names now."
     )
 
@@ -307,9 +346,7 @@ class PipelineEventSpec(Spec):
     severity: AnyCaseSeverity | None = Field(
         None, description="How bad it is. Default: the trigger's severity, else the type's."
     )
-    pipeline_id: Annotated[str, StringConstraints(max_length=512)] | None = Field(
-        None, description="Which pipeline."
-    )
+    pipeline_id: Annotated[str, StringConstraints(max_length=512)] | None = Field(None, description="Which pipeline.")
     pipeline_logging_id: Annotated[str, StringConstraints(max_length=512)] | None = Field(
         None, description="Which run of it: the identifier to look for in logs."
     )
@@ -319,7 +356,7 @@ class PipelineEventSpec(Spec):
     details: dict[str, Any] | None = Field(
         None, description="Anything else worth telling, as a free-form object; up to 16 KiB of it are shown."
     )
-    occurred_at: datetime | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
+    occurred_at: Moment | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
     links: Annotated[list[Link], Field(max_length=10)] | None = Field(None, description="Where to read more.")
     ttl_seconds_after_finished: _whole(0, 31_536_000) | None = Field(
         None, description="Delete this event so many seconds after it is finished. Default: the operator's setting."
