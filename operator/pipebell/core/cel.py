@@ -1,4 +1,4 @@
-"""Which rule of the models becomes which rule of the API server: the whole mapping, in one place.
+r"""Which rule of the models becomes which rule of the API server: the whole mapping, in one place.
 
 The structural schema carries types, lengths, ranges and required fields by itself. What pydantic checks by a pattern
 or by Python code stands here again, as a CEL rule with a message that says the mend (a regular expression in an error
@@ -6,7 +6,7 @@ message mends nothing) or as a piece of schema. `pipebell.core.schema` refuses a
 here, so the two sides cannot drift apart unnoticed; tests/core/test_agreement.py compares what they accept.
 
 A rule never sees null: the API server takes a null field for absent, in `has()` as well. Patterns are RE2 there and
-Rust's regex in pydantic; they keep to what both read alike (no `\\s` or `\\d`, which Rust takes as Unicode).
+Rust's regex in pydantic; they keep to what both read alike (no `\s` or `\d`, which Rust takes as Unicode).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ PATTERNS: Final[dict[str, str]] = {
     models.ONE_LINE: "must be one line, without control characters",
     models.NAME: _A_NAME,
     models.SECRET_KEY: "must be a key of a Secret: letters, digits, '-', '_' and '.', such as SMTP_PASSWORD",
-    models.SLACK_ID: "must be a Slack ID: U123456 or W123456 for a user, S123456 for a group (an @name cannot be mentioned)",
+    models.SLACK_ID: "must be a Slack ID: U123456 or W123456 for a user, S123456 for a group (not an @name)",
     models.EMOJI: "must look like :robot_face:",
     models.LINK_URL: "must be an http:// or https:// URL without spaces",
 }
@@ -76,8 +76,8 @@ def _either(first: str, second: str) -> Fragment:
     return rule(f"!(has(self.{first}) && has(self.{second}))", f"set {first} or {second}, not both")
 
 
-def _set_or_none(fragments: list[Fragment]) -> Fragment:
-    return {"x-kubernetes-validations": [item for part in fragments for item in part["x-kubernetes-validations"]]}
+def _both(first: Fragment, second: Fragment) -> Fragment:
+    return {key: [*first[key], *second[key]] for key in first}
 
 
 # By the validator's qualified name: what says the same in the schema. A mapping under "properties" goes to the fields.
@@ -88,8 +88,8 @@ VALIDATORS: Final[dict[str, Fragment]] = {
     "_whole_number": {},  # the API server reads 587.0 as 587 by itself
     "_time_with_zone": {"pattern": models.RFC3339, "maxLength": 40},  # beside the format, whose error says the mend
     "_lower": {},  # the enum below it becomes one_of_any_case
-    "EmailSpec._one_source_each": _set_or_none(
-        [_either("smtpUsername", "smtpUsernameSecretRef"), _either("smtpPassword", "smtpPasswordSecretRef")]
+    "EmailSpec._one_source_each": _both(
+        _either("smtpUsername", "smtpUsernameSecretRef"), _either("smtpPassword", "smtpPasswordSecretRef")
     ),
     "SlackSpec._one_source": _either("webhookUrl", "webhookUrlSecretRef"),
     "EventNamespaces._selector_goes_with_from": rule(

@@ -37,7 +37,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What makes a model a resource of its own. `selectable` are paths for field selectors (Kubernetes 1.32 or later)."""
+    """What makes a model a resource of its own.
+
+    `selectable` are the paths that field selectors may use (Kubernetes 1.32 or later).
+    """
 
     kind: str
     singular: str

@@ -25,9 +25,10 @@ _RULES: Final = "x-kubernetes-validations"
 _ANY_CASE: Final = "x-pipebell-any-case"
 _LONGEST_WORD: Final = 64  # characters; longer than every enum's word, so that a typo is answered by the enum alone
 _KEPT: Final = (
-    "type format nullable enum minLength maxLength minimum maximum maxItems maxProperties pattern "
-    "x-kubernetes-preserve-unknown-fields x-kubernetes-list-type x-kubernetes-list-map-keys"
-).split()
+    *("type", "format", "nullable", "enum", "pattern"),
+    *("minLength", "maxLength", "minimum", "maximum", "maxItems", "maxProperties"),
+    *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+)
 
 
 class _Generator(GenerateJsonSchema):
