@@ -1,14 +1,17 @@
 """Pipebell's exceptions and how a wrong input is told to people.
 
-    PipebellError
-    ├── InvalidInput       a document breaks the rules; carries every problem, by path
-    ├── SettingsError      an environment variable or flag cannot be used
-    ├── NotReady           a configuration cannot be used for a destination, and why
-    └── ApiError           the Kubernetes API did not do what was asked
-        ├── Conflict       409: the object changed since it was read
-        ├── NotFound       404: the object (or its namespace) is gone
-        ├── Rejected       other 4xx: asking again the same way will not help
-        └── Unavailable    5xx, 429, timeouts, broken connections: asking again later may help
+PipebellError
+├── InvalidInput       a document breaks the rules; carries every problem, by path
+│   └── InvalidEvent   a stored PipelineEvent does; carries whose it is
+├── SettingsError      an environment variable or flag cannot be used
+├── NotReady           a configuration cannot be used for a destination, and why
+└── ApiError           the Kubernetes API did not do what was asked
+    ├── Conflict       409: the object changed since it was read
+    ├── NotFound       404: the object (or its namespace) is gone
+    ├── Rejected       other 4xx: asking again the same way will not help
+    │   ├── Forbidden  403: RBAC does not permit it (or not yet: a server that starts says so too)
+    │   └── Gone       410: a resourceVersion or a list's snapshot is forgotten; list again
+    └── Unavailable    5xx, 429, timeouts, broken connections: asking again later may help
 """
 
 from __future__ import annotations
@@ -48,6 +51,27 @@ class InvalidInput(PipebellError):  # noqa: N818  (it names the input's state)
         super().__init__("; ".join(map(str, self.problems)))
 
 
+class InvalidEvent(InvalidInput):
+    """A stored PipelineEvent whose spec cannot be parsed; who it is, so that this can be recorded on it."""
+
+    def __init__(  # noqa: PLR0913  (an object's identity has these parts)
+        self,
+        problems: Sequence[Problem],
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        resource_version: str,
+        phase: str | None = None,
+    ) -> None:
+        super().__init__(problems)
+        self.namespace = namespace
+        self.name = name
+        self.uid = uid
+        self.resource_version = resource_version
+        self.phase = phase  # what its status says so far
+
+
 class SettingsError(PipebellError):
     """An environment variable or flag cannot be used."""
 
@@ -75,6 +99,18 @@ class NotFound(ApiError):  # noqa: N818
 
 class Rejected(ApiError):  # noqa: N818
     """The request was refused: not permitted, or invalid."""
+
+
+class Forbidden(Rejected):
+    """403: this identity is not permitted to do that."""
+
+
+class Gone(Rejected):
+    """410: the resourceVersion or the list's snapshot is forgotten. `continue_token` goes on at the present state."""
+
+    def __init__(self, message: str, continue_token: str | None = None) -> None:
+        self.continue_token = continue_token
+        super().__init__(message)
 
 
 class Unavailable(ApiError):  # noqa: N818
@@ -116,7 +152,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
         if item["type"] == "extra_forbidden":
             known = _fields_at(model, location[:-1])
             near = get_close_matches(str(location[-1]), known, n=1)
-            message = "unknown field" + (f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}" if known else "")
+            message = "unknown field" + (
+                f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}" if known else ""
+            )
         elif item["type"] in _MENDS and words:
             message = _MENDS[item["type"]].get(_segment(words[-1]), "has characters that are not allowed here")
         problems.append(Problem(path, message))

@@ -1,0 +1,5 @@
+"""The Kubernetes API as Pipebell uses it: connection, requests, API dict ↔ model, and the resources by name.
+
+Everything here is asynchronous on aiohttp and raises `pipebell.core.errors.ApiError`s only: what aiohttp, ssl or json
+raise is converted in `pipebell.kube.client`, its one edge to the outside.
+"""

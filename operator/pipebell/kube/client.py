@@ -1,0 +1,237 @@
+"""Requests to the API server: JSON in, JSON out, and every failure as one of `pipebell.core.errors`' ApiErrors.
+
+API conventions: https://kubernetes.io/docs/reference/using-api/api-concepts/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from yarl import URL
+
+from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
+from pipebell.core.status import clip
+from pipebell.kube.patience import patiently
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from pipebell.kube.connection import Connection
+
+MERGE_PATCH: Final = "application/merge-patch+json"  # RFC 7396
+PAGE_SIZE: Final = 500
+REQUEST_TIMEOUT: Final = 10.0  # seconds
+WATCH_SILENCE: Final = 30.0  # seconds beyond the watch's own end after which its connection counts as dead
+_CHUNK: Final = 1 << 18  # bytes that a response may buffer before the socket is no longer read
+# Not every 4xx means that asking again is useless: 401 comes while a token is being rotated and while a server starts.
+_LATER: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+_KINDS: Final[dict[int, type[ApiError]]] = {
+    HTTPStatus.FORBIDDEN: Forbidden,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.GONE: Gone,
+}
+
+Object = dict[str, Any]
+
+
+class ApiClient:
+    """One identity's requests, over one pool of kept-alive connections. Close it when done.
+
+    `connections` bounds how many are open at once; further requests wait for one within their time.
+    """
+
+    def __init__(self, connection: Connection, *, connections: int = 64, timeout: float = REQUEST_TIMEOUT) -> None:
+        self._connection = connection
+        self._connections = connections
+        self._timeout = timeout
+        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def request(  # noqa: PLR0913  (a request has these parts)
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = "application/json",
+        timeout: float | None = None,  # noqa: ASYNC109  (it ends the request at aiohttp, which frees the connection)
+    ) -> Any:  # noqa: ANN401  (JSON)
+        """The answer's JSON. `timeout` is seconds for the whole exchange. Raises ApiErrors."""
+        seconds = self._timeout if timeout is None else timeout
+        limits = self._timeouts.get(seconds)
+        if limits is None:
+            limits = self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds)
+        headers = None if body is None else {"Content-Type": content_type}
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        try:
+            async with self._open().request(
+                method, self._url(path, params), data=data, headers=headers, timeout=limits, allow_redirects=False
+            ) as response:
+                answer = await response.read()
+                status, retry_after = response.status, response.headers.get("Retry-After")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(method, path, error) from None
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
+            _refuse(method, path, status, _parsed(answer), retry_after)
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise Unavailable(f"{method} {path}: the answer is not JSON; is this the API server?") from None
+
+    async def pages(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        limit: int = PAGE_SIZE,
+        patience: float | None = 30.0,
+    ) -> AsyncIterator[Object]:
+        """A list, page by page, as the API gives it (`items`, `metadata`). The first page is a consistent read.
+
+        Each object that exists during the whole walk is given exactly once. When the server forgets the list's
+        snapshot midway (410), the walk goes on behind the last object given, at the present state, by the token that
+        the server hands out for this; so objects made or deleted meanwhile may or may not be given. Each page is asked
+        for again for `patience` seconds (None: for ever) while the API is unavailable. Raises ApiErrors.
+        """
+        query = {**(params or {}), "limit": str(limit)}
+        while True:
+            page = await patiently(lambda: self._page(path, query), what=f"list {path}", limit=patience)
+            if page.get("kind") != "Status":
+                yield page
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def _page(self, path: str, query: Mapping[str, str]) -> Object:
+        """One page; or, for an expired snapshot, the Status with the token to go on by."""
+        try:
+            page: Object = await self.request("GET", path, params=query)
+        except Gone as gone:
+            if gone.continue_token is None:
+                raise Unavailable(f"GET {path}: the list expired midway; begin again") from None
+            return {"kind": "Status", "metadata": {"continue": gone.continue_token}}
+        if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
+            raise Unavailable(f"GET {path}: the answer is not a list")
+        return page
+
+    async def watch(
+        self, path: str, *, params: Mapping[str, str] | None = None, seconds: float = 240.0
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """What happens, as (type, object): ADDED, MODIFIED, DELETED, BOOKMARK.
+
+        Ends when the server ends it, which it is asked to do after `seconds`. Raises Gone when the history since
+        `resourceVersion` is forgotten (list again), other ApiErrors when the connection breaks or falls silent.
+        """
+        query = {"allowWatchBookmarks": "true", "timeoutSeconds": str(int(seconds)), **(params or {}), "watch": "1"}
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=seconds + WATCH_SILENCE)
+        try:
+            async with self._open().get(
+                self._url(path, query), timeout=limits, allow_redirects=False, read_bufsize=_CHUNK
+            ) as response:
+                if response.status != HTTPStatus.OK:
+                    answer = await response.read()
+                    _refuse("WATCH", path, response.status, _parsed(answer), response.headers.get("Retry-After"))
+                async for line in _lines(response.content):
+                    yield _happening(path, line)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken("WATCH", path, error) from None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:  # made here: it needs the running loop
+            self._session = self._connection.session(connections=self._connections)
+        return self._session
+
+    def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
+        query = f"?{urlencode(params)}" if params else ""
+        return URL(f"{self._connection.server}{path}{query}", encoded=True)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: aiohttp's own reading by lines gives up beyond its buffer."""
+    parts: list[bytes] = []
+    async for chunk in content.iter_any():
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            parts.append(end)
+            if line := b"".join(parts).strip():
+                yield line
+            parts.clear()
+        if rest:
+            parts.append(rest)
+
+
+def _happening(path: str, line: bytes) -> tuple[str, Object]:
+    event = _parsed(line)
+    kind, item = event.get("type"), event.get("object")
+    if not isinstance(kind, str) or not isinstance(item, dict):
+        raise Unavailable(f"WATCH {path}: a line is not a watch event")
+    if kind == "ERROR":
+        code = item.get("code")
+        _refuse("WATCH", path, code if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR, item, None)
+    return kind, item
+
+
+def _parsed(answer: bytes) -> Object:
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _refuse(method: str, path: str, status: int, document: Object, retry_after: str | None) -> NoReturn:
+    """Raise what an answer other than success means. Only the server's own words are quoted, clipped."""
+    said = document.get("message") if isinstance(document.get("message"), str) else None
+    message = clip(f"{method} {path}: {status} {said or _phrase(status)}", 500)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        raise Unavailable(message, _seconds(retry_after, document))
+    if status == HTTPStatus.GONE:
+        metadata = document.get("metadata")
+        token = metadata.get("continue") if isinstance(metadata, dict) else None
+        raise Gone(message, token or None)
+    raise _KINDS.get(status, Rejected)(message)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _seconds(retry_after: str | None, document: Object) -> float | None:
+    """Retry-After in seconds (the API server never sends a date there), or the Status' own."""
+    details = document.get("details")
+    for value in (retry_after, details.get("retryAfterSeconds") if isinstance(details, dict) else None):
+        try:
+            return max(0.0, float(value))  # type: ignore[arg-type]  # None and words are caught
+        except (TypeError, ValueError):
+            continue
+    return None
+
+
+def _broken(method: str, path: str, error: Exception) -> Unavailable:
+    """No answer at all. aiohttp's exceptions can carry the request's headers, so none is chained."""
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return Unavailable(f"{method} {path}: no answer in time")
+    return Unavailable(clip(f"{method} {path}: {type(error).__name__}: {error}", 500))
