@@ -1,17 +1,14 @@
 """Pipebell's exceptions and how a wrong input is told to people.
 
-PipebellError
-├── InvalidInput       a document breaks the rules; carries every problem, by path
-│   └── InvalidEvent   a stored PipelineEvent does; carries whose it is
-├── SettingsError      an environment variable or flag cannot be used
-├── NotReady           a configuration cannot be used for a destination, and why
-└── ApiError           the Kubernetes API did not do what was asked
-    ├── Conflict       409: the object changed since it was read
-    ├── NotFound       404: the object (or its namespace) is gone
-    ├── Rejected       other 4xx: asking again the same way will not help
-    │   ├── Forbidden  403: RBAC does not permit it (or not yet: a server that starts says so too)
-    │   └── Gone       410: a resourceVersion or a list's snapshot is forgotten; list again
-    └── Unavailable    5xx, 429, timeouts, broken connections: asking again later may help
+- PipebellError
+- - InvalidInput: a document breaks the rules; carries every problem, by path
+- - SettingsError: an environment variable or flag cannot be used
+- - NotReady: a configuration cannot be used for a destination, and why
+- - ApiError: the Kubernetes API did not do what was asked
+- - - Conflict: 409, the object changed since it was read
+- - - NotFound: 404, the object (or its namespace) is gone
+- - - Rejected: other 4xx, asking again the same way will not help
+- - - Unavailable: 5xx, 429, timeouts, broken connections; asking again later may help
 """
 
 from __future__ import annotations

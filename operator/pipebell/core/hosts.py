@@ -54,7 +54,7 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one is translated to on its way (RFC 4291 mapped, RFC 6052 NAT64, RFC 3056 6to4)."""
+    """The IPv4 address that an IPv6 one is translated to (RFC 4291 mapped, RFC 6052 NAT64, RFC 3056 6to4)."""
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour

@@ -78,18 +78,22 @@ def _each_once(value: list[ProviderName]) -> list[ProviderName]:
     return value
 
 
-def _fillable(rule: str, max_length: int) -> Any:  # noqa: ANN401  (an annotation made at import)
-    return Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=max_length, pattern=rf"^({PLACEHOLDER}|{rule})$"),
-        AfterValidator(_whole_placeholder),
-    ]
-
-
 Text = Annotated[str, StringConstraints(max_length=200, pattern=ONE_LINE), AfterValidator(_no_placeholder)]
-EmailAddress = _fillable(EMAIL, 320)
-Host = _fillable(HOST, 253)
-WebhookUrl = _fillable(HTTPS_URL, 2048)
+EmailAddress = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=320, pattern=rf"^({PLACEHOLDER}|{EMAIL})$"),
+    AfterValidator(_whole_placeholder),
+]
+Host = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=rf"^({PLACEHOLDER}|{HOST})$"),
+    AfterValidator(_whole_placeholder),
+]
+WebhookUrl = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=2048, pattern=rf"^({PLACEHOLDER}|{HTTPS_URL})$"),
+    AfterValidator(_whole_placeholder),
+]
 Credential = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_whole_placeholder)]
 OrgSlug = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=ORG_SLUG)]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=NAME)]
@@ -97,10 +101,6 @@ AnyCaseSeverity = Annotated[Severity, BeforeValidator(_lower)]
 Flag = Annotated[bool, Field(strict=True)]
 Providers = Annotated[list[ProviderName], Field(max_length=16), AfterValidator(_each_once)]
 Moment = Annotated[datetime, BeforeValidator(_time_with_zone)]
-
-
-def _whole(minimum: int, maximum: int) -> Any:  # noqa: ANN401
-    return Annotated[int, Field(strict=True, ge=minimum, le=maximum), BeforeValidator(_whole_number)]
 
 
 class Spec(BaseModel):
@@ -132,7 +132,7 @@ class EmailSpec(Spec):
         None,
         description="SMTP server: a host name, an IP address, or exactly ${VAR}. Setting it (or any other smtp field) means a transport of your own, which inherits none of root's.",
     )
-    smtp_port: _whole(1, 65535) | None = Field(
+    smtp_port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = Field(
         None, description="SMTP port; 465 means TLS from the start. Default 587."
     )
     smtp_username: Credential | None = Field(None, description="User name for SMTP AUTH, or exactly ${VAR}.")
@@ -217,7 +217,7 @@ class TriggerSpec(Spec):
         None, description="Severity of such events unless the event says its own. Default: the type's."
     )
     providers: Providers | None = Field(None, description="Where to send such events. Default: defaultProvider.")
-    cooldown_seconds: _whole(0, 2_592_000) | None = Field(
+    cooldown_seconds: Annotated[int, Field(strict=True, ge=0, le=2_592_000)] | None = Field(
         None,
         description="After one notification, hold back further ones of this type for so many seconds; 0 for never. Default 300.",
     )
@@ -226,11 +226,13 @@ class TriggerSpec(Spec):
 class RetrySpec(Spec):
     """How a failed delivery is tried again."""
 
-    max_attempts: _whole(1, 100) | None = Field(None, description="Attempts in all, the first included. Default 3.")
-    initial_delay_seconds: _whole(0, 86_400) | None = Field(
+    max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
+        None, description="Attempts in all, the first included. Default 3."
+    )
+    initial_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] | None = Field(
         None, description="Seconds between the first failed attempt's end and the second attempt. Default 5."
     )
-    max_delay_seconds: _whole(0, 86_400) | None = Field(
+    max_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] | None = Field(
         None, description="Longest delay between two attempts, in seconds. Default 300."
     )
     exponential_backoff: Flag | None = Field(
@@ -317,7 +319,7 @@ class NotificationSpec(Spec):
 class NotificationConfigSpec(NotificationSpec):
     """NotificationConfig's spec: as the seed's file, but with an organisation."""
 
-    org_slug: OrgSlug = Field(description="The organisation whose events use this configuration.")  # type: ignore[assignment]
+    org_slug: OrgSlug = Field(description="The organisation whose events use this configuration.")
 
 
 class Link(Spec):
@@ -358,7 +360,7 @@ class PipelineEventSpec(Spec):
     )
     occurred_at: Moment | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
     links: Annotated[list[Link], Field(max_length=10)] | None = Field(None, description="Where to read more.")
-    ttl_seconds_after_finished: _whole(0, 31_536_000) | None = Field(
+    ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=31_536_000)] | None = Field(
         None, description="Delete this event so many seconds after it is finished. Default: the operator's setting."
     )
     test: Flag | None = Field(

@@ -23,7 +23,8 @@ class Outcome:
     `reason` is a CamelCase word for machines (such as `SmtpAuthFailed`, `Http503`, `Timeout`); `message` is one line
     for people, without secrets or webhook URLs. `retry_after` is seconds, for PAUSE only, None when the endpoint named
     no time. `message_id` is the e-mail's Message-ID. `retry_recipients` are those refused temporarily: the only ones
-    that the next attempt addresses. `refused` are those refused for good.
+    that the next attempt addresses. `refused` are those refused for good. `accepted` says, with RETRY, that at least
+    one recipient's message was accepted in this attempt (so the destination has been told, if not everybody there).
     """
 
     verdict: Verdict
@@ -33,6 +34,7 @@ class Outcome:
     message_id: str | None = None
     retry_recipients: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

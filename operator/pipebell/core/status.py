@@ -32,7 +32,7 @@ def clip(text: str, limit: int = 1024) -> str:
 
 
 class StatusModel(BaseModel):
-    """Base of everything that Pipebell writes. Unknown fields are kept out of the way: an older writer may have had them."""
+    """Base of everything that Pipebell writes. Unknown fields are ignored: another version may have written them."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
@@ -51,7 +51,9 @@ class Condition(StatusModel):
 class ConfigReference(StatusModel):
     """The configuration that an event used."""
 
-    kind: Literal["NotificationConfig", "RootConfig"] = Field(description="An organisation's own or the root ConfigMap.")
+    kind: Literal["NotificationConfig", "RootConfig"] = Field(
+        description="An organisation's own or the root ConfigMap."
+    )
     namespace: Annotated[str, StringConstraints(max_length=63)] = Field(description="Its namespace.")
     name: Annotated[str, StringConstraints(max_length=253)] = Field(description="Its name.")
     generation: int | None = Field(None, description="Its generation when it was used.")
@@ -72,7 +74,9 @@ class Delivery(StatusModel):
     )
     reason: Word | None = Field(None, description="Why it stands there, as one word for machines.")
     message: Message | None = Field(None, description="Why it stands there, for people.")
-    retry_recipients: Annotated[list[Annotated[str, StringConstraints(max_length=320)]], Field(max_length=200)] | None = Field(
+    retry_recipients: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=320)]], Field(max_length=200)] | None
+    ) = Field(
         None, description="Recipients that were refused temporarily: the only ones that the next attempt addresses."
     )
 
@@ -90,7 +94,8 @@ class EventStatus(StatusModel):
     )
     suppressed_until: Time | None = Field(None, description="End of the cooldown that suppressed it.")
     suppressed_by: Annotated[str, StringConstraints(max_length=320)] | None = Field(
-        None, description="The event whose notification stands for this one: its name, with its namespace before a slash when that is another."
+        None,
+        description="The event whose notification stands for this one: its name, with its namespace before a slash when that is another.",
     )
     suppressed_count: int | None = Field(
         None, description="How many earlier events, suppressed since the last notification, this one speaks for."
@@ -131,7 +136,9 @@ class NotificationConfigStatus(StatusModel):
     """NotificationConfig's status."""
 
     conditions: Annotated[list[Condition], Field(max_length=8)] | None = Field(
-        None, description="Ready, and Shared when other namespaces are meant.", json_schema_extra={"listMapKeys": ["type"]}
+        None,
+        description="Ready, and Shared when other namespaces are meant.",
+        json_schema_extra={"listMapKeys": ["type"]},
     )
     observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
     triggers: Annotated[list[TriggerRecord], Field(max_length=16)] | None = Field(

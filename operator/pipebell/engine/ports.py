@@ -91,5 +91,3 @@ class Notices(Protocol):
 
     def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:  # noqa: PLR0913
         """Post a Warning in the background, rate-limited; failures are only logged."""
-
-

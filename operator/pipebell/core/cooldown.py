@@ -1,0 +1,29 @@
+"""Whether a notification is held back because one like it was sent a short while ago."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The last notification of a cooldown key: when it first reached a destination, and which event it was of."""
+
+    at: float
+    namespace: str
+    name: str
+
+    def named_from(self, namespace: str) -> str:
+        """The event's name as an event in `namespace` would refer to it."""
+        return self.name if namespace == self.namespace else f"{self.namespace}/{self.name}"
+
+
+def suppressed_until(last: Sent | None, cooldown: float, now: float) -> float | None:
+    """The end of the cooldown that runs now (seconds since the epoch); None when none does.
+
+    The window is measured from the first success, with the cooldown that is configured now, at the time of processing:
+    a backlog after a downtime is no storm, and a shortened cooldown takes effect at once.
+    """
+    if last is None or cooldown <= 0 or now >= last.at + cooldown:
+        return None
+    return last.at + cooldown

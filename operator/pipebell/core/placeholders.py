@@ -1,0 +1,139 @@
+"""Filling `${VAR}`: each layer from its own source only, once, and with the rule of the field that it fills."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pipebell.core.errors import NotReady
+from pipebell.core.models import EMAIL, HOST, HTTPS_URL, PLACEHOLDER
+from pipebell.core.vocabulary import NotReadyReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic import BaseModel
+
+    from pipebell.core.models import NotificationSpec, SecretKeyRef
+
+_PLACEHOLDER: Final = re.compile(PLACEHOLDER)
+_RULES: Final = {
+    "smtp_host": (re.compile(HOST), "a host name or an IP address"),
+    "from_email": (re.compile(EMAIL), "an e-mail address"),
+    "to_emails": (re.compile(EMAIL), "an e-mail address"),
+    "cc_emails": (re.compile(EMAIL), "an e-mail address"),
+    "webhook_url": (re.compile(HTTPS_URL), "an https:// URL"),
+}
+
+
+def variable_in(value: str) -> str | None:
+    """The variable that a value names, when the value is exactly `${VAR}`."""
+    return value[2:-1] if _PLACEHOLDER.fullmatch(value) else None
+
+
+class Source(Protocol):
+    """Where one layer's placeholders and references are looked up. Both raise NotReady, naming what is missing."""
+
+    def variable(self, name: str, field: str) -> str:
+        """The value of a variable that `field` names."""
+
+    def secret(self, reference: SecretKeyRef, field: str) -> str:
+        """The value of a Secret's key that `field` refers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Root's source: the operator's environment."""
+
+    variables: Mapping[str, str]
+
+    def variable(self, name: str, field: str) -> str:
+        """See `Source`."""
+        if name not in self.variables:
+            raise NotReady(
+                NotReadyReason.MISSING_VARIABLE,
+                f"{field} of the root configuration: ${{{name}}} is not set for the operator",
+            )
+        return self.variables[name]
+
+    def secret(self, reference: SecretKeyRef, field: str) -> str:  # noqa: ARG002  (the Protocol's signature)
+        """Root names no Secrets (its parser rejects it), so this is never reached with a valid root."""
+        raise NotReady(NotReadyReason.INVALID, f"{field} of the root configuration: root takes ${{VAR}} only")
+
+
+@dataclass(frozen=True, slots=True)
+class OrgSecrets:
+    """An organisation's source: Secrets in its own namespace. A Secret that is missing maps to None."""
+
+    secret_name: str | None
+    secrets: Mapping[str, Mapping[str, str] | None]
+
+    def variable(self, name: str, field: str) -> str:
+        """See `Source`."""
+        if self.secret_name is None:
+            raise NotReady(
+                NotReadyReason.MISSING_SECRET,
+                f"{field} uses ${{{name}}}, but spec.secretRef names no Secret to fill it from",
+            )
+        return self._key(self.secret_name, name, field)
+
+    def secret(self, reference: SecretKeyRef, field: str) -> str:
+        """See `Source`."""
+        return self._key(reference.name, reference.key, field)
+
+    def _key(self, secret: str, key: str, field: str) -> str:
+        keys = self.secrets.get(secret)
+        if keys is None:
+            raise NotReady(NotReadyReason.MISSING_SECRET, f"{field}: there is no Secret {secret} in this namespace")
+        if key not in keys:
+            raise NotReady(NotReadyReason.MISSING_VARIABLE, f"{field}: Secret {secret} has no key {key}")
+        return keys[key]
+
+
+def fill(value: str, field: str, source: Source, path: str) -> str:
+    """The value itself, or what its placeholder stands for.
+
+    A trailing line break, which `echo | base64` leaves behind, is dropped. What comes out is not filled again; it has
+    to meet the rule of the field. Raises NotReady that names `path` and the variable, never the value.
+    """
+    variable = variable_in(value)
+    if variable is None:
+        return value
+    return checked(source.variable(variable, path), field, path, f"${{{variable}}}")
+
+
+def checked(text: str, field: str, path: str, origin: str) -> str:
+    """A looked-up value that meets the rule of its field. Raises NotReady otherwise."""
+    value = text.rstrip("\r\n")
+    if not value:
+        raise NotReady(NotReadyReason.MISSING_VARIABLE, f"{path}: {origin} is empty")
+    if field in _RULES and not _RULES[field][0].fullmatch(value):
+        raise NotReady(NotReadyReason.INVALID, f"{path}: the value of {origin} is not {_RULES[field][1]}")
+    return value
+
+
+def secrets_of(spec: NotificationSpec) -> frozenset[str]:
+    """Names of all Secrets that a configuration references: the only ones that are ever read for it."""
+    names = {ref.name for block in (spec.email, spec.slack) if block for ref in _references(block)}
+    if spec.secret_ref is not None and any(True for _ in variables_of(spec)):
+        names.add(spec.secret_ref.name)
+    return frozenset(names)
+
+
+def variables_of(spec: NotificationSpec) -> Iterator[tuple[str, str]]:
+    """Every placeholder of a configuration, as (path in camelCase, variable)."""
+    for block_name, block in (("email", spec.email), ("slack", spec.slack)):
+        if block is None:
+            continue
+        for name, info in type(block).model_fields.items():
+            value = getattr(block, name)
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, str) and (variable := variable_in(item)) is not None:
+                    yield f"{block_name}.{info.alias or name}", variable
+
+
+def _references(block: BaseModel) -> Iterator[SecretKeyRef]:
+    for name in type(block).model_fields:
+        if name.endswith("_secret_ref") and (reference := getattr(block, name)) is not None:
+            yield reference

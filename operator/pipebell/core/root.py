@@ -1,0 +1,87 @@
+"""Root's configuration as it stands in the ConfigMap: the seed's `config.json` as it is, or the same as YAML."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from pipebell.core.errors import InvalidInput, Problem, explain
+from pipebell.core.models import NotificationSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+JSON_KEY: Final = "config.json"
+YAML_KEY: Final = "config.yaml"
+_ORG_ONLY: Final = ("secret_ref", "event_namespaces")
+
+
+def parse_root(data: Mapping[str, str], load_yaml: Callable[[str], Any]) -> NotificationSpec:
+    """Root's configuration from the ConfigMap's data. Raises InvalidInput with every problem.
+
+    `load_yaml` is a safe YAML loader that raises ValueError; it is injected to keep the core free of libraries.
+    """
+    keys = [key for key in (JSON_KEY, YAML_KEY) if key in data]
+    if len(keys) != 1:
+        raise InvalidInput(
+            [
+                Problem(
+                    "",
+                    f"needs exactly one of the keys {JSON_KEY} and {YAML_KEY}; it has {', '.join(sorted(data)) or 'none'}",
+                )
+            ]
+        )
+    try:
+        document = (
+            json.loads(data[keys[0]], object_pairs_hook=_no_duplicates)
+            if keys[0] == JSON_KEY
+            else load_yaml(data[keys[0]])
+        )
+    except ValueError as error:
+        raise InvalidInput([Problem(keys[0], _syntax(error))]) from None
+    if not isinstance(document, dict):
+        raise InvalidInput([Problem(keys[0], "must be an object")])
+    return parse_notification_json(document, root=True)
+
+
+def _syntax(error: ValueError) -> str:
+    """What is wrong with the syntax and where, without the text itself: it may hold a credential."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    return f"cannot be read: {error}"
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError("names twice: " + ", ".join(sorted({name for name in names if names.count(name) > 1})))
+    return result
+
+
+def parse_notification_json(document: Mapping[str, Any], *, root: bool = False) -> NotificationSpec:
+    """A notification configuration in either spelling. Raises InvalidInput with every problem."""
+    try:
+        spec = NotificationSpec.model_validate(document)
+    except ValidationError as error:
+        raise explain(error, NotificationSpec) from None
+    if root:
+        problems = [
+            Problem(name, "has no meaning in the root configuration: its ${VAR}s come from the operator's environment")
+            for name in _ORG_ONLY
+            if getattr(spec, name) is not None
+        ] + [
+            Problem(
+                f"{block}.{name}",
+                "has no meaning in the root configuration: write ${VAR}, filled from the operator's environment",
+            )
+            for block in ("email", "slack")
+            if (section := getattr(spec, block)) is not None
+            for name in type(section).model_fields
+            if name.endswith("_secret_ref") and getattr(section, name) is not None
+        ]
+        if problems:
+            raise InvalidInput(problems)
+    return spec

@@ -1,0 +1,79 @@
+"""All NotificationConfigs that there are, by organisation: a plain dict fed by the watch, healed by lists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipebell.core.config import ConfigObject
+
+Key = tuple[str, str]
+
+
+class ConfigBook:
+    """Configurations by (namespace, name) and by organisation. Older versions never replace newer ones."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Key, ConfigObject] = {}
+        self._by_org: dict[str, dict[Key, ConfigObject]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[ConfigObject]:
+        return iter(list(self._by_key.values()))
+
+    def get(self, key: Key) -> ConfigObject | None:
+        """The configuration of this namespace and name."""
+        return self._by_key.get(key)
+
+    def of_org(self, org_slug: str) -> Sequence[ConfigObject]:
+        """All configurations of one organisation, in any namespace."""
+        return tuple(self._by_org.get(org_slug, {}).values())
+
+    def knows(self, key: Key, resource_version: str) -> bool:
+        """Whether this very version, or a newer one, is in the book already."""
+        known = self._by_key.get(key)
+        return known is not None and _version(known.resource_version) >= _version(resource_version)
+
+    def put(self, config: ConfigObject) -> ConfigObject | None:
+        """Take in a version unless a newer one is known. Returns what it replaced; the same object when it did not."""
+        old = self._by_key.get(config.key)
+        if old is not None:
+            if old.uid == config.uid and _version(old.resource_version) >= _version(config.resource_version):
+                return config
+            self._unlink(old)
+        self._by_key[config.key] = config
+        self._by_org.setdefault(config.org_slug, {})[config.key] = config
+        return old
+
+    def remove(self, key: Key, uid: str | None = None) -> ConfigObject | None:
+        """Forget a configuration, unless another one has taken its name meanwhile. Returns what was forgotten."""
+        old = self._by_key.get(key)
+        if old is None or (uid is not None and old.uid != uid):
+            return None
+        self._unlink(old)
+        return old
+
+    def missing_from(self, seen: Iterable[Key], known_before: Iterable[Key]) -> list[Key]:
+        """Keys that the book held before a list began, and that the list did not show: deleted without our knowing."""
+        present = set(seen)
+        return [key for key in known_before if key not in present and key in self._by_key]
+
+    def keys(self) -> list[Key]:
+        """All keys."""
+        return list(self._by_key)
+
+    def _unlink(self, config: ConfigObject) -> None:
+        del self._by_key[config.key]
+        org = self._by_org[config.org_slug]
+        del org[config.key]
+        if not org:
+            del self._by_org[config.org_slug]
+
+
+def _version(resource_version: str) -> int:
+    """Resource versions are comparable as numbers (KEP-5504); anything else counts as oldest."""
+    return int(resource_version) if resource_version.isdecimal() else 0

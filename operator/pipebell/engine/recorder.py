@@ -1,0 +1,123 @@
+"""Writes what happened on the PipelineEvent: fenced, merged on conflict, and patient while the API is away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from pipebell.core.errors import ApiError, Conflict, NotFound, Rejected, Unavailable
+from pipebell.core.settle import summarise
+from pipebell.core.status import EventStatus
+from pipebell.engine.journey import status_patch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from pipebell.core.settle import Verdicts
+    from pipebell.engine.journey import Journey
+    from pipebell.engine.ports import Clock, Events
+
+Result = TypeVar("Result")
+_VOLATILE = ("completionTime", "conditions")
+
+log = structlog.get_logger(__name__)
+
+
+class Recorder:
+    """Brings a journey's state onto its resource."""
+
+    def __init__(self, events: Events, clock: Clock) -> None:
+        self._events, self._clock = events, clock
+
+    async def record(self, journey: Journey, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
+        """Write where the event stands. False when the event is gone, or somebody else has finished it.
+
+        Nothing is written when the resource says the same already. Returns only once it is written: what was sent is
+        known to this process alone until then.
+        """
+        while True:
+            patch = status_patch(journey, verdicts, self._clock.now(), extra)
+            if not verdicts.phase.final and _says(journey.status, patch):
+                return True
+            try:
+                journey.resource_version = await self._patch(journey, patch)
+            except Conflict:
+                merged = await self._merge(journey, verdicts)
+                if merged is None:
+                    return False
+                verdicts = merged
+            except NotFound:
+                return False
+            else:
+                journey.status = EventStatus.model_validate(_shown(journey.status, patch))
+                return True
+
+    async def _patch(self, journey: Journey, patch: Mapping[str, Any]) -> str:
+        return await patiently(
+            lambda: self._events.patch_status(
+                journey.namespace, journey.name, journey.uid, journey.resource_version, patch
+            ),
+            self._clock,
+            f"status of {journey.namespace}/{journey.name}",
+        )
+
+    async def _merge(self, journey: Journey, verdicts: Verdicts) -> Verdicts | None:
+        """After a conflict: read again and bring both together. None when there is nothing left to write."""
+        fresh = await self.reread(journey)
+        if fresh is None:
+            return None
+        if journey.status.phase is not None and journey.status.phase.final:
+            log.info("event finished by another writer", namespace=journey.namespace, event=journey.name)
+            return None
+        return summarise(list(journey.deliveries.values())) if journey.deliveries else verdicts
+
+    async def reread(self, journey: Journey) -> Journey | None:
+        """Bring the journey up to date with the resource. None when the event is gone (or another took its name)."""
+        try:
+            event = await patiently(
+                lambda: self._events.get(journey.namespace, journey.name),
+                self._clock,
+                f"{journey.namespace}/{journey.name}",
+            )
+        except NotFound:
+            return None
+        if event.uid != journey.uid:
+            return None
+        journey.event, journey.resource_version, journey.generation = event, event.resource_version, event.generation
+        journey.adopt(event.status)
+        return journey
+
+
+async def patiently(call: Callable[[], Awaitable[Result]], clock: Clock, what: str) -> Result:
+    """Ask the API until it answers. Raises Conflict and NotFound at once; everything else is waited out.
+
+    Waits double from 0.1 s to 5 s, to 30 s where the API refuses (a role is missing, say): what is known here must not
+    be lost because of either.
+    """
+    delay = 0.1
+    while True:
+        try:
+            return await call()
+        except (Conflict, NotFound):
+            raise
+        except ApiError as error:
+            limit = 30.0 if isinstance(error, Rejected) else 5.0
+            wait = max(delay, (error.retry_after or 0.0) if isinstance(error, Unavailable) else 0.0)
+            log.warning("api call failed, trying again", what=what, error=str(error), in_seconds=round(wait, 1))
+            await clock.sleep(wait)
+            delay = min(delay * 2, limit)
+
+
+def _says(status: EventStatus, patch: Mapping[str, Any]) -> bool:
+    """Whether the resource says all this already, times that only tell of the writing aside."""
+    if status.phase is None:
+        return False
+    shown = status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return all(shown.get(key) == value for key, value in patch.items() if key not in _VOLATILE)
+
+
+def _shown(status: EventStatus, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The status as the API server holds it after the patch."""
+    merged = status.model_dump(by_alias=True, exclude_none=True, mode="json") | dict(patch)
+    return {key: value for key, value in merged.items() if value is not None}

@@ -1,0 +1,173 @@
+"""From an event to the configuration that serves it, with everything that configuration needs to be used."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pipebell.core import resolve
+from pipebell.core.errors import NotFound, NotReady, Rejected, Unavailable
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of
+from pipebell.core.status import ConfigReference
+from pipebell.core.triggers import Skip
+from pipebell.core.vocabulary import NotReadyReason, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from pipebell.core.config import ConfigObject
+    from pipebell.engine.book import ConfigBook
+    from pipebell.engine.ports import Configs, Namespaces, Secrets
+    from pipebell.engine.root import RootKeeper
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The configuration that serves an event. `config` is None for root's."""
+
+    layers: Layers
+    reference: ConfigReference
+    config: ConfigObject | None
+
+
+class Resolver:
+    """Finds and assembles configurations; asks the API only where the book is not enough."""
+
+    def __init__(  # noqa: PLR0913  (the composition root names them)
+        self,
+        book: ConfigBook,
+        root: RootKeeper,
+        configs: Configs,
+        secrets: Secrets,
+        namespaces: Namespaces,
+        *,
+        environ: Mapping[str, str],
+        shared_namespaces: Sequence[str],
+        learn: Callable[[ConfigObject], None],
+    ) -> None:
+        self._book, self._root = book, root
+        self._configs, self._secrets, self._namespaces = configs, secrets, namespaces
+        self._environment = Environment(environ)
+        self._shared = tuple(shared_namespaces)
+        self._learn = learn
+        self._lists: dict[tuple[str, str], _SharedList] = {}
+
+    async def resolve(self, namespace: str, org_slug: str) -> Resolved | Skip:
+        """The configuration for an event of this organisation in this namespace.
+
+        Raises NotReady when there is one that cannot be used yet, Unavailable when the API could not be asked.
+        """
+        config = resolve.own(self._book.of_org(org_slug), namespace)
+        if config is None:
+            # The watch may be behind the event: nothing but its own configuration may be used before asking.
+            await self._ask(namespace, org_slug)
+            known = self._book.of_org(org_slug)
+            config = resolve.own(known, namespace) or await self._shared_one(known, namespace)
+        if config is not None:
+            return await self._with_org(config)
+        return await self._with_root()
+
+    async def _shared_one(self, known: Sequence[ConfigObject], namespace: str) -> ConfigObject | None:
+        labels = None
+        if resolve.wants_labels(known, self._shared):
+            try:
+                labels = await self._namespaces.labels(namespace)
+            except (NotFound, Rejected) as error:
+                log.warning("namespace labels unknown", namespace=namespace, error=str(error))
+        return resolve.shared(known, namespace, labels, self._shared)
+
+    async def _with_org(self, config: ConfigObject) -> Resolved | Skip:
+        if config.spec is None:
+            raise NotReady(NotReadyReason.INVALID, "; ".join(map(str, config.problems)))
+        if config.spec.enabled is False:
+            return Skip(Reason.CONFIG_DISABLED, f"NotificationConfig {config.namespace}/{config.name} is disabled")
+        await self._root.listed.wait()
+        layers = await self.layers(config)
+        reference = ConfigReference(
+            kind="NotificationConfig", namespace=config.namespace, name=config.name, generation=config.generation
+        )
+        return Resolved(layers, reference, config)
+
+    async def _with_root(self) -> Resolved | Skip:
+        await self._root.listed.wait()
+        root = self._root.current
+        if root.unusable:
+            raise NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {root.problems}")
+        if root.spec is None:
+            return Skip(Reason.NO_CONFIG, "neither the organisation nor root has a configuration")
+        if root.spec.enabled is False:
+            return Skip(Reason.CONFIG_DISABLED, "the root configuration is disabled")
+        reference = ConfigReference(
+            kind="RootConfig", namespace=self._root.namespace, name=self._root.name, generation=root.generation or None
+        )
+        return Resolved(Layers(None, self._root_layer()), reference, None)
+
+    def _root_layer(self) -> Layer | None:
+        spec = self._root.current.spec
+        return None if spec is None else Layer(spec, self._environment, root=True)
+
+    async def layers(self, config: ConfigObject, *, fresh: bool = False) -> Layers:
+        """The organisation's settings over root's, with the Secrets that it references. `config.spec` must be there."""
+        assert config.spec is not None  # noqa: S101  (callers have checked; tells mypy)
+        secrets: dict[str, Mapping[str, str] | None] = {}
+        for name in secrets_of(config.spec):
+            try:
+                secrets[name] = await self._secrets.read(config.namespace, name, fresh=fresh)
+            except (Rejected, NotFound) as error:
+                raise NotReady(NotReadyReason.MISSING_SECRET, f"Secret {name} cannot be read: {error}") from None
+        reference = config.spec.secret_ref
+        org = Layer(config.spec, OrgSecrets(reference.name if reference else None, secrets))
+        return Layers(org, self._root_layer())
+
+    async def _ask(self, namespace: str, org_slug: str) -> None:
+        """A consistent list of the organisation's configurations, begun after now; shared by all who wait for it."""
+        key = (namespace, org_slug)
+        shared = self._lists.setdefault(key, _SharedList())
+        shared.users += 1
+        try:
+            await shared.run(lambda: self._list(namespace, org_slug))
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                self._lists.pop(key, None)
+
+    async def _list(self, namespace: str, org_slug: str) -> None:
+        namespaces = list(dict.fromkeys((namespace, *self._shared)))
+        before = [config.key for config in self._book.of_org(org_slug)]
+        try:
+            found = await self._configs.of_org(org_slug, namespaces)
+        except (NotFound, Rejected) as error:
+            raise Unavailable(f"configurations of {org_slug} cannot be listed: {error}") from error
+        for config in found:
+            self._learn(config)
+        for gone in self._book.missing_from((config.key for config in found), before):
+            self._book.remove(gone)
+
+
+class _SharedList:
+    """Runs a list at most once at a time; whoever asks while one is under way shares the next one."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self._current: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+
+    async def run(self, fetch: Callable[[], Coroutine[None, None, None]]) -> None:
+        if self._current is None or self._current.done():
+            self._current = asyncio.ensure_future(fetch())
+            await asyncio.shield(self._current)
+            return
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._current, fetch))
+        await asyncio.shield(self._next)
+
+    async def _after(self, earlier: asyncio.Task[None], fetch: Callable[[], Coroutine[None, None, None]]) -> None:
+        await asyncio.wait({earlier})
+        self._current, self._next = self._next, None
+        await fetch()

@@ -1,0 +1,57 @@
+"""Things to do later, on the injected clock: one heap, one task."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipebell.engine.ports import Clock
+
+
+class Timers:
+    """Calls back at given times (seconds since the epoch), never early; a callback must not raise."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._sooner = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def at(self, when: float, call: Callable[[], None]) -> None:
+        """Call back at `when`, or as soon as possible when that is past."""
+        heapq.heappush(self._heap, (when, next(self._order), call))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        elif self._heap[0][0] == when:
+            self._sooner.set()
+
+    async def _run(self) -> None:
+        while True:
+            while self._heap and self._heap[0][0] <= self._clock.now():
+                heapq.heappop(self._heap)[2]()
+            self._sooner.clear()
+            if not self._heap:
+                await self._sooner.wait()
+                continue
+            # Woken at least once a minute: a wall clock that was set forward must not delay a retry.
+            nap = asyncio.ensure_future(self._clock.sleep(min(self._heap[0][0] - self._clock.now(), 60.0)))
+            sooner = asyncio.ensure_future(self._sooner.wait())
+            await asyncio.wait({nap, sooner}, return_when=asyncio.FIRST_COMPLETED)
+            nap.cancel()
+            sooner.cancel()
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._heap.clear()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
