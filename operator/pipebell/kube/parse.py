@@ -1,0 +1,182 @@
+"""API dict → model. Tolerant of anything that the API may hold: a newer writer's fields, a hand-edited status."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from pipebell.core.config import ConfigObject
+from pipebell.core.errors import InvalidEvent, Problem, explain
+from pipebell.core.event import Event
+from pipebell.core.models import NotificationConfigSpec, PipelineEventSpec
+from pipebell.core.status import EventStatus, NotificationConfigStatus, epoch
+from pipebell.kube.lean import lean, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_log = structlog.get_logger(__name__)
+_Model = TypeVar("_Model", bound=BaseModel)
+_ROUNDS: Final = 8  # of cutting out what cannot be read, before all of it is given up
+
+
+def parse_event(item: Mapping[str, Any]) -> Event:
+    """A PipelineEvent as the API gives it. Raises InvalidEvent when its spec breaks the rules.
+
+    Fields that this version does not know are passed over: an event is a fact to be told, whoever wrote it. A status
+    that cannot be read loses just what is wrong in it, and a line in the log says so.
+    """
+    metadata = _mapping(item.get("metadata"))
+    status = _status(EventStatus, item, metadata)
+    try:
+        spec = _event_spec(item.get("spec"))
+    except ValidationError as error:
+        raise InvalidEvent(
+            explain(error, PipelineEventSpec).problems,
+            namespace=_text(metadata, "namespace"),
+            name=_text(metadata, "name"),
+            uid=_text(metadata, "uid"),
+            resource_version=_text(metadata, "resourceVersion"),
+            phase=status.phase,
+        ) from None
+    return Event(
+        namespace=_text(metadata, "namespace"),
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        resource_version=_text(metadata, "resourceVersion"),
+        generation=_number(metadata, "generation"),
+        created=_created(metadata),
+        spec=spec,
+        status=status,
+    )
+
+
+def parse_config(item: Mapping[str, Any]) -> ConfigObject:
+    """A NotificationConfig as the API gives it. Never raises: a spec that breaks the rules is None, with problems."""
+    metadata = _mapping(item.get("metadata"))
+    raw = _mapping(item.get("spec"))
+    spec: NotificationConfigSpec | None = None
+    problems: tuple[Problem, ...] = ()
+    try:
+        spec = lean(NotificationConfigSpec.model_validate(raw))
+    except ValidationError as error:
+        problems = explain(error, NotificationConfigSpec).problems
+    return ConfigObject(
+        namespace=shared(_text(metadata, "namespace")),
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        resource_version=_text(metadata, "resourceVersion"),
+        generation=_number(metadata, "generation"),
+        created=_created(metadata),
+        org_slug=_text(raw, "orgSlug"),
+        spec=spec,
+        problems=problems,
+        status=lean(_status(NotificationConfigStatus, item, metadata)),
+    )
+
+
+def newer(version: str, than: str) -> bool:
+    """Whether one resourceVersion of an object is newer than another.
+
+    They are integers that grow, since Kubernetes 1.35 by contract (KEP-5504) and before in fact. Text that is no
+    number counts as newer unless it is the same: a needless look is cheaper than a missed one.
+    """
+    try:
+        return int(version) > int(than)
+    except ValueError:
+        return version != than
+
+
+def _event_spec(raw: object) -> PipelineEventSpec:
+    try:
+        return PipelineEventSpec.model_validate(raw)
+    except ValidationError as error:
+        if any(item["type"] != "extra_forbidden" for item in error.errors(include_url=False, include_input=False)):
+            raise
+        return PipelineEventSpec.model_validate(_without_faults(raw, error))
+
+
+def _status(model: type[_Model], item: Mapping[str, Any], metadata: Mapping[str, Any]) -> _Model:
+    raw = item.get("status")
+    if not raw:
+        return model()
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        fields = sorted({".".join(map(str, fault["loc"])) for fault in error.errors(include_url=False)})
+        _log.warning(
+            "status_unreadable",
+            kind=item.get("kind") or model.__name__,
+            namespace=_text(metadata, "namespace"),
+            name=_text(metadata, "name"),
+            fields=fields[:5],
+        )
+        return _readable(model, raw, error)
+
+
+def _readable(model: type[_Model], raw: object, error: ValidationError) -> _Model:
+    """What of a document can be read; an empty model when nothing helps."""
+    for _ in range(_ROUNDS):
+        raw = _without_faults(raw, error)
+        try:
+            return model.model_validate(raw)
+        except ValidationError as further:
+            error = further
+    return model()
+
+
+def _without_faults(raw: object, error: ValidationError) -> object:
+    """A copy without the values that the error names; what misses a field goes as a whole."""
+    copy = deepcopy(raw)
+    if not isinstance(copy, dict):
+        return {}
+    faults = {
+        fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"]
+        for fault in error.errors(include_url=False, include_input=False)
+    }
+    if () in faults:
+        return {}
+    # Later entries of a list first, so that the other indexes stay true.
+    for fault in sorted(faults, key=_position, reverse=True):
+        _cut(copy, fault)
+    return copy
+
+
+def _position(location: tuple[int | str, ...]) -> list[tuple[str, int]]:
+    return [("", part) if isinstance(part, int) else (part, 0) for part in location]
+
+
+def _cut(document: Any, location: tuple[int | str, ...]) -> None:  # noqa: ANN401  (JSON)
+    for part in location[:-1]:
+        try:
+            document = document[part]
+        except (KeyError, IndexError, TypeError):
+            return
+    try:
+        del document[location[-1]]
+    except (KeyError, IndexError, TypeError):
+        return
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(document: Mapping[str, Any], field: str) -> str:
+    value = document.get(field)
+    return value if isinstance(value, str) else ""
+
+
+def _number(document: Mapping[str, Any], field: str) -> int:
+    value = document.get(field)
+    return value if isinstance(value, int) else 0
+
+
+def _created(metadata: Mapping[str, Any]) -> float:
+    try:
+        return epoch(metadata["creationTimestamp"])
+    except (KeyError, TypeError, ValueError):
+        return 0.0
