@@ -1,0 +1,99 @@
+"""PipelineEvents in the API (implements `pipebell.engine.ports.Events`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from pipebell.core.errors import InvalidEvent
+from pipebell.kube.client import MERGE_PATCH, PAGE_SIZE
+from pipebell.kube.parse import parse_event
+from pipebell.kube.paths import custom
+from pipebell.kube.patience import patiently
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from pipebell.core.event import Event
+    from pipebell.kube.client import ApiClient
+
+_log = structlog.get_logger(__name__)
+_KIND: Final = "PipelineEvent"
+PATIENCE: Final = 30.0  # seconds
+
+
+def _log_invalid(error: InvalidEvent) -> None:
+    _log.error("event_unreadable", namespace=error.namespace, name=error.name, problems=str(error))
+
+
+class PipelineEvents:
+    """PipelineEvents in the watched namespaces (empty: in all).
+
+    `patience` is for how many seconds reads and status writes are tried again while the API is unavailable. Events
+    met by a scan whose spec cannot be parsed are handed to `on_invalid`.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        watch_namespaces: Sequence[str] = (),
+        *,
+        patience: float | None = PATIENCE,
+        on_invalid: Callable[[InvalidEvent], None] = _log_invalid,
+    ) -> None:
+        self._client = client
+        self._namespaces = tuple(watch_namespaces)
+        self._patience = patience
+        self._on_invalid = on_invalid
+
+    async def get(self, namespace: str, name: str) -> Event:
+        """The event as it is now (a consistent read). Raises ApiErrors, and InvalidEvent."""
+        path = custom(_KIND, namespace, name)
+        item = await patiently(lambda: self._client.request("GET", path), what="get event", limit=self._patience)
+        return parse_event(item)
+
+    async def patch_status(
+        self, namespace: str, name: str, uid: str, resource_version: str, status: Mapping[str, Any]
+    ) -> str:
+        """Merge-patch the status (RFC 7396), fenced by uid and resourceVersion; returns the new resourceVersion.
+
+        Raises Conflict when the event changed meanwhile; also when a first try did get through but its answer did
+        not: then the event carries this very status.
+        """
+        path = custom(_KIND, namespace, name) + "/status"
+        body = {"metadata": {"resourceVersion": resource_version, "uid": uid}, "status": status}
+        item = await patiently(
+            lambda: self._client.request("PATCH", path, body=body, content_type=MERGE_PATCH),
+            what="patch event",
+            limit=self._patience,
+        )
+        return str(item["metadata"]["resourceVersion"])
+
+    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[list[Event]]:
+        """All events in the watched namespaces but those in these phases, page by page; none held back.
+
+        Guarantees are those of `ApiClient.pages`, for each namespace.
+        """
+        params = {"fieldSelector": ",".join(f"status.phase!={phase}" for phase in phases_excluded)}
+        for namespace in self._namespaces or (None,):
+            path = custom(_KIND, namespace)
+            pages = self._client.pages(
+                path, params=params if phases_excluded else None, limit=PAGE_SIZE, patience=self._patience
+            )
+            async for page in pages:
+                yield self._parsed(page)
+
+    async def delete(self, namespace: str, name: str, uid: str) -> None:
+        """Delete the event if it still has this uid. Raises Conflict when it has another, NotFound when gone."""
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        await self._client.request("DELETE", custom(_KIND, namespace, name), body=body)
+
+    def _parsed(self, page: Mapping[str, Any]) -> list[Event]:
+        events = []
+        for item in page.get("items") or ():
+            try:
+                events.append(parse_event(item))
+            except InvalidEvent as error:
+                self._on_invalid(error)
+        return events

@@ -1,0 +1,54 @@
+"""Secrets by name (implements `pipebell.engine.ports.Secrets`). Only `get` is ever asked for, never a list."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any, Final
+
+from pipebell.core.errors import NotFound
+from pipebell.kube.cache import Cache
+from pipebell.kube.paths import core
+from pipebell.kube.patience import patiently
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipebell.kube.client import ApiClient
+    from pipebell.kube.clock import Clock
+
+_PATIENCE: Final = 10.0  # seconds; whoever needs a Secret waits and retries anyway
+
+
+class KubeSecrets:
+    """Secrets, kept for 60 s, and for 5 s that there is none."""
+
+    def __init__(self, client: ApiClient, clock: Clock, *, patience: float | None = _PATIENCE) -> None:
+        self._client = client
+        self._patience = patience
+        self._cache: Cache[tuple[str, str], Mapping[str, str] | None] = Cache(self._get, clock)
+
+    async def read(self, namespace: str, name: str, *, fresh: bool = False) -> Mapping[str, str] | None:
+        """The Secret's keys with decoded values; None when there is no such Secret. Cached unless fresh.
+
+        Keys whose values are not UTF-8 text are left out. Raises ApiErrors when it cannot be known.
+        """
+        return await self._cache.get((namespace, name), fresh=fresh)
+
+    async def _get(self, key: tuple[str, str]) -> Mapping[str, str] | None:
+        path = core("secrets", *key)
+        try:
+            secret = await patiently(lambda: self._client.request("GET", path), what="get secret", limit=self._patience)
+        except NotFound:
+            return None
+        return _decoded(secret.get("data") or {})
+
+
+def _decoded(data: Mapping[str, Any]) -> dict[str, str]:
+    values = {}
+    for key, encoded in data.items():
+        try:
+            values[key] = base64.b64decode(encoded).decode("utf-8")
+        except (binascii.Error, UnicodeDecodeError, TypeError):
+            continue
+    return values
