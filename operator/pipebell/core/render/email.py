@@ -1,0 +1,89 @@
+"""A notification as an e-mail's subject, plain text and HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipebell.core.render.facts import Facts, facts
+from pipebell.core.render.text import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from pipebell.core.event import Notification
+    from pipebell.core.targets import EmailTarget
+
+SUBJECT_LIMIT: Final = 250  # characters; mail programs show fewer, RFC 5322 lets a header have 998 a line
+_PREFIX_LIMIT: Final = 80
+_PIPELINE_LIMIT: Final = 80
+_PREHEADER_LIMIT: Final = 140
+
+
+@dataclass(frozen=True, slots=True)
+class EmailContent:
+    """What an e-mail says. `subject` is one line without control characters."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def email_content(notification: Notification, target: EmailTarget) -> EmailContent:
+    """The content of the e-mail that tells `notification`; of `target` it uses the subject's prefix only."""
+    known = facts(notification)
+    rows = _rows(known)
+    subject = _subject(known, target.subject_prefix or "")
+    preheader = one_line(known.message or known.headline, _PREHEADER_LIMIT)
+    html = _template().render(known=known, rows=rows, subject=subject, preheader=preheader)
+    return EmailContent(subject, _plain(known, rows), html)
+
+
+def _subject(known: Facts, prefix: str) -> str:
+    pipeline = one_line(known.pipeline, _PIPELINE_LIMIT)
+    words = [one_line(prefix, _PREFIX_LIMIT), *(f"[{mark}]" for mark in known.marks), f"{known.severity}:"]
+    what = f"{known.title}: {pipeline} ({known.org})" if pipeline else f"{known.title} ({known.org})"
+    return one_line(" ".join(word for word in (*words, what) if word), SUBJECT_LIMIT)
+
+
+def _rows(known: Facts) -> list[tuple[str, str]]:
+    rows = (
+        ("Organisation", known.org),
+        ("Pipeline", known.pipeline),
+        ("Run", known.run),
+        ("Severity", known.severity.capitalize()),
+        ("When", known.when),
+    )
+    return [row for row in rows if row[1]]
+
+
+def _plain(known: Facts, rows: list[tuple[str, str]]) -> str:
+    lines = [f"{known.look.emoji} {known.headline}", ""]
+    if known.notes:
+        lines += [*known.notes, ""]
+    lines += [f"{name + ':':<14}{value}" for name, value in rows]
+    if known.message:
+        lines += ["", "Message", "-------", known.message]
+    if known.details:
+        lines += ["", "Details", "-------", known.details]
+    if known.links:
+        lines += ["", "Links", "-----", *(f"{link.title}: {link.url}" for link in known.links)]
+    # RFC 3676, 4.3: the line before a signature
+    lines += ["", "-- ", f"Sent by Pipebell for the PipelineEvent {known.source}", ""]
+    return "\n".join(lines)
+
+
+@cache
+def _template() -> Template:
+    """Compiled once, at first use."""
+    environment = Environment(
+        loader=PackageLoader("pipebell.core.render"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("email.html.j2")

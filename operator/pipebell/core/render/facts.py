@@ -1,0 +1,126 @@
+"""What there is to tell about a notification, in words for people and free of hostile characters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pipebell.core.models import MAX_ERROR_MESSAGE
+from pipebell.core.render.text import clean, cut, one_line, pretty
+from pipebell.core.vocabulary import EventType, Severity
+
+if TYPE_CHECKING:
+    from pipebell.core.event import Event, Notification
+
+DETAILS_LIMIT: Final = 16 * 1024  # bytes of UTF-8
+_ID_LIMIT: Final = 512
+_TITLE_LIMIT: Final = 200
+
+TITLES: Final[dict[EventType, str]] = {
+    EventType.PIPELINE_FAILURE: "Pipeline failed",
+    EventType.PIPELINE_SUCCESS: "Pipeline succeeded",
+    EventType.PIPELINE_STARTED: "Pipeline started",
+    EventType.DATA_QUALITY_FAILURE: "Data quality checks failed",
+    EventType.DATA_QUALITY_WARNING: "Data quality degraded",
+    EventType.RATE_LIMIT_EXCEEDED: "Rate limit exceeded",
+    EventType.SYSTEM_ERROR: "System error",
+}
+
+
+class Look(NamedTuple):
+    """How a severity looks: an emoji and a colour on which white text can be read."""
+
+    emoji: str
+    color: str
+
+
+LOOKS: Final[dict[Severity, Look]] = {
+    Severity.INFO: Look("🔵", "#1f6feb"),
+    Severity.WARNING: Look("🟠", "#b35900"),
+    Severity.ERROR: Look("🔴", "#cf222e"),
+    Severity.CRITICAL: Look("🚨", "#82071e"),
+}
+_SUCCESS: Final = Look("✅", "#1a7f37")
+
+
+class Link(NamedTuple):
+    """Something to click on; `url` is http or https."""
+
+    title: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a message may say. All strings are clean; only `message` and `details` have several lines."""
+
+    look: Look
+    severity: str
+    title: str
+    org: str
+    pipeline: str
+    run: str
+    when: str
+    message: str
+    details: str
+    links: tuple[Link, ...]
+    notes: tuple[str, ...]
+    marks: tuple[str, ...]
+    source: str
+
+    @property
+    def headline(self) -> str:
+        """Who and what, without the severity: `Pipeline failed: nightly-load (acme)`."""
+        return f"{self.title}: {self.pipeline} ({self.org})" if self.pipeline else f"{self.title} ({self.org})"
+
+
+def facts(notification: Notification) -> Facts:
+    """What there is to tell about `notification`."""
+    event, severity = notification.event, notification.severity
+    spec = event.spec
+    succeeded = spec.event is EventType.PIPELINE_SUCCESS and severity is Severity.INFO
+    return Facts(
+        look=_SUCCESS if succeeded else LOOKS[severity],
+        severity=severity.upper(),
+        title=TITLES[spec.event],
+        org=one_line(spec.org_slug, _ID_LIMIT),
+        pipeline=one_line(spec.pipeline_id or "", _ID_LIMIT),
+        run=one_line(spec.pipeline_logging_id or "", _ID_LIMIT),
+        when=_when(event),
+        message=cut(clean(spec.error_message or "").strip("\n"), MAX_ERROR_MESSAGE),
+        details=pretty(spec.details, DETAILS_LIMIT) if spec.details else "",
+        links=_links(event),
+        notes=_notes(notification),
+        marks=tuple(mark for mark, given in (("TEST", spec.test), ("REPLAY", spec.replay_of)) if given),
+        source=f"{event.namespace}/{event.name}",
+    )
+
+
+def _when(event: Event) -> str:
+    try:
+        return f"{datetime.fromtimestamp(event.occurred, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):  # the year 0 or 10,000, after a shift of time zone
+        return "at a time that cannot be shown"
+
+
+def _links(event: Event) -> tuple[Link, ...]:
+    return tuple(
+        Link(one_line(link.title, _TITLE_LIMIT) or "Link", clean(link.url))
+        for link in event.spec.links or ()
+        if link.url.startswith(("https://", "http://"))
+    )
+
+
+def _notes(notification: Notification) -> tuple[str, ...]:
+    spec, held_back = notification.event.spec, notification.suppressed
+    notes = []
+    if spec.test:
+        notes.append("This is a TEST notification: somebody checks that notifications arrive.")
+    if spec.replay_of:
+        notes.append(f"This is a REPLAY of the event {spec.replay_of.name}, sent again on request.")
+    if held_back == 1:
+        notes.append("1 similar event was held back since the last notification.")
+    elif held_back > 1:
+        notes.append(f"{held_back} similar events were held back since the last notification.")
+    return tuple(notes)

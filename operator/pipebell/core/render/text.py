@@ -1,0 +1,82 @@
+"""Text from events is hostile: it is cleaned, kept to one line where one line is meant, and cut with a visible mark."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+_CONTROLS: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\))")
+_LINE_ENDS: Final = re.compile("\r\n|[\r\x85\u2028\u2029]")
+# Zero-width characters and bidirectional overrides let text look like what it is not. Joiners (U+200C, U+200D) stay:
+# Persian, Hindi and emoji are written with them.
+_INVISIBLE: Final = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}\ud800-\udfff\ufffe\uffff]")
+_GAPS: Final = re.compile(f"[{_CONTROLS}\\s]+")
+
+
+def clean(text: str) -> str:
+    """Several lines of harmless text: line ends are LF, colour codes and invisible characters are gone.
+
+    Other control characters and lone surrogates show as U+FFFD, so that the result can always be encoded.
+    """
+    if text.isprintable():
+        return text
+    text = _LINE_ENDS.sub("\n", _ANSI.sub("", text))
+    return _UNPRINTABLE.sub("\ufffd", _INVISIBLE.sub("", text))
+
+
+def one_line(text: str, limit: int) -> str:
+    """One line of at most `limit` characters; line ends and control characters become spaces."""
+    if not text.isprintable():
+        text = clean(_GAPS.sub(" ", _ANSI.sub("", text[: 16 * limit])))
+    text = text.strip()
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` characters, with a mark that says how many are missing."""
+    if len(text) <= limit:
+        return text
+    kept = text[: limit - len(mark(len(text)))]
+    return kept + mark(len(text) - len(kept))
+
+
+def mark(missing: int) -> str:
+    """What stands in the place of text that was cut off."""
+    return f"\n… (cut off: {missing:,} more characters)"
+
+
+def pretty(details: dict[str, Any], limit: int) -> str:
+    """Free-form details as indented JSON of at most `limit` bytes of UTF-8 (besides the mark that some is missing).
+
+    Never raises: what JSON has no word for is shown by its `str`, and what cannot be walked through ends in a mark.
+    """
+    parts: list[str] = []
+    size = 0
+    ending = ""
+    try:
+        for part in _ENCODER.iterencode(details):
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                ending = "\n… (cut off: too long to show in full)"
+                break
+    except Exception as error:  # noqa: BLE001  (circular, too deep, a number too long: anything may be in there)
+        ending = f"\n… (cut off: cannot be shown, {type(error).__name__})"
+    text = clean("".join(parts)[:limit])
+    if len(text) * 3 > limit and len(encoded := text.encode()) > limit:
+        ending = ending or "\n… (cut off: too long to show in full)"
+        text = encoded[:limit].decode(errors="ignore")
+    return text + ending
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  (a stranger's __str__)
+        return f"<{type(value).__name__}>"
+
+
+_ENCODER: Final = json.JSONEncoder(indent=2, ensure_ascii=False, skipkeys=True, default=_as_text)
