@@ -130,9 +130,12 @@ class EmailSpec(Spec):
     enabled: Flag | None = Field(None, description="Whether e-mail may be sent. Unset means yes.")
     smtp_host: Host | None = Field(
         None,
-        description="SMTP server: a host name, an IP address, or exactly ${VAR}. Setting it (or any other smtp field) means a transport of your own, which inherits none of root's.",
+        description=(
+            "SMTP server: a host name, an IP address, or exactly ${VAR}. Setting it (or any other smtp "
+            "field) means a transport of your own, which inherits none of root's."
+        ),
     )
-    smtp_port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = Field(
+    smtp_port: Annotated[int, Field(strict=True, ge=1, le=65535), BeforeValidator(_whole_number)] | None = Field(
         None, description="SMTP port; 465 means TLS from the start. Default 587."
     )
     smtp_username: Credential | None = Field(None, description="User name for SMTP AUTH, or exactly ${VAR}.")
@@ -178,7 +181,9 @@ class SlackSpec(Spec):
     enabled: Flag | None = Field(None, description="Whether Slack messages may be sent. Unset means yes.")
     webhook_url: WebhookUrl | None = Field(
         None,
-        description="Incoming webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef.",
+        description=(
+            "Incoming webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef."
+        ),
     )
     webhook_url_secret_ref: SecretKeyRef | None = Field(
         None, description="Key of a Secret that holds the webhook URL; instead of webhookUrl."
@@ -217,22 +222,24 @@ class TriggerSpec(Spec):
         None, description="Severity of such events unless the event says its own. Default: the type's."
     )
     providers: Providers | None = Field(None, description="Where to send such events. Default: defaultProvider.")
-    cooldown_seconds: Annotated[int, Field(strict=True, ge=0, le=2_592_000)] | None = Field(
+    cooldown_seconds: Annotated[int, Field(strict=True, ge=0, le=2_592_000), BeforeValidator(_whole_number)] | None = Field(
         None,
-        description="After one notification, hold back further ones of this type for so many seconds; 0 for never. Default 300.",
+        description=(
+            "After one notification, hold back further ones of this type for so many seconds; 0 for never. Default 300."
+        ),
     )
 
 
 class RetrySpec(Spec):
     """How a failed delivery is tried again."""
 
-    max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
+    max_attempts: Annotated[int, Field(strict=True, ge=1, le=100), BeforeValidator(_whole_number)] | None = Field(
         None, description="Attempts in all, the first included. Default 3."
     )
-    initial_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] | None = Field(
+    initial_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(_whole_number)] | None = Field(
         None, description="Seconds between the first failed attempt's end and the second attempt. Default 5."
     )
-    max_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] | None = Field(
+    max_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(_whole_number)] | None = Field(
         None, description="Longest delay between two attempts, in seconds. Default 300."
     )
     exponential_backoff: Flag | None = Field(
@@ -288,7 +295,9 @@ class NotificationSpec(Spec):
     org_slug: OrgSlug | None = Field(None, description="The organisation whose events use this configuration.")
     enabled: Flag | None = Field(
         None,
-        description="Whether this organisation is notified at all; false also bars the fallback to root. Unset means yes.",
+        description=(
+            "Whether this organisation is notified at all; false also bars the fallback to root. Unset means yes."
+        ),
     )
     default_provider: ProviderName | None = Field(
         None, description="Provider of triggers that name none. Default email."
@@ -297,13 +306,19 @@ class NotificationSpec(Spec):
     slack: SlackSpec | None = Field(None, description="Slack settings; what is unset comes from root.")
     event_triggers: Annotated[list[TriggerSpec], Field(max_length=7)] | None = Field(
         None,
-        description="Which events notify. Replaces root's list as a whole; without any, pipeline_failure, data_quality_failure and system_error notify through defaultProvider.",
+        description=(
+            "Which events notify. Replaces root's list as a whole; without any, pipeline_failure, "
+            "data_quality_failure and system_error notify through defaultProvider."
+        ),
     )
     retry_config: RetrySpec | None = Field(None, description="How failed deliveries are tried again.")
     secret_ref: SecretRef | None = Field(None, description="The Secret whose keys fill ${VAR} placeholders.")
     event_namespaces: EventNamespaces | None = Field(
         None,
-        description="Which namespaces' events may use this configuration. Default: its own. Others only when the platform team listed this namespace as a shared one.",
+        description=(
+            "Which namespaces' events may use this configuration. Default: its own. Others only when the "
+            "platform team listed this namespace as a shared one."
+        ),
     )
 
     @model_validator(mode="after")
@@ -360,7 +375,7 @@ class PipelineEventSpec(Spec):
     )
     occurred_at: Moment | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
     links: Annotated[list[Link], Field(max_length=10)] | None = Field(None, description="Where to read more.")
-    ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=31_536_000)] | None = Field(
+    ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=31_536_000), BeforeValidator(_whole_number)] | None = Field(
         None, description="Delete this event so many seconds after it is finished. Default: the operator's setting."
     )
     test: Flag | None = Field(

@@ -106,7 +106,7 @@ class _Structure:
         if "listMapKeys" in node:
             result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": node["listMapKeys"]}
         if node.get("type") == "object":
-            rules += self._object(node, result, path)
+            rules = self._object(node, result, path) + rules
         elif node.get("type") == "array":
             result["items"] = self.build(node["items"], f"{path}[]")
             result.setdefault("x-kubernetes-list-type", "atomic")
@@ -131,7 +131,12 @@ class _Structure:
             }
             if "required" in node:
                 result["required"] = node["required"]
-            return []
+            return [
+                cel.lifted(name, validation)
+                for name, field in result["properties"].items()
+                if name in cel.CREDENTIALS
+                for validation in field.pop(_RULES)
+            ]
         if node.get("additionalProperties") is True:
             result["x-kubernetes-preserve-unknown-fields"] = True
             return []
