@@ -24,7 +24,7 @@ from pipebell.engine.queue import FairQueue
 from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pipebell.core.event import Event
     from pipebell.engine.observer import Observer
@@ -76,9 +76,13 @@ class Engine:
         """Events that have been taken in and are not finished."""
         return len(self._active)
 
+    def knows(self, uid: str) -> bool:
+        """Whether this event is under way or finished: nothing new can be said of it."""
+        return uid in self._active or uid in self._finished
+
     def submit(self, event: Event) -> None:
         """Take an event in. Echoes of what is known already, and finished events, change nothing."""
-        if event.uid in self._active or event.uid in self._finished:
+        if self.knows(event.uid):
             return
         if event.status.phase is not None and event.status.phase.final:
             return
@@ -428,7 +432,3 @@ class Engine:
     @staticmethod
     def _name(journey: Journey) -> str:
         return f"{journey.namespace}/{journey.name}"
-
-    def waiting_uids(self) -> Iterable[str]:
-        """Events that wait for a configuration."""
-        return [uid for uids in self._by_org.values() for uid in uids]

@@ -144,6 +144,11 @@ class CooldownLedger:
         elif status.phase is not None and not status.phase.final and any(item.attempts for item in deliveries):
             entry.sender = entry.sender or event.uid
 
+    def start_over(self) -> None:
+        """The pass broke off: forget what it brought, for the next one brings it again."""
+        self._entries.clear()
+        self._folded.clear()
+
     def finish_fold(self) -> None:
         """All events were folded: count what the last notifications have not told yet, and start deciding."""
         for key, counts in self._folded.items():

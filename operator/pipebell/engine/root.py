@@ -76,7 +76,7 @@ class RootKeeper:
                 if self.current.spec is not None
                 else "there is no valid version yet"
             )
-            log.error(
+            log.error(  # noqa: TRY400  (the problems say it all)
                 "root configuration invalid", configmap=f"{self.namespace}/{self.name}", problems=str(error), kept=kept
             )
             message = f"{error} ({kept})"

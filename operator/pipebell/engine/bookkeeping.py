@@ -1,0 +1,118 @@
+"""What configurations did of late, on their status: for people, written seldom, never on an event's path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from pipebell.core.errors import ApiError
+from pipebell.core.status import Counters, LastDelivery, NotificationConfigStatus, TriggerRecord, rfc3339
+from pipebell.core.vocabulary import EventType, Phase
+
+if TYPE_CHECKING:
+    from pipebell.core.config import ConfigObject
+    from pipebell.core.settle import Verdicts
+    from pipebell.engine.book import ConfigBook, Key
+    from pipebell.engine.journey import Journey
+    from pipebell.engine.ports import Clock, Configs
+
+PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration
+OVERALL: Final = 0.5  # seconds between two writes at all
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is not written yet for one configuration, and when that was last done."""
+
+    written: float = 0.0
+    sent: dict[EventType, str] = field(default_factory=dict)
+    suppressed: dict[EventType, int] = field(default_factory=dict)
+    last: LastDelivery | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def news(self) -> bool:
+        return self.last is not None
+
+
+class Bookkeeping:
+    """Collects outcomes per configuration and writes them at most once a minute each, two a second in all."""
+
+    def __init__(self, book: ConfigBook, configs: Configs, clock: Clock) -> None:
+        self._book, self._configs, self._clock = book, configs, clock
+        self._pages: dict[Key, _Page] = {}
+
+    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
+        """Note an event's end. Events of the root configuration have no resource to note it on."""
+        reference = journey.config
+        if reference is None or reference.kind != "NotificationConfig" or journey.event is None:
+            return
+        page = self._pages.setdefault((reference.namespace, reference.name), _Page())
+        kind, stamp = journey.event.spec.event, rfc3339(now)
+        if verdicts.phase in (Phase.DELIVERED, Phase.PARTIALLY_DELIVERED):
+            page.sent[kind] = stamp
+            page.suppressed[kind] = 0
+        elif verdicts.phase is Phase.SUPPRESSED:
+            page.suppressed[kind] = page.suppressed.get(kind, 0) + 1
+        name = f"{journey.namespace}/{journey.name}"
+        page.last = LastDelivery(event=name, phase=verdicts.phase, time=stamp, reason=verdicts.reason)
+        page.counts[verdicts.phase.value] = page.counts.get(verdicts.phase.value, 0) + 1
+
+    async def run(self) -> None:
+        """Write what there is to write, until cancelled."""
+        while True:
+            await self._clock.sleep(OVERALL)
+            now = self._clock.now()
+            due = next(
+                (key for key, page in self._pages.items() if page.news and now - page.written >= PER_CONFIG), None
+            )
+            if due is not None:
+                await self._write(due, now)
+
+    async def _write(self, key: Key, now: float) -> None:
+        config, page = self._book.get(key), self._pages[key]
+        if config is None:
+            del self._pages[key]
+            return
+        status = _merged(config, page)
+        # Moved to the end, so that everybody gets a turn.
+        del self._pages[key]
+        self._pages[key] = _Page(written=now)
+        try:
+            await self._configs.patch_status(config, status.model_dump(by_alias=True, exclude_none=True, mode="json"))
+        except ApiError as error:
+            log.info("bookkeeping not written", config="/".join(key), error=str(error))
+
+
+def _merged(config: ConfigObject, page: _Page) -> NotificationConfigStatus:
+    """The bookkeeping part of the status: what stands there, and what came since."""
+    old = config.status
+    triggers = {item.event: item for item in old.triggers or []}
+    for kind in {*page.sent, *page.suppressed}:
+        known = triggers.get(kind) or TriggerRecord(event=kind, last_sent_time=None, suppressed_since_last_sent=0)
+        held = page.suppressed.get(kind, 0)
+        base = 0 if kind in page.sent else known.suppressed_since_last_sent
+        triggers[kind] = TriggerRecord(
+            event=kind,
+            last_sent_time=page.sent.get(kind, known.last_sent_time),
+            suppressed_since_last_sent=base + held,
+        )
+    counters = old.counters or Counters(delivered=0, suppressed=0, failed=0)
+    counts = page.counts
+    return NotificationConfigStatus(
+        conditions=None,
+        observed_generation=None,
+        triggers=[triggers[kind] for kind in EventType if kind in triggers],
+        last_delivery=page.last,
+        counters=Counters(
+            delivered=counters.delivered
+            + counts.get(Phase.DELIVERED.value, 0)
+            + counts.get(Phase.PARTIALLY_DELIVERED.value, 0),
+            suppressed=counters.suppressed + counts.get(Phase.SUPPRESSED.value, 0),
+            failed=counters.failed + counts.get(Phase.FAILED.value, 0),
+        ),
+    )

@@ -1,0 +1,241 @@
+"""Whether each NotificationConfig can be used: its conditions `Ready` and `Shared`, kept true."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from pipebell.core import resolve
+from pipebell.core.errors import ApiError, NotFound, NotReady
+from pipebell.core.status import Condition, clip, rfc3339
+from pipebell.core.triggers import providers_in_use
+from pipebell.core.vocabulary import NotReadyReason, ProviderName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from pipebell.core.config import ConfigObject
+    from pipebell.core.layers import Layers
+    from pipebell.engine.book import ConfigBook, Key
+    from pipebell.engine.ports import Clock, Configs, Provider
+    from pipebell.engine.resolver import Resolver
+    from pipebell.engine.timers import Timers
+
+FIRST_POLL, LAST_POLL, POLL_GROWTH = 4.0, 45.0, 1.5  # seconds between looks for a missing Secret
+DISTRUST: Final = 60.0  # seconds that a refusal at connect time outweighs a check that finds nothing wrong
+_OF_SECRETS: Final = (NotReadyReason.MISSING_SECRET, NotReadyReason.MISSING_VARIABLE)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One condition's value."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class _State:
+    """What is remembered per configuration that is not Ready."""
+
+    polls: int = 0
+    distrusted_until: float = 0.0
+    distrust: str = ""
+
+
+class Readiness:
+    """Evaluates configurations after each change, writes their conditions, and tells the engine who can go on."""
+
+    def __init__(  # noqa: PLR0913  (the composition root names them)
+        self,
+        *,
+        book: ConfigBook,
+        resolver: Resolver,
+        configs: Configs,
+        providers: Mapping[ProviderName, Provider],
+        shared_namespaces: Sequence[str],
+        clock: Clock,
+        timers: Timers,
+        ready: Callable[[str], None],
+    ) -> None:
+        self._book, self._resolver, self._configs, self._providers = book, resolver, configs, providers
+        self._shared = shared_namespaces
+        self._clock, self._timers, self._ready = clock, timers, ready
+        self._todo: dict[Key, bool] = {}
+        self._wanted = asyncio.Event()
+        self._states: dict[Key, _State] = {}
+        self._conditions: dict[Key, tuple[Verdict, ...]] = {}
+        self._written: dict[Key, tuple[str, int, tuple[Verdict, ...]]] = {}
+
+    def changed(self, config: ConfigObject, *, fresh: bool = False) -> None:
+        """Evaluate this configuration soon; `fresh` reads its Secrets again."""
+        self._todo[config.key] = fresh or self._todo.get(config.key, False)
+        self._wanted.set()
+
+    def org_changed(self, org_slug: str) -> None:
+        """Evaluate all configurations of an organisation: which of them counts may have changed."""
+        for config in self._book.of_org(org_slug):
+            self.changed(config)
+
+    def all_changed(self) -> None:
+        """Root changed: everybody inherits from it."""
+        for config in self._book:
+            self.changed(config)
+
+    def refused(self, config: ConfigObject, error: NotReady) -> None:
+        """An event found this configuration unusable."""
+        state = self._states.setdefault(config.key, _State())
+        if error.reason is NotReadyReason.HOST_NOT_ALLOWED:
+            state.distrusted_until, state.distrust = self._clock.now() + DISTRUST, error.message
+            self._timers.at(state.distrusted_until, lambda: self._again(config.key))
+        self.changed(config)
+
+    def removed(self, config: ConfigObject) -> None:
+        """This configuration is gone; another one of its organisation may count now."""
+        self._states.pop(config.key, None)
+        self._conditions.pop(config.key, None)
+        self._written.pop(config.key, None)
+        self.org_changed(config.org_slug)
+
+    @property
+    def not_ready(self) -> dict[Key, str]:
+        """Configurations that are not Ready, with the reason."""
+        return {key: c[0].reason for key, c in self._conditions.items() if not c[0].status}
+
+    def __len__(self) -> int:
+        return len(self._conditions)
+
+    async def run(self) -> None:
+        """Evaluate what changed, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._todo:
+                batch = [(key, self._todo.pop(key)) for key in list(self._todo)[:8]]
+                await asyncio.gather(*(self._evaluate(key, fresh=fresh) for key, fresh in batch))
+
+    async def _evaluate(self, key: Key, *, fresh: bool) -> None:
+        config = self._book.get(key)
+        if config is None:
+            return
+        try:
+            verdicts = tuple(await self._judge(config, fresh=fresh))
+            await self._write(config, verdicts)
+        except NotFound:
+            return
+        except ApiError as error:
+            log.warning("condition not written, trying again", config="/".join(key), error=str(error))
+            self._timers.at(self._clock.now() + 2.0, lambda: self._again(key))
+            return
+        except Exception:
+            log.exception("configuration could not be evaluated", config="/".join(key))
+            return
+        if verdicts[0].status:
+            self._states.pop(key, None)
+            self._ready(config.org_slug)
+        elif verdicts[0].reason in _OF_SECRETS:
+            self._poll(key)
+
+    def _poll(self, key: Key) -> None:
+        state = self._states.setdefault(key, _State())
+        wait = min(FIRST_POLL * POLL_GROWTH**state.polls, LAST_POLL) * random.uniform(0.8, 1.2)  # noqa: S311  (jitter)
+        state.polls = min(state.polls + 1, 20)
+        self._timers.at(self._clock.now() + wait, lambda: self._again(key))
+
+    def _again(self, key: Key) -> None:
+        config = self._book.get(key)
+        if config is not None:
+            self.changed(config, fresh=True)
+
+    async def _judge(self, config: ConfigObject, *, fresh: bool) -> list[Verdict]:
+        try:
+            await self._check(config, fresh=fresh)
+        except NotReady as error:
+            ready = Verdict("Ready", status=False, reason=error.reason.value, message=clip(error.message))
+        else:
+            ready = Verdict("Ready", status=True, reason="Ready", message="notifications can be sent")
+        return [ready, *self._sharing(config)]
+
+    async def _check(self, config: ConfigObject, *, fresh: bool) -> None:
+        if config.spec is None:
+            raise NotReady(NotReadyReason.INVALID, "; ".join(map(str, config.problems)))
+        winner = resolve.conflicts_with(config, self._book.of_org(config.org_slug))
+        if winner is not None:
+            message = (
+                f"spec.orgSlug: NotificationConfig {winner.name} serves {config.org_slug} in this namespace already"
+            )
+            raise NotReady(NotReadyReason.CONFLICT, message)
+        state = self._states.get(config.key)
+        if state is not None and self._clock.now() < state.distrusted_until:
+            raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, state.distrust)
+        if config.spec.enabled is False:
+            return
+        layers = await self._resolver.layers(config, fresh=fresh)
+        for provider in _to_check(config, layers):
+            await self._providers[provider].check(layers.target(provider))
+
+    def _sharing(self, config: ConfigObject) -> Iterator[Verdict]:
+        rule = config.spec.event_namespaces if config.spec is not None else None
+        if rule is None or rule.from_ == "Same":
+            return
+        if config.namespace in self._shared:
+            yield Verdict("Shared", status=True, reason="Shared", message="serves events of other namespaces")
+        else:
+            message = f"eventNamespaces has no effect: {config.namespace} is not among the operator's shared namespaces"
+            yield Verdict("Shared", status=False, reason="NotPermitted", message=message)
+
+    async def _write(self, config: ConfigObject, verdicts: tuple[Verdict, ...]) -> None:
+        """Write the conditions unless they stand there already."""
+        before = {item.type: item for item in config.status.conditions or []}
+        self._conditions[config.key] = verdicts
+        memo = (config.uid, config.generation, verdicts)
+        if self._written.get(config.key) == memo:
+            return
+        if config.status.observed_generation != config.generation or not _same(before, verdicts):
+            await self._configs.patch_status(config, self._patch(config, verdicts, before))
+        self._written[config.key] = memo
+
+    def _patch(
+        self, config: ConfigObject, verdicts: tuple[Verdict, ...], before: dict[str, Condition]
+    ) -> dict[str, Any]:
+        conditions = []
+        for verdict in verdicts:
+            status = "True" if verdict.status else "False"
+            old = before.get(verdict.type)
+            since = old.last_transition_time if old is not None and old.status == status else rfc3339(self._clock.now())
+            condition = Condition(
+                type=verdict.type,
+                status="True" if verdict.status else "False",
+                reason=verdict.reason,
+                message=verdict.message,
+                last_transition_time=since,
+                observed_generation=config.generation,
+            )
+            conditions.append(condition.model_dump(by_alias=True, mode="json"))
+        return {"observedGeneration": config.generation, "conditions": conditions}
+
+
+def _same(before: Mapping[str, Condition], verdicts: Sequence[Verdict]) -> bool:
+    return set(before) == {verdict.type for verdict in verdicts} and all(
+        (before[verdict.type].status == "True", before[verdict.type].reason, before[verdict.type].message)
+        == (verdict.status, verdict.reason, verdict.message)
+        for verdict in verdicts
+    )
+
+
+def _to_check(config: ConfigObject, layers: Layers) -> list[ProviderName]:
+    """Providers that some event would use, and those that the organisation set up itself without using them yet."""
+    in_use = list(providers_in_use(layers))
+    for provider in ProviderName:
+        block = getattr(config.spec, provider.value)
+        if provider not in in_use and block is not None and block.enabled is True:
+            in_use.append(provider)
+    return in_use

@@ -1,0 +1,101 @@
+"""Deletes finished events when their time has come, and never one that a cooldown still needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from pipebell.core.errors import ApiError, Conflict, NotFound
+from pipebell.core.status import epoch
+from pipebell.core.vocabulary import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipebell.core.event import Event
+    from pipebell.core.settle import Verdicts
+    from pipebell.engine.journey import Journey
+    from pipebell.engine.ledger import CooldownLedger
+    from pipebell.engine.ports import Clock, Events
+
+DELETIONS_PER_SECOND: Final = 50.0
+SHORTEST, LONGEST = 5.0, 600.0  # seconds between two looks
+UNCOUNTED_AT_MOST: Final = 604_800.0  # a suppression that nothing followed for a week is not waited for any longer
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """The sweeper. It lists for itself, because the watch hides finished events."""
+
+    def __init__(  # noqa: PLR0913  (the composition root names them)
+        self,
+        *,
+        events: Events,
+        ledger: CooldownLedger,
+        clock: Clock,
+        ttl_delivered: float,
+        ttl_failed: float,
+        cooldown_of: Callable[[Event], float],
+    ) -> None:
+        self._events, self._ledger, self._clock = events, ledger, clock
+        self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
+        self._next_due = 0.0
+
+    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
+        """Note when this event's time will come."""
+        own = journey.event.spec.ttl_seconds_after_finished if journey.event is not None else None
+        self._next_due = min(self._next_due, now + self._ttl(verdicts.phase, own))
+
+    async def run(self) -> None:
+        """Sweep again and again, until cancelled; more often when something falls due soon."""
+        await self._clock.sleep(SHORTEST)
+        while True:
+            began = self._clock.now()
+            if self._ledger.ready:
+                try:
+                    await self._sweep(began)
+                except ApiError as error:
+                    log.warning("finished events could not be swept", error=str(error))
+            wait = max(SHORTEST, self._clock.now() - began, min(self._next_due - self._clock.now(), LONGEST))
+            await self._clock.sleep(wait)
+
+    async def _sweep(self, now: float) -> None:
+        self._next_due = now + LONGEST
+        deleted = 0
+        async for page in self._events.scan(phases_excluded=(Phase.PENDING.value, Phase.DELIVERING.value)):
+            for event in page:
+                due = self._due(event)
+                if due is None:
+                    continue
+                if due > now:
+                    self._next_due = min(self._next_due, due)
+                elif not self._needed(event, now, due):
+                    await self._delete(event)
+                    deleted += 1
+        if deleted:
+            log.info("finished events deleted", count=deleted)
+
+    def _due(self, event: Event) -> float | None:
+        """When this event may go (seconds since the epoch); None while it is not finished."""
+        status = event.status
+        if status.phase is None or not status.phase.final:
+            return None
+        ended = epoch(status.completion_time) if status.completion_time else event.created
+        return ended + self._ttl(status.phase, event.spec.ttl_seconds_after_finished)
+
+    def _ttl(self, phase: Phase, own: int | None) -> float:
+        if own is not None:
+            return float(own)
+        return self._ttl_failed if phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED) else self._ttl_delivered
+
+    def _needed(self, event: Event, now: float, due: float) -> bool:
+        return now - due < UNCOUNTED_AT_MOST and self._ledger.needs(event, self._cooldown_of(event), now)
+
+    async def _delete(self, event: Event) -> None:
+        try:
+            await self._events.delete(event.namespace, event.name, event.uid)
+        except (NotFound, Conflict):
+            return
+        await self._clock.sleep(1 / DELETIONS_PER_SECOND)

@@ -1,0 +1,132 @@
+"""The watches: kopf tells, we hand over. The only module that imports kopf.
+
+Handlers are thin on purpose: parse, hand over, return. Our own queue bounds what is done at once, and nothing of an
+event's fate is left to kopf's annotations and retries.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import kopf
+import structlog
+
+from pipebell.core.vocabulary import FINAL_PHASES, GROUP, VERSION
+from pipebell.kube.connection import connect, kopf_access
+from pipebell.settings import Settings
+from pipebell.wiring import App, build_app
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+EVENTS: Final = (GROUP, VERSION, "pipelineevents")
+CONFIGS: Final = (GROUP, VERSION, "notificationconfigs")
+
+log = structlog.get_logger(__name__)
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """We compare nothing with what was before, so nothing is kept on the resources."""
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002, D102  (kopf's signature)
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:  # noqa: D102
+        pass
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Progress is in our status, not in kopf's annotations."""
+
+    def fetch(self, *, key: kopf.HandlerId, body: kopf.Body) -> kopf.ProgressRecord | None:  # noqa: ARG002, D102
+        return None
+
+    def store(self, *, key: kopf.HandlerId, record: kopf.ProgressRecord, body: kopf.Body, patch: kopf.Patch) -> None:  # noqa: D102
+        pass
+
+    def purge(self, *, key: kopf.HandlerId, body: kopf.Body, patch: kopf.Patch) -> None:  # noqa: D102
+        pass
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:  # noqa: D102
+        return essence
+
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:  # noqa: D102
+        pass
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401  (kopf's keywords)
+    """Tune kopf to what measurements said, and start everything else."""
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.queueing.idle_timeout = 0.5
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
+    settings.networking.request_timeout = 60.0
+    # An API server that is away for minutes must not end the process: these waits add up to half an hour.
+    settings.networking.error_backoffs = [0.2, 0.5, 1.0, 2.0, *[3.0] * 600]
+    # Finished events are not watched: after a restart they are not listed, and our own last write frees kopf's memory.
+    settings.watching.field_selectors[EVENTS] = ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    memo.connection = connect()
+    memo.app = build_app(memo.get("settings") or Settings.from_env(os.environ), memo.connection)
+    await memo.app.start()
+
+
+@kopf.on.login()
+async def login(memo: kopf.Memo, **_: Any) -> kopf.AiohttpSession:  # noqa: ANN401  (kopf awaits it)
+    """A session of kopf's own, with the same identity as ours."""
+    return kopf.AiohttpSession(**kopf_access(memo.connection)._asdict())
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401
+    """Finish what is under way."""
+    app: App | None = memo.get("app")
+    if app is not None:
+        await app.close()
+
+
+@kopf.on.event(*CONFIGS)
+async def on_notification_config(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401
+    """A NotificationConfig was listed, added, changed or deleted."""
+    app: App = memo.app
+    try:
+        if event["type"] == "DELETED":
+            app.config_deleted(_object(event))
+        else:
+            app.config_seen(_object(event), listed=event["type"] is None)
+    except Exception:
+        log.exception("notification config not taken in", config=_name(event))
+
+
+@kopf.on.event(*EVENTS)
+async def on_pipeline_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401
+    """A PipelineEvent was listed, added or changed; or deleted, or has just been finished."""
+    app: App = memo.app
+    try:
+        if event["type"] == "DELETED":
+            app.event_gone(_object(event))
+        else:
+            app.event_seen(_object(event))
+    except Exception:
+        log.exception("pipeline event not taken in", event=_name(event))
+
+
+def _object(event: kopf.RawEvent) -> Mapping[str, Any]:
+    return event["object"]
+
+
+def _name(event: kopf.RawEvent) -> str:
+    metadata = event["object"].get("metadata", {})
+    return f"{metadata.get('namespace')}/{metadata.get('name')}"
+
+
+def scope(settings: Settings) -> Collection[str]:
+    """The namespaces to watch; none means all."""
+    if not settings.watch_namespaces:
+        return ()
+    return tuple(dict.fromkeys((*settings.watch_namespaces, *settings.shared_namespaces)))

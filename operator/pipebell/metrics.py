@@ -1,0 +1,87 @@
+"""Prometheus metrics, in the field's naming: what happened to events, deliveries and configurations."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pipebell import __version__
+from pipebell.core.vocabulary import Phase
+
+if TYPE_CHECKING:
+    from pipebell.core.errors import NotReady
+    from pipebell.core.outcome import Outcome
+    from pipebell.core.settle import Verdicts
+    from pipebell.core.vocabulary import ProviderName
+    from pipebell.engine.engine import Engine
+    from pipebell.engine.journey import Journey
+    from pipebell.engine.readiness import Readiness
+    from pipebell.engine.resolver import Resolved
+    from pipebell.engine.root import RootKeeper
+
+_LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 86400)
+
+
+class Metrics:
+    """An observer of the engine that counts; gauges are read when Prometheus asks."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._events = Counter(
+            "pipebell_events_total",
+            "Events that reached a final phase.",
+            ("event", "phase", "reason"),
+            registry=self.registry,
+        )
+        self._attempts = Counter(
+            "pipebell_delivery_attempts_total",
+            "Attempts to deliver, by what came of them.",
+            ("provider", "outcome", "reason"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "pipebell_delivery_attempt_duration_seconds",
+            "How long one attempt took.",
+            ("provider",),
+            buckets=_LATENCY[:12],
+            registry=self.registry,
+        )
+        self._latency = Histogram(
+            "pipebell_event_delivered_seconds",
+            "From the creation of an event to the record of its delivery.",
+            buckets=_LATENCY,
+            registry=self.registry,
+        )
+        Gauge("pipebell_build_info", "The version that runs.", ("version", "python"), registry=self.registry).labels(
+            __version__, platform.python_version()
+        ).set(1)
+
+    def watch(self, engine: Engine, readiness: Readiness, root: RootKeeper) -> None:
+        """Read these gauges from the running parts."""
+        for name, text, read in (
+            ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
+            ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
+            ("pipebell_unfinished_events", "Events taken in and not finished.", lambda: engine.unfinished),
+            ("pipebell_paused_endpoints", "Endpoints that asked for a pause.", lambda: len(engine.pauses)),
+            ("pipebell_configs", "NotificationConfigs.", lambda: len(readiness)),
+            ("pipebell_configs_not_ready", "NotificationConfigs that are not Ready.", lambda: len(readiness.not_ready)),
+            ("pipebell_root_config_valid", "0 while the root ConfigMap is invalid.", lambda: not root.current.problems),
+        ):
+            Gauge(name, text, registry=self.registry).set_function(read)
+
+    def attempted(self, journey: Journey, provider: ProviderName, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Protocol's)
+        """See `Observer`."""
+        self._attempts.labels(provider.value, outcome.verdict.name.lower(), outcome.reason).inc()
+        self._seconds.labels(provider.value).observe(seconds)
+
+    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
+        """See `Observer`."""
+        kind = journey.event.spec.event.value if journey.event is not None else ""
+        self._events.labels(kind, verdicts.phase.value, verdicts.reason.value if verdicts.reason else "").inc()
+        if verdicts.phase is Phase.DELIVERED:
+            self._latency.observe(max(0.0, now - journey.created))
+
+    def not_ready(self, resolved: Resolved, error: NotReady) -> None:
+        """See `Observer`: configurations are counted where they are evaluated."""
