@@ -112,7 +112,7 @@ def _status(model: type[_Model], item: Mapping[str, Any], metadata: Mapping[str,
             kind=item.get("kind") or model.__name__,
             namespace=_text(metadata, "namespace"),
             name=_text(metadata, "name"),
-            fields=fields[:5],
+            fields=fields[:10],
         )
         return _readable(model, raw, error)
 

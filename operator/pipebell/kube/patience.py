@@ -45,6 +45,15 @@ async def patiently(
     `limit` is seconds: once they are over, Unavailable is raised too; None waits until cancelled. `what` names the
     call in the log.
     """
+    try:
+        return await call()  # nearly always all there is to do: without tenacity's 27 µs
+    except Unavailable as error:
+        failures = [error]
+
+    async def attempt() -> _T:
+        if failures:
+            raise failures.pop()
+        return await call()
 
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -60,4 +69,4 @@ async def patiently(
         sleep=sleep,
         reraise=True,
     )
-    return await retrying(call)
+    return await retrying(attempt)

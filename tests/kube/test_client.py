@@ -1,0 +1,248 @@
+import asyncio
+import json
+import traceback
+
+import aiohttp
+import pytest
+
+from pipebell import __version__
+from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
+from pipebell.kube.client import MERGE_PATCH, ApiClient
+from pipebell.kube.connection import Connection
+from pipebell.kube.credentials import StaticToken
+from pipebell.kube.patience import patiently
+
+TOKEN = "token-that-nobody-may-read"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (400, Rejected),
+        (401, Unavailable),
+        (403, Forbidden),
+        (404, NotFound),
+        (405, Rejected),
+        (408, Unavailable),
+        (409, Conflict),
+        (410, Gone),
+        (422, Rejected),
+        (429, Unavailable),
+        (500, Unavailable),
+        (503, Unavailable),
+        (504, Unavailable),
+        (302, Rejected),
+    ],
+)
+async def test_each_refusal_is_one_of_our_errors(api, client, code, error):
+    api.fails(code, "because of this")
+    with pytest.raises(ApiError) as caught:
+        await client.request("GET", "/api/v1/namespaces/x")
+    assert type(caught.value) is error
+    assert str(caught.value) == f"GET /api/v1/namespaces/x: {code} because of this"
+
+
+async def test_a_request_is_what_was_asked_for(api, client):
+    api.answers({"ok": [1]})
+    answer = await client.request(
+        "PATCH", "/apis/x/y", params={"fieldSelector": "a=b,c!=d&é"}, body={"a": "ü"}, content_type=MERGE_PATCH
+    )
+    assert answer == {"ok": [1]}
+    (asked,) = api.asked
+    assert (asked.method, asked.path, asked.query) == ("PATCH", "/apis/x/y", {"fieldSelector": "a=b,c!=d&é"})
+    assert asked.body == {"a": "ü"}
+    assert asked.headers["Content-Type"] == MERGE_PATCH
+    assert asked.headers["User-Agent"] == f"pipebell/{__version__}"
+    assert asked.headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+async def test_retry_after_comes_from_the_header_or_the_status(api, client):
+    api.fails(429, Retry_After="7")
+    api.answers({"kind": "Status", "message": "slow", "details": {"retryAfterSeconds": 3}}, 503)
+    api.fails(429, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT")
+    for expected in (7.0, 3.0, None):
+        with pytest.raises(Unavailable) as caught:
+            await client.request("GET", "/x")
+        assert caught.value.retry_after == expected
+
+
+async def test_a_server_that_hangs_is_unavailable(api, client):
+    api.hangs()
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await client.request("GET", "/x", timeout=0.05)
+
+
+async def test_a_server_that_is_away_is_unavailable(unused_tcp_port):
+    async with ApiClient(Connection(f"http://127.0.0.1:{unused_tcp_port}", None, "d", StaticToken(TOKEN))) as client:
+        with pytest.raises(Unavailable, match="ClientConnectorError"):
+            await client.request("GET", "/x")
+
+
+async def test_an_answer_that_is_not_json_is_unavailable(api, client):
+    async def page(_):
+        return aiohttp.web.Response(text="<html>sign in</html>")
+
+    api.script.append(page)
+    with pytest.raises(Unavailable, match="not JSON"):
+        await client.request("GET", "/x")
+
+
+async def test_a_redirect_is_not_followed(api, client):
+    api.answers({}, 307, Location="http://127.0.0.1:1/elsewhere")
+    with pytest.raises(Rejected, match="307"):
+        await client.request("GET", "/x")
+    assert len(api.asked) == 1
+
+
+async def test_no_failure_shows_the_token_in_its_traceback(api, client):
+    def whole(error):
+        return "".join(traceback.format_exception(error)) + repr(error.__dict__) + repr(error.__cause__)
+
+    api.fails(500)
+    api.hangs()
+    api.watches(cut=True)
+    for call in (
+        client.request("GET", "/x"),
+        client.request("GET", "/x", timeout=0.05),
+        anext(client.watch("/x")),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            await call
+        assert TOKEN not in whole(caught.value)
+
+
+async def test_patience_waits_longer_each_time_and_as_the_server_asks(api, client, clock):
+    for _ in range(3):
+        api.fails(500)
+    api.fails(429, Retry_After="9")
+    api.answers({"done": True})
+    assert await patiently(lambda: client.request("GET", "/x"), sleep=clock.sleep) == {"done": True}
+    assert len(api.asked) == 5
+    first, second, third, asked_for = clock.slept
+    assert 0.1 <= first <= 0.15
+    assert 0.2 <= second <= 0.3
+    assert 0.4 <= third <= 0.6
+    assert asked_for == 9.0
+
+
+async def test_patience_is_for_the_unavailable_only(api, client, clock):
+    api.fails(409)
+    with pytest.raises(Conflict):
+        await patiently(lambda: client.request("GET", "/x"), sleep=clock.sleep)
+    assert clock.slept == []
+
+
+async def test_patience_has_an_end_when_it_is_given_one(api, client, clock):
+    for _ in range(50):
+        api.fails(500)
+    with pytest.raises(Unavailable):
+        await patiently(lambda: client.request("GET", "/x"), limit=0.0, sleep=clock.sleep)
+    assert len(api.asked) == 1
+
+
+async def test_pages_are_walked_by_their_tokens(api, client):
+    api.answers({"metadata": {"continue": "more", "resourceVersion": "5"}, "items": [1, 2]})
+    api.answers({"metadata": {"resourceVersion": "5"}, "items": [3]})
+    pages = [page async for page in client.pages("/list", params={"fieldSelector": "a=b"}, limit=2)]
+    assert [page["items"] for page in pages] == [[1, 2], [3]]
+    assert [asked.query for asked in api.asked] == [
+        {"fieldSelector": "a=b", "limit": "2"},
+        {"fieldSelector": "a=b", "limit": "2", "continue": "more"},
+    ]
+
+
+async def test_a_list_that_expires_midway_goes_on_behind_the_last_object(api, client):
+    api.answers({"metadata": {"continue": "old"}, "items": [1, 2]})
+    api.answers({"kind": "Status", "code": 410, "message": "expired", "metadata": {"continue": "new"}}, 410)
+    api.answers({"metadata": {}, "items": [3]})
+    assert [page["items"] async for page in client.pages("/list")] == [[1, 2], [3]]
+    assert [asked.query.get("continue") for asked in api.asked] == [None, "old", "new"]
+
+
+async def test_a_list_that_expires_without_a_way_on_is_unavailable(api, client):
+    api.answers({"metadata": {"continue": "old"}, "items": [1]})
+    api.fails(410, "expired")
+    pages = client.pages("/list", patience=0.0)
+    assert (await anext(pages))["items"] == [1]
+    with pytest.raises(Unavailable, match="begin again"):
+        await anext(pages)
+
+
+async def test_a_page_is_asked_for_again_while_the_api_is_away(api, client):
+    api.answers({"metadata": {"continue": "more"}, "items": [1]})
+    api.fails(503)
+    api.answers({"metadata": {}, "items": [2]})
+    assert [page["items"] async for page in client.pages("/list")] == [[1], [2]]
+
+
+def item(version, **data):
+    return {"metadata": {"name": "n", "resourceVersion": str(version)}, "data": data}
+
+
+async def test_a_watch_gives_what_happens_until_the_server_ends_it(api, client):
+    api.watches(("ADDED", item(1)), ("BOOKMARK", item(2)), ("DELETED", item(3)), chunk=7)
+    seen = [pair async for pair in client.watch("/list", params={"resourceVersion": "0"}, seconds=9)]
+    assert seen == [("ADDED", item(1)), ("BOOKMARK", item(2)), ("DELETED", item(3))]
+    assert api.asked[0].query == {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": "9",
+        "resourceVersion": "0",
+    }
+
+
+async def test_lines_of_a_watch_have_no_longest_length(api, client):
+    big = item(1, text="x" * 3_000_000)
+    api.watches(("ADDED", big), ("MODIFIED", item(2)))
+    assert [pair async for pair in client.watch("/list")] == [("ADDED", big), ("MODIFIED", item(2))]
+
+
+async def test_a_watch_whose_history_is_gone_says_so(api, client):
+    api.watches(("ADDED", item(1)), ("ERROR", {"kind": "Status", "code": 410, "message": "too old"}))
+    watch = client.watch("/list")
+    assert await anext(watch) == ("ADDED", item(1))
+    with pytest.raises(Gone, match="too old"):
+        await anext(watch)
+
+
+async def test_a_watch_that_breaks_is_unavailable(api, client):
+    api.watches(("ADDED", item(1)), cut=True)
+    with pytest.raises(Unavailable):
+        [pair async for pair in client.watch("/list")]
+
+
+async def test_a_watch_that_falls_silent_is_unavailable(api, client, monkeypatch):
+    monkeypatch.setattr("pipebell.kube.client.WATCH_SILENCE", 0.05)
+    api.hangs()
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await anext(client.watch("/list", seconds=0))
+
+
+async def test_a_refused_watch_is_one_of_our_errors(api, client):
+    api.fails(403, "not you")
+    with pytest.raises(Forbidden, match="not you"):
+        await anext(client.watch("/list"))
+
+
+async def test_many_requests_share_the_connections(api):
+    for _ in range(50):
+        api.answers({})
+    connection = Connection(api.url, None, "d", StaticToken(None))
+    async with ApiClient(connection, connections=3) as client:
+        await asyncio.gather(*(client.request("GET", "/x") for _ in range(50)))
+        assert len(api.asked) == 50
+        assert "Authorization" not in api.asked[0].headers
+
+
+async def test_bodies_are_compact(api, client, monkeypatch):
+    sent = []
+    real = aiohttp.ClientSession.request
+
+    def spy(self, *args, **kwargs):
+        sent.append(kwargs["data"])
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "request", spy)
+    api.answers({})
+    await client.request("POST", "/x", body={"a": [1, 2]})
+    assert sent == [json.dumps({"a": [1, 2]}, separators=(",", ":")).encode()]
