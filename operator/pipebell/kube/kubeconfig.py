@@ -140,7 +140,7 @@ def _load_pair(context: ssl.SSLContext, user: Mapping[str, Any]) -> None:
 
 def _data(entry: Mapping[str, Any], field: str) -> bytes:
     try:
-        return base64.b64decode(str(entry.get(field) or ""), validate=False)
+        return base64.b64decode("".join(str(entry.get(field) or "").split()), validate=True)
     except binascii.Error:
         raise SettingsError(f"{field} in the kubeconfig is not base64") from None
 
@@ -158,6 +158,8 @@ def _plugin(paths: str) -> tuple[Credential, tuple[str, str] | None]:
             )
         except Exception as error:  # noqa: BLE001  (the plugin is foreign: whatever it raises, the start says so)
             raise SettingsError(f"the kubeconfig's exec plugin failed ({type(error).__name__})") from None
+        if not (token(configuration) or configuration.cert_file):  # its failure was only logged, by that client
+            raise SettingsError("the kubeconfig's exec plugin gave neither a token nor a certificate")
         return configuration
 
     def token(configuration: Configuration) -> str | None:
