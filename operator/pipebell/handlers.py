@@ -113,7 +113,7 @@ async def on_pipeline_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> 
         else:
             app.event_seen(_object(event))
     except Exception:
-        log.exception("pipeline event not taken in", event=_name(event))
+        log.exception("pipeline event not taken in", _event=_name(event))
 
 
 def _object(event: kopf.RawEvent) -> Mapping[str, Any]:

@@ -23,11 +23,12 @@ def set_up_logging(log_format: str, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    last: list[Processor]
+    # `event` is the PipelineEvent's name in our lines, not structlog's word for the message.
+    last: list[Processor] = [structlog.processors.EventRenamer("msg", replace_by="_event")]
     if log_format == "json":
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        last += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), event_key="msg")]
     threshold = logging.getLevelName(level.upper())
     structlog.configure(
         processors=[*shared, *last],

@@ -288,7 +288,7 @@ class App:
         try:
             await self._events.patch_status(error.namespace, error.name, error.uid, error.resource_version, status)
         except ApiError as failure:
-            log.warning("invalid event not marked", event=f"{error.namespace}/{error.name}", error=str(failure))
+            log.warning("invalid event not marked", _event=f"{error.namespace}/{error.name}", error=str(failure))
 
     # ------------------------------------------------------------------ observing
 

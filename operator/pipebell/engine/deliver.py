@@ -143,7 +143,7 @@ def _log_failure(journey: Journey, delivery: Delivery, outcome: Outcome) -> None
     log.warning(
         "notification failed",
         org=journey.org,
-        event=f"{journey.namespace}/{journey.name}",
+        _event=f"{journey.namespace}/{journey.name}",
         provider=delivery.provider.value,
         reason=outcome.reason,
         message=outcome.message,

@@ -140,7 +140,7 @@ class Engine:
         try:
             await self._travel(journey)
         except Unavailable as error:
-            log.warning("event postponed", event=self._name(journey), error=str(error))
+            log.warning("event postponed", _event=self._name(journey), error=str(error))
             self.timers.at(self._clock.now() + 1.0, lambda: self.wake(journey.uid))
             self._park(journey)
         except Exception as error:  # noqa: BLE001  (one event's trouble must not become everybody's)
@@ -414,7 +414,7 @@ class Engine:
 
     async def _end_by_error(self, journey: Journey, error: Exception) -> None:
         """An exception that nobody expected ends this event, recorded, and nothing else."""
-        log.error("event failed by an internal error", event=self._name(journey), exc_info=error)
+        log.error("event failed by an internal error", _event=self._name(journey), exc_info=error)
         verdicts = Verdicts(
             Phase.FAILED, Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}; see the operator's log"
         )
@@ -426,7 +426,7 @@ class Engine:
         try:
             await self._finish(journey, verdicts)
         except Exception:
-            log.exception("internal error could not be recorded", event=self._name(journey))
+            log.exception("internal error could not be recorded", _event=self._name(journey))
             self._end(journey)
 
     @staticmethod

@@ -68,7 +68,7 @@ class Recorder:
         if fresh is None:
             return None
         if journey.status.phase is not None and journey.status.phase.final:
-            log.info("event finished by another writer", namespace=journey.namespace, event=journey.name)
+            log.info("event finished by another writer", namespace=journey.namespace, _event=journey.name)
             return None
         return summarise(list(journey.deliveries.values())) if journey.deliveries else verdicts
 

@@ -1,0 +1,336 @@
+"""Stand-ins for the engine's ports. Each remembers what it was asked; time moves only by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pipebell.core.config import ConfigObject
+from pipebell.core.errors import Conflict, NotFound, NotReady, Unavailable
+from pipebell.core.event import Event
+from pipebell.core.models import NotificationConfigSpec, NotificationSpec, PipelineEventSpec
+from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.status import EventStatus, NotificationConfigStatus
+from pipebell.core.vocabulary import ProviderName
+from pipebell.engine.book import ConfigBook
+from pipebell.engine.engine import Engine
+from pipebell.engine.ledger import CooldownLedger
+from pipebell.engine.recorder import Recorder
+from pipebell.engine.resolver import Resolver
+from pipebell.engine.root import RootKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from pipebell.core.event import Notification
+
+START = 1_750_000_000.0
+
+
+class FakeClock:
+    """Time that stands still until `advance`."""
+
+    def __init__(self) -> None:
+        self._now = START
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), future))
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Let so much time pass, waking sleepers in order, each with the time that it asked for."""
+        end = self._now + seconds
+        await settle_down()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            when, _, future = heapq.heappop(self._sleepers)
+            self._now = max(self._now, when)
+            if not future.done():
+                future.set_result(None)
+                await settle_down()
+        self._now = end
+        await settle_down()
+
+
+async def settle_down(turns: int = 60) -> None:
+    """Let everything run that can run without time passing."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+@dataclass
+class FakeEvents:
+    """The API's PipelineEvents: resourceVersions, uids, conflicts, and a count of writes."""
+
+    store: dict[tuple[str, str], Event] = field(default_factory=dict)
+    writes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
+    away: bool = False
+    versions: Any = field(default_factory=lambda: itertools.count(100))
+    before_patch: Callable[[str], None] | None = None
+
+    def add(self, event: Event) -> Event:
+        event = replace(event, resource_version=str(next(self.versions)))
+        self.store[event.namespace, event.name] = event
+        return event
+
+    async def get(self, namespace: str, name: str) -> Event:
+        self.reads.append(name)
+        self._reachable()
+        if (namespace, name) not in self.store:
+            raise NotFound(name)
+        return self.store[namespace, name]
+
+    async def patch_status(self, namespace: str, name: str, uid: str, resource_version: str, status: Any) -> str:
+        if self.before_patch is not None:
+            self.before_patch(name)
+        self._reachable()
+        event = self.store.get((namespace, name))
+        if event is None:
+            raise NotFound(name)
+        if event.uid != uid or event.resource_version != resource_version:
+            raise Conflict(name)
+        return self.force_status(namespace, name, status)
+
+    def force_status(self, namespace: str, name: str, status: Mapping[str, Any]) -> str:
+        event = self.store[namespace, name]
+        self.writes.append((name, dict(status)))
+        merged = event.status.model_dump(by_alias=True, exclude_none=True, mode="json") | dict(status)
+        version = str(next(self.versions))
+        kept = EventStatus.model_validate({key: value for key, value in merged.items() if value is not None})
+        self.store[namespace, name] = replace(event, status=kept, resource_version=version)
+        return version
+
+    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[list[Event]]:
+        self._reachable()
+        yield [event for event in self.store.values() if event.status.phase not in phases_excluded]
+
+    async def delete(self, namespace: str, name: str, uid: str) -> None:
+        if self.store[namespace, name].uid != uid:
+            raise Conflict(name)
+        del self.store[namespace, name]
+
+    def _reachable(self) -> None:
+        if self.away:
+            raise Unavailable("away")
+
+
+@dataclass
+class FakeConfigs:
+    """The API's NotificationConfigs."""
+
+    store: dict[tuple[str, str], ConfigObject] = field(default_factory=dict)
+    lists: list[str] = field(default_factory=list)
+    patches: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+
+    async def of_org(self, org_slug: str, namespaces: Sequence[str]) -> list[ConfigObject]:
+        self.lists.append(org_slug)
+        if self.gate is not None:
+            await self.gate.wait()
+        return [config for config in self.store.values() if config.org_slug == org_slug]
+
+    async def scan(self) -> AsyncIterator[list[ConfigObject]]:
+        yield list(self.store.values())
+
+    async def patch_status(self, config: ConfigObject, status: Mapping[str, Any]) -> None:
+        self.patches.append((config.name, dict(status)))
+
+
+@dataclass
+class FakeSecrets:
+    """Secrets by (namespace, name)."""
+
+    store: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    asked: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    async def read(self, namespace: str, name: str, *, fresh: bool = False) -> Mapping[str, str] | None:
+        self.asked.append((namespace, name, fresh))
+        return self.store.get((namespace, name))
+
+
+@dataclass
+class FakeNamespaces:
+    store: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    async def labels(self, namespace: str) -> Mapping[str, str]:
+        return self.store.get(namespace, {})
+
+
+@dataclass
+class FakeNotices:
+    posted: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:  # noqa: ARG002
+        self.posted.append((kind, f"{namespace}/{name}", reason))
+
+
+class FakeProvider:
+    """Answers by script: outcomes for the next attempts, then always delivered. `gate` holds attempts up."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.sent: list[tuple[float, Notification, Any, Attempt]] = []
+        self.script: list[Outcome | Exception] = []
+        self.gate: asyncio.Event | None = None
+        self.barred: NotReady | None = None
+
+    @property
+    def names(self) -> list[str]:
+        return [notification.event.name for _, notification, _, _ in self.sent]
+
+    async def send(self, notification: Notification, target: Any, attempt: Attempt) -> Outcome:
+        self.sent.append((self._clock.now(), notification, target, attempt))
+        if self.gate is not None:
+            await self.gate.wait()
+        answer = self.script.pop(0) if self.script else Outcome(Verdict.DELIVERED)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def check(self, target: Any) -> None:  # noqa: ARG002
+        if self.barred is not None:
+            raise self.barred
+
+    async def close(self) -> None:
+        pass
+
+
+class Recording:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[str, str, str]] = []
+        self.unready: list[str] = []
+        self.attempts = 0
+
+    def attempted(self, journey: Any, provider: Any, outcome: Any, seconds: float) -> None:  # noqa: ARG002
+        self.attempts += 1
+
+    def finished(self, journey: Any, verdicts: Any, now: float) -> None:  # noqa: ARG002
+        self.ended.append((journey.name, verdicts.phase.value, verdicts.reason.value if verdicts.reason else ""))
+
+    def not_ready(self, resolved: Any, error: NotReady) -> None:  # noqa: ARG002
+        self.unready.append(error.reason.value)
+
+
+EMAIL = {"smtpHost": "smtp.example.com", "fromEmail": "from@example.com", "toEmails": ["to@example.com"]}
+
+
+class House:
+    """An engine with fakes around it."""
+
+    def __init__(self, *, max_age: float = 86_400.0, environ: dict[str, str] | None = None) -> None:
+        self.clock = FakeClock()
+        self.events, self.configs = FakeEvents(), FakeConfigs()
+        self.secrets, self.namespaces, self.notices = FakeSecrets(), FakeNamespaces(), FakeNotices()
+        self.email, self.slack = FakeProvider(self.clock), FakeProvider(self.clock)
+        self.book, self.observer = ConfigBook(), Recording()
+        self.max_age, self.environ = max_age, environ or {}
+        self._uids = itertools.count(1)
+        self.root = RootKeeper("ops", "pipebell-root", self.clock, self.notices, _no_yaml, lambda: None)
+        self.start()
+
+    def start(self) -> None:
+        """A new engine on the same API: what a restart is."""
+        self.ledger = CooldownLedger()
+        self.resolver = Resolver(
+            self.book,
+            self.root,
+            self.configs,
+            self.secrets,
+            self.namespaces,
+            environ=self.environ,
+            shared_namespaces=("shared",),
+            learn=self.book.put,
+        )
+        self.engine = Engine(
+            resolver=self.resolver,
+            recorder=Recorder(self.events, self.clock),
+            ledger=self.ledger,
+            providers={ProviderName.EMAIL: self.email, ProviderName.SLACK: self.slack},
+            clock=self.clock,
+            notices=self.notices,
+            observer=self.observer,
+            max_age=self.max_age,
+        )
+
+    async def restart(self) -> None:
+        """Kill the engine as SIGKILL would, and start another from what the API holds."""
+        self.engine.timers.close()
+        self.engine.pauses.close()
+        await self.engine.queue.close(0)
+        self.start()
+        for event in self.events.store.values():
+            self.ledger.fold(event)
+        self.engine.start_cooldowns()
+        for event in list(self.events.store.values()):
+            self.engine.submit(event)
+        await settle_down()
+
+    def no_root(self) -> None:
+        self.root.update(None, "")
+        self.ledger.finish_fold()
+
+    def with_root(self, document: str) -> None:
+        self.root.update({"config.json": document}, "1")
+        self.ledger.finish_fold()
+
+    def config(self, org: str = "acme", namespace: str = "team", name: str = "config", **spec: Any) -> ConfigObject:
+        """Put a configuration into the API and the book."""
+        spec.setdefault("email", EMAIL)
+        config = config_object(org, namespace, name, str(next(self.events.versions)), spec)
+        self.configs.store[config.key] = config
+        self.book.put(config)
+        return config
+
+    def event(self, name: str = "", namespace: str = "team", org: str = "acme", **spec: Any) -> Event:
+        number = next(self._uids)
+        spec = {"orgSlug": org, "event": "pipeline_failure", "pipelineId": "p", **spec}
+        event = Event(
+            namespace=namespace,
+            name=name or f"event-{number}",
+            uid=f"uid-{number}",
+            resource_version="1",
+            generation=1,
+            created=self.clock.now(),
+            spec=PipelineEventSpec.model_validate(spec),
+            status=EventStatus(),
+        )
+        return self.events.add(event)
+
+    async def submit(self, *events: Event) -> None:
+        for event in events:
+            self.engine.submit(event)
+        await settle_down()
+
+    def status(self, event: Event) -> EventStatus:
+        return self.events.store[event.namespace, event.name].status
+
+
+def config_object(org: str, namespace: str, name: str, version: str, spec: Mapping[str, Any]) -> ConfigObject:
+    parsed: NotificationSpec = NotificationConfigSpec.model_validate({"orgSlug": org, **spec})
+    return ConfigObject(
+        namespace=namespace,
+        name=name,
+        uid=f"uid-{namespace}-{name}",
+        resource_version=version,
+        generation=int(version),
+        created=START,
+        org_slug=org,
+        spec=parsed,
+        problems=(),
+        status=NotificationConfigStatus(),
+    )
+
+
+def _no_yaml(text: str) -> Any:
+    raise ValueError(text)

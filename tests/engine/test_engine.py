@@ -1,0 +1,440 @@
+"""The journey of an event, on fakes: every branch of it, with time moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.status import epoch
+from pipebell.core.vocabulary import Phase, Reason
+from tests.engine.fakes import EMAIL, START, House, settle_down
+
+RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
+BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
+BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
+SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
+
+
+@pytest.fixture
+async def house():
+    house = House()
+    house.no_root()
+    yield house
+    await house.engine.close(0)
+
+
+async def test_a_happy_event_is_sent_once_and_costs_one_write(house):
+    house.config()
+    event = house.event()
+    await house.submit(event, event)
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.DELIVERED, None)
+    assert house.email.names == [event.name]
+    assert len(house.events.writes) == 1
+    assert status.config_ref.kind == "NotificationConfig"
+    assert [(d.destination, d.phase, d.attempts) for d in status.deliveries] == [("email", Phase.DELIVERED, 1)]
+    assert {c.type: c.status for c in status.conditions} == {"Accepted": "True", "Delivered": "True"}
+    assert status.completion_time == "2025-06-15T15:06:40.000Z"
+
+
+async def test_late_echoes_of_a_finished_event_start_nothing(house):
+    house.config()
+    event = house.event()
+    await house.submit(event)
+    await house.submit(event)
+    assert len(house.email.sent) == 1
+
+
+async def test_without_any_configuration_it_is_skipped(house):
+    event = house.event()
+    await house.submit(event)
+    assert (house.status(event).phase, house.status(event).reason) == (Phase.SKIPPED, Reason.NO_CONFIG)
+    assert house.configs.lists == ["acme"]
+
+
+async def test_a_disabled_organisation_does_not_fall_back():
+    house = House()
+    house.with_root(json.dumps({"email": EMAIL}))
+    house.config(enabled=False)
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).reason is Reason.CONFIG_DISABLED
+    assert not house.email.sent
+    await house.engine.close(0)
+
+
+@pytest.mark.parametrize(
+    ("triggers", "email", "reason"),
+    [
+        ([{"event": "system_error"}], EMAIL, Reason.NO_TRIGGER),
+        ([{"event": "pipeline_failure", "enabled": False}], EMAIL, Reason.TRIGGER_DISABLED),
+        ([], EMAIL, Reason.NO_TRIGGER),
+        (None, EMAIL | {"enabled": False}, Reason.NO_PROVIDER_ENABLED),
+    ],
+)
+async def test_events_that_nobody_wants_are_skipped_and_say_why(house, triggers, email, reason):
+    house.config(email=email, **({} if triggers is None else {"eventTriggers": triggers}))
+    event = house.event()
+    await house.submit(event)
+    assert (house.status(event).phase, house.status(event).reason) == (Phase.SKIPPED, reason)
+
+
+async def test_the_config_may_be_known_to_the_api_only(house):
+    config = house.config()
+    house.book.remove(config.key)
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_one_list_serves_all_events_that_wait_for_it(house):
+    house.configs.gate = asyncio.Event()
+    events = [house.event() for _ in range(20)]
+    await house.submit(*events)
+    house.configs.gate.set()
+    await settle_down()
+    assert all(house.status(event).reason is Reason.NO_CONFIG for event in events)
+    assert len(house.configs.lists) <= 6  # 16 share two; the last four, that had no slot, come later
+
+
+async def test_fifty_at_once_one_is_sent_and_the_next_after_the_window_tells_of_the_others(house):
+    house.config()
+    house.email.gate = asyncio.Event()
+    burst = [house.event() for _ in range(50)]
+    await house.submit(*burst)
+    assert len(house.email.sent) == 1
+    house.email.gate.set()
+    await settle_down(400)
+    phases = [house.status(event).phase for event in burst]
+    assert phases.count(Phase.DELIVERED) == 1
+    assert phases.count(Phase.SUPPRESSED) == 49
+    sender = house.email.names[0]
+    held = [house.status(event) for event in burst if house.status(event).phase is Phase.SUPPRESSED]
+    assert {status.suppressed_by for status in held} == {sender}
+    assert {epoch(status.suppressed_until) for status in held} == {START + 300}
+    await house.clock.advance(299)
+    early = house.event()
+    await house.submit(early)
+    assert house.status(early).phase is Phase.SUPPRESSED
+    await house.clock.advance(1)
+    later = house.event()
+    await house.submit(later)
+    assert house.status(later).phase is Phase.DELIVERED
+    assert house.email.sent[-1][1].suppressed == 50
+    assert house.status(later).suppressed_count == 50
+
+
+async def test_when_the_first_send_fails_for_good_the_next_event_is_sent(house):
+    house.config()
+    house.email.script = [BROKEN]
+    house.email.gate = asyncio.Event()
+    first, second, third = house.event(), house.event(), house.event()
+    await house.submit(first, second, third)
+    house.email.gate.set()
+    await settle_down(200)
+    assert (house.status(first).phase, house.status(first).reason) == (Phase.FAILED, Reason.PERMANENT_ERROR)
+    assert house.status(second).phase is Phase.DELIVERED
+    assert house.status(third).suppressed_by == second.name
+    assert house.notices.posted == [("PipelineEvent", "team/event-1", "PermanentError")]
+
+
+async def test_events_that_wait_for_a_sender_say_so_after_a_while(house):
+    house.config()
+    house.email.script = [RETRY]
+    first, second = house.event(), house.event()
+    await house.submit(first, second)
+    assert house.status(second).phase is None
+    await house.clock.advance(2)
+    assert (house.status(second).phase, house.status(second).reason) == (Phase.PENDING, Reason.WAITING_FOR_SENDER)
+    await house.clock.advance(3)
+    assert house.status(first).phase is Phase.DELIVERED
+    assert house.status(second).phase is Phase.SUPPRESSED
+
+
+async def test_deleting_the_sender_lets_the_next_one_go(house):
+    house.config()
+    house.email.script = [RETRY]
+    first, second = house.event(), house.event()
+    await house.submit(first, second)
+    del house.events.store["team", first.name]
+    house.engine.forget(first.uid)
+    await settle_down()
+    assert house.status(second).phase is Phase.DELIVERED
+
+
+async def test_a_test_event_neither_obeys_nor_starts_a_cooldown(house):
+    house.config()
+    test = [house.event(test=True) for _ in range(2)]
+    real = house.event()
+    await house.submit(test[0], real, test[1])
+    assert [house.status(event).phase for event in (*test, real)] == [Phase.DELIVERED] * 3
+
+
+async def test_cooldown_zero_never_waits(house):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    house.email.gate = asyncio.Event()
+    events = [house.event() for _ in range(5)]
+    await house.submit(*events)
+    assert len(house.email.sent) == 5
+    house.email.gate.set()
+    await settle_down()
+    assert {house.status(event).phase for event in events} == {Phase.DELIVERED}
+
+
+async def test_retries_follow_the_schedule_and_are_persisted_in_between(house):
+    house.config()
+    house.email.script = [RETRY, RETRY]
+    event = house.event()
+    await house.submit(event)
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.PENDING, Reason.RETRYING)
+    assert (status.deliveries[0].attempts, epoch(status.deliveries[0].next_attempt_time)) == (1, START + 5)
+    await house.clock.advance(5)
+    assert epoch(house.status(event).deliveries[0].next_attempt_time) == START + 15
+    await house.clock.advance(9.9)
+    assert len(house.email.sent) == 2
+    await house.clock.advance(0.1)
+    assert [moment - START for moment, *_ in house.email.sent] == [0, 5, 15]
+    assert house.status(event).phase is Phase.DELIVERED
+    assert house.status(event).deliveries[0].attempts == 3
+    assert len({attempt.delivery_id for *_, attempt in house.email.sent}) == 1
+
+
+async def test_retries_end(house):
+    house.config(retryConfig={"maxAttempts": 2, "initialDelaySeconds": 1})
+    house.email.script = [RETRY, RETRY]
+    event = house.event()
+    await house.submit(event)
+    await house.clock.advance(1)
+    assert (house.status(event).phase, house.status(event).reason) == (Phase.FAILED, Reason.RETRIES_EXHAUSTED)
+    assert house.status(event).deliveries[0].next_attempt_time is None
+
+
+async def test_a_restart_between_attempts_goes_on_where_it_stopped(house):
+    house.config()
+    house.email.script = [RETRY, RETRY]
+    event, waiter = house.event(), house.event()
+    await house.submit(event, waiter)
+    await house.clock.advance(2)
+    await house.restart()
+    assert len(house.email.sent) == 1
+    await house.clock.advance(3)
+    assert len(house.email.sent) == 2
+    await house.restart()
+    await house.clock.advance(10)
+    assert [moment - START for moment, *_ in house.email.sent] == [0, 5, 15]
+    assert house.email.names == [event.name] * 3
+    assert house.status(waiter).suppressed_by == event.name
+
+
+async def test_a_restart_remembers_cooldowns_and_counts(house):
+    house.config()
+    first, second = house.event(), house.event()
+    await house.submit(first, second)
+    await house.restart()
+    third = house.event()
+    await house.submit(third)
+    assert house.status(third).suppressed_by == first.name
+    await house.clock.advance(300)
+    await house.restart()
+    fourth = house.event()
+    await house.submit(fourth)
+    assert house.email.sent[-1][1].suppressed == 2
+    assert house.status(fourth).suppressed_count == 2
+
+
+async def test_what_succeeded_is_not_repeated_because_another_destination_failed(house):
+    house.config(slack=SLACK, eventTriggers=BOTH)
+    house.email.script = [RETRY, RETRY, RETRY]
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).phase is Phase.DELIVERING
+    await house.restart()
+    await house.clock.advance(15)
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.PARTIALLY_DELIVERED, Reason.RETRIES_EXHAUSTED)
+    assert len(house.slack.sent) == 1
+    assert len(house.email.sent) == 3
+
+
+async def test_a_success_beside_a_slow_destination_is_recorded_early_and_starts_the_cooldown(house):
+    house.config(slack=SLACK, eventTriggers=BOTH)
+    house.slack.gate = asyncio.Event()
+    event, second = house.event(), house.event()
+    await house.submit(event, second)
+    assert house.status(second).phase is Phase.SUPPRESSED
+    await asyncio.sleep(1.1)  # the patience for slow destinations is the event loop's, not the clock's
+    assert house.status(event).phase is Phase.DELIVERING
+    house.slack.gate.set()
+    await settle_down()
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_a_missing_secret_holds_back_only_what_needs_it(house):
+    house.config(slack={"webhookUrl": "${HOOK}"}, eventTriggers=BOTH, secretRef={"name": "s"})
+    event = house.event()
+    await house.submit(event)
+    assert len(house.email.sent) == 1
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.DELIVERING, Reason.CONFIG_NOT_READY)
+    assert house.observer.unready == ["MissingSecret"]
+    house.secrets.store["team", "s"] = {"HOOK": SLACK["webhookUrl"]}
+    house.engine.wake_org("acme")
+    await settle_down()
+    assert house.status(event).phase is Phase.DELIVERED
+    assert len(house.email.sent) == 1
+
+
+async def test_an_incomplete_configuration_makes_events_wait_until_it_is_mended(house):
+    house.config(email={"toEmails": ["a@example.com"]})
+    event = house.event()
+    await house.submit(event)
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.PENDING, Reason.CONFIG_NOT_READY)
+    assert "email.smtpHost" in status.message
+    house.config()
+    house.engine.wake_org("acme")
+    await settle_down()
+    assert house.status(event).phase is Phase.DELIVERED
+    assert house.status(event).deliveries[0].attempts == 1
+
+
+async def test_events_too_old_expire_while_they_wait():
+    house = House(max_age=100)
+    house.no_root()
+    house.config(email={"toEmails": ["a@example.com"]})
+    event = house.event()
+    await house.submit(event)
+    await house.clock.advance(200)
+    assert (house.status(event).phase, house.status(event).reason) == (Phase.SKIPPED, Reason.EXPIRED)
+    assert house.engine.unfinished == 0
+    await house.engine.close(0)
+
+
+async def test_an_unexpected_exception_ends_that_event_only(house):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    house.email.script = [RuntimeError("boom secret")]
+    first, second = house.event(), house.event()
+    await house.submit(first)
+    await house.submit(second)
+    status = house.status(first)
+    assert (status.phase, status.reason) == (Phase.FAILED, Reason.INTERNAL_ERROR)
+    assert "secret" not in status.message
+    assert house.status(second).phase is Phase.DELIVERED
+
+
+async def test_a_conflict_is_merged_and_nothing_is_sent_again(house):
+    house.config()
+    event = house.event()
+
+    def meddle(name: str) -> None:
+        house.events.before_patch = None
+        house.events.force_status("team", name, {"message": "somebody else wrote"})
+
+    house.events.before_patch = meddle
+    await house.submit(event)
+    assert house.status(event).phase is Phase.DELIVERED
+    assert len(house.email.sent) == 1
+
+
+async def test_an_api_that_is_away_after_sending_is_waited_for(house):
+    house.config()
+    event = house.event()
+    house.events.away = True
+    await house.submit(event)
+    await house.clock.advance(60)
+    house.events.away = False
+    await house.clock.advance(10)
+    assert house.status(event).phase is Phase.DELIVERED
+    assert len(house.email.sent) == 1
+
+
+async def test_a_pause_counts_as_no_attempt_and_the_refused_one_probes_first(house):
+    house.config(slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"], "cooldownSeconds": 0}])
+    house.slack.script = [Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=30)]
+    first = house.event()
+    await house.submit(first)
+    status = house.status(first)
+    assert (status.phase, status.reason) == (Phase.PENDING, Reason.RATE_LIMITED)
+    assert (status.deliveries[0].attempts, epoch(status.deliveries[0].next_attempt_time)) == (0, START + 30)
+    others = [house.event() for _ in range(10)]
+    await house.submit(*others)
+    assert len(house.slack.sent) == 1
+    await house.clock.advance(29.9)
+    assert len(house.slack.sent) == 1
+    await house.clock.advance(0.2)
+    assert house.slack.names[1] == first.name
+    assert len(house.slack.sent) <= 3
+    await house.clock.advance(60)
+    assert {house.status(event).phase for event in (first, *others)} == {Phase.DELIVERED}
+    assert house.status(first).deliveries[0].attempts == 1
+
+
+async def test_a_changed_configuration_counts_for_the_next_attempt(house):
+    house.config(slack=SLACK, eventTriggers=BOTH)
+    house.slack.script = [RETRY]
+    event = house.event()
+    await house.submit(event)
+    house.config(slack=SLACK | {"enabled": False}, eventTriggers=BOTH)
+    await house.clock.advance(5)
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.PARTIALLY_DELIVERED, Reason.CONFIG_CHANGED)
+    assert len(house.slack.sent) == 1
+
+
+async def test_recipients_refused_for_now_are_the_only_ones_tried_again(house):
+    house.config()
+    house.email.script = [
+        Outcome(Verdict.RETRY, "Smtp450", "b@x: 450", accepted=True, retry_recipients=("b@x",)),
+        Outcome(Verdict.PERMANENT, "Smtp550", "b@x: 550"),
+    ]
+    event = house.event()
+    await house.submit(event)
+    await house.clock.advance(5)
+    assert [attempt.recipients for *_, attempt in house.email.sent] == [None, ("b@x",)]
+    assert house.status(event).phase is Phase.DELIVERED
+    assert "b@x" in house.status(event).deliveries[0].message
+
+
+async def test_an_events_deletion_while_it_waits_ends_it(house):
+    house.config()
+    house.email.script = [RETRY]
+    event = house.event()
+    await house.submit(event)
+    del house.events.store["team", event.name]  # unnoticed: the watch was cut
+    await house.clock.advance(5)
+    assert len(house.email.sent) == 1
+    assert house.engine.unfinished == 0
+
+
+async def test_a_refused_login_reads_the_secret_again_at_once(house):
+    ref = {"name": "s", "key": "password"}
+    house.config(email=EMAIL | {"smtpUsername": "u", "smtpPasswordSecretRef": ref})
+    house.secrets.store["team", "s"] = {"password": "old"}
+    house.email.script = [Outcome(Verdict.PERMANENT, "SmtpAuthFailed", "535")]
+    house.email.gate = asyncio.Event()
+    event = house.event()
+    await house.submit(event)
+    house.secrets.store["team", "s"] = {"password": "new"}
+    house.email.gate.set()
+    await settle_down()
+    assert house.status(event).phase is Phase.DELIVERED
+    assert house.status(event).deliveries[0].attempts == 1
+    assert house.secrets.asked[-1] == ("team", "s", True)
+
+
+async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monkeypatch):
+    monkeypatch.setattr("pipebell.engine.engine.PARKED_WITH_EVENT", 10)
+    house.config()
+    house.email.script = [RETRY, BROKEN]
+    events = [house.event() for _ in range(30)]
+    await house.submit(*events)
+    await house.clock.advance(5)
+    await settle_down(400)
+    phases = [house.status(event).phase for event in events]
+    assert phases.count(Phase.FAILED) == 1
+    assert phases.count(Phase.DELIVERED) == 1
+    assert phases.count(Phase.SUPPRESSED) == 28
