@@ -1,0 +1,37 @@
+"""What every test may use: one running control plane for the whole session, and namespaces of one's own in it."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from pipebell.cluster import Cluster
+
+_CRDS = sorted(Path(__file__).parents[1].glob("crds/pipebell.io_*.yaml"))
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with Cluster.start(audit_log=True) as running:
+        for path in _CRDS:
+            running.kubectl("apply", "--server-side", "-f", path)
+        if _CRDS:
+            running.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        yield running
+
+
+@pytest.fixture
+def namespace(cluster):
+    """A fresh one; that it can be deleted with all that the test left in it is part of every test."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.delete_namespace(name)
