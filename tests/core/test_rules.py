@@ -1,0 +1,235 @@
+"""Triggers, cooldown, backoff, settling and choosing a configuration: the small pure rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipebell.core import resolve
+from pipebell.core.backoff import RetryPolicy
+from pipebell.core.cooldown import Sent, suppressed_until
+from pipebell.core.errors import InvalidInput
+from pipebell.core.hosts import HostPolicy
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import LabelSelector, NotificationSpec, PipelineEventSpec
+from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.placeholders import Environment
+from pipebell.core.root import parse_root
+from pipebell.core.settle import settle, summarise
+from pipebell.core.status import Delivery, clip, epoch, rfc3339
+from pipebell.core.triggers import Match, Skip, match_trigger
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Phase, ProviderName, Reason, Severity
+from tests.engine.fakes import config_object
+
+
+def match(config, event="pipeline_failure", **spec):
+    layers = Layers(None, Layer(NotificationSpec.model_validate(config), Environment({}), root=True))
+    return match_trigger(layers, PipelineEventSpec.model_validate({"orgSlug": "acme", "event": event, **spec}))
+
+
+@pytest.mark.parametrize("event", list(EventType))
+def test_every_type_has_its_default_severity(event):
+    triggers = [{"event": event.value}]
+    assert match({"event_triggers": triggers}, event=event.value).severity is DEFAULT_SEVERITIES[event]
+
+
+def test_severity_is_the_events_then_the_triggers():
+    config = {"event_triggers": [{"event": "pipeline_failure", "severity": "WARNING"}]}
+    assert match(config).severity is Severity.WARNING
+    assert match(config, severity="Critical").severity is Severity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("event", "sent"),
+    [
+        ("pipeline_failure", True),
+        ("data_quality_failure", True),
+        ("system_error", True),
+        ("pipeline_success", False),
+        ("pipeline_started", False),
+        ("data_quality_warning", False),
+        ("rate_limit_exceeded", False),
+    ],
+)
+def test_without_triggers_three_types_notify(event, sent):
+    assert isinstance(match({}, event=event), Match if sent else Skip)
+
+
+def test_empty_providers_mean_the_default_one():
+    triggers = [{"event": "pipeline_failure", "providers": []}]
+    assert match({"event_triggers": triggers, "default_provider": "slack"}).providers == (ProviderName.SLACK,)
+
+
+def test_disabled_providers_are_left_out():
+    triggers = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
+    config = {"event_triggers": triggers, "slack": {"enabled": False}}
+    assert match(config).providers == (ProviderName.EMAIL,)
+
+
+def test_a_replay_goes_to_the_destinations_that_it_names():
+    triggers = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
+    replay = {"name": "x", "destinations": ["slack"]}
+    assert match({"event_triggers": triggers}, replayOf=replay).providers == (ProviderName.SLACK,)
+
+
+@pytest.mark.parametrize(("now", "until"), [(0, 300), (299.999, 300), (300, None), (301, None)])
+def test_the_window_ends_to_the_moment(now, until):
+    assert suppressed_until(Sent(0, "n", "e"), 300, now) == until
+    assert suppressed_until(Sent(0, "n", "e"), 0, now) is None
+    assert suppressed_until(None, 300, now) is None
+
+
+def test_the_seeds_schedule():
+    policy = RetryPolicy()
+    assert [policy.delay_after(n) for n in (1, 2, 3)] == [5, 10, None]
+    assert RetryPolicy(max_attempts=12).delay_after(11) == 300
+    assert RetryPolicy(max_attempts=100).delay_after(99) == 300
+    assert [RetryPolicy(max_attempts=9, exponential_backoff=False).delay_after(n) for n in (1, 5)] == [5, 5]
+
+
+EMAIL = Delivery(provider=ProviderName.EMAIL, destination="email", phase=Phase.PENDING)
+SLACK = Delivery(provider=ProviderName.SLACK, destination="slack", phase=Phase.PENDING)
+
+
+def test_the_next_attempt_counts_from_the_end_of_the_failed_one_rounded_up():
+    settled = settle(EMAIL, Outcome(Verdict.RETRY, "Timeout"), RetryPolicy(), 1000.0, 1030.00049)
+    assert settled.next_attempt_time == rfc3339(1035.001)
+    assert settled.last_attempt_time == rfc3339(1000)
+
+
+def test_pauses_use_up_no_attempt_and_are_capped():
+    settled = settle(EMAIL, Outcome(Verdict.PAUSE, "Http429", retry_after=99_999), RetryPolicy(), 0, 0)
+    assert (settled.attempts, epoch(settled.next_attempt_time)) == (0, 3600)
+
+
+def test_exhausted_after_some_recipients_were_reached_is_delivered():
+    policy = RetryPolicy(max_attempts=2)
+    once = settle(EMAIL, Outcome(Verdict.RETRY, accepted=True, retry_recipients=("b",)), policy, 0, 1)
+    assert (once.phase, once.retry_recipients) == (Phase.PENDING, ["b"])
+    twice = settle(once, Outcome(Verdict.RETRY, "Smtp450", "b: 450", retry_recipients=("b",)), policy, 6, 7)
+    assert (twice.phase, twice.delivered_time, twice.message) == (Phase.DELIVERED, rfc3339(1), "Smtp450: b: 450")
+
+
+@pytest.mark.parametrize(
+    ("email", "slack", "phase", "reason"),
+    [
+        (Phase.DELIVERED, Phase.DELIVERED, Phase.DELIVERED, None),
+        (Phase.DELIVERED, Phase.FAILED, Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR),
+        (Phase.FAILED, Phase.FAILED, Phase.FAILED, Reason.PERMANENT_ERROR),
+        (Phase.DELIVERED, Phase.PENDING, Phase.DELIVERING, Reason.RETRYING),
+        (Phase.FAILED, Phase.PENDING, Phase.PENDING, Reason.RETRYING),
+    ],
+)
+def test_the_event_is_the_sum_of_its_deliveries(email, slack, phase, reason):
+    words = {Phase.FAILED: Reason.PERMANENT_ERROR, Phase.PENDING: Reason.RETRYING}
+    deliveries = [
+        EMAIL.model_copy(update={"phase": email, "reason": words.get(email)}),
+        SLACK.model_copy(update={"phase": slack, "reason": words.get(slack)}),
+    ]
+    verdicts = summarise(deliveries)
+    assert (verdicts.phase, verdicts.reason) == (phase, reason)
+
+
+def test_the_oldest_configuration_wins_then_the_first_by_name():
+    a, b = (config_object("acme", "team", name, "1", {}) for name in "ab")
+    assert resolve.own([b, a], "team") is a
+    assert resolve.conflicts_with(b, [a, b]) is a
+    assert resolve.conflicts_with(a, [a, b]) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "admitted"),
+    [
+        (None, {}, False),
+        ({"from": "Same"}, {}, False),
+        ({"from": "All"}, None, True),
+        ({"from": "Selector", "selector": {"matchLabels": {"t": "data"}}}, {"t": "data"}, True),
+        ({"from": "Selector", "selector": {"matchLabels": {"t": "data"}}}, {"t": "web"}, False),
+        ({"from": "Selector", "selector": {}}, None, False),
+    ],
+)
+def test_sharing_needs_the_platform_and_the_organisation(rule, labels, admitted):
+    config = config_object("acme", "shared", "c", "1", {"eventNamespaces": rule})
+    assert (resolve.shared([config], "team", labels, ["shared"]) is config) is admitted
+    assert resolve.shared([config], "team", labels, ["other"]) is None
+
+
+@pytest.mark.parametrize(
+    ("operator", "values", "labels", "holds"),
+    [
+        ("In", ["a"], {"k": "a"}, True),
+        ("In", ["a"], {}, False),
+        ("NotIn", ["a"], {}, True),
+        ("NotIn", ["a"], {"k": "a"}, False),
+        ("Exists", None, {"k": ""}, True),
+        ("Exists", None, {}, False),
+        ("DoesNotExist", None, {}, True),
+    ],
+)
+def test_label_requirements(operator, values, labels, holds):
+    requirement = {"key": "k", "operator": operator, "values": values}
+    selector = LabelSelector.model_validate({"matchExpressions": [requirement]})
+    assert resolve.selects(selector, labels) is holds
+
+
+def no_yaml(text):
+    raise ValueError("cannot")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({}, "exactly one"),
+        ({"config.json": "{}", "config.yaml": "{}"}, "exactly one"),
+        ({"config.json": "{"}, "line 1"),
+        ({"config.json": "[]"}, "object"),
+        ({"config.json": '{"enabled": true, "enabled": false}'}, "twice"),
+        ({"config.json": '{"email": {"smtp_pasword": "hunter2"}}'}, "smtpPassword"),
+        ({"config.json": '{"secretRef": {"name": "x"}}'}, "environment"),
+        ({"config.json": '{"slack": {"webhookUrlSecretRef": {"name": "x", "key": "k"}}}'}, "slack.webhook_url"),
+    ],
+)
+def test_an_invalid_root_says_what_is_wrong(data, said):
+    with pytest.raises(InvalidInput) as caught:
+        parse_root(data, no_yaml)
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_texts_are_clipped_visibly():
+    assert clip("x" * 1025).endswith(" …")
+    assert len(clip("x" * 5000)) == 1024
+
+
+@pytest.mark.parametrize(
+    ("url", "admitted"),
+    [
+        ("https://hooks.slack.com/services/T/B/x", True),
+        ("https://hooks.slack-gov.com/services/T/B/x", True),
+        ("https://HOOKS.slack.com./x", True),
+        ("https://hooks.slack.com:8443/x", False),
+        ("https://hooks.slack.com.evil.example/x", False),
+        ("https://evil.example/hooks.slack.com", False),
+        ("https://hooks.slack.com@evil.example/x", False),
+        ("http://hooks.slack.com/x", False),
+        ("https://localhost:8443/x", True),
+        ("https://localhost/x", False),
+    ],
+)
+def test_webhooks_go_to_listed_hosts_only(url, admitted):
+    assert HostPolicy(slack_hosts=("localhost:8443",)).admits_webhook(url) is admitted
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "::1", "fd00::1", "fe80::1%eth0", "0.0.0.0",
+     "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "224.0.0.1", "100.64.0.1"],
+)  # fmt: skip
+def test_private_addresses_are_refused_unless_listed(address):
+    assert not HostPolicy().admits_address("smtp.example.com", address)
+    assert HostPolicy(private_hosts=("smtp.example.com",)).admits_address("SMTP.example.com", address)
+
+
+def test_public_addresses_and_listed_networks_are_admitted():
+    assert HostPolicy().admits_address("smtp.example.com", "93.184.216.34")
+    assert HostPolicy(private_hosts=("10.0.0.0/8",)).admits_address("x", "10.9.9.9")
+    assert not HostPolicy(private_hosts=("10.0.0.0/8",)).admits_address("x", "192.168.1.1")
