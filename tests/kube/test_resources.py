@@ -1,6 +1,6 @@
 import pytest
 
-from pipebell.core.errors import Conflict, InvalidEvent, Unavailable
+from pipebell.core.errors import Conflict, InvalidEvent, NotFound, Unavailable
 from pipebell.kube.client import MERGE_PATCH
 from pipebell.kube.configs import NotificationConfigs
 from pipebell.kube.events import PipelineEvents
@@ -96,7 +96,41 @@ async def test_all_configs_are_walked(api, client, config_item):
 
 
 async def test_a_configs_status_is_written_to_this_very_object(api, client, config_item):
+    path = f"{ROOT}/namespaces/team/notificationconfigs/c1"
+    config = parse_config(config_item())
+    changed = config_item()
+    changed["metadata"]["resourceVersion"] = "11"
+    api.fails(409)
+    api.answers(changed)
     api.answers({"metadata": {}})
-    await NotificationConfigs(client).patch_status(parse_config(config_item()), {"counters": {"failed": 1}})
-    assert api.asked[0].path == f"{ROOT}/namespaces/team/notificationconfigs/c1/status"
-    assert api.asked[0].body == {"metadata": {"uid": "uid-c1"}, "status": {"counters": {"failed": 1}}}
+    await NotificationConfigs(client).patch_status(config, {"counters": {"failed": 1}})
+    assert [(asked.method, asked.path) for asked in api.asked] == [
+        ("PATCH", f"{path}/status"),
+        ("GET", path),
+        ("PATCH", f"{path}/status"),
+    ]
+    assert [asked.body and asked.body["metadata"] for asked in api.asked] == [
+        {"resourceVersion": "8"},
+        None,
+        {"resourceVersion": "11"},
+    ]
+    assert api.asked[2].body["status"] == {"counters": {"failed": 1}}
+    assert api.asked[2].headers["Content-Type"] == MERGE_PATCH
+
+
+async def test_a_configs_namesake_is_not_written_to(api, client, config_item):
+    other = config_item()
+    other["metadata"]["uid"] = "another"
+    api.fails(409)
+    api.answers(other)
+    with pytest.raises(NotFound):
+        await NotificationConfigs(client).patch_status(parse_config(config_item()), {})
+    assert len(api.asked) == 2
+
+
+async def test_a_config_that_never_holds_still_is_given_up(api, client, config_item):
+    for _ in range(5):
+        api.fails(409)
+        api.answers(config_item())
+    with pytest.raises(Conflict):
+        await NotificationConfigs(client).patch_status(parse_config(config_item()), {})

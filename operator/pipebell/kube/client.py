@@ -37,6 +37,8 @@ _KINDS: Final[dict[int, type[ApiError]]] = {
     HTTPStatus.GONE: Gone,
 }
 
+_compact: Final = json.JSONEncoder(separators=(",", ":"))
+
 Object = dict[str, Any]
 
 
@@ -81,7 +83,7 @@ class ApiClient:
         if limits is None:
             limits = self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds)
         headers = None if body is None else {"Content-Type": content_type}
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        data = None if body is None else _compact.encode(body).encode()
         try:
             async with self._open().request(
                 method, self._url(path, params), data=data, headers=headers, timeout=limits, allow_redirects=False

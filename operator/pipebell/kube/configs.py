@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pipebell.core.errors import Conflict, NotFound
 from pipebell.kube.client import MERGE_PATCH
 from pipebell.kube.events import PATIENCE
 from pipebell.kube.parse import parse_config
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pipebell.kube.client import ApiClient
 
 _KIND: Final = "NotificationConfig"
+_ATTEMPTS: Final = 5
 
 
 class NotificationConfigs:
@@ -50,11 +52,32 @@ class NotificationConfigs:
                 yield [parse_config(item) for item in page.get("items") or ()]
 
     async def patch_status(self, config: ConfigObject, status: Mapping[str, Any]) -> None:
-        """Merge-patch the status of the object with this uid. Raises NotFound, or Rejected when it is another now."""
-        path = custom(_KIND, config.namespace, config.name) + "/status"
-        body = {"metadata": {"uid": config.uid}, "status": status}
+        """Merge-patch the status of the object with this uid, whatever else changed on it.
+
+        Raises NotFound when it is gone or another has its name now. The API server ignores a uid in a write to
+        `/status`, so only a version that is known to be this object's keeps a namesake from being written to.
+        """
+        path = custom(_KIND, config.namespace, config.name)
+        version = config.resource_version
+        for _ in range(_ATTEMPTS):
+            try:
+                await self._patch(path, {"metadata": {"resourceVersion": version}, "status": status})
+            except Conflict:
+                version = await self._version(path, config)
+            else:
+                return
+        raise Conflict(f"PATCH {path}: changed {_ATTEMPTS} times while its status was to be written")
+
+    async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
         await patiently(
-            lambda: self._client.request("PATCH", path, body=body, content_type=MERGE_PATCH),
+            lambda: self._client.request("PATCH", f"{path}/status", body=body, content_type=MERGE_PATCH),
             what="patch config",
             limit=self._patience,
         )
+
+    async def _version(self, path: str, config: ConfigObject) -> str:
+        item = await patiently(lambda: self._client.request("GET", path), what="get config", limit=self._patience)
+        metadata = item["metadata"]
+        if metadata["uid"] != config.uid:
+            raise NotFound(f"GET {path}: another object has this name now")
+        return str(metadata["resourceVersion"])
