@@ -5,8 +5,11 @@ or by Python code stands here again, as a CEL rule with a message that says the 
 message mends nothing) or as a piece of schema. `pipebell.core.schema` refuses a pattern or validator that is missing
 here, so the two sides cannot drift apart unnoticed; tests/core/test_agreement.py compares what they accept.
 
-A rule never sees null: the API server takes a null field for absent, in `has()` as well. Patterns are RE2 there and
-Rust's regex in pydantic; they keep to what both read alike (no `\s` or `\d`, which Rust takes as Unicode).
+A rule never sees null: the API server takes a null field for absent, in `has()` as well. What is not `nullable` it
+drops when it is null, before it checks anything: that suits enums, which would refuse the null otherwise.
+
+Patterns are RE2 there and Rust's regex in pydantic; they keep to what both read alike (no `\s` or `\d`, which Rust
+takes as Unicode).
 """
 
 from __future__ import annotations
@@ -33,14 +36,8 @@ def matches(pattern: str) -> str:
     return f'self.matches(r"{pattern}")'
 
 
-def one_of(words: Iterable[str]) -> Fragment:
-    """An optional enum: the API server checks `enum` even against null, which must mean unset."""
-    listed = list(words)
-    return rule(f"self in {listed}", f"must be {_or(listed)}")
-
-
 def one_of_any_case(words: Iterable[str]) -> Fragment:
-    """An enum in any case."""
+    """Like an enum, but in any case."""
     listed = list(words)
     return rule(f"self.lowerAscii() in {listed}", f"must be {_or(listed)}, in any case")
 
@@ -109,6 +106,14 @@ def lifted(field: str, validation: Fragment) -> Fragment:
     """A field's validation as one of the object around it; the error still names the field."""
     expression = validation["rule"].replace("self.", f"self.{field}.")
     return {**validation, "rule": f"!has(self.{field}) || ({expression})", "fieldPath": f".{field}"}
+
+
+def entries(longest: int) -> Fragment:
+    """Rules of a map of texts. A null value would silently be dropped, and fewer labels match more namespaces."""
+    return _both(
+        rule(f"self.all(key, size(key) <= {longest})", f"keys may have at most {longest} characters"),
+        rule("self.all(key, dyn(self[key]) != null)", "values must not be null: write a text, or leave the key out"),
+    )
 
 
 IMMUTABLE: Final = rule(

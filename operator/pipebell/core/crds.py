@@ -168,7 +168,7 @@ def definition(resource: Resource) -> dict[str, Any]:
 
 
 def _document(resource: Resource) -> dict[str, Any]:
-    spec, status = structural(resource.spec), structural(resource.status, status=True)
+    spec, status = structural(resource.spec), structural(resource.status)
     return {
         "description": resource.description,
         "type": "object",

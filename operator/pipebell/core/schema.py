@@ -80,23 +80,20 @@ def _merged(schema: Schema, more: Schema) -> Schema:
     return result
 
 
-def structural(model: type[BaseModel], *, status: bool = False) -> Schema:
-    """The structural schema of a spec or, with `status`, of a status.
+def structural(model: type[BaseModel]) -> Schema:
+    """The structural schema of a spec or status.
 
-    A status is written by the operator alone: its optional enums stay enums (a merge-patch deletes by null, it never
-    stores one there), so that status writes cost no CEL. Raises LookupError for what the mapping does not know,
-    ValueError for what has no bound or no description.
+    Raises LookupError for what the mapping does not know, ValueError for what has no bound or no description.
     """
     document = model.model_json_schema(by_alias=True, schema_generator=_Generator)
-    return _Structure(document.pop("$defs", {}), status=status).build(document, model.__name__)
+    return _Structure(document.pop("$defs", {})).build(document, model.__name__)
 
 
 class _Structure:
     """Turns pydantic's document into a structural schema."""
 
-    def __init__(self, definitions: dict[str, Schema], *, status: bool) -> None:
+    def __init__(self, definitions: dict[str, Schema]) -> None:
         self._definitions = definitions
-        self._status = status
 
     def build(self, node: Schema, path: str) -> Schema:
         node = self._inlined(node)
@@ -140,10 +137,8 @@ class _Structure:
         if node.get("additionalProperties") is True:
             result["x-kubernetes-preserve-unknown-fields"] = True
             return []
-        result["additionalProperties"] = self.build(node["additionalProperties"], f"{path}{{}}")
-        longest = node["propertyNames"]["maxLength"]
-        message = f"keys may have at most {longest} characters"
-        return list(cel.rule(f"self.all(key, size(key) <= {longest})", message)[_RULES])
+        result["additionalProperties"] = {**self.build(node["additionalProperties"], f"{path}{{}}"), "nullable": True}
+        return list(cel.entries(node["propertyNames"]["maxLength"])[_RULES])
 
     def _field(self, node: Schema, path: str) -> Schema:
         field = self.build(node, path)
@@ -153,15 +148,12 @@ class _Structure:
 
     def _enum(self, node: Schema, result: Schema) -> list[Schema]:
         result["maxLength"] = _LONGEST_WORD
-        if self._status:
-            result.pop("nullable", None)
-            return []
-        if not (node.get(_ANY_CASE) or node.get("nullable")):
+        if not node.get(_ANY_CASE):
+            result.pop("nullable", None)  # null is dropped then; nullable, it would have to be one of the words
             return []
         words = result.pop("enum")
-        case = ", in any case" if node.get(_ANY_CASE) else ""
-        result["description"] = f"{result.get('description', '')} One of {', '.join(words)}{case}.".lstrip()
-        return list((cel.one_of_any_case if node.get(_ANY_CASE) else cel.one_of)(words)[_RULES])
+        result["description"] = f"{result.get('description', '')} One of {', '.join(words)}, in any case.".lstrip()
+        return list(cel.one_of_any_case(words)[_RULES])
 
 
 def _check_bounds(schema: Schema, path: str) -> None:

@@ -1,0 +1,406 @@
+"""The models and the API server agree: what one rejects, the other rejects too."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pipebell.core.models import MAX_ERROR_MESSAGE, NotificationConfigSpec, PipelineEventSpec
+
+pytestmark = pytest.mark.cluster
+
+MODELS = {"NotificationConfig": NotificationConfigSpec, "PipelineEvent": PipelineEventSpec}
+A_CONFIG = {"orgSlug": "acme_corp"}
+AN_EVENT = {"orgSlug": "acme_corp", "event": "pipeline_failure"}
+
+
+def parses(kind, spec):
+    try:
+        MODELS[kind].model_validate(spec)
+    except ValidationError:
+        return False
+    return True
+
+
+def config(**fields):
+    return "NotificationConfig", A_CONFIG | fields
+
+
+def event(**fields):
+    return "PipelineEvent", AN_EVENT | fields
+
+
+def email(**fields):
+    return config(email=fields)
+
+
+def slack(**fields):
+    return config(slack=fields)
+
+
+def trigger(**fields):
+    return config(eventTriggers=[{"event": "system_error"} | fields])
+
+
+def shared(**fields):
+    return config(eventNamespaces=fields)
+
+
+def unset(model):
+    return {info.alias or name: None for name, info in model.model_fields.items() if not info.is_required()}
+
+
+GOOD = {
+    "the least config": config(),
+    "the least event": event(),
+    "all unset by null": config(**unset(NotificationConfigSpec)),
+    "an event unset by null": event(**unset(PipelineEventSpec)),
+    "blocks unset by null": config(
+        email=dict.fromkeys(["enabled", "smtpHost", "smtpPort", "smtpPassword", "smtpPasswordSecretRef", "toEmails"]),
+        slack=dict.fromkeys(["webhookUrl", "webhookUrlSecretRef", "iconEmoji", "mentionUsers", "mentionMinSeverity"]),
+    ),
+    "null beside its other source": email(
+        smtpUsername="me",
+        smtpUsernameSecretRef=None,
+        smtpPassword=None,
+        smtpPasswordSecretRef={"name": "s", "key": "k"},
+    ),
+    "null selector": shared(**{"from": "All", "selector": None}),
+    "the longest org": config(orgSlug="a" * 63),
+    "an org with everything": config(orgSlug="A.b-c_9"),
+    "placeholders": email(
+        **dict.fromkeys(["smtpHost", "smtpUsername", "smtpPassword", "fromEmail"], "${A_1}"),
+        toEmails=["${_B}"],
+        ccEmails=["${c}"],
+    ),
+    "a webhook by placeholder": slack(webhookUrl="${SLACK_WEBHOOK_URL}"),
+    "a webhook": slack(webhookUrl="https://hooks.slack.com:443/services/T0/B0/x?a=b&c=%20"),
+    "a webhook by address": slack(webhookUrl="https://[::1]:8443/hook"),
+    "an IPv6 host": email(smtpHost="[2001:db8::1]"),
+    "an address with all signs": email(fromEmail="a.!#$%&'*+/=?^_`{|}~-b@x.example"),
+    "an e-mail address without dots": email(toEmails=["root@localhost"]),
+    "no recipients": email(toEmails=[]),
+    "a hundred recipients": email(toEmails=[f"r{i}@example.com" for i in range(100)]),
+    "severity in any case": trigger(severity="cRiTiCaL"),
+    "severity in capitals": event(severity="ERROR"),
+    "no cooldown": trigger(cooldownSeconds=0),
+    "a whole number with a point": email(smtpPort=587.0),
+    "both providers": trigger(providers=["slack", "email"]),
+    "no triggers": config(eventTriggers=[]),
+    "every trigger": config(eventTriggers=[{"event": name} for name in ("pipeline_failure", "pipeline_success")]),
+    "a selector": shared(**{"from": "Selector", "selector": {"matchLabels": {"a/b": "c"}, "matchExpressions": []}}),
+    "an empty selector": shared(**{"from": "Selector", "selector": {}}),
+    "a user, a group, another workspace's": slack(mentionUsers=["U123456", "S0614TZR7", "W1"]),
+    "emoji beyond ASCII": slack(iconEmoji=":café:", username="Größe 🚀"),
+    "the longest message": event(errorMessage="é" * MAX_ERROR_MESSAGE),
+    "control characters in a message": event(errorMessage="\x00\x1b[31m\r\n", pipelineId="a\r\nb"),
+    "free-form details": event(details={"a": None, "b": [1, {"c": [None, 1.5, "x"]}], "${X}": "<!channel>"}),
+    "a time": event(occurredAt="2026-01-31T08:00:00Z"),
+    "a time elsewhere": event(occurredAt="2026-01-31T08:00:00.123456789+05:30"),
+    "a link": event(links=[{"title": "Wiki", "url": "http://wiki/日本?q=1#x"}]),
+    "a replay": event(replayOf={"name": "old.event-1", "destinations": ["slack"]}),
+}
+
+BAD = {
+    "no org": ("NotificationConfig", {}),
+    "null org": config(orgSlug=None),
+    "empty org": config(orgSlug=""),
+    "org too long": config(orgSlug="a" * 64),
+    "org with a slash": config(orgSlug="a/b"),
+    "org with a dash first": config(orgSlug="-a"),
+    "org with a line break last": config(orgSlug="acme\n"),
+    "org as a number": config(orgSlug=5),
+    "null spec": ("NotificationConfig", None),
+    "list for spec": ("PipelineEvent", []),
+    "unknown field": config(emial={}),
+    "unknown field below": email(smtpHots="x"),
+    "snake case below a list": trigger(coolDown=5),
+    "status in spec": event(phase="Delivered"),
+    "text for a flag": config(enabled="true"),
+    "number for a flag": config(enabled=1),
+    "text for a number": email(smtpPort="587"),
+    "flag for a number": email(smtpPort=True),
+    "port too high": email(smtpPort=65_536),
+    "port zero": email(smtpPort=0),
+    "half a second": trigger(cooldownSeconds=0.5),
+    "negative cooldown": trigger(cooldownSeconds=-1),
+    "endless cooldown": trigger(cooldownSeconds=10**30),
+    "no attempts": config(retryConfig={"maxAttempts": 0}),
+    "negative delay": config(retryConfig={"initialDelaySeconds": -1}),
+    "unknown event type": trigger(event="pipeline_failed"),
+    "event type in capitals": event(event="PIPELINE_FAILURE"),
+    "no event type": ("PipelineEvent", A_CONFIG),
+    "trigger without event": config(eventTriggers=[{"enabled": True}]),
+    "trigger twice": config(eventTriggers=[{"event": "system_error"}, {"event": "system_error", "enabled": False}]),
+    "null trigger": config(eventTriggers=[None]),
+    "unknown severity": trigger(severity="fatal"),
+    "empty severity": event(severity=""),
+    "severity with a space": event(severity="error "),
+    "unknown provider": config(defaultProvider="pagerduty"),
+    "provider in capitals": config(defaultProvider="Email"),
+    "unknown provider in a trigger": trigger(providers=["mail"]),
+    "provider twice": trigger(providers=["email", "slack", "email"]),
+    "null provider": trigger(providers=[None]),
+    "bad e-mail address": email(toEmails=["ops@example.com", "nobody"]),
+    "e-mail address with a name": email(fromEmail="Ops <ops@example.com>"),
+    "e-mail address with a line break": email(fromEmail="ops@example.com\nBcc: all@example.com"),
+    "e-mail address with a line break last": email(fromEmail="ops@example.com\n"),
+    "e-mail address beyond ASCII": email(toEmails=["größe@example.com"]),
+    "two e-mail addresses in one": email(toEmails=["a@b.io,c@d.io"]),
+    "empty e-mail address": email(toEmails=[""]),
+    "null e-mail address": email(toEmails=[None]),
+    "an e-mail address for a list": email(toEmails="ops@example.com"),
+    "too many recipients": email(toEmails=[f"r{i}@example.com" for i in range(101)]),
+    "local part too long": email(fromEmail=f"{'a' * 65}@example.com"),
+    "host with a scheme": email(smtpHost="smtp://mail.example.com"),
+    "host with a port": email(smtpHost="mail.example.com:25"),
+    "host with a line break last": email(smtpHost="mail.example.com\n"),
+    "empty host": email(smtpHost=""),
+    "empty password": email(smtpPassword=""),
+    "placeholder inside an address": email(toEmails=["${USER}@example.com"]),
+    "placeholder inside a legal local part": email(toEmails=["a${X}@example.com"]),
+    "placeholder inside a host": email(smtpHost="${HOST}.example.com"),
+    "placeholder inside a password": email(smtpPassword="p-${X}-q"),
+    "two placeholders": email(smtpPassword="${A}${B}"),
+    "placeholder with a closing brace more": email(smtpPassword="${A}}"),
+    "placeholder without a name": email(smtpPassword="${}"),
+    "placeholder that is a number": email(smtpUsername="${1}"),
+    "placeholder with a line break": email(smtpPassword="${A}\n"),
+    "placeholder inside a webhook": slack(webhookUrl="https://hooks.slack.com/services/${TOKEN}"),
+    "placeholder in the From name": email(fromName="${NAME}"),
+    "placeholder in the prefix": email(subjectPrefix="[${NAME}]"),
+    "placeholder in the channel": slack(channel="#${C}"),
+    "placeholder in the user name": slack(username="${C}"),
+    "placeholder as emoji": slack(iconEmoji=":${C}:"),
+    "placeholder as org": config(orgSlug="${ORG}"),
+    "placeholder for a port": email(smtpPort="${PORT}"),
+    "a password twice": email(smtpPassword="x", smtpPasswordSecretRef={"name": "s", "key": "k"}),
+    "a user name twice": email(smtpUsername="x", smtpUsernameSecretRef={"name": "s", "key": "k"}),
+    "a webhook twice": slack(webhookUrl="${W}", webhookUrlSecretRef={"name": "s", "key": "k"}),
+    "reference without key": email(smtpPasswordSecretRef={"name": "s"}),
+    "reference with a null key": email(smtpPasswordSecretRef={"name": "s", "key": None}),
+    "reference to another namespace": email(
+        smtpPasswordSecretRef={"name": "s", "key": "k", "namespace": "kube-system"}
+    ),
+    "reference that climbs": config(secretRef={"name": "../x"}),
+    "a name for a reference": config(secretRef="acme"),
+    "key with a slash": email(smtpPasswordSecretRef={"name": "s", "key": "a/b"}),
+    "http webhook": slack(webhookUrl="http://hooks.slack.com/services/T/B/x"),
+    "webhook with credentials": slack(webhookUrl="https://user:pass@hooks.slack.com/x"),
+    "webhook with a backslash": slack(webhookUrl="https://evil.example\\@hooks.slack.com/x"),
+    "webhook with a space": slack(webhookUrl="https://hooks.slack.com/a b"),
+    "webhook with an odd space": slack(webhookUrl="https://hooks.slack.com/a\u2003b"),
+    "webhook without host": slack(webhookUrl="https:///x"),
+    "prefix of two lines": email(subjectPrefix="a\r\nBcc: x@y.io"),
+    "a mentioned name": slack(mentionUsers=["@bob"]),
+    "a mentioned channel": slack(mentionUsers=["!channel"]),
+    "emoji without colons": slack(iconEmoji="robot_face"),
+    "emoji with a vertical tab": slack(iconEmoji=":a\x0bb:"),
+    "channel too long": slack(channel="#" + "c" * 80),
+    "unknown from": shared(**{"from": "same"}),
+    "no from": shared(selector={}),
+    "from without selector": shared(**{"from": "Selector"}),
+    "null selector where one is needed": shared(**{"from": "Selector", "selector": None}),
+    "selector without from": shared(**{"from": "All", "selector": {}}),
+    "label key too long": shared(**{"from": "Selector", "selector": {"matchLabels": {"k" * 318: "v"}}}),
+    "label value too long": shared(**{"from": "Selector", "selector": {"matchLabels": {"k": "v" * 64}}}),
+    "null label value": shared(**{"from": "Selector", "selector": {"matchLabels": {"k": None}}}),
+    "too many labels": shared(**{"from": "Selector", "selector": {"matchLabels": {f"k{i}": "v" for i in range(51)}}}),
+    "unknown operator": shared(
+        **{"from": "Selector", "selector": {"matchExpressions": [{"key": "a", "operator": "in"}]}}
+    ),
+    "message too long": event(errorMessage="x" * (MAX_ERROR_MESSAGE + 1)),
+    "message as a list": event(errorMessage=["a"]),
+    "details as a list": event(details=[1]),
+    "details as text": event(details="boom"),
+    "time without zone": event(occurredAt="2026-01-31T08:00:00"),
+    "a day": event(occurredAt="2026-01-31"),
+    "a day that is none": event(occurredAt="2026-02-30T08:00:00Z"),
+    "an hour that is none": event(occurredAt="2026-01-31T25:00:00Z"),
+    "a leap second": event(occurredAt="2016-12-31T23:59:60Z"),
+    "time as a number": event(occurredAt=1_769_846_400),
+    "time in words": event(occurredAt="yesterday"),
+    "year zero": event(occurredAt="0000-01-01T00:00:00Z"),
+    "link that runs": event(links=[{"title": "x", "url": "javascript:alert(1)"}]),
+    "link with a line break": event(links=[{"title": "x", "url": "https://a/\nb"}]),
+    "link without title": event(links=[{"url": "https://a/"}]),
+    "eleven links": event(links=[{"title": "x", "url": "https://a/"}] * 11),
+    "negative time to live": event(ttlSecondsAfterFinished=-1),
+    "replay of nothing": event(replayOf={}),
+    "replay to a destination twice": event(replayOf={"name": "x", "destinations": ["email", "email"]}),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_both_accept(server, name):
+    kind, spec = GOOD[name]
+    assert parses(kind, spec)
+    assert server.refusal(kind, spec) is None
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_both_reject(server, name):
+    kind, spec = BAD[name]
+    assert not parses(kind, spec)
+    assert server.refusal(kind, spec) is not None
+
+
+# Values near the edges of the rules, for fields that they were not made for as well.
+TEXTS = st.sampled_from(
+    [
+        *(
+            "",
+            " ",
+            "a",
+            "A-b",
+            "x" * 21,
+            "x" * 63,
+            "x" * 64,
+            "x" * 253,
+            "x" * 254,
+            "y" * 320,
+            "y" * 1025,
+            "é" * 200,
+            "\u0085",
+        ),
+        *("a@b.io", "a@b_c.io", "a@-b.io", "a@b.io.", "@b.io", "a@b@c.io", "a b@c.io", f"a@{'b' * 64}.io", "Ⅷ@b.io"),
+        *("${A}", "${A", "$A", "$${A}", "${A}b", "${a.b}", "${" + "A" * 129 + "}", "${É}", "${A}\r"),
+        *(
+            "https://h",
+            "https://h/",
+            "https://h?x",
+            "https://h#x",
+            "HTTPS://h/",
+            "https://h/é",
+            "https://h/\u00a0",
+            "http://h",
+        ),
+        *(
+            "error",
+            "Error",
+            "ERROR\n",
+            "\u017flack",
+            "slack",
+            "email",
+            "system_error",
+            "Selector",
+            "Same",
+            "\u0131nfo",
+            "\u212aey",
+        ),
+        *("U1", "U" + "A" * 20, "U" + "A" * 21, "u1", "W٣", ":a:", "::", ":a b:", ":a\u2028b:", "::a:"),
+        *("::1", "[::1]", "a..b", "a_b", ".a", "a.", "127.0.0.1", "٣", "\n", "\x7f", "\x00", "a\u2028b"),
+        *("2026-01-31T08:00:00Z", "2026-01-31t08:00:00z", "2026-01-31T24:00:00Z", "2026-01-31T08:00:00+24:00"),
+        *(
+            "2026-01-31 08:00:00Z",
+            "2026-01-31T08:00:00.Z",
+            "9999-12-31T23:59:59Z",
+            "1-01-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+        ),
+    ]
+)
+NUMBERS = st.sampled_from(
+    [-1, 0, 1, 100, 101, 65_535, 65_536, 86_401, 2_592_000, 31_536_001, 2**53, 2**63, 1.0, 0.1, -0.0, 1e300]
+)
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS | st.text(max_size=12)
+ANYTHING = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(TEXTS, SCALARS, max_size=1)
+
+
+def mostly(*good, odd=ANYTHING):
+    """One of the good values, now and then anything."""
+    return st.integers(0, 9).flatmap(lambda draw: st.sampled_from(good) if draw else odd)
+
+
+def some(**fields):
+    """An object with some of the fields; now and then with one that is unknown."""
+    known = st.fixed_dictionaries({}, optional={name.rstrip("_"): field for name, field in fields.items()})
+    unknown = st.fixed_dictionaries({}, optional={"extra": ANYTHING})
+    return st.integers(0, 19).flatmap(
+        lambda draw: known if draw else st.builds(lambda some, more: some | more, known, unknown)
+    )
+
+
+FLAG = mostly(True, False, None)
+SEVERITY = mostly("info", "WARNING", "Error", None, odd=ANYTHING | TEXTS)
+EVENT = mostly("pipeline_failure", "system_error", "data_quality_warning")
+PROVIDERS = st.none() | st.lists(mostly("email", "slack"), max_size=3)
+REFERENCE = st.none() | some(name=mostly("acme", "a.b"), key=mostly("K", "a.b"))
+ADDRESS = mostly("ops@example.com", "${VAR}", odd=TEXTS | ANYTHING | st.emails())
+LABELS = st.dictionaries(mostly("team", "a/b", odd=st.text(max_size=3)), mostly("x", "", odd=ANYTHING), max_size=2)
+SELECTOR = some(
+    matchLabels=LABELS,
+    matchExpressions=st.lists(
+        some(key=mostly("a"), operator=mostly("In", "Exists"), values=st.lists(mostly("b"))), max_size=1
+    ),
+)
+CONFIGS = some(
+    orgSlug=mostly("acme", "A.b", odd=TEXTS),
+    enabled=FLAG,
+    defaultProvider=mostly("email", "slack", None),
+    email=some(
+        enabled=FLAG,
+        smtpHost=mostly("smtp.example.com", "::1", "${H}", None, odd=TEXTS),
+        smtpPort=mostly(25, 587.0, None, odd=NUMBERS | ANYTHING),
+        smtpUsername=mostly("me", "${U}", None, odd=TEXTS),
+        smtpPassword=mostly("secret", "${P}", None, odd=TEXTS),
+        smtpUsernameSecretRef=REFERENCE,
+        smtpPasswordSecretRef=REFERENCE,
+        fromEmail=ADDRESS,
+        fromName=mostly("Ops", "", None, odd=TEXTS),
+        toEmails=st.lists(ADDRESS, max_size=2),
+        subjectPrefix=mostly("[x]", None, odd=TEXTS),
+    ),
+    slack=some(
+        webhookUrl=mostly("https://hooks.slack.com/x", "${W}", None, odd=TEXTS),
+        webhookUrlSecretRef=REFERENCE,
+        channel=mostly("#a", None, odd=TEXTS),
+        iconEmoji=mostly(":x:", None, odd=TEXTS),
+        mentionUsers=st.lists(mostly("U1", odd=TEXTS), max_size=2),
+        mentionMinSeverity=SEVERITY,
+    ),
+    eventTriggers=st.lists(
+        some(
+            event=EVENT,
+            enabled=FLAG,
+            severity=SEVERITY,
+            providers=PROVIDERS,
+            cooldownSeconds=mostly(0, 300, None, odd=NUMBERS),
+        ),
+        max_size=2,
+    ),
+    retryConfig=some(
+        maxAttempts=mostly(1, 3, odd=NUMBERS), maxDelaySeconds=mostly(0, 5, odd=NUMBERS), exponentialBackoff=FLAG
+    ),
+    secretRef=st.none() | some(name=mostly("acme", odd=TEXTS)),
+    eventNamespaces=st.none() | some(from_=mostly("Same", "All", "Selector"), selector=SELECTOR | st.none()),
+)
+EVENTS = some(
+    orgSlug=mostly("acme", odd=TEXTS),
+    event=EVENT,
+    severity=SEVERITY,
+    pipelineId=mostly("p", odd=TEXTS),
+    errorMessage=st.text(max_size=30),
+    details=st.none() | st.dictionaries(st.text(max_size=4), ANYTHING, max_size=2),
+    occurredAt=mostly("2026-01-31T08:00:00Z", "1999-12-31T23:59:59.9+01:00", None, odd=TEXTS | st.datetimes().map(str)),
+    links=st.lists(some(title=mostly("t"), url=mostly("https://x/y", odd=TEXTS)), max_size=2),
+    ttlSecondsAfterFinished=mostly(0, 60, odd=NUMBERS),
+    test=FLAG,
+    replayOf=st.none() | some(name=mostly("old", odd=TEXTS), destinations=PROVIDERS),
+)
+# The same documents each time: a disagreement is to be found when the rules change, not on somebody else's afternoon.
+THOROUGH = settings(max_examples=250, deadline=None, derandomize=True)
+
+
+@THOROUGH
+@given(spec=CONFIGS)
+def test_they_agree_on_any_config(server, spec):
+    refusal = server.refusal("NotificationConfig", A_CONFIG | spec)
+    assert parses("NotificationConfig", A_CONFIG | spec) is (refusal is None), refusal
+
+
+@THOROUGH
+@given(spec=EVENTS)
+def test_they_agree_on_any_event(server, spec):
+    refusal = server.refusal("PipelineEvent", AN_EVENT | spec)
+    assert parses("PipelineEvent", AN_EVENT | spec) is (refusal is None), refusal
