@@ -1,0 +1,92 @@
+"""E-mail: the message that is sent, and the provider that sends it by SMTP."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Final
+
+from pipebell.core.errors import NotReady
+from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.render import email_content
+from pipebell.core.vocabulary import NotReadyReason
+from pipebell.providers import mime
+from pipebell.providers.smtp import Envelope, Smtp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from email.message import EmailMessage
+
+    from pipebell.core.event import Notification
+    from pipebell.core.outcome import Attempt
+    from pipebell.core.targets import EmailTarget
+
+_NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def build_message(notification: Notification, target: EmailTarget, attempt: Attempt, *, now: float) -> EmailMessage:
+    """The message as it is sent at `now` (seconds since the epoch); it names all, whoever is still to be served.
+
+    Programs must not answer it: `Auto-Submitted` by RFC 3834, 5; `X-Auto-Response-Suppress` is Exchange's word for it.
+    """
+    content = email_content(notification, target)
+    identity = _identity(attempt)
+    headers = {
+        "Subject": mime.words(content.subject),
+        "From": mime.mailbox(target.from_name, target.from_email),
+        "To": mime.mailboxes(target.to),
+        "Cc": mime.mailboxes(target.cc),
+        "Reply-To": target.reply_to or "",
+        "Date": format_datetime(datetime.fromtimestamp(now, UTC)),
+        "Message-ID": _message_id(attempt),
+        "Auto-Submitted": "auto-generated",
+        "X-Auto-Response-Suppress": "All",
+        "X-Pipebell-Delivery": identity,
+    }
+    return mime.message({name: value for name, value in headers.items() if value}, content.text, content.html)
+
+
+class EmailProvider:
+    """Sends notifications by e-mail."""
+
+    def __init__(self, smtp: Smtp, now: Callable[[], float]) -> None:
+        self._smtp, self._now = smtp, now
+
+    async def send(self, notification: Notification, target: EmailTarget, attempt: Attempt) -> Outcome:
+        """One attempt, for those recipients that are still to be served."""
+        recipients = _recipients(target, attempt)
+        if not recipients:
+            return Outcome(Verdict.DELIVERED, message="who was still to be served is not among the recipients any more")
+        message = build_message(notification, target, attempt, now=self._now())
+        envelope = Envelope(target.from_email, recipients, message.as_bytes(), _message_id(attempt))
+        return await self._smtp.send(target, envelope)
+
+    async def check(self, target: EmailTarget) -> None:
+        """Raises NotReady(HostNotAllowed) if the host has addresses and none of them may be connected to."""
+        try:
+            refusal = await self._smtp.refusal(target)
+        except OSError:
+            return  # that its name cannot be resolved now says nothing about where it leads
+        if refusal:
+            raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, refusal)
+
+    async def close(self) -> None:
+        """Say goodbye to all servers."""
+        await self._smtp.close()
+
+
+def _identity(attempt: Attempt) -> str:
+    return _NOT_IN_IDS.sub("-", attempt.delivery_id)
+
+
+def _message_id(attempt: Attempt) -> str:
+    """The same for every attempt: a duplicate can be told by it, and many servers drop it by themselves."""
+    return f"<{_identity(attempt)}@pipebell.io>"
+
+
+def _recipients(target: EmailTarget, attempt: Attempt) -> tuple[str, ...]:
+    """To and Cc in one envelope, each once; of these, those that earlier attempts left."""
+    everybody = dict.fromkeys((*target.to, *target.cc))
+    left = everybody if attempt.recipients is None else everybody.keys() & set(attempt.recipients)
+    return tuple(address for address in everybody if address in left)

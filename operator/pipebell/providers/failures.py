@@ -1,0 +1,75 @@
+"""What a broken connection means: errors of sockets, names, TLS and time, sorted by one table."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.render.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A kind of error, and what it means for the attempt."""
+
+    kind: type[BaseException]
+    verdict: Verdict
+    reason: str
+    words: str
+
+
+# The first row that fits decides: special errors stand above what they inherit from, and the last one fits all.
+FAILURES: Final = (
+    Failure(
+        ssl.SSLCertVerificationError,
+        Verdict.PERMANENT,
+        "TlsCertificateInvalid",
+        "the server's certificate cannot be trusted: check the host name, or add its CA to PIPEBELL_CA_FILE",
+    ),
+    Failure(ssl.SSLError, Verdict.RETRY, "TlsFailed", "no TLS connection came about: check the port and its TLS mode"),
+    Failure(socket.gaierror, Verdict.RETRY, "DnsFailed", "the host's name cannot be resolved"),
+    Failure(TimeoutError, Verdict.RETRY, "Timeout", "no answer in time"),
+    Failure(ConnectionRefusedError, Verdict.RETRY, "ConnectionFailed", "no connection to the server"),
+    Failure(ConnectionError, Verdict.RETRY, "ConnectionLost", "the connection broke"),
+    Failure(OSError, Verdict.RETRY, "ConnectionFailed", "no connection to the server"),
+)
+
+
+def outcome_of(error: OSError, host: str) -> Outcome:
+    """What the attempt ends with that this error ended, or an error that it stands for (its cause)."""
+    row, cause = next((row, cause) for row in FAILURES for cause in _chain(error) if isinstance(cause, row.kind))
+    said = _said(cause)
+    return Outcome(row.verdict, row.reason, f"{host}: {row.words}{f' ({said})' if said else ''}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _said(error: BaseException) -> str:
+    """What the operating system or OpenSSL says; never an exception's own text, which may hold a URL."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return one_line(getattr(error, "verify_message", "") or "", 200)
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "").replace("_", " ").lower()
+    if isinstance(error, socket.gaierror):
+        return error.strerror or ""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return ""
+
+
+def masked(text: str, *secrets: str | None, limit: int = 200) -> str:
+    """What a server said: one line of at most `limit` characters, with every secret that it echoes struck out."""
+    for secret in sorted((secret for secret in secrets if secret), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return one_line(text, limit)
