@@ -120,6 +120,7 @@ class App:
             shared_namespaces=settings.shared_namespaces,
             clock=clock,
             timers=self.engine.timers,
+            notices=self._notices,
             ready=self.engine.wake_org,
         )
         self.metrics.watch(self.engine, self.readiness, self.root)
@@ -202,9 +203,13 @@ class App:
         old = self._book.put(config)
         if old is not None and old.uid == config.uid and old.generation == config.generation:
             return
-        for org in {config.org_slug, old.org_slug if old is not None else config.org_slug}:
-            self.readiness.org_changed(org)
-            self.engine.wake_org(org)
+        if old is None:
+            self.readiness.found(config)
+        else:
+            for org in {config.org_slug, old.org_slug}:
+                self.readiness.org_changed(org)
+            self.engine.wake_org(old.org_slug)
+        self.engine.wake_org(config.org_slug)
 
     def _forget_config(self, key: tuple[str, str], uid: str | None = None) -> None:
         gone = self._book.remove(key, uid)

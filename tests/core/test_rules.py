@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.engine.fakes import config_object
 
 from pipebell.core import resolve
 from pipebell.core.backoff import RetryPolicy
@@ -18,7 +19,6 @@ from pipebell.core.settle import settle, summarise
 from pipebell.core.status import Delivery, clip, epoch, rfc3339
 from pipebell.core.triggers import Match, Skip, match_trigger
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Phase, ProviderName, Reason, Severity
-from tests.engine.fakes import config_object
 
 
 def match(config, event="pipeline_failure", **spec):
@@ -172,7 +172,7 @@ def test_label_requirements(operator, values, labels, holds):
 
 
 def no_yaml(text):
-    raise ValueError("cannot")
+    raise ValueError(text)
 
 
 @pytest.mark.parametrize(
@@ -219,11 +219,13 @@ def test_webhooks_go_to_listed_hosts_only(url, admitted):
     assert HostPolicy(slack_hosts=("localhost:8443",)).admits_webhook(url) is admitted
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "::1", "fd00::1", "fe80::1%eth0", "0.0.0.0",
-     "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "224.0.0.1", "100.64.0.1"],
-)  # fmt: skip
+PRIVATE = (
+    "127.0.0.1 10.1.2.3 192.168.0.1 172.16.0.1 169.254.169.254 ::1 fd00::1 fe80::1%eth0 0.0.0.0 "
+    "::ffff:10.0.0.1 64:ff9b::a00:1 2002:a00:1::1 224.0.0.1 100.64.0.1"
+).split()
+
+
+@pytest.mark.parametrize("address", PRIVATE)
 def test_private_addresses_are_refused_unless_listed(address):
     assert not HostPolicy().admits_address("smtp.example.com", address)
     assert HostPolicy(private_hosts=("smtp.example.com",)).admits_address("SMTP.example.com", address)

@@ -6,11 +6,11 @@ import asyncio
 import json
 
 import pytest
+from tests.engine.fakes import EMAIL, START, House, settle_down
 
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase, Reason
-from tests.engine.fakes import EMAIL, START, House, settle_down
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
 BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
@@ -353,7 +353,9 @@ async def test_an_api_that_is_away_after_sending_is_waited_for(house):
 
 
 async def test_a_pause_counts_as_no_attempt_and_the_refused_one_probes_first(house):
-    house.config(slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"], "cooldownSeconds": 0}])
+    house.config(
+        slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"], "cooldownSeconds": 0}]
+    )
     house.slack.script = [Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=30)]
     first = house.event()
     await house.submit(first)

@@ -153,11 +153,12 @@ def _conditions(old: EventStatus, verdicts: Verdicts, stamp: str, generation: in
     ):
         known = before.get(kind)
         since = known.last_transition_time if known is not None and known.status == state else stamp
+        message = "" if state == "True" else verdicts.message
         condition = Condition(
             type=kind,
             status=state,
             reason=reason,
-            message=verdicts.message,
+            message=message,
             last_transition_time=since,
             observed_generation=generation,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.layers import Layers
     from pipebell.engine.book import ConfigBook, Key
-    from pipebell.engine.ports import Clock, Configs, Provider
+    from pipebell.engine.ports import Clock, Configs, Notices, Provider
     from pipebell.engine.resolver import Resolver
     from pipebell.engine.timers import Timers
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 4.0, 45.0, 1.5  # seconds between looks for a missing Secret
+PACE: Final = 0.01  # seconds between two evaluations that nobody waits for
+CHECK_PATIENCE: Final = 1.0  # seconds for looking up a host; a slow name server must not delay the condition
 DISTRUST: Final = 60.0  # seconds that a refusal at connect time outweighs a check that finds nothing wrong
 _OF_SECRETS: Final = (NotReadyReason.MISSING_SECRET, NotReadyReason.MISSING_VARIABLE)
 
@@ -64,12 +67,14 @@ class Readiness:
         shared_namespaces: Sequence[str],
         clock: Clock,
         timers: Timers,
+        notices: Notices,
         ready: Callable[[str], None],
     ) -> None:
         self._book, self._resolver, self._configs, self._providers = book, resolver, configs, providers
-        self._shared = shared_namespaces
+        self._shared, self._notices = shared_namespaces, notices
         self._clock, self._timers, self._ready = clock, timers, ready
         self._todo: dict[Key, bool] = {}
+        self._later: dict[Key, None] = {}
         self._wanted = asyncio.Event()
         self._states: dict[Key, _State] = {}
         self._conditions: dict[Key, tuple[Verdict, ...]] = {}
@@ -80,15 +85,24 @@ class Readiness:
         self._todo[config.key] = fresh or self._todo.get(config.key, False)
         self._wanted.set()
 
+    def found(self, config: ConfigObject) -> None:
+        """A configuration was learned of: one whose conditions speak of this generation can wait its turn."""
+        if config.status.observed_generation == config.generation and config.status.conditions:
+            self._later[config.key] = None
+            self._wanted.set()
+        else:
+            self.org_changed(config.org_slug)
+
     def org_changed(self, org_slug: str) -> None:
         """Evaluate all configurations of an organisation: which of them counts may have changed."""
         for config in self._book.of_org(org_slug):
             self.changed(config)
 
     def all_changed(self) -> None:
-        """Root changed: everybody inherits from it."""
+        """Root changed: everybody inherits from it. Thousands of Secrets are read for that, so it is paced."""
         for config in self._book:
-            self.changed(config)
+            self._later[config.key] = None
+        self._wanted.set()
 
     def refused(self, config: ConfigObject, error: NotReady) -> None:
         """An event found this configuration unusable."""
@@ -118,7 +132,12 @@ class Readiness:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            while self._todo:
+            while self._todo or self._later:
+                if not self._todo:
+                    key = next(iter(self._later))
+                    del self._later[key]
+                    self._todo[key] = False
+                    await self._clock.sleep(PACE)
                 batch = [(key, self._todo.pop(key)) for key in list(self._todo)[:8]]
                 await asyncio.gather(*(self._evaluate(key, fresh=fresh) for key, fresh in batch))
 
@@ -180,7 +199,9 @@ class Readiness:
             return
         layers = await self._resolver.layers(config, fresh=fresh)
         for provider in _to_check(config, layers):
-            await self._providers[provider].check(layers.target(provider))
+            target = layers.target(provider)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._providers[provider].check(target), CHECK_PATIENCE)
 
     def _sharing(self, config: ConfigObject) -> Iterator[Verdict]:
         rule = config.spec.event_namespaces if config.spec is not None else None
@@ -201,6 +222,9 @@ class Readiness:
             return
         if config.status.observed_generation != config.generation or not _same(before, verdicts):
             await self._configs.patch_status(config, self._patch(config, verdicts, before))
+            if not verdicts[0].status:
+                reason, message = verdicts[0].reason, verdicts[0].message
+                self._notices.warn("NotificationConfig", config.namespace, config.name, config.uid, reason, message)
         self._written[config.key] = memo
 
     def _patch(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from pipebell.core.errors import ApiError, Conflict, NotFound, Rejected, Unavailable
+from pipebell.core.errors import ApiError, Conflict, Forbidden, NotFound, Rejected, Unavailable
 from pipebell.core.settle import summarise
 from pipebell.core.status import EventStatus
 from pipebell.engine.journey import status_patch
@@ -49,9 +49,20 @@ class Recorder:
                 verdicts = merged
             except NotFound:
                 return False
+            except Rejected as error:
+                return await self._record_less(journey, patch, error)
             else:
                 journey.status = EventStatus.model_validate(_shown(journey.status, patch))
                 return True
+
+    async def _record_less(self, journey: Journey, patch: Mapping[str, Any], error: Rejected) -> bool:
+        """The API server finds the status invalid, which only our mistake can cause: at least say where it stands."""
+        log.error("status refused", namespace=journey.namespace, _event=journey.name, error=str(error))
+        try:
+            await self._patch(journey, {"phase": patch["phase"], "reason": patch.get("reason")})
+        except ApiError:
+            return False
+        return True
 
     async def _patch(self, journey: Journey, patch: Mapping[str, Any]) -> str:
         return await patiently(
@@ -90,19 +101,17 @@ class Recorder:
 
 
 async def patiently(call: Callable[[], Awaitable[Result]], clock: Clock, what: str) -> Result:
-    """Ask the API until it answers. Raises Conflict and NotFound at once; everything else is waited out.
+    """Ask the API until it answers. Raises Conflict, NotFound and Rejected at once.
 
-    Waits double from 0.1 s to 5 s, to 30 s where the API refuses (a role is missing, say): what is known here must not
-    be lost because of either.
+    An API server that is away is waited for, and so is a permission that is missing: what is known here must not be
+    lost because of either. Waits double from 0.1 s to 5 s, to 30 s for a permission.
     """
     delay = 0.1
     while True:
         try:
             return await call()
-        except (Conflict, NotFound):
-            raise
-        except ApiError as error:
-            limit = 30.0 if isinstance(error, Rejected) else 5.0
+        except (Unavailable, Forbidden) as error:
+            limit = 30.0 if isinstance(error, Forbidden) else 5.0
             wait = max(delay, (error.retry_after or 0.0) if isinstance(error, Unavailable) else 0.0)
             log.warning("api call failed, trying again", what=what, error=str(error), in_seconds=round(wait, 1))
             await clock.sleep(wait)

@@ -1,0 +1,255 @@
+"""What goes on beside the events: readiness, root, bookkeeping, retention."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+from tests.engine.fakes import EMAIL, START, House, settle_down
+
+from pipebell.core.errors import NotReady, Problem
+from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
+from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName
+from pipebell.engine.bookkeeping import Bookkeeping
+from pipebell.engine.readiness import Readiness
+from pipebell.engine.retention import Retention
+
+
+@pytest.fixture
+async def house():
+    house = House()
+    house.no_root()
+    yield house
+    await house.engine.close(0)
+
+
+@pytest.fixture
+async def readiness(house):
+    readiness = Readiness(
+        book=house.book,
+        resolver=house.resolver,
+        configs=house.configs,
+        providers={ProviderName.EMAIL: house.email, ProviderName.SLACK: house.slack},
+        shared_namespaces=("shared",),
+        clock=house.clock,
+        timers=house.engine.timers,
+        notices=house.notices,
+        ready=house.engine.wake_org,
+    )
+    task = asyncio.create_task(readiness.run())
+    yield readiness
+    task.cancel()
+
+
+def conditions(house, name="config"):
+    patches = [patch for patched, patch in house.configs.patches if patched == name]
+    return {item["type"]: item for item in patches[-1]["conditions"]} if patches else {}
+
+
+async def test_a_usable_configuration_is_ready_and_written_once(house, readiness):
+    config = house.config()
+    readiness.changed(config)
+    await settle_down()
+    readiness.changed(config)
+    await settle_down()
+    ready = conditions(house)["Ready"]
+    assert (ready["status"], ready["observedGeneration"]) == ("True", config.generation)
+    assert len(house.configs.patches) == 1
+
+
+async def test_nothing_is_written_over_what_stands_there(house, readiness):
+    stands = Condition(
+        type="Ready",
+        status="True",
+        reason="Ready",
+        message="notifications can be sent",
+        last_transition_time=rfc3339(START),
+        observed_generation=1,
+    )
+    config = house.config()
+    known = replace(config, status=NotificationConfigStatus(observed_generation=config.generation, conditions=[stands]))
+    house.book.remove(config.key)
+    house.book.put(known)
+    readiness.found(known)
+    await house.clock.advance(1)
+    assert house.configs.patches == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "named"),
+    [
+        ({"email": {"toEmails": ["a@x.example"]}}, "Incomplete", "email.smtpHost"),
+        ({"secretRef": {"name": "s"}, "email": EMAIL | {"toEmails": ["${TO}"]}}, "MissingSecret", "Secret s"),
+        ({"slack": {"enabled": True}}, "Incomplete", "slack.webhookUrl"),
+    ],
+)
+async def test_what_is_wrong_is_named(house, readiness, spec, reason, named):
+    readiness.changed(house.config(**spec))
+    await settle_down()
+    ready = conditions(house)["Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", reason)
+    assert named in ready["message"]
+    assert house.notices.posted == [("NotificationConfig", "team/config", reason)]
+
+
+async def test_an_unparsable_configuration_is_invalid(house, readiness):
+    config = replace(house.config(), spec=None, problems=(Problem("email.smtpPort", "is not a port"),))
+    house.book.remove(config.key)
+    house.book.put(config)
+    readiness.changed(config)
+    await settle_down()
+    assert conditions(house)["Ready"]["reason"] == "Invalid"
+    assert "email.smtpPort" in conditions(house)["Ready"]["message"]
+
+
+async def test_of_two_for_one_organisation_the_younger_conflicts_until_the_other_goes(house, readiness):
+    first, second = house.config(name="a"), house.config(name="b")
+    readiness.org_changed("acme")
+    await settle_down()
+    assert conditions(house, "a")["Ready"]["status"] == "True"
+    assert conditions(house, "b")["Ready"]["reason"] == "Conflict"
+    house.book.remove(first.key)
+    readiness.removed(first)
+    await settle_down()
+    assert conditions(house, "b")["Ready"]["status"] == "True"
+    assert second.key == ("team", "b")
+
+
+async def test_a_secret_that_appears_is_noticed_and_events_go_on(house, readiness):
+    config = house.config(email=EMAIL | {"toEmails": ["${TO}"]}, secretRef={"name": "s"})
+    readiness.changed(config)
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).phase is Phase.PENDING
+    house.secrets.store["team", "s"] = {"TO": "a@acme.example"}
+    await house.clock.advance(6)
+    assert conditions(house)["Ready"]["status"] == "True"
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_sharing_without_permission_is_said(house, readiness):
+    readiness.changed(house.config(eventNamespaces={"from": "All"}))
+    readiness.changed(house.config(name="s", namespace="shared", eventNamespaces={"from": "All"}))
+    await settle_down()
+    assert conditions(house)["Shared"]["reason"] == "NotPermitted"
+    assert conditions(house, "s")["Shared"]["status"] == "True"
+
+
+async def test_a_host_refused_at_connect_time_counts_although_a_check_finds_nothing(house, readiness):
+    config = house.config()
+    readiness.refused(config, NotReady(NotReadyReason.HOST_NOT_ALLOWED, "smtp.example.com is 10.0.0.1"))
+    await settle_down()
+    assert conditions(house)["Ready"]["reason"] == "HostNotAllowed"
+    await house.clock.advance(61)
+    assert conditions(house)["Ready"]["status"] == "True"
+
+
+async def test_an_invalid_root_keeps_the_last_good_one(house):
+    house.root.update({"config.json": json.dumps({"email": EMAIL})}, "2")
+    house.root.update({"config.json": "{"}, "3")
+    assert house.root.current.spec.email.smtp_host == "smtp.example.com"
+    assert "JSON" in house.root.current.problems
+    assert house.notices.posted == [("ConfigMap", "ops/pipebell-root", "InvalidRootConfiguration")]
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_with_an_invalid_root_and_no_good_one_events_wait(house):
+    house.root.update({"config.json": "{"}, "3")
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).phase is Phase.PENDING
+    house.root.update({"config.json": json.dumps({"email": EMAIL})}, "4")
+    house.engine.wake_org(None)
+    await settle_down()
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_a_deleted_root_counts_for_half_a_minute(house):
+    house.root.update({"config.json": json.dumps({"email": EMAIL})}, "2")
+    house.root.update(None, "")
+    await house.clock.advance(29)
+    assert house.root.current.spec is not None
+    await house.clock.advance(1)
+    assert house.root.current.spec is None
+
+
+async def test_a_root_that_comes_back_in_time_was_never_gone(house):
+    house.root.update({"config.json": json.dumps({"email": EMAIL})}, "2")
+    house.root.update(None, "")
+    await house.clock.advance(29)
+    house.root.update({"config.json": json.dumps({"email": EMAIL | {"smtpHost": "new.example"}})}, "5")
+    await house.clock.advance(60)
+    assert house.root.current.spec.email.smtp_host == "new.example"
+
+
+async def test_bookkeeping_is_written_seldom(house):
+    house.config()
+    books = Bookkeeping(house.book, house.configs, house.clock)
+    house.observer.finished = books.finished
+    task = asyncio.create_task(books.run())
+    events = [house.event() for _ in range(5)]
+    await house.submit(*events)
+    await house.clock.advance(1)
+    (_, status), *more = house.configs.patches
+    assert not more
+    assert status["triggers"][0]["suppressedSinceLastSent"] == 4
+    assert status["counters"] == {"delivered": 1, "suppressed": 4, "failed": 0}
+    assert status["lastDelivery"]["event"] == f"team/{events[-1].name}"
+    await house.submit(house.event())
+    await house.clock.advance(58)
+    assert len(house.configs.patches) == 1
+    await house.clock.advance(3)
+    assert len(house.configs.patches) == 2
+    task.cancel()
+
+
+def sweeper(house, **ttl):
+    return Retention(
+        events=house.events,
+        ledger=house.ledger,
+        clock=house.clock,
+        cooldown_of=lambda _: 300,
+        **{"ttl_delivered": 60, "ttl_failed": 600, **ttl},
+    )
+
+
+async def test_finished_events_go_when_their_time_has_come_unless_a_cooldown_needs_them(house):
+    house.config()
+    retention = sweeper(house)
+    house.observer.finished = retention.finished
+    task = asyncio.create_task(retention.run())
+    sent, held = house.event(), house.event()
+    own = house.event(ttlSecondsAfterFinished=10, event="system_error", test=True)
+    unwanted = house.event(event="pipeline_started")
+    await house.submit(sent, held, own, unwanted)
+    await house.clock.advance(30)
+    assert set(house.events.store) == {("team", e.name) for e in (sent, held, unwanted)}
+    await house.clock.advance(100)
+    assert set(house.events.store) == {("team", e.name) for e in (sent, held)}
+    await house.clock.advance(300)
+    assert len(house.events.store) == 2, "the suppression has not been told yet"
+    later = house.event()
+    await house.submit(later)
+    assert house.email.sent[-1][1].suppressed == 1
+    await house.clock.advance(100)
+    assert set(house.events.store) == {("team", later.name)}
+    task.cancel()
+
+
+async def test_failures_are_kept_longer_and_unfinished_events_for_ever(house):
+    house.config(email={"toEmails": ["a@x.example"]})
+    waiting = house.event()
+    await house.submit(waiting)
+    retention = sweeper(house, ttl_delivered=0)
+    task = asyncio.create_task(retention.run())
+    house.events.force_status("team", waiting.name, {"phase": "Failed", "completionTime": rfc3339(START)})
+    other = house.event()
+    await house.clock.advance(500)
+    assert len(house.events.store) == 2
+    await house.clock.advance(700)
+    assert set(house.events.store) == {("team", other.name)}
+    task.cancel()
