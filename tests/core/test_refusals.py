@@ -104,8 +104,8 @@ CONFIGS = {
     "org with a space": (
         {"orgSlug": "acme corp"},
         (
-            'spec.orgSlug: Invalid value: "acme corp": must begin with a letter or digit and hold only letters, digits, '
-            "'_', '.' and '-' (at most 63)"
+            'spec.orgSlug: Invalid value: "acme corp": must begin with a letter or digit and hold only letters, '
+            "digits, '_', '.' and '-' (at most 63)"
         ),
     ),
     "from without its selector": (
@@ -135,7 +135,7 @@ EVENTS = {
         {"occurredAt": "yesterday"},
         'spec.occurredAt: Invalid value: "yesterday": spec.occurredAt in body must be of type date-time: "yesterday"',
     ),
-    "a link that runs": (
+    "link that runs": (
         {"links": [{"title": "x", "url": "javascript:alert(1)"}]},
         'spec.links[0].url: Invalid value: "javascript:alert(1)": must be an http:// or https:// URL without spaces',
     ),
