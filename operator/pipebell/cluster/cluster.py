@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import yaml
 
-from pipebell.cluster import credentials, flags, folders, launch, locks, namespaces, ports, programs, tools
+from pipebell import ports
+from pipebell.cluster import credentials, flags, folders, launch, locks, namespaces, programs, tools
 from pipebell.cluster.errors import ClusterError
 from pipebell.cluster.layout import Layout
 from pipebell.cluster.processes import Process

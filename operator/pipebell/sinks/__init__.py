@@ -1,0 +1,31 @@
+"""Local receivers of what Pipebell sends: a mail server and a Slack that keep everything and answer as told.
+
+For the demo, the tests and users' own trials: in a running loop (`async with SmtpSink() as sink`), in a thread
+(`running(sink)`), or as a process of their own (`python -m pipebell.sinks`).
+"""
+
+from pipebell.sinks.answers import DROP, HANG, KEEP_AND_DROP, Behaviour, Respond, Say
+from pipebell.sinks.records import Mail, Post, by_path, read
+from pipebell.sinks.slack import SlackSink, redirect, too_many
+from pipebell.sinks.smtp import SmtpSink
+from pipebell.sinks.threads import running
+from pipebell.sinks.tls import Trust
+
+__all__ = [
+    "DROP",
+    "HANG",
+    "KEEP_AND_DROP",
+    "Behaviour",
+    "Mail",
+    "Post",
+    "Respond",
+    "Say",
+    "SlackSink",
+    "SmtpSink",
+    "Trust",
+    "by_path",
+    "read",
+    "redirect",
+    "running",
+    "too_many",
+]

@@ -1,0 +1,95 @@
+"""The sinks as a process of their own: `python -m pipebell.sinks --smtp-port 2525 --slack-port 8443 …`.
+
+It ends by SIGTERM or Ctrl-C. Without --smtp-port or --slack-port a free port is taken; the ready file says which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import click
+
+from pipebell.sinks.answers import Respond, Say
+from pipebell.sinks.slack import SlackSink
+from pipebell.sinks.smtp import Security, SmtpSink
+from pipebell.sinks.tls import Trust
+
+_SECURITY = ("starttls", "implicit", "none")
+
+
+class _Codes(click.ParamType[list[int]]):
+    name = "CODE,…"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        try:
+            return [int(part) for part in str(value).split(",") if part]
+        except ValueError:
+            self.fail(f"{value} is not a list of codes such as 451,451", param, ctx)
+
+
+@click.command()
+@click.option("--smtp-port", default=0, help="Of the mail server [default: any free one]")
+@click.option("--slack-port", default=0, help="Of the Slack-like HTTPS server [default: any free one]")
+@click.option(
+    "--security", type=click.Choice(_SECURITY), default="starttls", show_default=True, help="Of the mail server"
+)
+@click.option("--user", "users", multiple=True, metavar="NAME:PASSWORD", help="Who may send mail [default: anybody]")
+@click.option("--smtp-answers", type=_Codes(), default="", help="The mail server's first answers to DATA")
+@click.option("--slack-answers", type=_Codes(), default="", help="The Slack-like server's first answers")
+@click.option("--slow", default=0.0, metavar="SECONDS", help="Wait so long before each answer to a message")
+@click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Append a JSON line per message here")
+@click.option("--tls-directory", type=click.Path(path_type=Path, file_okay=False), help="Put sinks-ca.crt here")
+@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Written when both listen")
+def main(  # noqa: PLR0913  (click hands over each option by name)
+    smtp_port: int,
+    slack_port: int,
+    security: Security,
+    users: tuple[str, ...],
+    smtp_answers: list[int],
+    slack_answers: list[int],
+    slow: float,
+    record: Path | None,
+    tls_directory: Path | None,
+    ready_file: Path | None,
+) -> None:
+    """Serve as a mail server and as a Slack on loopback until ended."""
+    if tls_directory:
+        tls_directory.mkdir(parents=True, exist_ok=True)
+    trust = Trust(tls_directory)
+    accounts = dict(_account(user) for user in users)
+    smtp = SmtpSink(port=smtp_port, security=security, users=accounts or None, trust=trust, record=record)
+    slack = SlackSink(port=slack_port, trust=trust, record=record)
+    if slow:
+        smtp.script().always = lambda _: Say(wait=slow)
+        slack.script().always = lambda _: Respond(wait=slow)
+    smtp.plan(*smtp_answers)
+    slack.plan(*slack_answers)
+    asyncio.run(_serve(smtp, slack, ready_file))
+
+
+def _account(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon):
+        raise click.BadParameter(f"{text!r} is not NAME:PASSWORD", param_hint="--user")
+    return name, password
+
+
+async def _serve(smtp: SmtpSink, slack: SlackSink, ready_file: Path | None) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with smtp, slack:
+        facts = {"smtp": f"{smtp.host}:{smtp.port}", "slack": slack.url, "ca_file": str(slack.ca_file)}
+        if ready_file:
+            draft = ready_file.with_name(f"{ready_file.name}.draft")
+            draft.write_text(json.dumps(facts), encoding="utf-8")
+            draft.replace(ready_file)
+        click.echo(json.dumps(facts))
+        await ended.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What sinks remember: everything they were sent, with what they answered, in memory and perhaps in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from email.message import EmailMessage
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One e-mail transaction. `time` is seconds since the epoch; `status` the final answer, "" when there was none."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    raw: bytes
+    status: str
+    user: str | None = None
+    tls: bool = False
+    time: float = field(default_factory=time.time)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the sink took it over (it may have cut the connection instead of saying so)."""
+        return self.status.startswith("2")
+
+    @cached_property
+    def message(self) -> EmailMessage:
+        """The parsed message."""
+        return email.message_from_bytes(self.raw, policy=email.policy.default)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file; bytes that are no UTF-8 survive."""
+        return {
+            "kind": "mail",
+            "time": self.time,
+            "status": self.status,
+            "sender": self.sender,
+            "recipients": list(self.recipients),
+            "user": self.user,
+            "tls": self.tls,
+            "raw": self.raw.decode("utf-8", "surrogateescape"),
+        }
+
+
+@dataclass(frozen=True)
+class Post:
+    """One request to a webhook. `status` is the HTTP status of the answer, 0 when there was none."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    status: int
+    time: float = field(default_factory=time.time)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the sink took it over."""
+        return self.status == 200  # noqa: PLR2004  (what Slack answers)
+
+    @cached_property
+    def payload(self) -> Any:  # noqa: ANN401  (JSON)
+        """The body's JSON. Raises ValueError when it is none."""
+        return json.loads(self.body)
+
+    def as_json(self) -> dict[str, Any]:
+        """For a file."""
+        return {
+            "kind": "post",
+            "time": self.time,
+            "status": self.status,
+            "path": self.path,
+            "headers": dict(self.headers),
+            "body": self.body.decode("utf-8", "surrogateescape"),
+        }
+
+
+def read(file: Path) -> tuple[list[Mail], list[Post]]:
+    """What sinks wrote into this file so far."""
+    mails, posts = [], []
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # still being written
+        document = json.loads(line)
+        if document.pop("kind") == "mail":
+            document["raw"] = document["raw"].encode("utf-8", "surrogateescape")
+            mails.append(Mail(**document | {"recipients": tuple(document["recipients"])}))
+        else:
+            document["body"] = document["body"].encode("utf-8", "surrogateescape")
+            posts.append(Post(**document))
+    return mails, posts
+
+
+class _Record(Protocol):
+    @property
+    def accepted(self) -> bool: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+R = TypeVar("R", bound=_Record)
+
+
+class Journal(Generic[R]):
+    """Records in the order of their arrival."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.all: list[R] = []
+        self.accepted: list[R] = []
+        self._file = file
+        self._changed: set[asyncio.Event] = set()
+
+    def add(self, record: R) -> None:
+        """Remember one more; the sink's loop calls this."""
+        self.all.append(record)
+        if record.accepted:
+            self.accepted.append(record)
+        if self._file:
+            # Opened for each line: a reader, and a sink that is killed, see whole lines only.
+            with self._file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(record.as_json()) + "\n")
+        for event in self._changed:
+            event.set()
+
+    async def arrived(self, count: int, seconds: float = 10.0, *, refused: bool = False) -> list[R]:
+        """Wait, in the sink's loop, for so many accepted ones (with `refused`: any). Raises TimeoutError."""
+        records = self.all if refused else self.accepted
+        changed = asyncio.Event()
+        self._changed.add(changed)
+        try:
+            async with asyncio.timeout(seconds):
+                while len(records) < count:
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            raise TimeoutError(f"{len(records)} of {count} arrived within {seconds:g} s") from None
+        finally:
+            self._changed.discard(changed)
+        return list(records)
+
+    def wait(self, count: int, seconds: float = 10.0, *, refused: bool = False) -> list[R]:
+        """The same for another thread than the sink's."""
+        records = self.all if refused else self.accepted
+        deadline = time.monotonic() + seconds
+        while len(records) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(records)} of {count} arrived within {seconds:g} s")
+            time.sleep(0.01)
+        return list(records)
+
+    def clear(self) -> None:
+        """Forget what is in memory."""
+        self.all.clear()
+        self.accepted.clear()
+
+
+def by_path(posts: Iterable[Post]) -> dict[str, list[Post]]:
+    """Requests of each webhook."""
+    found: dict[str, list[Post]] = {}
+    for post in posts:
+        found.setdefault(post.path, []).append(post)
+    return found
