@@ -219,10 +219,22 @@ def test_webhooks_go_to_listed_hosts_only(url, admitted):
     assert HostPolicy(slack_hosts=("localhost:8443",)).admits_webhook(url) is admitted
 
 
-PRIVATE = (
-    "127.0.0.1 10.1.2.3 192.168.0.1 172.16.0.1 169.254.169.254 ::1 fd00::1 fe80::1%eth0 0.0.0.0 "
-    "::ffff:10.0.0.1 64:ff9b::a00:1 2002:a00:1::1 224.0.0.1 100.64.0.1"
-).split()
+PRIVATE = [
+    "127.0.0.1",
+    "10.1.2.3",
+    "192.168.0.1",
+    "172.16.0.1",
+    "169.254.169.254",
+    "::1",
+    "fd00::1",
+    "fe80::1%eth0",
+    "0.0.0.0",
+    "::ffff:10.0.0.1",
+    "64:ff9b::a00:1",
+    "2002:a00:1::1",
+    "224.0.0.1",
+    "100.64.0.1",
+]
 
 
 @pytest.mark.parametrize("address", PRIVATE)

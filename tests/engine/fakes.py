@@ -169,7 +169,7 @@ class FakeNamespaces:
 class FakeNotices:
     posted: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:  # noqa: ARG002
+    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
         self.posted.append((kind, f"{namespace}/{name}", reason))
 
 
@@ -196,7 +196,7 @@ class FakeProvider:
             raise answer
         return answer
 
-    async def check(self, target: Any) -> None:  # noqa: ARG002
+    async def check(self, target: Any) -> None:
         if self.barred is not None:
             raise self.barred
 
@@ -212,13 +212,13 @@ class Recording:
         self.unready: list[str] = []
         self.attempts = 0
 
-    def attempted(self, journey: Any, provider: Any, outcome: Any, seconds: float) -> None:  # noqa: ARG002
+    def attempted(self, journey: Any, provider: Any, outcome: Any, seconds: float) -> None:
         self.attempts += 1
 
-    def finished(self, journey: Any, verdicts: Any, now: float) -> None:  # noqa: ARG002
+    def finished(self, journey: Any, verdicts: Any, now: float) -> None:
         self.ended.append((journey.name, verdicts.phase.value, verdicts.reason.value if verdicts.reason else ""))
 
-    def not_ready(self, resolved: Any, error: NotReady) -> None:  # noqa: ARG002
+    def not_ready(self, resolved: Any, error: NotReady) -> None:
         self.unready.append(error.reason.value)
 
 

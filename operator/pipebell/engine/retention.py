@@ -49,17 +49,19 @@ class Retention:
         self._next_due = min(self._next_due, now + self._ttl(verdicts.phase, own))
 
     async def run(self) -> None:
-        """Sweep again and again, until cancelled; more often when something falls due soon."""
-        await self._clock.sleep(SHORTEST)
+        """Sweep whenever something has fallen due, and now and then anyway, until cancelled."""
+        not_before = 0.0
         while True:
+            await self._clock.sleep(SHORTEST)
             began = self._clock.now()
-            if self._ledger.ready:
-                try:
-                    await self._sweep(began)
-                except ApiError as error:
-                    log.warning("finished events could not be swept", error=str(error))
-            wait = max(SHORTEST, self._clock.now() - began, min(self._next_due - self._clock.now(), LONGEST))
-            await self._clock.sleep(wait)
+            if not self._ledger.ready or began < max(self._next_due, not_before):
+                continue
+            try:
+                await self._sweep(began)
+            except ApiError as error:
+                log.warning("finished events could not be swept", error=str(error))
+            # A list that takes long is not made all the time.
+            not_before = self._clock.now() + 10 * (self._clock.now() - began)
 
     async def _sweep(self, now: float) -> None:
         self._next_due = now + LONGEST
