@@ -100,6 +100,11 @@ ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, patt
 AnyCaseSeverity = Annotated[Severity, BeforeValidator(_lower)]
 Flag = Annotated[bool, Field(strict=True)]
 Providers = Annotated[list[ProviderName], Field(max_length=16), AfterValidator(_each_once)]
+Port = Annotated[int, Field(strict=True, ge=1, le=65535), BeforeValidator(_whole_number)]
+Attempts = Annotated[int, Field(strict=True, ge=1, le=100), BeforeValidator(_whole_number)]
+DelaySeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(_whole_number)]
+CooldownSeconds = Annotated[int, Field(strict=True, ge=0, le=2_592_000), BeforeValidator(_whole_number)]
+TtlSeconds = Annotated[int, Field(strict=True, ge=0, le=31_536_000), BeforeValidator(_whole_number)]
 Moment = Annotated[datetime, BeforeValidator(_time_with_zone)]
 
 
@@ -135,9 +140,7 @@ class EmailSpec(Spec):
             "field) means a transport of your own, which inherits none of root's."
         ),
     )
-    smtp_port: Annotated[int, Field(strict=True, ge=1, le=65535), BeforeValidator(_whole_number)] | None = Field(
-        None, description="SMTP port; 465 means TLS from the start. Default 587."
-    )
+    smtp_port: Port | None = Field(None, description="SMTP port; 465 means TLS from the start. Default 587.")
     smtp_username: Credential | None = Field(None, description="User name for SMTP AUTH, or exactly ${VAR}.")
     smtp_password: Credential | None = Field(
         None, description="Password for SMTP AUTH; write ${VAR} and keep the value in the Secret that secretRef names."
@@ -222,7 +225,7 @@ class TriggerSpec(Spec):
         None, description="Severity of such events unless the event says its own. Default: the type's."
     )
     providers: Providers | None = Field(None, description="Where to send such events. Default: defaultProvider.")
-    cooldown_seconds: Annotated[int, Field(strict=True, ge=0, le=2_592_000), BeforeValidator(_whole_number)] | None = Field(
+    cooldown_seconds: CooldownSeconds | None = Field(
         None,
         description=(
             "After one notification, hold back further ones of this type for so many seconds; 0 for never. Default 300."
@@ -233,13 +236,11 @@ class TriggerSpec(Spec):
 class RetrySpec(Spec):
     """How a failed delivery is tried again."""
 
-    max_attempts: Annotated[int, Field(strict=True, ge=1, le=100), BeforeValidator(_whole_number)] | None = Field(
-        None, description="Attempts in all, the first included. Default 3."
-    )
-    initial_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(_whole_number)] | None = Field(
+    max_attempts: Attempts | None = Field(None, description="Attempts in all, the first included. Default 3.")
+    initial_delay_seconds: DelaySeconds | None = Field(
         None, description="Seconds between the first failed attempt's end and the second attempt. Default 5."
     )
-    max_delay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(_whole_number)] | None = Field(
+    max_delay_seconds: DelaySeconds | None = Field(
         None, description="Longest delay between two attempts, in seconds. Default 300."
     )
     exponential_backoff: Flag | None = Field(
@@ -375,7 +376,7 @@ class PipelineEventSpec(Spec):
     )
     occurred_at: Moment | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
     links: Annotated[list[Link], Field(max_length=10)] | None = Field(None, description="Where to read more.")
-    ttl_seconds_after_finished: Annotated[int, Field(strict=True, ge=0, le=31_536_000), BeforeValidator(_whole_number)] | None = Field(
+    ttl_seconds_after_finished: TtlSeconds | None = Field(
         None, description="Delete this event so many seconds after it is finished. Default: the operator's setting."
     )
     test: Flag | None = Field(
