@@ -87,8 +87,8 @@ def _build(program: Path, report: Progress) -> None:
             progress=report,
         )
     if code != 0:
-        end = "\n".join(f"  {line}" for line in lines[-_SHOWN:])
-        raise ClusterError(f"the control plane's build failed; its log is {log} and ends:\n{end}")
+        end = " / ".join(line.strip() for line in lines[-_SHOWN:])
+        raise ClusterError(f"the control plane's build failed; its log is {log} and ends: {end}")
     draft.replace(program)
     report.say("control plane: built")
 

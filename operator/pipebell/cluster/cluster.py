@@ -76,6 +76,23 @@ class Cluster:
         return cls(directory) if State.read(directory) else None
 
     @classmethod
+    def remove(cls, name: str) -> bool:
+        """Delete the cluster of this name; False when there is none."""
+        directory = folders.named(name)
+        if not directory.exists():
+            return False
+        with locks.alone(directory.parent, Progress(), f"the cluster {name!r}"):
+            if found := cls.find(name):
+                found.delete()
+            shutil.rmtree(directory, ignore_errors=True)
+        return True
+
+    @staticmethod
+    def names() -> list[str]:
+        """All that have a name, running or not."""
+        return folders.names()
+
+    @classmethod
     def _create(cls, directory: Path, extra_flags: Sequence[str], audit_log: bool, owner: Process | None) -> Self:
         directory.mkdir(mode=0o700, parents=True)
         store = folders.store_in(directory)

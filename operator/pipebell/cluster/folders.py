@@ -28,7 +28,12 @@ def named(name: str) -> Path:
     """The directory of the cluster of this name. Raises ClusterError for a name that cannot be one."""
     if not _NAME.fullmatch(name):
         raise ClusterError(f"{name!r} cannot name a cluster: use lower-case letters, digits and '-', at most 40")
-    return _base("XDG_STATE_HOME", ".local/state") / "clusters" / name
+    return _clusters() / name
+
+
+def names() -> list[str]:
+    """The names of all named clusters."""
+    return sorted(path.name for path in _clusters().iterdir()) if _clusters().is_dir() else []
 
 
 def passing() -> Path:
@@ -47,6 +52,10 @@ def store_in(directory: Path) -> Path:
         store.mkdir(mode=0o700)
         return store
     return Path(tempfile.mkdtemp(prefix="pipebell-"))
+
+
+def _clusters() -> Path:
+    return _base("XDG_STATE_HOME", ".local/state") / "clusters"
 
 
 def _base(variable: str, default: str) -> Path:
