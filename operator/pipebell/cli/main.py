@@ -36,7 +36,7 @@ _PEOPLE: Final = "For people"
 _CONFIGURATION: Final = "For configuration"
 _PLATFORM: Final = "For the platform"
 
-# Each module has a click command named `command`. Nothing is imported before it is called.
+# A module's click command is called `command`, or as in the table. Nothing is imported before it is called.
 COMMANDS: Final[dict[str, Entry]] = {
     "send": Entry("pipebell.cli.send", "Send an event, or what waits in the spool.", section=_PIPELINES),
     "exec": Entry("pipebell.cli.exec", "Run a command; tell when it fails or hangs.", section=_PIPELINES),
@@ -72,7 +72,7 @@ class Table(click.Group):
             module = import_module(entry.module)
         except ModuleNotFoundError as error:
             raise _missing(cmd_name, entry, error) from None
-        command: click.Command = module.command
+        command: click.Command = getattr(module, "command", None) or getattr(module, cmd_name)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

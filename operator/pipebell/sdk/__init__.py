@@ -1,0 +1,1 @@
+"""What pipelines import: light, never in the way."""
