@@ -97,6 +97,8 @@ GOOD = {
     "free-form details": event(details={"a": None, "b": [1, {"c": [None, 1.5, "x"]}], "${X}": "<!channel>"}),
     "a time": event(occurredAt="2026-01-31T08:00:00Z"),
     "a time elsewhere": event(occurredAt="2026-01-31T08:00:00.123456789+05:30"),
+    "the last time": event(occurredAt="9999-12-31T23:59:59-14:00"),
+    "the zero time of Go": event(occurredAt="0001-01-01T00:00:00Z"),
     "a link": event(links=[{"title": "Wiki", "url": "http://wiki/日本?q=1#x"}]),
     "a replay": event(replayOf={"name": "old.event-1", "destinations": ["slack"]}),
 }
