@@ -162,7 +162,7 @@ async def test_a_list_that_expires_midway_goes_on_behind_the_last_object(api, cl
 async def test_a_list_that_expires_without_a_way_on_is_unavailable(api, client):
     api.answers({"metadata": {"continue": "old"}, "items": [1]})
     api.fails(410, "expired")
-    pages = client.pages("/list", patience=0.0)
+    pages = client.pages("/list")
     assert (await anext(pages))["items"] == [1]
     with pytest.raises(Unavailable, match="begin again"):
         await anext(pages)

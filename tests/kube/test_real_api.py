@@ -1,9 +1,8 @@
 """What only the real API server can prove: fences, selectors, permissions."""
 
 import asyncio
-from contextlib import suppress
-from itertools import count, pairwise
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 
 import pytest
 import yaml
@@ -19,25 +18,6 @@ from pipebell.kube.notices import KubeNotices
 from pipebell.kube.parse import newer
 from pipebell.kube.root import RootWatch
 from pipebell.kube.secrets import KubeSecrets
-
-pytestmark = pytest.mark.cluster
-CRDS = Path(__file__).parents[2] / "crds"
-_numbers = count(1)
-
-
-@pytest.fixture(scope="module")
-def crds(cluster):
-    files = [file for path in sorted(CRDS.glob("pipebell.io_*.yaml")) for file in ("-f", str(path))]
-    cluster.kubectl("apply", *files)
-    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-
-
-@pytest.fixture
-def namespace(cluster, crds):  # noqa: ARG001  (the resources must be known first)
-    name = f"kube-{next(_numbers)}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.delete_namespace(name)
 
 
 @pytest.fixture
@@ -200,8 +180,9 @@ class WallClock:
         await asyncio.sleep(seconds)
 
 
-async def root_is_followed(cluster, namespace, client):
-    """Under an account that may see this one ConfigMap only."""
+@asynccontextmanager
+async def following_root(namespace, client):
+    """A RootWatch at work; gives a function that waits for the next change, and the watch."""
     told = asyncio.Queue()
     watch = RootWatch(
         client,
@@ -211,26 +192,48 @@ async def root_is_followed(cluster, namespace, client):
         on_change=lambda data, version: told.put_nowait((data and dict(data), version)),
     )
     task = asyncio.create_task(watch.run())
-    versions = []
 
-    async def next_is(expected):
-        async with asyncio.timeout(10):
-            data, version = await told.get()
-        assert data == expected
-        versions.append(version)
+    async def following():
+        async with asyncio.timeout(30):
+            return await told.get()
 
-    await next_is(None)
-    assert watch.listed.is_set()
-    apply(cluster, configmap(namespace, "other", name="other"), configmap(namespace, "1"))
-    await next_is({"config.json": "1"})
-    apply(cluster, configmap(namespace, "2" * 700_000))
-    await next_is({"config.json": "2" * 700_000})
-    cluster.kubectl("delete", "-n", namespace, "configmap", "pipebell-root")
-    await next_is(None)
+    yield following, watch
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    assert all(newer(later, earlier) for earlier, later in pairwise(versions))
+
+
+async def root_is_followed(cluster, namespace, client):
+    """Under an account that may see this one ConfigMap only."""
+    async with following_root(namespace, client) as (following, watch):
+        changes = [await following()]
+        assert watch.listed.is_set()
+        apply(cluster, configmap(namespace, "other", name="other"), configmap(namespace, "1"))
+        changes.append(await following())
+        apply(cluster, configmap(namespace, "2" * 700_000))
+        changes.append(await following())
+        cluster.kubectl("delete", "-n", namespace, "configmap", "pipebell-root")
+        changes.append(await following())
+    assert [data and data["config.json"] for data, _ in changes] == [None, "1", "2" * 700_000, None]
+    assert all(newer(later, earlier) for (_, earlier), (_, later) in pairwise(changes))
+
+
+async def test_an_api_server_that_restarts_is_survived(cluster, namespace, client):
+    apply(cluster, event(namespace, "e1"), configmap(namespace, "1"))
+    events = PipelineEvents(client)
+    found = await events.get(namespace, "e1")
+    async with following_root(namespace, client) as (following, _):
+        assert (await following())[0] == {"config.json": "1"}
+        await asyncio.to_thread(cluster.stop)
+        writing = asyncio.create_task(
+            events.patch_status(namespace, "e1", found.uid, found.resource_version, {"phase": "Delivered"})
+        )
+        await asyncio.to_thread(cluster.resume)
+        version = await writing
+        apply(cluster, configmap(namespace, "2"))
+        assert (await following())[0] == {"config.json": "2"}
+    found = await events.get(namespace, "e1")
+    assert (found.status.phase, found.resource_version) == (Phase.DELIVERED, version)
 
 
 async def test_a_warning_is_what_describe_shows(cluster, namespace, client, clock):

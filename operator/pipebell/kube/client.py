@@ -114,9 +114,13 @@ class ApiClient:
         the server hands out for this; so objects made or deleted meanwhile may or may not be given. Each page is asked
         for again for `patience` seconds (None: for ever) while the API is unavailable. Raises ApiErrors.
         """
+        # Asking for the next page while this one is being worked on was tried: no gain on two cores.
         query = {**(params or {}), "limit": str(limit)}
         while True:
-            page = await patiently(lambda: self._page(path, query), what=f"list {path}", limit=patience)
+            try:
+                page = await patiently(lambda: self._page(path, query), what=f"list {path}", limit=patience)
+            except Gone:
+                raise Unavailable(f"GET {path}: the list expired midway; begin again") from None
             if page.get("kind") != "Status":
                 yield page
             token = page["metadata"].get("continue")
@@ -125,12 +129,12 @@ class ApiClient:
             query["continue"] = token
 
     async def _page(self, path: str, query: Mapping[str, str]) -> Object:
-        """One page; or, for an expired snapshot, the Status with the token to go on by."""
+        """One page; or, for an expired snapshot, the Status with the token to go on by. Raises Gone without one."""
         try:
             page: Object = await self.request("GET", path, params=query)
         except Gone as gone:
             if gone.continue_token is None:
-                raise Unavailable(f"GET {path}: the list expired midway; begin again") from None
+                raise
             return {"kind": "Status", "metadata": {"continue": gone.continue_token}}
         if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
             raise Unavailable(f"GET {path}: the answer is not a list")
