@@ -429,7 +429,7 @@ async def test_a_refused_login_reads_the_secret_again_at_once(house):
 
 
 async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monkeypatch):
-    monkeypatch.setattr("pipebell.engine.engine.PARKED_WITH_EVENT", 10)
+    monkeypatch.setattr("pipebell.engine.roster.PARKED_WITH_EVENT", 10)
     house.config()
     house.email.script = [RETRY, BROKEN]
     events = [house.event() for _ in range(30)]
@@ -440,3 +440,33 @@ async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monk
     assert phases.count(Phase.FAILED) == 1
     assert phases.count(Phase.DELIVERED) == 1
     assert phases.count(Phase.SUPPRESSED) == 28
+
+
+async def test_a_sender_that_falls_under_another_configuration_frees_the_first_ones_cooldown():
+    house = House()
+    house.with_root(json.dumps({"slack": SLACK, "default_provider": "slack"}))
+    house.slack.script = [Outcome(Verdict.PAUSE, "Http429", retry_after=30)]
+    first, second = house.event(), house.event()
+    await house.submit(first, second)
+    assert house.slack.names == [first.name]
+    house.config(defaultProvider="email")
+    house.engine.wake(first.uid)
+    await settle_down()
+    assert (house.status(first).phase, house.status(first).reason) == (Phase.FAILED, Reason.CONFIG_CHANGED)
+    house.engine.wake(second.uid)
+    await settle_down()
+    assert house.status(second).phase is Phase.DELIVERED
+    await house.engine.close(0)
+
+
+async def test_after_a_restart_a_paused_endpoint_is_left_alone(house):
+    house.config(slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"]}])
+    house.slack.script = [Outcome(Verdict.PAUSE, "Http429", retry_after=60)]
+    event = house.event()
+    await house.submit(event)
+    await house.clock.advance(10)
+    await house.restart()
+    await house.clock.advance(49)
+    assert len(house.slack.sent) == 1
+    await house.clock.advance(2)
+    assert house.status(event).phase is Phase.DELIVERED

@@ -65,6 +65,7 @@ class Deliverer:
             for delivery in journey.open()
             if delivery.destination in ready.targets and self._due(journey, delivery, ready, now)
         ]
+        journey.restored = False
         if len(due) == 1:  # nothing to record before it ends, so nothing to wait beside it
             await self._one(journey, due[0], notification, ready)
             return set()
@@ -87,10 +88,10 @@ class Deliverer:
         """Whether a destination may be tried now; if its endpoint is paused, the event is woken in its turn."""
         endpoint = ready.targets[delivery.destination].endpoint
         at = next_attempt(delivery)
-        if delivery.reason == Reason.RATE_LIMITED and at > now:
-            self._pauses.pause(endpoint, journey.uid, at)  # known from before a restart
-        elif at > now:
+        if delivery.reason != Reason.RATE_LIMITED and at > now:
             return False
+        if journey.restored and at > now:
+            self._pauses.pause(endpoint, journey.uid, at)  # it is still to be left alone, after our restart too
         resume = self._pauses.admit(endpoint, journey.uid)
         if resume is None:
             return True

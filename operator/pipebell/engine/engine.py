@@ -16,11 +16,13 @@ from pipebell.core.settle import Verdicts, summarise
 from pipebell.core.status import Delivery, clip, epoch, rfc3339
 from pipebell.core.triggers import Match, Skip, match_trigger
 from pipebell.core.vocabulary import Phase, ProviderName, Reason
+from pipebell.engine import plan
 from pipebell.engine.deliver import Deliverer, Ready
 from pipebell.engine.journey import Journey, drop, next_attempt
-from pipebell.engine.ledger import CooldownLedger, Go, Held, Wait, key_for
+from pipebell.engine.ledger import CooldownKey, CooldownLedger, Go, Held, Wait, key_for
 from pipebell.engine.pauses import EndpointPauses
 from pipebell.engine.queue import FairQueue
+from pipebell.engine.roster import Roster
 from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
@@ -30,12 +32,10 @@ if TYPE_CHECKING:
     from pipebell.engine.observer import Observer
     from pipebell.engine.ports import Clock, Notices, Provider
     from pipebell.engine.recorder import Recorder
-    from pipebell.engine.resolver import Resolved, Resolver
+    from pipebell.engine.resolver import Resolver
 
 ANNOUNCE_AFTER: Final = 2.0  # seconds that an event waits for another one before its status says so
 PARTIAL_AFTER: Final = 1.0  # seconds that a success waits for slower destinations before it is recorded by itself
-PARKED_WITH_EVENT: Final = 10_000  # beyond these, waiting events stay in memory as identities only
-REMEMBERED: Final = 50_000  # finished events whose late echoes must not start them again
 
 log = structlog.get_logger(__name__)
 
@@ -58,11 +58,8 @@ class Engine:
         self._resolver, self._recorder, self._ledger = resolver, recorder, ledger
         self._clock, self._notices, self._observer = clock, notices, observer
         self._max_age = max_age
-        self._active: dict[str, Journey] = {}
-        self._finished: dict[str, None] = {}
-        self._by_org: dict[str, set[str]] = {}
+        self._roster = Roster()
         self._for_ledger: list[str] = []
-        self._parked_with_event = 0
         self.queue: FairQueue[Journey] = FairQueue(self._work)
         self.timers = Timers(clock)
         self.pauses = EndpointPauses(clock, self.wake)
@@ -74,11 +71,11 @@ class Engine:
     @property
     def unfinished(self) -> int:
         """Events that have been taken in and are not finished."""
-        return len(self._active)
+        return len(self._roster)
 
     def knows(self, uid: str) -> bool:
         """Whether this event is under way or finished: nothing new can be said of it."""
-        return uid in self._active or uid in self._finished
+        return uid in self._roster
 
     def submit(self, event: Event) -> None:
         """Take an event in. Echoes of what is known already, and finished events, change nothing."""
@@ -86,16 +83,17 @@ class Engine:
             return
         if event.status.phase is not None and event.status.phase.final:
             return
-        journey = self._active[event.uid] = Journey.of(event)
+        journey = Journey.of(event)
         journey.queued = True
+        self._roster.add(journey)
         self.queue.put(journey.org, journey, urgent=journey.attempted)
 
     def forget(self, uid: str) -> None:
         """The event was deleted, or is finished and not watched any more."""
-        journey = self._active.get(uid)
+        journey = self._roster.get(uid)
         if journey is None:
             if self._ledger.ready:  # the watch will not speak of it again; until then, a list may still show it
-                self._finished.pop(uid, None)
+                self._roster.last_word(uid)
             return
         journey.gone = True
         if not journey.running and not journey.queued:
@@ -103,22 +101,20 @@ class Engine:
 
     def wake(self, uid: str) -> None:
         """Have an event decide anew, as soon as there is a slot."""
-        journey = self._active.get(uid)
+        journey = self._roster.get(uid)
         if journey is None or journey.queued:
             return
         if journey.running:
             journey.again = True
             return
-        self._unpark(journey)
+        self._roster.unpark(journey)
         journey.queued = True
         self.queue.put(journey.org, journey, urgent=True)
 
     def wake_org(self, org_slug: str | None) -> None:
         """A configuration changed: whoever waits for one decides anew. None wakes all organisations."""
-        orgs = list(self._by_org) if org_slug is None else [org_slug]
-        for org in orgs:
-            for uid in self._by_org.pop(org, ()):
-                self.wake(uid)
+        for uid in self._roster.config_changed(org_slug):
+            self.wake(uid)
 
     def start_cooldowns(self) -> None:
         """The ledger is complete: events that waited for it decide now."""
@@ -142,12 +138,12 @@ class Engine:
         except Unavailable as error:
             log.warning("event postponed", _event=self._name(journey), error=str(error))
             self.timers.at(self._clock.now() + 1.0, lambda: self.wake(journey.uid))
-            self._park(journey)
+            self._roster.park(journey)
         except Exception as error:  # noqa: BLE001  (one event's trouble must not become everybody's)
             await self._end_by_error(journey, error)
         finally:
             journey.running = False
-        if journey.uid not in self._active:
+        if self._roster.get(journey.uid) is not journey:
             return
         if journey.gone:
             self._end(journey)
@@ -175,8 +171,10 @@ class Engine:
             await self._skip(journey, match)
             return
         journey.config, journey.severity = resolved.reference, match.severity
-        self._plan(journey, match)
-        ready = await self._prepare(journey, resolved, match)
+        plan.choose_destinations(journey, match)
+        ready = plan.prepare(journey, resolved, match)
+        if ready.blocked:
+            self._roster.await_config(journey)
         if not journey.open():
             await self._settle(journey)
         elif not ready.targets and not journey.attempted:
@@ -186,21 +184,14 @@ class Engine:
             await self._deliver(journey, event, ready)
 
     async def _expire(self, journey: Journey) -> bool:
-        """End what was never tried and is too old; what was tried goes on by its schedule. True when that was all."""
-        if not journey.tried:
-            journey.deliveries.clear()
-            verdicts = Verdicts(
-                Phase.SKIPPED, Reason.EXPIRED, f"older than {self._max_age:.0f} s before it could be sent"
-            )
+        """End what is too old. True when that was all there was to do."""
+        verdicts = plan.expire(journey, self._max_age)
+        if verdicts is not None:
             await self._finish(journey, verdicts)
-            return True
-        for delivery in journey.open():
-            if not delivery.attempts:
-                reason = Reason.RATE_LIMITED if delivery.reason == Reason.RATE_LIMITED else Reason.EXPIRED
-                drop(journey, delivery, reason, f"not delivered within {self._max_age:.0f} s")
-        if journey.open():
+        elif not journey.open():
+            await self._settle(journey)
+        else:
             return False
-        await self._settle(journey)
         return True
 
     async def _load(self, journey: Journey) -> Event | None:
@@ -217,37 +208,6 @@ class Engine:
                 return None
         return journey.event
 
-    def _plan(self, journey: Journey, match: Match) -> None:
-        """Destinations are chosen once; later rounds may lose some to a changed configuration, never gain any."""
-        if not journey.deliveries:
-            for provider in match.providers:
-                journey.deliveries[provider.value] = Delivery(
-                    provider=provider, destination=provider.value, phase=Phase.PENDING
-                )
-            return
-        for delivery in journey.open():
-            if delivery.provider not in match.providers:
-                why = f"{delivery.destination} is not among the trigger's providers any more"
-                drop(journey, delivery, Reason.CONFIG_CHANGED, why)
-
-    async def _prepare(self, journey: Journey, resolved: Resolved, match: Match) -> Ready:
-        """Resolve every open destination; those that cannot be used yet wait by themselves."""
-        ready = Ready(resolved, match, {}, {})
-        for delivery in journey.open():
-            try:
-                ready.targets[delivery.destination] = resolved.layers.target(delivery.provider)
-            except NotReady as error:
-                ready.blocked[delivery.destination] = error
-                self._await_config(journey)
-                journey.deliveries[delivery.destination] = delivery.model_copy(
-                    update={
-                        "reason": Reason.CONFIG_NOT_READY,
-                        "message": clip(f"{error.reason}: {error.message}"),
-                        "next_attempt_time": None,
-                    }
-                )
-        return ready
-
     # ------------------------------------------------------------------ cooldown
 
     async def _may_send(self, journey: Journey, event: Event, match: Match) -> bool:
@@ -256,12 +216,13 @@ class Engine:
             return True
         assert journey.config is not None  # noqa: S101  (set right before; tells mypy)
         if journey.key is None or not journey.attempted:
+            self._release_other(journey, key_for(journey.config, event))
             journey.key = key_for(journey.config, event)
         if match.cooldown == 0 or journey.attempted:
             return True
         if not self._ledger.ready:
             self._for_ledger.append(journey.uid)
-            self._park(journey)
+            self._roster.park(journey)
             return False
         now = self._clock.now()
         decision = self._ledger.enter(journey.key, journey.uid, match.cooldown, now)
@@ -282,19 +243,29 @@ class Engine:
                 await self._wait_for_sender(journey, sender, now)
         return False
 
+    def _release_other(self, journey: Journey, key: CooldownKey) -> None:
+        """Another configuration may have come to count since this event waited: then it gives up its old cooldown."""
+        if journey.key not in (None, key):
+            self._release(journey)
+
+    def _release(self, journey: Journey) -> None:
+        """This event is no sender any more, and waits for none: the next one's turn."""
+        if journey.key is not None and (turn := self._ledger.released(journey.key, journey.uid)) is not None:
+            self.wake(turn)
+
     async def _wait_for_sender(self, journey: Journey, sender: str, now: float) -> None:
         if journey.waits_since is None:
             journey.waits_since = now
             self.timers.at(now + ANNOUNCE_AFTER, lambda: self.wake(journey.uid))
         elif now - journey.waits_since >= ANNOUNCE_AFTER:
-            other = self._active.get(sender)
+            other = self._roster.get(sender)
             name = other.name if other is not None and other.namespace == journey.namespace else "another event"
             deliveries, journey.deliveries = journey.deliveries, {}
             await self._record(
                 journey, Verdicts(Phase.PENDING, Reason.WAITING_FOR_SENDER, f"waits for the outcome of {name}")
             )
             journey.deliveries = deliveries
-        self._park(journey)
+        self._roster.park(journey)
 
     # ------------------------------------------------------------------ delivery
 
@@ -305,8 +276,9 @@ class Engine:
             if journey.told:
                 await self._record(journey, summarise(list(journey.deliveries.values())))
             await self._deliverer.complete(slow)
+        if ready.blocked:
+            self._roster.await_config(journey)
         for error in ready.blocked.values():
-            self._await_config(journey)
             self._observer.not_ready(ready.resolved, error)
         await self._settle(journey)
 
@@ -330,7 +302,7 @@ class Engine:
             if delivery.reason == Reason.RETRYING:
                 self.timers.at(next_attempt(delivery), lambda: self.wake(journey.uid))
         journey.stale = True
-        self._park(journey)
+        self._roster.park(journey)
 
     # ------------------------------------------------------------------ waiting and ending
 
@@ -340,13 +312,10 @@ class Engine:
             verdicts = Verdicts(Phase.DELIVERING if journey.told else Phase.PENDING, verdicts.reason, verdicts.message)
         else:
             journey.deliveries.clear()
-        self._await_config(journey)
+        self._roster.await_config(journey)
         if await self._record(journey, verdicts):
             journey.stale = True
-            self._park(journey)
-
-    def _await_config(self, journey: Journey) -> None:
-        self._by_org.setdefault(journey.org, set()).add(journey.uid)
+            self._roster.park(journey)
 
     async def _skip(self, journey: Journey, skip: Skip) -> None:
         if not journey.attempted:
@@ -357,27 +326,11 @@ class Engine:
             drop(journey, delivery, Reason.CONFIG_CHANGED, skip.message)
         await self._settle(journey)
 
-    def _park(self, journey: Journey) -> None:
-        """Wait without a slot; the many also without the event itself."""
-        if journey.parked or journey.uid not in self._active:
-            return
-        if self._parked_with_event >= PARKED_WITH_EVENT:
-            journey.event = None
-        journey.parked = True
-        self._parked_with_event += journey.event is not None
-
-    def _unpark(self, journey: Journey) -> None:
-        if journey.parked:
-            journey.parked = False
-            self._parked_with_event -= journey.event is not None
-
     def _overdue_soon(self) -> None:
         """From time to time, have events that got too old while they waited decide anew: they expire then."""
         now = self._clock.now()
-        for journey in list(self._active.values()):
-            if journey.parked and now - journey.created > self._max_age and not journey.expired:
-                journey.expired = True
-                self.wake(journey.uid)
+        for journey in self._roster.overdue(now, self._max_age):
+            self.wake(journey.uid)
         self.timers.at(now + min(60.0, self._max_age / 4 + 0.5), self._overdue_soon)
 
     async def _record(self, journey: Journey, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
@@ -398,19 +351,9 @@ class Engine:
 
     def _end(self, journey: Journey) -> None:
         """The journey is over: give back whatever it held."""
-        self._unpark(journey)
-        self._active.pop(journey.uid, None)
-        self._finished[journey.uid] = None
-        if len(self._finished) > REMEMBERED and self._ledger.ready:
-            del self._finished[next(iter(self._finished))]
-        waiting = self._by_org.get(journey.org)
-        if waiting is not None:
-            waiting.discard(journey.uid)
-            if not waiting:
-                del self._by_org[journey.org]
+        self._roster.remove(journey, forget_oldest=self._ledger.ready)
         self.pauses.forget(journey.uid)
-        if journey.key is not None and (turn := self._ledger.released(journey.key, journey.uid)) is not None:
-            self.wake(turn)
+        self._release(journey)
 
     async def _end_by_error(self, journey: Journey, error: Exception) -> None:
         """An exception that nobody expected ends this event, recorded, and nothing else."""

@@ -41,6 +41,7 @@ class Journey:
     again: bool = False
     gone: bool = False
     expired: bool = False
+    restored: bool = False
     stale: bool = False
     """The event was parked long enough to be read again before anything is sent."""
 
@@ -60,6 +61,7 @@ class Journey:
             status=status,
             deliveries={item.destination: item for item in status.deliveries or []},
             suppressed=status.suppressed_count or 0,
+            restored=bool(status.deliveries),
         )
 
     @property

@@ -38,6 +38,7 @@ class EndpointPauses:
         self._clock, self._wake = clock, wake
         self._pauses: dict[Hashable, _Pause] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._pauses)
@@ -55,6 +56,8 @@ class EndpointPauses:
 
     def pause(self, endpoint: Hashable, uid: str, until: float) -> None:
         """The endpoint asked for a pause; `uid` is the event that was refused, and the first to go again."""
+        if self._closed:
+            return
         pause = self._pauses.get(endpoint)
         if pause is None:
             pause = self._pauses[endpoint] = _Pause(until)
@@ -110,6 +113,7 @@ class EndpointPauses:
 
     def close(self) -> None:
         """Stop waking anybody."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         self._pauses.clear()

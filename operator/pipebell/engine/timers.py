@@ -22,12 +22,15 @@ class Timers:
         self._order = itertools.count()
         self._sooner = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Call back at `when`, or as soon as possible when that is past."""
+        if self._closed:
+            return
         heapq.heappush(self._heap, (when, next(self._order), call))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -50,7 +53,8 @@ class Timers:
             sooner.cancel()
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything, and take nothing more."""
+        self._closed = True
         self._heap.clear()
         if self._task is not None:
             self._task.cancel()

@@ -1,0 +1,85 @@
+"""Who is on the way, who waits for what, and who has arrived: the engine's memory of events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipebell.engine.journey import Journey
+
+PARKED_WITH_EVENT: Final = 10_000  # beyond these, waiting events stay in memory as identities only
+REMEMBERED: Final = 50_000  # finished events whose late echoes must not start them again
+
+
+class Roster:
+    """Journeys by uid. A finished uid is remembered until the watch has said its last word about it."""
+
+    def __init__(self) -> None:
+        self._active: dict[str, Journey] = {}
+        self._finished: dict[str, None] = {}
+        self._for_config: dict[str, set[str]] = {}
+        self._parked_with_event = 0
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._active or uid in self._finished
+
+    def get(self, uid: str) -> Journey | None:
+        """The journey that is under way."""
+        return self._active.get(uid)
+
+    def add(self, journey: Journey) -> None:
+        """A journey begins."""
+        self._active[journey.uid] = journey
+
+    def remove(self, journey: Journey, *, forget_oldest: bool) -> None:
+        """A journey is over. `forget_oldest` bounds the memory of finished ones."""
+        self.unpark(journey)
+        self._active.pop(journey.uid, None)
+        self._finished[journey.uid] = None
+        if forget_oldest and len(self._finished) > REMEMBERED:
+            del self._finished[next(iter(self._finished))]
+        waiting = self._for_config.get(journey.org)
+        if waiting is not None:
+            waiting.discard(journey.uid)
+            if not waiting:
+                del self._for_config[journey.org]
+
+    def last_word(self, uid: str) -> None:
+        """The watch will not speak of this event again."""
+        self._finished.pop(uid, None)
+
+    def park(self, journey: Journey) -> None:
+        """Wait without a slot; the many also without the event itself."""
+        if journey.parked or journey.uid not in self._active:
+            return
+        if self._parked_with_event >= PARKED_WITH_EVENT:
+            journey.event = None
+        journey.parked = True
+        self._parked_with_event += journey.event is not None
+
+    def unpark(self, journey: Journey) -> None:
+        """Wait no more."""
+        if journey.parked:
+            journey.parked = False
+            self._parked_with_event -= journey.event is not None
+
+    def await_config(self, journey: Journey) -> None:
+        """This journey waits for its organisation's configuration (or root's) to be mended."""
+        self._for_config.setdefault(journey.org, set()).add(journey.uid)
+
+    def config_changed(self, org_slug: str | None) -> list[str]:
+        """Those who waited for this organisation's configuration, or for any (None); they wait no more."""
+        orgs = list(self._for_config) if org_slug is None else [org_slug]
+        return [uid for org in orgs for uid in self._for_config.pop(org, ())]
+
+    def overdue(self, now: float, max_age: float) -> Iterator[Journey]:
+        """Waiting journeys that have just become too old, each once."""
+        for journey in list(self._active.values()):
+            if journey.parked and not journey.expired and now - journey.created > max_age:
+                journey.expired = True
+                yield journey
