@@ -75,7 +75,7 @@ class Api:
             # The token may have been rotated or revoked: find out who we are once more.
             with self._lock:
                 self._endpoint = None
-            self._disconnect()
+            self.close()
             answer = self._send(method, path, body, deadline)
         return answer
 
@@ -88,7 +88,7 @@ class Api:
             try:
                 return self._exchange(endpoint, method, path, body, deadline)
             except (OSError, HTTPException) as error:
-                self._disconnect()
+                self.close()
                 # An idle connection that the server has closed says nothing about the server. Our writes may be
                 # repeated: they carry their name.
                 if reused and not isinstance(error, TimeoutError):
@@ -111,7 +111,7 @@ class Api:
             data += chunk
             _patience(connection, deadline)
         if response.will_close:
-            self._disconnect()
+            self.close()
         return Answer(response.status, _document(bytes(data)), _seconds(response.headers.get("Retry-After")))
 
     def _connection(self, endpoint: Endpoint, deadline: float) -> http.client.HTTPConnection:
@@ -119,11 +119,12 @@ class Api:
         if known is not None and known.sock is not None:
             _patience(known, deadline)
             return known
-        self._disconnect()
+        self.close()
         self._local.connection = connection = _connect(endpoint, _left(deadline))
         return connection
 
-    def _disconnect(self) -> None:
+    def close(self) -> None:
+        """Close the calling thread's connection; the next request opens another."""
         connection = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:

@@ -117,32 +117,30 @@ class Sender:
     def _start(self) -> None:
         """Start all threads with the first call: at the interpreter's end no more can be started (Python 3.12)."""
         for number in range(self._workers):
-            _thread(f"pipebell-send-{number}", self._send_all)
-        _thread("pipebell-keep", self._keep_all)
-        _thread("pipebell-empty", self._empty_always)
+            _thread(f"pipebell-send-{number}", self._send_one)
+        _thread("pipebell-keep", self._keep_one)
+        _thread("pipebell-empty", self._empty_when_woken)
 
     def overdue(self, call: Call) -> None:
         """The caller has waited long enough: on disk with it, and spare the next callers the same. Returns at once."""
         self._spare_until = time.monotonic() + _SPARE
         self._late.put((call, "the API server did not answer in time"))
 
-    def _send_all(self) -> None:
-        while True:
-            call = self._calls.get()
-            if call.ended:
-                continue
-            left = call.deadline - time.monotonic()
-            if left <= 0:
-                self._late.put((call, "too many calls at once"))
-                continue
-            began = time.monotonic()
-            verdict = create(self.api, call.record, left)
-            if verdict.state is not State.SPOOLED:
-                self._finish(call, verdict)
-                continue
-            if verdict.again and time.monotonic() - began >= _SLOW:
-                self._spare_until = time.monotonic() + _SPARE
-            self._late.put((call, verdict.reason))
+    def _send_one(self) -> None:
+        call = self._calls.get()
+        if call.ended:
+            return
+        began = time.monotonic()
+        if began >= call.deadline:
+            self._late.put((call, "too many calls at once"))
+            return
+        verdict = create(self.api, call.record, call.deadline - began)
+        if verdict.state is not State.SPOOLED:
+            self._finish(call, verdict)
+            return
+        if verdict.again and time.monotonic() - began >= _SLOW:
+            self._spare_until = time.monotonic() + _SPARE
+        self._late.put((call, verdict.reason))
 
     def _finish(self, call: Call, verdict: Verdict) -> None:
         if verdict.state is State.SENT:
@@ -160,11 +158,10 @@ class Sender:
         except OSError as error:
             log.warning("pipebell: %s could not be set aside: %s", call.record.label, error)
 
-    def _keep_all(self) -> None:
-        while True:
-            call, reason = self._late.get()
-            if not call.ended:
-                self._keep(call, reason)
+    def _keep_one(self) -> None:
+        call, reason = self._late.get()
+        if not call.ended:
+            self._keep(call, reason)
 
     def _keep(self, call: Call, reason: str) -> None:
         try:
@@ -177,21 +174,21 @@ class Sender:
             return
         if removed:
             log.error("pipebell: the spool is full: the %d oldest events were dropped", removed)
-        if call.end(Verdict(State.SPOOLED, reason)):
-            log.warning("pipebell: %s will be sent later: %s", call.record.label, reason)
-            self._wake.set()
-        else:
+        if call.ended:
             self.spool.done(path)  # it was sent after all, meanwhile
+            return
+        log.warning("pipebell: %s will be sent later: %s", call.record.label, reason)
+        call.end(Verdict(State.SPOOLED, reason))
+        self._wake.set()
 
-    def _empty_always(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            last = self._closing.is_set()
-            if len(self.spool):
-                self._retry()
-            if last:
-                self._emptied.set()
+    def _empty_when_woken(self) -> None:
+        self._wake.wait()
+        self._wake.clear()
+        last = self._closing.is_set()
+        if len(self.spool):
+            self._retry()
+        if last:
+            self._emptied.set()
 
     def _retry(self) -> None:
         from tenacity import Retrying, retry_if_result, stop_when_event_set, wait_random_exponential  # noqa: PLC0415
@@ -239,8 +236,17 @@ class Sender:
         self._closing.clear()
 
 
-def _thread(name: str, target: Callable[[], object]) -> None:
-    threading.Thread(target=target, name=name, daemon=True).start()
+def _thread(name: str, step: Callable[[], object]) -> None:
+    """Repeat a step for ever, in a thread that no failure ends."""
+
+    def repeat() -> None:
+        while True:
+            try:
+                step()
+            except Exception:
+                log.exception("pipebell: unexpected")
+
+    threading.Thread(target=repeat, name=name, daemon=True).start()
 
 
 def _of(this: weakref.ref[Sender], method: Callable[[Sender], None]) -> Callable[[], None]:

@@ -141,8 +141,8 @@ class Spool:
     def _files(self) -> list[Path]:
         try:
             return sorted(path for path in self.folder.iterdir() if path.suffix == _SUFFIX and path.name[0] != ".")
-        except FileNotFoundError:
-            return []
+        except OSError:
+            return []  # no such folder (yet), or not ours
 
     def _make_room(self) -> int:
         """Remove the oldest records when there are too many; counted now and then, for a count reads the folder."""
