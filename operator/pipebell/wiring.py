@@ -11,14 +11,15 @@ import structlog
 import yaml
 
 from pipebell.core.errors import ApiError, InvalidEvent
-from pipebell.core.triggers import DEFAULT_COOLDOWN
 from pipebell.core.vocabulary import FINAL_PHASES, Phase, Reason
 from pipebell.engine.book import ConfigBook
 from pipebell.engine.bookkeeping import Bookkeeping
+from pipebell.engine.configs import ConfigKeeper
 from pipebell.engine.engine import Engine
 from pipebell.engine.ledger import CooldownLedger
 from pipebell.engine.readiness import Readiness
 from pipebell.engine.recorder import Recorder, patiently
+from pipebell.engine.recovery import recover
 from pipebell.engine.resolver import Resolver
 from pipebell.engine.retention import Retention
 from pipebell.engine.root import RootKeeper
@@ -37,9 +38,7 @@ from pipebell.providers.registry import build_providers
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
-    from pipebell.core.config import ConfigObject
     from pipebell.core.errors import NotReady
-    from pipebell.core.event import Event
     from pipebell.core.outcome import Outcome
     from pipebell.core.settle import Verdicts
     from pipebell.core.vocabulary import ProviderName
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from pipebell.kube.connection import Connection
     from pipebell.settings import Settings
 
-HEAL_EVERY: Final = 300.0  # seconds between full lists of the configurations
 DRAIN: Final = 25.0  # seconds that deliveries under way may take at shutdown
 
 log = structlog.get_logger(__name__)
@@ -75,7 +73,12 @@ class App:
         self._notices = KubeNotices(self._client, clock)
         self._book = ConfigBook()
         self.root = RootKeeper(
-            settings.namespace, settings.root_configmap, clock, self._notices, _load_yaml, self._root_changed
+            settings.namespace,
+            settings.root_configmap,
+            clock,
+            self._notices,
+            _load_yaml,
+            lambda: self._keeper.root_changed(),
         )
         self._root_watch = RootWatch(
             self._client, clock, namespace=settings.namespace, name=settings.root_configmap, on_change=self.root.update
@@ -89,7 +92,7 @@ class App:
             KubeNamespaces(self._client, clock),
             environ=environ,
             shared_namespaces=settings.shared_namespaces,
-            learn=self._learn,
+            learn=lambda config: self._keeper.learn(config),
         )
         self._ledger = CooldownLedger()
         self.metrics = Metrics()
@@ -100,7 +103,7 @@ class App:
             clock=clock,
             ttl_delivered=settings.ttl_delivered,
             ttl_failed=settings.ttl_failed,
-            cooldown_of=self._cooldown_of,
+            cooldown_of=lambda event: self._keeper.cooldown_of(event),
         )
         self.engine = Engine(
             resolver=self._resolver,
@@ -123,12 +126,18 @@ class App:
             notices=self._notices,
             ready=self.engine.wake_org,
         )
+        self._keeper = ConfigKeeper(
+            book=self._book,
+            configs=self._configs,
+            root=self.root,
+            readiness=self.readiness,
+            engine=self.engine,
+            clock=clock,
+        )
         self.metrics.watch(self.engine, self.readiness, self.root)
         self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
         self._tasks: list[asyncio.Task[None]] = []
         self._beat = clock.now()
-        self._relisted = asyncio.Event()
-        self._started = 0.0
 
     # ------------------------------------------------------------------ life
 
@@ -138,13 +147,12 @@ class App:
         self._spawn("beat", self._keep_beating())
         self._spawn("root", self._root_watch.run())
         self._spawn("notices", self._notices.run())
-        await patiently(self._list_configs, self._clock, "the first list of configurations")
-        self._started = self._clock.now()
+        await patiently(self._keeper.list_all, self._clock, "the first list of configurations")
         self._spawn("readiness", self.readiness.run())
-        self._spawn("cooldowns", self._fold())
+        self._spawn("cooldowns", recover(self._events, self._ledger, self.engine, self._clock))
         self._spawn("bookkeeping", self._bookkeeping.run())
         self._spawn("retention", self._retention.run())
-        self._spawn("heal", self._heal())
+        self._spawn("heal", self._keeper.run())
         log.info("started", configs=len(self._book), http_port=port, namespaces=list(self._scope) or "all")
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -170,15 +178,15 @@ class App:
     def config_seen(self, item: Mapping[str, Any], *, listed: bool) -> None:
         """A NotificationConfig as it is now; `listed` when that came from a list."""
         metadata = item["metadata"]
-        if listed and self._clock.now() - self._started > 10.0:  # noqa: PLR2004  (not the first list: the watch broke)
-            self._relisted.set()
+        if listed:
+            self._keeper.relisted()
         if not self._book.knows((metadata["namespace"], metadata["name"]), metadata["resourceVersion"]):
-            self._learn(parse_config(item))
+            self._keeper.learn(parse_config(item))
 
     def config_deleted(self, item: Mapping[str, Any]) -> None:
         """A NotificationConfig is gone."""
         metadata = item["metadata"]
-        self._forget_config((metadata["namespace"], metadata["name"]), metadata["uid"])
+        self._keeper.forget((metadata["namespace"], metadata["name"]), metadata["uid"])
 
     def event_seen(self, item: Mapping[str, Any]) -> None:
         """A PipelineEvent as it is now."""
@@ -197,90 +205,7 @@ class App:
         """A PipelineEvent was deleted, or left the watch because it is finished."""
         self.engine.forget(item["metadata"]["uid"])
 
-    # ------------------------------------------------------------------ configurations
-
-    def _learn(self, config: ConfigObject) -> None:
-        old = self._book.put(config)
-        if old is not None and old.uid == config.uid and old.generation == config.generation:
-            return
-        if old is None:
-            self.readiness.found(config)
-        else:
-            for org in {config.org_slug, old.org_slug}:
-                self.readiness.org_changed(org)
-            self.engine.wake_org(old.org_slug)
-        self.engine.wake_org(config.org_slug)
-
-    def _forget_config(self, key: tuple[str, str], uid: str | None = None) -> None:
-        gone = self._book.remove(key, uid)
-        if gone is not None:
-            self.readiness.removed(gone)
-            self.engine.wake_org(gone.org_slug)
-
-    async def _list_configs(self) -> None:
-        before, seen = self._book.keys(), set()
-        async for page in self._configs.scan():
-            for config in page:
-                seen.add(config.key)
-                if not self._book.knows(config.key, config.resource_version):
-                    self._learn(config)
-        for key in self._book.missing_from(seen, before):
-            self._forget_config(key)
-
-    async def _heal(self) -> None:
-        """A watch that broke may have hidden deletions: list again after each relist, and now and then anyway."""
-        while True:
-            try:
-                await asyncio.wait_for(self._relisted.wait(), HEAL_EVERY)
-                await self._clock.sleep(1.0)  # a relist shows many objects; one list afterwards is enough
-            except TimeoutError:
-                pass
-            self._relisted.clear()
-            try:
-                await self._list_configs()
-            except ApiError as error:
-                log.warning("configurations could not be listed", error=str(error))
-
-    def _root_changed(self) -> None:
-        self.readiness.all_changed()
-        self.engine.wake_org(None)
-
-    def _cooldown_of(self, event: Event) -> float:
-        """The cooldown that is configured now for a finished event."""
-        reference = event.status.config_ref
-        config = self._book.get((reference.namespace, reference.name)) if reference is not None else None
-        specs = [config.spec if config is not None else None, self.root.current.spec]
-        triggers = next((s.event_triggers for s in specs if s is not None and s.event_triggers is not None), None)
-        for trigger in triggers or ():
-            if trigger.event is event.spec.event and trigger.cooldown_seconds is not None:
-                return trigger.cooldown_seconds
-        return DEFAULT_COOLDOWN
-
     # ------------------------------------------------------------------ events
-
-    async def _fold(self) -> None:
-        """Rebuild the cooldowns from all events that there are, then take in the unfinished ones."""
-        began = time.monotonic()
-        count, unfinished = 0, []
-        try:
-            async for page in self._events.scan():
-                for event in page:
-                    count += 1
-                    self._ledger.fold(event)
-                    if event.status.phase is None or not event.status.phase.final:
-                        unfinished.append(event)
-        except ApiError as error:
-            log.warning("cooldowns could not be rebuilt, trying again", error=str(error))
-            self._ledger.start_over()
-            await self._clock.sleep(1.0)
-            self._spawn("cooldowns", self._fold())
-            return
-        self.engine.start_cooldowns()
-        for event in sorted(unfinished, key=lambda item: item.created):
-            self.engine.submit(event)
-        log.info(
-            "cooldowns rebuilt", events=count, unfinished=len(unfinished), seconds=round(time.monotonic() - began, 2)
-        )
 
     def _invalid(self, error: InvalidEvent) -> None:
         """An event that breaks the rules (stored before they were tightened): say so on it, once."""
@@ -324,7 +249,7 @@ class App:
         return None
 
     def _ready(self) -> str | None:
-        if not self._started:
+        if not self._keeper.listed:
             return "configurations have not been listed yet"
         if not self.root.listed.is_set():
             return "the root configuration has not been read yet"

@@ -1,0 +1,119 @@
+"""Keeps the book of configurations true, and tells everybody whom a change concerns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from pipebell.core.errors import ApiError
+from pipebell.core.triggers import DEFAULT_COOLDOWN
+
+if TYPE_CHECKING:
+    from pipebell.core.config import ConfigObject
+    from pipebell.core.event import Event
+    from pipebell.engine.book import ConfigBook, Key
+    from pipebell.engine.engine import Engine
+    from pipebell.engine.ports import Clock, Configs
+    from pipebell.engine.readiness import Readiness
+    from pipebell.engine.root import RootKeeper
+
+HEAL_EVERY: Final = 300.0  # seconds between full lists
+RECENT: Final = 10.0  # seconds: our own list is as good as the watch's
+RELIST_SHOWS: Final = 1.0  # seconds: a relist shows many objects; one list of ours afterwards is enough
+
+log = structlog.get_logger(__name__)
+
+
+class ConfigKeeper:
+    """Takes in what the watch and the lists say. A watch that broke may have hidden deletions: lists heal that."""
+
+    def __init__(  # noqa: PLR0913  (the composition root names them)
+        self,
+        *,
+        book: ConfigBook,
+        configs: Configs,
+        root: RootKeeper,
+        readiness: Readiness,
+        engine: Engine,
+        clock: Clock,
+    ) -> None:
+        self._book, self._configs, self._root = book, configs, root
+        self._readiness, self._engine, self._clock = readiness, engine, clock
+        self._relisted = asyncio.Event()
+        self._listed_at: float | None = None
+
+    def learn(self, config: ConfigObject) -> None:
+        """A configuration as it is now, or was a moment ago."""
+        old = self._book.put(config)
+        if old is not None and old.uid == config.uid and old.generation == config.generation:
+            return
+        if old is None:
+            self._readiness.found(config)
+        else:
+            for org in {config.org_slug, old.org_slug}:
+                self._readiness.org_changed(org)
+            self._engine.wake_org(old.org_slug)
+        self._engine.wake_org(config.org_slug)
+
+    def forget(self, key: Key, uid: str | None = None) -> None:
+        """A configuration is gone (the one with this uid, if one is named)."""
+        gone = self._book.remove(key, uid)
+        if gone is not None:
+            self._readiness.removed(gone)
+            self._engine.wake_org(gone.org_slug)
+
+    @property
+    def listed(self) -> bool:
+        """Whether all configurations have been seen once."""
+        return self._listed_at is not None
+
+    def relisted(self) -> None:
+        """The watch lists anew, which shows what there is but not what is gone."""
+        if self._listed_at is not None and self._clock.now() - self._listed_at > RECENT:
+            self._relisted.set()
+
+    def root_changed(self) -> None:
+        """Everybody inherits from root."""
+        self._readiness.all_changed()
+        self._engine.wake_org(None)
+
+    async def list_all(self) -> None:
+        """Bring the book in line with the API. Raises ApiError."""
+        before, seen = self._book.keys(), set()
+        async for page in self._configs.scan():
+            for config in page:
+                seen.add(config.key)
+                if not self._book.knows(config.key, config.resource_version):
+                    self.learn(config)
+        for key in self._book.missing_from(seen, before):
+            self.forget(key)
+        self._listed_at = self._clock.now()
+
+    async def run(self) -> None:
+        """List again after each relist of the watch, and now and then anyway, until cancelled."""
+        while True:
+            pause = asyncio.ensure_future(self._clock.sleep(HEAL_EVERY))
+            relist = asyncio.ensure_future(self._relisted.wait())
+            await asyncio.wait({pause, relist}, return_when=asyncio.FIRST_COMPLETED)
+            pause.cancel()
+            relist.cancel()
+            if self._relisted.is_set():
+                await self._clock.sleep(RELIST_SHOWS)
+            self._relisted.clear()
+            try:
+                await self.list_all()
+            except ApiError as error:
+                log.warning("configurations could not be listed", error=str(error))
+
+    def cooldown_of(self, event: Event) -> float:
+        """The cooldown (seconds) that is configured now for a finished event."""
+        reference = event.status.config_ref
+        config = self._book.get((reference.namespace, reference.name)) if reference is not None else None
+        specs = [config.spec if config is not None else None, self._root.current.spec]
+        triggers = next((s.event_triggers for s in specs if s is not None and s.event_triggers is not None), None)
+        for trigger in triggers or ():
+            if trigger.event is event.spec.event and trigger.cooldown_seconds is not None:
+                return trigger.cooldown_seconds
+        return DEFAULT_COOLDOWN
