@@ -234,6 +234,14 @@ async def test_many_requests_share_the_connections(api):
         assert "Authorization" not in api.asked[0].headers
 
 
+async def test_a_closed_client_opens_nothing_any_more(api, client):
+    api.answers({})
+    await client.request("GET", "/x")
+    await client.close()
+    with pytest.raises(Unavailable, match="closed"):
+        await client.request("GET", "/x")
+
+
 async def test_bodies_are_compact(api, client, monkeypatch):
     sent = []
     real = aiohttp.ClientSession.request

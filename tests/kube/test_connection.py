@@ -283,6 +283,8 @@ async def test_kopfs_session_carries_the_current_token(api, tmp_path):
     access = kopf_access(Connection(api.url, None, "team", TokenFile(path)))
     path.write_text("two")
     assert (access.server, access.default_namespace) == (api.url, "team")
+    assert access.aiohttp_session.connector is not None
+    assert access.aiohttp_session.connector.limit == 0
     api.fails(401)
     api.answers({})
     async with access.aiohttp_session as session, session.get(f"{api.url}/x") as response:

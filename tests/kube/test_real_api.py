@@ -224,7 +224,7 @@ async def test_an_api_server_that_restarts_is_survived(cluster, namespace, clien
     found = await events.get(namespace, "e1")
     async with following_root(namespace, client) as (following, _):
         assert (await following())[0] == {"config.json": "1"}
-        await asyncio.to_thread(cluster.stop)
+        await asyncio.to_thread(cluster.kill)
         writing = asyncio.create_task(
             events.patch_status(namespace, "e1", found.uid, found.resource_version, {"phase": "Delivered"})
         )

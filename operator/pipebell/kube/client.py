@@ -54,6 +54,7 @@ class ApiClient:
         self._timeout = timeout
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,10 +63,10 @@ class ApiClient:
         await self.close()
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back. Requests made afterwards are Unavailable."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
-            self._session = None
 
     async def request(  # noqa: PLR0913  (a request has these parts)
         self,
@@ -163,6 +164,8 @@ class ApiClient:
             raise _broken("WATCH", path, error) from None
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise Unavailable("the connections to the API server are closed")
         if self._session is None:  # made here: it needs the running loop
             self._session = self._connection.session(connections=self._connections)
         return self._session

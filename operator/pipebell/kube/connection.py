@@ -49,7 +49,8 @@ class Connection:
     def session(self, *, connections: int = 64) -> aiohttp.ClientSession:
         """A new session, to be closed by the caller, whose every request is authenticated with the current token.
 
-        A 401 renews the credential and repeats the request once. Needs a running event loop.
+        A 401 renews the credential and repeats the request once. `connections` is how many may be open at once (0: any
+        number). Needs a running event loop.
         """
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, ssl=self.ssl_context or True),
@@ -99,8 +100,11 @@ class KopfAccess(NamedTuple):
 
 
 def kopf_access(connection: Connection) -> KopfAccess:
-    """A session of kopf's own; `handlers` makes a `kopf.AiohttpSession(**access._asdict())` of it."""
-    return KopfAccess(connection.server, connection.session(), connection.default_namespace)
+    """A session of kopf's own; `handlers` makes a `kopf.AiohttpSession(**access._asdict())` of it.
+
+    Its connections are not limited: each namespace and kind that kopf watches holds one for good.
+    """
+    return KopfAccess(connection.server, connection.session(connections=0), connection.default_namespace)
 
 
 def connect(environ: Mapping[str, str] | None = None, service_account: Path = SERVICE_ACCOUNT) -> Connection:
