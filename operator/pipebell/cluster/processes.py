@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _POLL: Final = 0.02
 # Those that this process started: they must be reaped, or they would stay as zombies.
@@ -32,8 +32,13 @@ class Process:
         return cls(os.getpid(), _start_time(os.getpid()) or "")
 
     @classmethod
-    def spawn(cls, command: Sequence[str | Path], log: Path, cwd: Path) -> Process:
-        """Start the command in a session of its own (Ctrl-C is not for it); it writes to the log."""
+    def spawn(
+        cls, command: Sequence[str | Path], log: Path, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> Process:
+        """Start the command in a session of its own (Ctrl-C is not for it); it writes to the log.
+
+        `env` is its whole environment; None hands down ours.
+        """
         with log.open("ab") as output:
             child = subprocess.Popen(  # noqa: S603  (the command is ours)
                 [str(part) for part in command],
@@ -41,6 +46,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
+                env=env,
                 start_new_session=True,
             )
         _children[child.pid] = child
