@@ -105,6 +105,17 @@ async def test_timers_fire_in_order_and_never_early():
     timers.close()
 
 
+async def test_closed_timers_leave_no_task_that_the_end_would_wait_for():
+    before = asyncio.all_tasks()
+    timers = Timers(FakeClock())
+    timers.at(timers._clock.now() + 30, lambda: None)
+    await settle_down()
+    assert len(asyncio.all_tasks() - before) == 3
+    timers.close()
+    await settle_down()
+    assert asyncio.all_tasks() - before == set()
+
+
 class Gate:
     """Endpoint pauses with somebody who tries whenever woken."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import signal
 import sys
@@ -49,8 +50,6 @@ async def _supervise(settings: Settings) -> int:
 
     log = structlog.get_logger("pipebell.run")
     stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):  # between two runs; kopf has its own meanwhile
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
     ends: list[float] = []
     namespaces = scope(settings)
     while not stop.is_set():
@@ -60,7 +59,6 @@ async def _supervise(settings: Settings) -> int:
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 standalone=True,
-                stop_flag=stop,
                 settings=kopf.OperatorSettings(),
             )
         )
@@ -71,11 +69,14 @@ async def _supervise(settings: Settings) -> int:
         except Exception as error:  # noqa: BLE001  (whatever ended it, the answer is the same)
             log.error("operator ended, starting again", error=str(error))  # noqa: TRY400  (kopf has told the rest)
         else:
-            return 0  # a signal: kopf takes them over while it runs
+            return 0  # a signal
         now = time.monotonic()
         ends = [end for end in ends if now - end < RESTART_WINDOW] + [now]
         if len(ends) > RESTARTS:
             log.error("operator ended too often", times=len(ends), seconds=RESTART_WINDOW)
             return 1
-        await asyncio.sleep(min(2.0 ** len(ends), 10.0))
+        for name in (signal.SIGINT, signal.SIGTERM):  # kopf takes them over while it runs, and does not give them back
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), min(2.0 ** len(ends), 10.0))
     return 0

@@ -9,6 +9,7 @@ import structlog
 
 from pipebell.core.errors import ApiError
 from pipebell.core.triggers import DEFAULT_COOLDOWN
+from pipebell.engine.timers import wait_for
 
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
@@ -94,11 +95,7 @@ class ConfigKeeper:
     async def run(self) -> None:
         """List again after each relist of the watch, and now and then anyway, until cancelled."""
         while True:
-            pause = asyncio.ensure_future(self._clock.sleep(HEAL_EVERY))
-            relist = asyncio.ensure_future(self._relisted.wait())
-            await asyncio.wait({pause, relist}, return_when=asyncio.FIRST_COMPLETED)
-            pause.cancel()
-            relist.cancel()
+            await wait_for(self._relisted, self._clock, HEAL_EVERY)
             if self._relisted.is_set():
                 await self._clock.sleep(RELIST_SHOWS)
             self._relisted.clear()

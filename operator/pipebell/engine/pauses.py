@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from pipebell.engine.timers import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -105,11 +107,7 @@ class EndpointPauses:
         del self._pauses[endpoint]
 
     async def _answer(self, pause: _Pause) -> None:
-        answer = asyncio.ensure_future(pause.probed.wait())
-        patience = asyncio.ensure_future(self._clock.sleep(PROBE_PATIENCE))
-        await asyncio.wait({answer, patience}, return_when=asyncio.FIRST_COMPLETED)
-        answer.cancel()
-        patience.cancel()
+        await wait_for(pause.probed, self._clock, PROBE_PATIENCE)
 
     def close(self) -> None:
         """Stop waking anybody."""

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Clock
 
 
+async def wait_for(event: asyncio.Event, clock: Clock, seconds: float) -> None:
+    """Wait for the event, so many seconds of the injected clock at most."""
+    ways = {asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(event.wait())}
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:  # a cancelled `wait` leaves both running, and the operator would wait for them when it is to end
+        for way in ways:
+            way.cancel()
+
+
 class Timers:
     """Calls back at given times (seconds since the epoch), never early; a callback must not raise."""
 
@@ -46,11 +56,7 @@ class Timers:
                 await self._sooner.wait()
                 continue
             # Woken at least once a minute: a wall clock that was set forward must not delay a retry.
-            nap = asyncio.ensure_future(self._clock.sleep(min(self._heap[0][0] - self._clock.now(), 60.0)))
-            sooner = asyncio.ensure_future(self._sooner.wait())
-            await asyncio.wait({nap, sooner}, return_when=asyncio.FIRST_COMPLETED)
-            nap.cancel()
-            sooner.cancel()
+            await wait_for(self._sooner, self._clock, min(self._heap[0][0] - self._clock.now(), 60.0))
 
     def close(self) -> None:
         """Forget everything, and take nothing more."""
