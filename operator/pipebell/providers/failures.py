@@ -60,7 +60,7 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return one_line(getattr(error, "verify_message", "") or "", 200)
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "").replace("_", " ").lower()
+        return (getattr(error, "reason", None) or "").replace("_", " ").lower()
     if isinstance(error, socket.gaierror):
         return error.strerror or ""
     if isinstance(error, OSError) and error.errno:

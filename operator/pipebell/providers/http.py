@@ -39,14 +39,19 @@ class Http:
         self._transport: httpx.AsyncBaseTransport | None = None
 
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
-        """The answer, whatever its status. Raises OSError (TimeoutError, ssl.SSLError, … as its cause or itself)."""
+        """The answer, whatever its status.
+
+        Raises OSError (TimeoutError, ssl.SSLError, … as its cause or itself), and ValueError if `url` is none.
+        """
         if self._transport is None:
             self._transport = AiohttpTransport(verify=self._tls, trust_env=False, client=_session(self._tls))
         try:
             async with asyncio.timeout(self._timeout):
                 request = httpx.Request("POST", url, headers=headers, content=content)
                 response = await self._transport.handle_async_request(request)
-        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, ValueError) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
+            raise ValueError("not a URL to post to") from None  # theirs quotes it
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
             raise ConnectionError("POST failed") from error
         body = await self._beginning(response)
         return Answer(response.status_code, response.headers, body)

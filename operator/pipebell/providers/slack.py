@@ -89,6 +89,8 @@ class SlackProvider:
             answer = await self._http.post(target.webhook_url, json.dumps(payload).encode(), headers)
         except OSError as error:
             return outcome_of(error, urlsplit(target.webhook_url).hostname or "webhook")
+        except ValueError:
+            return Outcome(Verdict.PERMANENT, "InvalidUrl", "slack.webhookUrl is not a URL that can be posted to")
         return sort_answer(answer, target.webhook_url, self._now())
 
     async def check(self, target: SlackTarget) -> None:

@@ -60,7 +60,10 @@ class Unusable(Exception):  # noqa: N818  (it names what the target is)
 
 
 class Session:
-    """An open connection. `stage` tells how far it came when a method raised; `receipt` is the last message's."""
+    """An open connection. `stage` tells how far it came when a method raised; `receipt` is the last message's.
+
+    `stale` says that it was lost between two messages, as servers do with connections that were idle for too long.
+    """
 
     def __init__(self, limits: Limits, tls: ssl.SSLContext) -> None:
         self.stage = Stage.CONNECT
@@ -70,6 +73,7 @@ class Session:
         self._born = 0.0
         self._sent = 0
         self._clean = True
+        self.stale = False
 
     @property
     def opened(self) -> bool:
@@ -81,11 +85,6 @@ class Session:
         """Whether another message may go this way."""
         age = asyncio.get_running_loop().time() - self._born
         return self._clean and self._alive and age < self._limits.age and self._sent < self._limits.messages
-
-    @property
-    def stale(self) -> bool:
-        """Whether it was lost between two messages, as servers do with connections that were idle for too long."""
-        return self._sent > 1 and self.stage is Stage.MAIL and not self._clean and not self._alive
 
     @property
     def _alive(self) -> bool:
@@ -153,7 +152,11 @@ class Session:
         self._sent += 1
         self._clean = False
         self.stage = Stage.MAIL
-        await smtp.mail(envelope.sender)
+        try:
+            await smtp.mail(envelope.sender)
+        except (aiosmtplib.SMTPException, OSError):
+            self.stale = self._sent > 1 and not self._alive
+            raise
         self.stage = Stage.RCPT
         for recipient in envelope.recipients:
             try:

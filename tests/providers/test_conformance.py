@@ -1,0 +1,213 @@
+"""What every provider must keep, new ones too: add how to try it to `BENCHES`."""
+
+import asyncio
+import contextlib
+import logging
+import traceback
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from pipebell.core.errors import NotReady
+from pipebell.core.hosts import HostPolicy
+from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.targets import EmailTarget, SlackTarget
+from pipebell.core.vocabulary import ProviderName
+from pipebell.providers.email import EmailProvider
+from pipebell.providers.http import Http
+from pipebell.providers.slack import SlackProvider
+from pipebell.providers.smtp import Limits, Smtp
+from pipebell.providers.tls import client_context
+from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Respond, Say, SlackSink, SmtpSink, redirect
+
+USER, PASSWORD, TOKEN = "confidential-user", "confidential-password", "ConfidentialToken"
+LOOPBACK = HostPolicy(slack_hosts=("127.0.0.1",), private_hosts=("127.0.0.1",))
+
+
+@dataclass
+class Bench:
+    """A provider with tiny timeouts, a real sink, and how that sink can be made to answer."""
+
+    provider: Any
+    stranger: Any  # the same provider, trusting no private CA
+    guarded: Any  # the same, with no hosts allowed
+    sink: Any
+    target: Any
+    elsewhere: list[Any]  # targets where nothing works
+    secrets: tuple[str, ...]
+    answers: dict[Verdict, list[Any]]
+    where: dict[str, Any] = field(default_factory=dict)
+
+    def plan(self, *answers):
+        self.sink.plan(*answers, **self.where)
+
+    def identities(self):
+        raise NotImplementedError
+
+
+class EmailBench(Bench):
+    def identities(self):
+        return [(mail.message["Message-ID"], mail.message["X-Pipebell-Delivery"]) for mail in self.sink.journal.all]
+
+
+class SlackBench(Bench):
+    def identities(self):
+        return [post.headers["x-pipebell-delivery"] for post in self.sink.journal.all]
+
+
+def email_bench(trust, tls):
+    sink = SmtpSink(users={USER: PASSWORD}, trust=trust)
+    limits = Limits(connect=0.5, command=0.5, attempt=1.0)
+    target = EmailTarget(
+        sink.host, sink.port, True, False, "a@example.com", None, ("b@example.com",), username=USER, password=PASSWORD
+    )
+    echo = f"{USER} {PASSWORD}"
+    return EmailBench(
+        EmailProvider(Smtp(LOOPBACK, tls, limits), lambda: 0.0),
+        EmailProvider(Smtp(LOOPBACK, client_context(), limits), lambda: 0.0),
+        EmailProvider(Smtp(HostPolicy(), tls, limits), lambda: 0.0),
+        sink,
+        target,
+        [
+            replace(target, host="nowhere.invalid"),
+            replace(target, port=9),
+            replace(target, password=PASSWORD + "x"),
+            replace(target, use_tls=False),
+        ],
+        (USER, PASSWORD),
+        {
+            Verdict.RETRY: [Say(status=f"451 {echo}"), DROP, KEEP_AND_DROP, HANG],
+            Verdict.PERMANENT: [Say(status=f"554 {echo}")],
+            Verdict.PAUSE: [Say(status=f"421 {echo}")],
+        },
+    )
+
+
+def slack_bench(trust, tls):
+    sink = SlackSink(trust=trust)
+    url = sink.webhook(TOKEN)
+    return SlackBench(
+        SlackProvider(Http(tls, 0.5), LOOPBACK, lambda: 0.0),
+        SlackProvider(Http(client_context(), 0.5), LOOPBACK, lambda: 0.0),
+        SlackProvider(Http(tls, 0.5), HostPolicy(), lambda: 0.0),
+        sink,
+        SlackTarget(url),
+        [
+            SlackTarget(f"https://nowhere.invalid/services/T1/B1/{TOKEN}", trusted=True),
+            SlackTarget(f"https://127.0.0.1:9/services/T1/B1/{TOKEN}"),
+            SlackTarget(f"https://[::1/services/T1/B1/{TOKEN}", trusted=True),
+            SlackTarget(f"https://127.0.0.1:99999/{TOKEN}", trusted=True),
+        ],
+        (TOKEN, url),
+        {
+            Verdict.RETRY: [Respond(500, url), Respond(503, TOKEN), DROP, KEEP_AND_DROP, HANG],
+            Verdict.PERMANENT: [Respond(404, url), Respond(403, TOKEN), redirect(url)],
+            Verdict.PAUSE: [Respond(429, TOKEN, {"Retry-After": "3"})],
+        },
+    )
+
+
+BENCHES = {ProviderName.EMAIL: email_bench, ProviderName.SLACK: slack_bench}
+
+
+def test_every_provider_is_here():
+    assert set(BENCHES) == set(ProviderName)
+
+
+@pytest.fixture(params=BENCHES, ids=str)
+async def bench(request, trust, tls):
+    bench = BENCHES[request.param](trust, tls)
+    async with bench.sink:
+        yield bench
+        for provider in (bench.provider, bench.stranger, bench.guarded):
+            await provider.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while getattr(bench.sink, "open", 0):  # noqa: ASYNC110  (a refused handshake ends a moment later)
+                    await asyncio.sleep(0.01)
+
+
+async def test_delivers(bench, notification):
+    outcome = await bench.provider.send(notification, bench.target, Attempt("uid.x"))
+    assert outcome.verdict is Verdict.DELIVERED
+    assert (outcome.reason, outcome.message) == ("", "")
+    assert len(bench.sink.journal.accepted) == 1
+
+
+async def test_sorts_answers_by_verdict_and_bounds_its_time(bench, notification):
+    for verdict, answers in bench.answers.items():
+        for answer in answers:
+            bench.plan(answer)
+            async with asyncio.timeout(3):
+                outcome = await bench.provider.send(notification, bench.target, Attempt("uid.x"))
+            assert outcome.verdict is verdict, answer
+            assert outcome.reason
+            assert outcome.message
+            assert outcome.message.isprintable()
+
+
+async def test_identity_is_the_same_at_every_attempt(bench, notification):
+    bench.plan(*bench.answers[Verdict.RETRY][:3])
+    for _ in range(4):
+        outcome = await bench.provider.send(notification, bench.target, Attempt("uid.x"))
+    assert outcome.verdict is Verdict.DELIVERED
+    assert len(bench.identities()) == 4
+    assert len(set(bench.identities())) == 1
+    await bench.provider.send(notification, bench.target, Attempt("other.x"))
+    assert len(set(bench.identities())) == 2
+
+
+async def test_hosts_are_checked_before_anything_is_sent(bench, notification):
+    outcome = await bench.guarded.send(notification, bench.target, Attempt("uid.x"))
+    assert outcome.verdict is Verdict.HOST_NOT_ALLOWED
+    with pytest.raises(NotReady):
+        await bench.guarded.check(bench.target)
+    await bench.provider.check(bench.target)
+    trusted = replace(bench.target, trusted=True)
+    await bench.guarded.check(trusted)
+    assert bench.sink.journal.all == []
+    assert (await bench.guarded.send(notification, trusted, Attempt("uid.x"))).verdict is Verdict.DELIVERED
+
+
+async def test_no_secret_anywhere(bench, notification, caplog):
+    caplog.set_level(logging.DEBUG)
+    for name in ("asyncio", "aiohttp", "httpx", "aiosmtplib"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    asyncio.get_running_loop().set_debug(True)
+    told: list[Outcome] = [await bench.provider.send(notification, bench.target, Attempt("uid.x"))]
+    for answer in [answer for answers in bench.answers.values() for answer in answers]:
+        bench.plan(answer)
+        told.append(await bench.provider.send(notification, bench.target, Attempt("uid.x")))
+    told += [await bench.provider.send(notification, target, Attempt("uid.x")) for target in bench.elsewhere]
+    told += [await one.send(notification, bench.target, Attempt("uid.x")) for one in (bench.stranger, bench.guarded)]
+    with pytest.raises(NotReady) as refused:
+        await bench.guarded.check(bench.target)
+    assert {outcome.verdict for outcome in told} == set(Verdict)
+    everything = "\n".join(
+        [
+            *map(repr, told),
+            *traceback.format_exception(refused.value),
+            repr(bench.target),
+            *(record.getMessage() for record in caplog.records if record.name != "mail.log"),
+        ]
+    )
+    for secret in bench.secrets:
+        assert secret not in everything
+    for name in ("asyncio", "aiohttp", "httpx", "aiosmtplib"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+async def test_nothing_is_raised_for_what_the_other_side_does(bench, notification):
+    for target in bench.elsewhere:
+        outcome = await bench.provider.send(notification, target, Attempt("uid.x"))
+        assert outcome.verdict in (Verdict.RETRY, Verdict.PERMANENT)
+
+
+async def test_after_a_restart_of_the_other_side_it_goes_on(bench, notification):
+    await bench.provider.send(notification, bench.target, Attempt("1.x"))
+    await bench.sink.stop()
+    outcome = await bench.provider.send(notification, bench.target, Attempt("2.x"))
+    assert outcome.verdict is Verdict.RETRY
+    await bench.sink.start()
+    assert (await bench.provider.send(notification, bench.target, Attempt("2.x"))).verdict is Verdict.DELIVERED

@@ -1,0 +1,367 @@
+import asyncio
+import socket
+from dataclasses import replace
+
+import pytest
+
+from pipebell.core.errors import NotReady
+from pipebell.core.hosts import HostPolicy
+from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.vocabulary import NotReadyReason
+from pipebell.providers.tls import client_context
+from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Say, SmtpSink
+
+IDENTITY = "<0b54f1c2.email@pipebell.io>"
+
+
+@pytest.fixture
+def send(notification, attempt):
+    async def send(provider, target, attempt=attempt):
+        return await provider.send(notification, target, attempt)
+
+    return send
+
+
+async def test_delivers_over_starttls_with_login(send, email, sink, at):
+    outcome = await send(email, at(sink.port))
+    assert (outcome.verdict, outcome.reason, outcome.message) == (Verdict.DELIVERED, "", "")
+    assert outcome.message_id == IDENTITY
+    (mail,) = sink.mails
+    assert mail.tls
+    assert mail.user == "robot-user@example.com"
+    assert mail.sender == "noreply@cloudact.io"
+    assert mail.recipients == ("a@example.com", "b@example.com", "c@example.com")
+    assert mail.message["Message-ID"] == IDENTITY
+    text = mail.message.get_body(("plain",)).get_content()
+    assert "\n.\n..\nFrom here on\n" in text.replace("\r\n", "\n")
+    assert max(map(len, mail.raw.split(b"\r\n"))) <= 998
+    assert mail.raw.isascii()
+
+
+async def test_implicit_tls(send, email_with, trust, at):
+    users = {"u": "p"}
+    async with SmtpSink(security="implicit", users=users, trust=trust) as sink:
+        provider = email_with(implicit_tls_port=sink.port)
+        for use_tls in (True, False):  # that port means TLS in any case
+            outcome = await send(provider, at(sink.port, username="u", password="p", use_tls=use_tls))
+            assert outcome.verdict is Verdict.DELIVERED
+        assert all(mail.tls for mail in sink.mails)
+
+
+async def test_without_tls_and_login(send, email, trust, at):
+    async with SmtpSink(security="none", trust=trust) as sink:
+        outcome = await send(email, at(sink.port, use_tls=False, username=None, password=None))
+        assert outcome.verdict is Verdict.DELIVERED
+        assert not sink.mails[0].tls
+
+
+async def test_credentials_never_go_without_tls(send, email, trust, at):
+    async with SmtpSink(security="none", plaintext_auth=True, users={"u": "p"}, trust=trust) as sink:
+        outcome = await send(email, at(sink.port, use_tls=False))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsRequired")
+        outcome = await send(email, at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsRequired")
+        assert "offers no TLS" in outcome.message
+        assert sink.logins == []
+        assert sink.connections == 1
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+async def test_whatever_login_the_server_offers(send, email, trust, at, mechanism):
+    async with SmtpSink(users={"u": "p"}, mechanisms=(mechanism,), trust=trust) as sink:
+        assert (await send(email, at(sink.port, username="u", password="p"))).verdict is Verdict.DELIVERED
+
+
+async def test_no_login_offered(send, email, trust, at):
+    async with SmtpSink(trust=trust) as sink:
+        outcome = await send(email, at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "SmtpAuthUnavailable")
+
+
+async def test_a_refused_login_is_tried_once(send, email, sink, at):
+    outcome = await send(email, at(sink.port, password="wrong"))
+    assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "SmtpAuthFailed")
+    assert sink.logins == [("robot-user@example.com", False)]
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+
+
+async def test_a_login_that_fails_for_now(send, email, sink, at):
+    sink.plan(454, at="login")
+    outcome = await send(email, at(sink.port))
+    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "Smtp454")
+
+
+async def test_a_mechanism_unknown_after_all(send, email, sink, at):
+    sink.plan("504 5.5.4 Unrecognized authentication type", at="login")
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+
+
+@pytest.mark.parametrize("stage", ["connect", "mail", "data"])
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [(421, Verdict.PAUSE), (450, Verdict.RETRY), (554, Verdict.PERMANENT)],
+)
+async def test_codes_at_every_stage(send, email, sink, at, stage, code, verdict):
+    sink.plan(code, at=stage)
+    outcome = await send(email, at(sink.port))
+    assert (outcome.verdict, outcome.reason) == (verdict, f"Smtp{code}")
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+
+
+async def test_421_at_a_recipient_pauses_and_serves_nobody(send, email, sink, at):
+    sink.refuse("b@example.com", 421, 1)
+    assert (await send(email, at(sink.port))).verdict is Verdict.PAUSE
+    assert sink.attempts == []
+
+
+async def test_recipients_refused_for_good_are_named(send, email, sink, at):
+    sink.refuse("b@example.com", 550)
+    outcome = await send(email, at(sink.port))
+    assert (outcome.verdict, outcome.refused) == (Verdict.DELIVERED, ("b@example.com",))
+    assert "b@example.com (550: 5.1.1 No such user)" in outcome.message
+    assert sink.mails[0].recipients == ("a@example.com", "c@example.com")
+
+
+async def test_recipients_refused_for_now_are_tried_again_alone(send, email, sink, at):
+    sink.refuse("b@example.com", 450, 1)
+    first = await send(email, at(sink.port))
+    assert (first.verdict, first.retry_recipients, first.accepted) == (Verdict.RETRY, ("b@example.com",), True)
+    second = await send(email, at(sink.port), Attempt("0b54f1c2.email", first.retry_recipients))
+    assert second.verdict is Verdict.DELIVERED
+    assert [mail.recipients for mail in sink.mails] == [("a@example.com", "c@example.com"), ("b@example.com",)]
+    assert {mail.message["To"] for mail in sink.mails} == {"a@example.com, b@example.com"}
+
+
+async def test_all_recipients_refused_leaves_the_connection_usable(send, email, sink, at):
+    for who in "abc":
+        sink.refuse(f"{who}@example.com", 550, 1)
+    outcome = await send(email, at(sink.port))
+    assert (outcome.verdict, len(outcome.refused)) == (Verdict.PERMANENT, 3)
+    assert sink.attempts == []
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+    assert sink.connections == 1
+
+
+async def test_connections_are_reused_up_to_four(send, email, sink, at):
+    for _ in range(3):
+        await send(email, at(sink.port))
+    assert sink.connections == 1
+    outcomes = await asyncio.gather(*(send(email, at(sink.port)) for _ in range(40)))
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert sink.most_open == sink.connections == 4
+
+
+async def test_another_account_gets_another_connection(send, email, trust, at):
+    async with SmtpSink(users={"u": "p", "v": "p"}, trust=trust) as sink:
+        for user in ("u", "v", "u", "v"):
+            await send(email, at(sink.port, username=user, password="p"))
+        assert [mail.user for mail in sink.mails] == ["u", "v", "u", "v"]
+        assert sink.connections == 2
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (a sink's counters raise no event)
+            await asyncio.sleep(0.01)
+
+
+async def test_idle_connections_say_goodbye_and_are_forgotten(send, email_with, sink, at):
+    provider = email_with(idle=0.05)
+    await send(provider, at(sink.port))
+    assert sink.open == 1
+    await until(lambda: sink.open == 0)
+    assert provider._smtp._endpoints == {}
+
+
+@pytest.mark.parametrize("limits", [{"messages": 2}, {"age": 0.0}])
+async def test_old_connections_are_replaced(send, email_with, sink, at, limits):
+    provider = email_with(**limits)
+    for _ in range(4):
+        assert (await send(provider, at(sink.port))).verdict is Verdict.DELIVERED
+    assert sink.connections == (2 if "messages" in limits else 4)
+
+
+async def test_a_connection_that_died_meanwhile_is_replaced(send, email, sink, at):
+    await send(email, at(sink.port))
+    await sink.stop()
+    await sink.start()
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+
+
+@pytest.mark.parametrize("answer", [DROP, 421])
+async def test_a_connection_that_dies_at_the_next_message_is_replaced_once(send, email, sink, at, answer):
+    await send(email, at(sink.port))
+    sink.plan(answer, at="mail")
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+    assert sink.connections == 2
+    sink.plan(answer, answer, at="mail")
+    assert (await send(email, at(sink.port))).verdict is (Verdict.PAUSE if answer == 421 else Verdict.RETRY)
+
+
+async def test_a_refused_sender_on_a_used_connection_is_no_reason_to_repeat(send, email, sink, at):
+    await send(email, at(sink.port))
+    sink.plan(550, at="mail")
+    assert (await send(email, at(sink.port))).verdict is Verdict.PERMANENT
+    assert len(sink.mails) == 1
+
+
+@pytest.mark.parametrize("answer", [DROP, KEEP_AND_DROP])
+@pytest.mark.parametrize("warm", [False, True])
+async def test_what_is_lost_after_the_data_is_tried_again_not_replaced(send, email, sink, at, answer, warm):
+    if warm:
+        await send(email, at(sink.port))
+    before = len(sink.attempts)
+    sink.plan(answer)
+    outcome = await send(email, at(sink.port))
+    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "ConnectionLost")
+    assert len(sink.attempts) == before + 1
+
+
+@pytest.mark.parametrize("stage", ["connect", "login", "mail", "data"])
+async def test_time_is_bounded(send, email_with, sink, at, stage):
+    sink.plan(HANG, at=stage)
+    async with asyncio.timeout(5):
+        outcome = await send(email_with(command=0.2), at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "Timeout")
+        sink.script(stage).clear()
+        sink.plan(HANG, at=stage)
+        outcome = await send(email_with(attempt=0.2), at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "Timeout")
+
+
+async def test_a_server_that_does_not_accept(send, email_with, at):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        outcome = await send(email_with(connect=0.2), at(listener.getsockname()[1]))
+    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "ConnectionFailed")
+
+
+async def test_who_waits_for_a_dead_server_hears_of_it(send, email_with, sink, at):
+    sink.script("connect").always = lambda _: HANG
+    provider = email_with(command=0.3, connections=1)
+    async with asyncio.timeout(2):
+        outcomes = await asyncio.gather(*(send(provider, at(sink.port)) for _ in range(50)))
+    assert {outcome.reason for outcome in outcomes} == {"Timeout"}
+    assert sink.connections == 1
+    sink.script("connect").clear()
+    assert (await send(provider, at(sink.port))).verdict is Verdict.DELIVERED
+
+
+async def test_a_failed_login_is_not_repeated_by_those_who_wait(send, email, sink, at):
+    outcomes = await asyncio.gather(*(send(email, at(sink.port, password="wrong")) for _ in range(20)))
+    assert {outcome.reason for outcome in outcomes} == {"SmtpAuthFailed"}
+    assert len(sink.logins) == 4
+
+
+async def test_certificates_are_verified(send, email_with, trust, at):
+    async with SmtpSink(trust=trust, names=("mail.example.com",)) as sink:
+        outcome = await send(email_with(), at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsCertificateInvalid")
+        assert "mismatch" in outcome.message
+        outcome = await send(email_with(tls=client_context()), at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsCertificateInvalid")
+        assert "PIPEBELL_CA_FILE" in outcome.message
+        await until(lambda: sink.open == 0)
+
+
+async def test_certificates_are_verified_with_implicit_tls(send, email_with, trust, at):
+    async with SmtpSink(security="implicit", trust=trust, names=("mail.example.com",)) as sink:
+        outcome = await send(email_with(implicit_tls_port=sink.port), at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsCertificateInvalid")
+
+
+async def test_the_certificate_is_for_the_host_not_its_address(send, email, trust, at):
+    async with SmtpSink(trust=trust, users={"u": "p"}, names=("localhost",)) as sink:
+        target = at(sink.port, host="localhost", username="u", password="p")
+        assert (await send(email, target)).verdict is Verdict.DELIVERED
+
+
+async def test_tls_where_none_is_spoken(send, email_with, trust, at):
+    async with SmtpSink(security="none", trust=trust) as sink:
+        outcome = await send(email_with(implicit_tls_port=sink.port), at(sink.port))
+        assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "TlsFailed")
+
+
+async def test_names_that_nobody_knows(send, email, at):
+    outcome = await send(email, at(25, host="nowhere.invalid"))
+    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "DnsFailed")
+    await email.check(at(25, host="nowhere.invalid"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "[::1]", "[fe80::1]"])
+async def test_private_addresses_are_refused_unless_trusted(send, email_with, sink, at, host):
+    provider = email_with(hosts=HostPolicy())
+    target = at(sink.port, host=host)
+    outcome = await send(provider, target)
+    assert (outcome.verdict, outcome.reason) == (Verdict.HOST_NOT_ALLOWED, "HostNotAllowed")
+    assert "PIPEBELL_PRIVATE_HOSTS" in outcome.message
+    with pytest.raises(NotReady) as refused:
+        await provider.check(target)
+    assert refused.value.reason is NotReadyReason.HOST_NOT_ALLOWED
+    assert sink.connections == 0
+    await provider.check(replace(target, trusted=True))
+
+
+async def test_root_may_use_a_private_address(send, email_with, sink, at):
+    outcome = await send(email_with(hosts=HostPolicy()), at(sink.port, trusted=True))
+    assert outcome.verdict is Verdict.DELIVERED
+
+
+async def test_only_the_allowed_of_several_addresses_are_connected_to(send, email, sink, at, monkeypatch):
+    async def resolve(host, port):
+        return [(socket.AF_INET, (address, port)) for address in ("10.0.0.1", "127.0.0.1")]
+
+    monkeypatch.setattr(email._smtp._resolver, "resolve", resolve)
+    connected = []
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def watched(sock, address):
+        connected.append(address[0])
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "sock_connect", watched)
+    assert (await send(email, at(sink.port, host="localhost"))).verdict is Verdict.DELIVERED
+    assert connected == ["127.0.0.1"]
+
+
+async def test_the_next_address_is_tried(send, email, sink, at, monkeypatch):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        dead = listener.getsockname()[1]
+
+        async def resolve(host, port):
+            return [(socket.AF_INET, ("127.0.0.1", port)) for port in (dead, sink.port)]
+
+        monkeypatch.setattr(email._smtp._resolver, "resolve", resolve)
+        assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+
+
+async def test_nonsense_instead_of_smtp(send, email, at):
+    async def talk(reader, writer):
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    outcome = await send(email, at(server.sockets[0].getsockname()[1]))
+    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "SmtpProtocolError")
+    server.close()
+
+
+async def test_cancelled_in_the_middle_leaves_nothing_open(send, email, sink, at):
+    sink.plan(HANG)
+    task = asyncio.create_task(send(email, at(sink.port)))
+    await until(lambda: sink.attempts)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: sink.open == 0)
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+
+
+async def test_secrets_are_not_in_texts_that_servers_make_of_them(send, email, sink, at):
+    sink.plan(Say(status="535 user robot-user@example.com may not use pass-word-of-the-robot"), at="login")
+    outcome = await send(email, at(sink.port))
+    assert "pass-word" not in outcome.message
+    assert "robot-user" not in outcome.message
