@@ -23,8 +23,8 @@ class HostPolicy:
 
     def admits_webhook(self, url: str) -> bool:
         """Whether an organisation may post to this URL. The two hosts of Slack are admitted on port 443 only."""
-        parts = urlsplit(url)
         try:
+            parts = urlsplit(url)
             host, port = (parts.hostname or "").lower().rstrip("."), parts.port or 443
         except ValueError:
             return False
