@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from prometheus_client import CollectorRegistry
 
@@ -25,14 +26,18 @@ class HealthServer:
     async def start(self) -> int:
         """Listen; returns the port. Raises OSError when it is taken."""
         app = web.Application()
-        app.router.add_get("/healthz", lambda _: _answer(self._alive()))
-        app.router.add_get("/readyz", lambda _: _answer(self._ready()))
+        app.router.add_get("/healthz", _answering(self._alive))
+        app.router.add_get("/readyz", _answering(self._ready))
         app.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, port=self._port)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        listener = _listen(self._port)
+        try:
+            await web.SockSite(self._runner, listener).start()
+        except BaseException:
+            listener.close()
+            raise
+        return int(listener.getsockname()[1])
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -43,5 +48,16 @@ class HealthServer:
             await self._runner.cleanup()
 
 
-async def _answer(trouble: str | None) -> web.Response:
-    return web.Response(text=trouble or "ok", status=503 if trouble else 200)
+def _listen(port: int) -> socket.socket:
+    """One socket for IPv4 and IPv6: with two, "any free port" would be a different one for each."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
+def _answering(trouble: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        text = trouble()
+        return web.Response(text=text or "ok", status=503 if text else 200)
+
+    return answer
