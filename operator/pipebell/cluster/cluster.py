@@ -159,7 +159,7 @@ class Cluster:
     def resume(self) -> None:
         """Run again on the same port and data; does nothing when it runs. Raises ClusterError."""
         if not self.running:
-            self.stop()  # one of two may be left
+            self.kill()  # one of two may be left
             self._launch()
 
     def delete(self) -> None:

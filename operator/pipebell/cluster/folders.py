@@ -51,7 +51,7 @@ def store_in(directory: Path) -> Path:
     if len(os.fsencode(store / "client.sock")) <= _LONGEST_SOCKET:
         store.mkdir(mode=0o700)
         return store
-    return Path(tempfile.mkdtemp(prefix="pipebell-"))
+    return Path(tempfile.mkdtemp(prefix="pipebell-", dir="/tmp"))  # TMPDIR may be what is too long
 
 
 def _clusters() -> Path:

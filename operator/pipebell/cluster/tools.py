@@ -26,7 +26,7 @@ def kubectl() -> Path:
         return Path(found)
     oldest = ".".join(map(str, _OLDEST_KUBECTL))
     mend = f"install kubectl {oldest} or newer (https://kubernetes.io/docs/tasks/tools) and put it on the PATH"
-    return packages.program(_KUBECTL, "kubectl", mend=mend, report=progress.Progress())
+    return packages.program(_KUBECTL, "bin/kubectl", mend=mend, report=progress.Progress())
 
 
 @cache
