@@ -34,6 +34,16 @@ test: $(READY) ## Run all tests
 	@$(BIN)/pipebell cluster build
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: bench
+bench: $(READY) ## Measure speed on a real API server: everything (docs/performance.md)
+	@$(BIN)/pipebell cluster build
+	@PYTHONPATH=tests $(BIN)/python -m bench
+
+.PHONY: bench-quick
+bench-quick: $(READY) ## Measure the essentials of it, in two minutes
+	@$(BIN)/pipebell cluster build
+	@PYTHONPATH=tests $(BIN)/python -m bench --quick
+
 .PHONY: check
 check: $(READY) ## Formatting, lint, types, layers, generated files
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,60 @@
+"""The table that `make bench` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+# Row of the headline, what it is, its target, and whether the target is a minimum.
+TARGETS = (
+    ("over_ceiling", "durable events/s over a bare client's", 0.8, True),
+    ("over_naive_kopf", "durable events/s over a naive kopf operator's", 1.5, True),
+    ("cpu_ms_per_event", "operator CPU, ms an event", 1.6, False),
+    ("orgs_5000_over_1", "5,000 organisations over 1, events/s", 0.95, True),
+    ("idle_p50_ms", "idle, create to sink, p50 ms", 10.0, False),
+    ("idle_p99_ms", "idle, create to sink, p99 ms", 30.0, False),
+    ("rss_mb", "RSS, MB", 150.0, False),
+)
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print ratios, then the runs."""
+    console = Console()
+    targets = Table(title=f"Pipebell {report['version']}: targets (load average {report['load_average']:.1f})")
+    for name in ("What", "Measured", "Target", ""):
+        targets.add_column(name, justify="left" if name == "What" else "right")
+    for key, what, target, minimum in TARGETS:
+        value = report[key]
+        met = value >= target if minimum else value <= target
+        targets.add_row(what, f"{value:g}", f"{'≥' if minimum else '≤'} {target:g}", "yes" if met else "[red]no")
+    console.print(targets)
+    console.print(_runs(report["rows"]))
+    for name in ("restart_finished", "restart_10000_configs", "rss_by_5000_events_mb"):
+        if name in report["rows"]:
+            console.print(f"{name}: {report['rows'][name]}")
+
+
+def _runs(rows: dict[str, Any]) -> Table:
+    table = Table(title="Runs: CPU is ms an event, latencies are p50 / p99 / max ms from the request that creates")
+    for name in ("Run", "Events/s", "Operator", "API server", "Sink", "Load", "to sink", "to recorded", "RSS MB"):
+        table.add_column(name, justify="left" if name == "Run" else "right")
+    for name, value in rows.items():
+        for run in value if isinstance(value, list) else [value]:
+            if isinstance(run, dict) and ("events_per_s" in run or "create_to_sink" in run):
+                cpu = run.get("cpu_ms_per_event", {})
+                parts = (cpu.get(part) for part in ("operator", "api_server", "sink", "load_generator"))
+                table.add_row(
+                    name,
+                    f"{run.get('events_per_s', '')}",
+                    *("" if part is None else f"{part:.2f}" for part in parts),
+                    _latency(run.get("create_to_sink")),
+                    _latency(run.get("create_to_recorded")),
+                    f"{run.get('rss_mb', '')}",
+                )
+    return table
+
+
+def _latency(values: dict[str, float] | None) -> str:
+    return " / ".join(f"{value:g}" for value in values.values()) if values else ""
