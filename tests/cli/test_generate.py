@@ -7,11 +7,12 @@ from click.testing import CliRunner
 
 from pipebell.cli import generate
 
-CRDS = Path(__file__).parents[2] / "crds"
+REPOSITORY = Path(__file__).parents[2]
 
 
-def test_the_repository_holds_what_the_models_say():
-    assert generate.drifted(CRDS) == [], "run `make generate`"
+@pytest.mark.parametrize("directory", generate.DIRECTORIES, ids=str)
+def test_the_repository_holds_what_the_models_say(directory):
+    assert generate.drifted(REPOSITORY / directory) == [], "run `make generate`"
 
 
 def test_it_writes_what_the_check_then_accepts(tmp_path):

@@ -49,10 +49,10 @@ def test_applying_them_again_changes_nothing(installed):
     assert [answer for answer in answers if not answer.endswith(" unchanged")] == []
 
 
-@pytest.mark.parametrize("folder", ["manifests", "crds"])
-def test_server_side_apply_takes_them_as_well(installed, folder):
+@pytest.mark.parametrize(("flag", "folder"), [("-k", "manifests"), ("-f", "crds")])
+def test_server_side_apply_takes_them_as_well(installed, flag, folder):
     done = installed.kubectl(
-        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", REPOSITORY / folder
+        "apply", "--server-side", "--force-conflicts", "--dry-run=server", flag, REPOSITORY / folder
     )
     assert "pipelineevents.pipebell.io serverside-applied" in done.stdout
 

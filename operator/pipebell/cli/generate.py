@@ -1,6 +1,6 @@
 """Writes the generated CustomResourceDefinitions, or checks that those in the repository are current.
 
-`python -m pipebell.cli.generate [--check] [DIRECTORY]`: for Pipebell's developers (`make generate`).
+`python -m pipebell.cli.generate [--check] [DIRECTORY…]`: for Pipebell's developers (`make generate`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from pipebell.core import crds
 from pipebell.core.vocabulary import GROUP
 
 _HEADER = "# Generated from operator/pipebell/core/models.py and status.py by `make generate`: edit those.\n"
+
+
+# kustomize reads nothing outside of its folder, and `kubectl apply -f crds` wants resources only: hence two.
+DIRECTORIES = (Path("crds"), Path("manifests/crds"))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -44,18 +48,19 @@ def _holds(path: Path, text: str) -> bool:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; fail when a file is not what would be written.")
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default="crds")
-def generate(directory: Path, *, check: bool) -> None:
-    """Write the CustomResourceDefinitions into DIRECTORY [default: crds]."""
-    stale = drifted(directory)
-    if check and stale:
-        raise click.ClickException(f"{', '.join(stale)} in {directory}: not what the models say; run `make generate`")
-    if check:
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in files().items():
-        (directory / name).write_text(text, encoding="utf-8")
-        click.echo(directory / name)
+@click.argument("directories", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
+def generate(directories: tuple[Path, ...], *, check: bool) -> None:
+    """Write the CustomResourceDefinitions into DIRECTORIES [default: crds and manifests/crds]."""
+    for directory in directories or DIRECTORIES:
+        stale = drifted(directory)
+        if check and stale:
+            raise click.ClickException(f"{', '.join(stale)} in {directory}: not what the models say; run `make generate`")
+        if check:
+            continue
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files().items():
+            (directory / name).write_text(text, encoding="utf-8")
+            click.echo(directory / name)
 
 
 if __name__ == "__main__":

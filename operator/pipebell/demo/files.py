@@ -18,7 +18,7 @@ def shipped(name: str) -> Path:
     """A file or folder of `crds`, `manifests` or `configs`. Raises PipebellError when this installation lacks it."""
     # pyproject.toml puts these folders into the wheel as pipebell/data.
     for base in (_PACKAGE / "data", _PACKAGE.parents[1]):
-        if (base / "crds" / "kustomization.yaml").is_file() and (base / name).exists():
+        if (base / "manifests" / "kustomization.yaml").is_file() and (base / name).exists():
             return base / name
     raise PipebellError(f"{name} is not part of this installation: install Pipebell's wheel, or its checkout with -e")
 
