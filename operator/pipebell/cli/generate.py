@@ -54,7 +54,8 @@ def generate(directories: tuple[Path, ...], *, check: bool) -> None:
     for directory in directories or DIRECTORIES:
         stale = drifted(directory)
         if check and stale:
-            raise click.ClickException(f"{', '.join(stale)} in {directory}: not what the models say; run `make generate`")
+            names = ", ".join(stale)
+            raise click.ClickException(f"{names} in {directory}: not what the models say; run `make generate`")
         if check:
             continue
         directory.mkdir(parents=True, exist_ok=True)
