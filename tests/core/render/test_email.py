@@ -66,7 +66,7 @@ def parsed(html):
 
 @settings(deadline=None, max_examples=150)
 @given(pipeline=hostile_text, run=hostile_text, message=hostile_text, detail=hostile_text, title=hostile_text)
-def test_hostile_text_adds_no_tag_and_no_header(notify, raw, pipeline, run, message, detail, title):  # noqa: PLR0913  (fields)
+def test_hostile_text_adds_no_tag_and_no_header(notify, raw, pipeline, run, message, detail, title):
     def content(pipeline, run, message, detail, title):
         made = notify(
             pipeline_id=raw("p" + pipeline),

@@ -71,7 +71,7 @@ def harmless(payload):
 
 @settings(deadline=None, max_examples=150)
 @given(pipeline=hostile_text, run=hostile_text, message=hostile_text, detail=hostile_text, title=hostile_text)
-def test_hostile_text_neither_mentions_nor_breaks_out(notify, raw, pipeline, run, message, detail, title):  # noqa: PLR0913  (fields)
+def test_hostile_text_neither_mentions_nor_breaks_out(notify, raw, pipeline, run, message, detail, title):
     details = {detail: [detail, {detail: None}]}
     made = notify(
         pipeline_id=raw(pipeline),
