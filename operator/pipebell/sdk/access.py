@@ -105,6 +105,8 @@ class _TokenFile:
 
 
 def _kubeconfig(paths: str, context: str | None) -> Endpoint:
+    if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
+        raise SettingsError(f"no cluster: there is no kubeconfig {paths}")
     try:
         configuration, namespace = _load(paths, context)
     except SettingsError:

@@ -1,0 +1,142 @@
+"""The cluster as commands see it: requests whose failures are one line with the mend."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote, urlencode
+
+from pipebell.core.errors import Conflict, NotFound, Rejected, Unavailable
+from pipebell.core.vocabulary import GROUP, VERSION
+from pipebell.sdk.access import find
+from pipebell.sdk.api import Answer, Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipebell.cli.options import Access
+
+EVENTS: Final = "pipelineevents"
+CONFIGS: Final = "notificationconfigs"
+_KINDS: Final = {EVENTS: "PipelineEvent", CONFIGS: "NotificationConfig"}
+_PAGE: Final = 500
+_OK: Final = range(200, 300)
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+_TOO_MANY: Final = 429
+_SERVER: Final = 500
+
+
+class Client:
+    """Pipebell's resources (and what belongs to them) in one cluster. All methods raise PipebellErrors."""
+
+    def __init__(self, access: Access, timeout: float = 15.0) -> None:
+        self._api = Api(lambda: find(access.kubeconfig, access.context))
+        self._given = access.namespace
+        self._timeout = timeout
+
+    @property
+    def namespace(self) -> str:
+        """Where commands look unless told otherwise: `-n`, else the context's or the pod's."""
+        return self._given or self._api.endpoint.namespace
+
+    @property
+    def api(self) -> Api:
+        """The API itself, for the spool."""
+        return self._api
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._api.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, resource: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+        """One of Pipebell's objects."""
+        return self._ask("GET", f"{self._path(resource, namespace)}/{quote(name)}", resource, name, namespace)
+
+    def list(
+        self,
+        resource: str,
+        namespace: str | None = None,
+        *,
+        fields: dict[str, str] | None = None,
+        everywhere: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """Pipebell's objects, page by page, in one namespace or everywhere."""
+        path = f"/apis/{GROUP}/{VERSION}/{resource}" if everywhere else self._path(resource, namespace)
+        query = {"limit": str(_PAGE)}
+        if fields:
+            query["fieldSelector"] = ",".join(f"{key}={value}" for key, value in fields.items())
+        while True:
+            page = self._ask("GET", f"{path}?{urlencode(query)}", resource, "", namespace)
+            yield from page.get("items") or ()
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    def create(self, resource: str, manifest: dict[str, Any], namespace: str | None = None) -> dict[str, Any]:
+        """A new object."""
+        name = manifest["metadata"]["name"]
+        return self._ask("POST", self._path(resource, namespace), resource, name, namespace, manifest)
+
+    def core(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """A core object (`secrets`, `configmaps`) by name; None when there is none."""
+        path = f"/api/v1/namespaces/{namespace or self.namespace}/{kind}/{quote(name)}"
+        try:
+            return self._ask("GET", path, kind, name, namespace)
+        except NotFound:
+            return None
+
+    def _path(self, resource: str, namespace: str | None) -> str:
+        return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace or self.namespace}/{resource}"
+
+    def _ask(  # noqa: PLR0913  (what is asked, and what it is called when it fails)
+        self, method: str, path: str, resource: str, name: str, namespace: str | None, body: object = None
+    ) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        answer = self._api.request(method, path, data, timeout=self._timeout)
+        if answer.status in _OK:
+            return answer.document
+        raise self._error(answer, resource, name, namespace or self.namespace)
+
+    def _error(self, answer: Answer, resource: str, name: str, namespace: str) -> Exception:
+        kind = _KINDS.get(resource, resource.removesuffix("s").capitalize())
+        server = self._api.endpoint.server
+        if answer.status == _UNAUTHORIZED:
+            return Rejected(f"{server} does not accept your credentials: log in again, or choose another --context")
+        if answer.status == _FORBIDDEN:
+            return Rejected(f"not permitted: {answer.message}{_role(answer.message)}")
+        if answer.status == _NOT_FOUND:
+            return NotFound(_absent(answer, kind, name, namespace))
+        if answer.status == _CONFLICT:
+            return Conflict(answer.message)
+        if answer.status == _TOO_MANY or answer.status >= _SERVER:
+            return Unavailable(f"{server}: {answer.message}; try again later", answer.retry_after)
+        return Rejected(answer.message)
+
+
+def _role(message: str) -> str:
+    if "quota" in message:
+        return " (raise the ResourceQuota, or delete finished events)"
+    if "cannot create" in message:
+        return " (ask for the role pipebell-pipeline or edit there)"
+    if "secrets" in message or "configmaps" in message:
+        return " (only who may read it can look into it)"
+    return " (ask for the role view there)"
+
+
+def _absent(answer: Answer, kind: str, name: str, namespace: str) -> str:
+    details = answer.document.get("details") or {}
+    if details.get("kind") == "namespaces":
+        return f"there is no namespace {namespace}"
+    if details.get("name"):
+        return f"there is no {kind} {name} in namespace {namespace}"
+    return f"the cluster does not know {kind}s: install Pipebell's CRDs (kubectl apply -k crds/)"
