@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipebell.version import __version__
+
 if TYPE_CHECKING:
     from pipebell.sdk.run import DataQualityError, PipelineRun, pipeline_run
     from pipebell.sdk.service import NotificationService, Receipt, get_notification_service
     from pipebell.sdk.sync import SyncNotificationService, get_sync_notification_service
-
-__version__ = "0.1.0"
 
 __all__ = [
     "DataQualityError",
@@ -20,6 +20,7 @@ __all__ = [
     "PipelineRun",
     "Receipt",
     "SyncNotificationService",
+    "__version__",
     "get_notification_service",
     "get_sync_notification_service",
     "pipeline_run",
@@ -46,4 +47,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401  (any of the public names)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return __all__

@@ -26,9 +26,12 @@ def set_up_logging(log_format: str, level: str) -> None:
     # `event` is the PipelineEvent's name in our lines, not structlog's word for the message.
     last: list[Processor] = [structlog.processors.EventRenamer("msg", replace_by="_event")]
     if log_format == "json":
-        last += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without local variables: some of them hold credentials.
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        last += [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     else:
-        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), event_key="msg")]
+        plain = structlog.dev.plain_traceback
+        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), event_key="msg", exception_formatter=plain)]
     threshold = logging.getLevelName(level.upper())
     structlog.configure(
         processors=[*shared, *last],

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from pipebell import __version__
 from pipebell.core.vocabulary import Phase
+from pipebell.version import __version__
 
 if TYPE_CHECKING:
     from pipebell.core.errors import NotReady

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from pipebell import __version__
+from pipebell.version import __version__
 from pipebell.cli.options import Access, cluster_options
 from pipebell.core.errors import PipebellError
 

@@ -25,14 +25,9 @@ def parse_root(data: Mapping[str, str], load_yaml: Callable[[str], Any]) -> Noti
     """
     keys = [key for key in (JSON_KEY, YAML_KEY) if key in data]
     if len(keys) != 1:
-        raise InvalidInput(
-            [
-                Problem(
-                    "",
-                    f"needs exactly one of the keys {JSON_KEY} and {YAML_KEY}; it has {', '.join(sorted(data)) or 'none'}",
-                )
-            ]
-        )
+        found = ", ".join(sorted(data)) or "none"
+        said = f"needs exactly one of the keys {JSON_KEY} and {YAML_KEY}; it has {found}"
+        raise InvalidInput([Problem("", said)])
     try:
         document = (
             json.loads(data[keys[0]], object_pairs_hook=_no_duplicates)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import aiohttp
 from yarl import URL
 
-from pipebell import __version__
 from pipebell.core.errors import SettingsError
 from pipebell.kube.credentials import Credential, TokenFile
+from pipebell.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

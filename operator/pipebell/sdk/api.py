@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pipebell import __version__
+from pipebell.version import __version__
 from pipebell.core.errors import Unavailable
 
 if TYPE_CHECKING:
