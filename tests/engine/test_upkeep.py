@@ -168,6 +168,17 @@ async def test_with_an_invalid_root_and_no_good_one_events_wait(house):
     assert house.status(event).phase is Phase.DELIVERED
 
 
+async def test_with_an_invalid_root_only_those_wait_who_lean_on_it(house):
+    house.root.update({"config.json": "{"}, "3")
+    house.config("leaning")
+    house.config("standing", name="c2", eventTriggers=[{"event": "pipeline_failure", "providers": ["email"]}])
+    leaning, standing = house.event(org="leaning"), house.event(org="standing")
+    await house.submit(leaning, standing)
+    assert house.status(leaning).phase is Phase.PENDING
+    assert "root" in house.status(leaning).message
+    assert house.status(standing).phase is Phase.DELIVERED
+
+
 async def test_a_deleted_root_counts_for_half_a_minute(house):
     house.root.update({"config.json": json.dumps({"email": EMAIL})}, "2")
     house.root.update(None, "")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
+    from pipebell.core.models import NotificationSpec
     from pipebell.engine.book import ConfigBook
     from pipebell.engine.ports import Configs, Namespaces, Secrets
     from pipebell.engine.root import RootKeeper
@@ -88,6 +89,8 @@ class Resolver:
         if config.spec.enabled is False:
             return Skip(Reason.CONFIG_DISABLED, f"NotificationConfig {config.namespace}/{config.name} is disabled")
         await self._root.listed.wait()
+        if self._root.current.unusable and leans_on_root(config.spec):
+            raise NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {self._root.current.problems}")
         layers = await self.layers(config)
         reference = ConfigReference(
             kind="NotificationConfig", namespace=config.namespace, name=config.name, generation=config.generation
@@ -148,6 +151,12 @@ class Resolver:
             self._learn(config)
         for gone in self._book.missing_from((config.key for config in found), before):
             self._book.remove(gone)
+
+
+def leans_on_root(spec: NotificationSpec) -> bool:
+    """Whether which events notify, and through what, is for root to say."""
+    triggers = spec.event_triggers
+    return triggers is None or (spec.default_provider is None and any(not trigger.providers for trigger in triggers))
 
 
 class _SharedList:
