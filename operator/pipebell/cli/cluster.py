@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from pipebell.cluster import Cluster, ClusterError
+from pipebell.cluster import Cluster, ClusterError, Progress, programs, tools
 
 _NAME: Final = click.option(
     "--name", default="default", show_default=True, help="Which cluster; several run side by side."
@@ -23,6 +23,13 @@ def cluster() -> None:
 
     Pods never run and a namespace that is deleted stays Terminating; everything else of the API is the real thing.
     """
+
+
+@cluster.command()
+def build() -> None:
+    """Build or find the programs that `up` needs, kubectl included, and start nothing."""
+    click.echo(programs.find(Progress()).api_server, err=True)
+    click.echo(tools.kubectl(), err=True)
 
 
 @cluster.command()
