@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def _watch(client: Client, event: dict[str, Any], timeout: float, output: str) -
 
 
 def _record(access: Access, options: dict[str, Any]) -> Record:
-    message = click.get_text_stream("stdin").read() if options["message"] == "-" else options["message"]
+    message = sys.stdin.read() if options["message"] == "-" else options["message"]
     return make(
         EventType(options["event"]),
         options["org"],

@@ -1,0 +1,226 @@
+"""The cluster's rules without a cluster: what a document is, what is wrong with it, and whether it could be used."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+
+from pipebell.cli import documents
+from pipebell.core.errors import InvalidInput, NotReady, Problem, explain
+from pipebell.core.hosts import HostPolicy
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import NAME, NotificationConfigSpec, NotificationSpec, PipelineEventSpec
+from pipebell.core.placeholders import variables_of
+from pipebell.core.root import parse_notification_json, parse_root
+from pipebell.core.targets import SlackTarget
+from pipebell.core.triggers import providers_in_use
+from pipebell.core.vocabulary import API_VERSION, NotReadyReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from pipebell.core.models import SecretKeyRef
+
+_TOP: Final = {"apiVersion", "kind", "metadata", "spec", "status"}
+_Spec = NotificationSpec | PipelineEventSpec
+_SPECS: Final[dict[str, type[NotificationConfigSpec | PipelineEventSpec]]] = {
+    "NotificationConfig": NotificationConfigSpec,
+    "PipelineEvent": PipelineEventSpec,
+}
+_PRESUMED: Final = {
+    "smtp_host": "smtp.example.com",
+    "from_email": "someone@example.com",
+    "to_emails": "someone@example.com",
+    "cc_emails": "someone@example.com",
+    "webhook_url": "https://hooks.slack.com/services/T/B/X",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file: what it is, and what is wrong with it. `spec` is None when it cannot be read."""
+
+    file: str
+    kind: str
+    name: str
+    spec: _Spec | None = None
+    problems: tuple[Problem, ...] = ()
+    secret: Mapping[str, str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read(path: Path, text: str) -> list[Document]:
+    """All documents of a file. Problems that concern the file as a whole are a document's, too."""
+    try:
+        found = documents.load(path, text)
+    except InvalidInput as error:
+        return [Document(str(path), "file", path.name, problems=error.problems)]
+    return [_document(path, item) for item in found] or [
+        Document(str(path), "file", path.name, problems=(Problem("", "holds nothing"),))
+    ]
+
+
+def _document(path: Path, item: object) -> Document:
+    if not isinstance(item, dict):
+        return Document(str(path), "file", path.name, problems=(Problem("", "must be an object"),))
+    if "kind" not in item and "apiVersion" not in item:
+        return _seed(path, item)
+    kind = str(item.get("kind"))
+    metadata = item.get("metadata")
+    if not isinstance(metadata, dict):
+        metadata = {}
+    found = Document(str(path), kind, str(metadata.get("name") or ""))
+    if kind in _SPECS:
+        spec, problems = _resource(item, kind, metadata)
+        return replace(found, spec=spec, problems=tuple(problems))
+    if kind == "ConfigMap" and set(item.get("data") or {}) & {"config.json", "config.yaml"}:
+        return _root(item, replace(found, kind="RootConfig"))
+    if kind == "Secret":
+        return replace(found, secret=_secret(item))
+    return replace(found, notes=["is none of Pipebell's kinds: not looked at"])
+
+
+def _seed(path: Path, item: dict[str, Any]) -> Document:
+    """One of the file-based system's JSON files."""
+    root = path.parent.name == "notifications" and path.name == "config.json"
+    kind, name = (
+        ("RootConfig", "config.json") if root else ("organisation", str(item.get("org_slug") or path.parent.name))
+    )
+    try:
+        return Document(str(path), kind, name, spec=parse_notification_json(item, root=root))
+    except InvalidInput as error:
+        return Document(str(path), kind, name, problems=error.problems)
+
+
+def _resource(item: dict[str, Any], kind: str, metadata: dict[str, Any]) -> tuple[_Spec | None, list[Problem]]:
+    name = str(metadata.get("name") or "")
+    problems = [Problem(key, "unknown field") for key in item if key not in _TOP]
+    if item.get("apiVersion") != API_VERSION:
+        problems.append(Problem("apiVersion", f"must be {API_VERSION}"))
+    if not name and not metadata.get("generateName"):
+        problems.append(Problem("metadata.name", "is missing"))
+    elif name and (not re.fullmatch(NAME, name) or len(name) > 253):  # noqa: PLR2004  (RFC 1123)
+        problems.append(Problem("metadata.name", "must be lower-case letters, digits, '-' and '.'"))
+    model = _SPECS[kind]
+    try:
+        return model.model_validate(item.get("spec")), problems
+    except ValidationError as error:
+        inner = explain(error, model).problems
+        return None, problems + [Problem(f"spec.{each.path}".rstrip("."), each.message) for each in inner]
+
+
+def _root(item: dict[str, Any], found: Document) -> Document:
+    try:
+        return replace(found, spec=parse_root(item["data"], _one_yaml))
+    except InvalidInput as error:
+        problems = (Problem(f"data.{each.path}".rstrip("."), each.message) for each in error.problems)
+        return replace(found, problems=tuple(problems))
+
+
+def _one_yaml(text: str) -> Any:  # noqa: ANN401
+    try:
+        found = documents.load_yaml(text)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    return found[0] if len(found) == 1 else None
+
+
+def _secret(item: dict[str, Any]) -> dict[str, str]:
+    keys = {key: str(value) for key, value in (item.get("stringData") or {}).items()}
+    for key, value in (item.get("data") or {}).items():
+        try:
+            keys.setdefault(key, base64.b64decode(str(value)).decode())
+        except (binascii.Error, ValueError):
+            continue
+    return keys
+
+
+class Variables:
+    """What fills placeholders: an `.env` file and the Secrets among the files; without any, all count as filled."""
+
+    def __init__(self, env: Mapping[str, str] | None, secret: Mapping[str, str] | None = None) -> None:
+        self._env, self._secret = env, secret
+
+    def variable(self, name: str, field: str) -> str:
+        """See `pipebell.core.placeholders.Source`."""
+        for keys in (self._env, self._secret):
+            if keys is not None and keys.get(name):
+                return keys[name]
+        if self._env is not None:
+            raise NotReady(NotReadyReason.MISSING_VARIABLE, f"{field}: ${{{name}}} is not in the environment file")
+        return _PRESUMED.get(_snake(field), "presumed")
+
+    def secret(self, reference: SecretKeyRef, field: str) -> str:  # noqa: ARG002  (the Protocol's signature)
+        """A Secret's key is the cluster's business: it is taken as there."""
+        return _PRESUMED.get(_snake(field).removesuffix("_secret_ref"), "presumed")
+
+
+def _snake(path: str) -> str:
+    name = re.sub(r"\[\d+\]$", "", path).rpartition(".")[2]
+    return re.sub(r"([A-Z])", lambda match: f"_{match[1].lower()}", name)
+
+
+def usable(
+    document: Document,
+    root: NotificationSpec | None,
+    env: Mapping[str, str] | None,
+    secrets: Mapping[str, Mapping[str, str]],
+) -> tuple[list[Problem], list[str]]:
+    """Whether a configuration could be used as it is: problems, and what only the cluster can tell."""
+    spec = document.spec
+    if not isinstance(spec, NotificationSpec) or spec.enabled is False:
+        return [], []
+    if document.kind == "RootConfig":
+        layers = Layers(None, Layer(spec, Variables(env), root=True))
+    else:
+        own = secrets.get(spec.secret_ref.name) if spec.secret_ref else None
+        layers = Layers(
+            Layer(spec, Variables(env, own)), Layer(root, Variables(env), root=True) if root is not None else None
+        )
+    problems, notes = _unfilled(document, spec), []
+    for provider in providers_in_use(layers):
+        try:
+            target = layers.target(provider)
+        except NotReady as error:
+            if error.reason is NotReadyReason.INCOMPLETE and (root is None or document.kind == "RootConfig"):
+                notes.append(f"{error.message}: it has to come from the {_other(document)}")
+            else:
+                problems.append(Problem("", error.message))
+            continue
+        if (
+            isinstance(target, SlackTarget)
+            and not target.trusted
+            and not HostPolicy().admits_webhook(target.webhook_url)
+        ):
+            notes.append("slack.webhookUrl is not Slack's own host: the platform team has to allow it")
+    return problems, notes
+
+
+def _other(document: Document) -> str:
+    return "organisation's configuration" if document.kind == "RootConfig" else "root configuration"
+
+
+def _unfilled(document: Document, spec: NotificationSpec) -> list[Problem]:
+    if document.kind != "NotificationConfig" or spec.secret_ref is not None:
+        return []
+    return [
+        Problem(f"spec.{path}", f"uses ${{{variable}}}, but spec.secretRef names no Secret to fill it from")
+        for path, variable in variables_of(spec)
+    ]
+
+
+def variables(spec: NotificationSpec) -> list[str]:
+    """The `${VAR}`s of a configuration, each once."""
+    return list(dict.fromkeys(variable for _, variable in variables_of(spec)))
+
+
+def as_json(found: Iterable[Any]) -> str:
+    """For `-o json`."""
+    return json.dumps(list(found), indent=2)
