@@ -53,8 +53,9 @@ check: $(READY) ## Formatting, lint, types, layers, generated files
 	@$(BIN)/python -m pipebell.cli.generate --check
 
 .PHONY: generate
-generate: $(READY) ## Write crds/ from the models
+generate: $(READY) ## Write crds/ from the models, and manifests/ from the chart
 	@$(BIN)/python -m pipebell.cli.generate
+	@$(BIN)/python -m pipebell.cli.render_manifests
 
 .PHONY: format
 format: $(READY) ## Format and mend what can be mended

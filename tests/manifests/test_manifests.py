@@ -117,7 +117,7 @@ def test_the_service_finds_the_pod_and_its_port():
         *(("get", "secrets", {}), ("get", "namespaces", {}), ("create", "events", {})),
         *(
             (verb, "configmaps", {"namespace": "pipebell-system", "name": "pipebell-root"})
-            for verb in ("get", "list", "watch")
+            for verb in ("list", "watch")
         ),
     ],
 )
@@ -138,7 +138,8 @@ def test_the_operator_may(installed, verb, resource, where):
             ("patch", EVENT, {}),
         ),
         *(("create", EVENT, {}), ("update", EVENT, {"subresource": "status"})),
-        *(("get", "configmaps", {"name": "pipebell-root"}), ("get", "configmaps", {"namespace": "pipebell-system"})),
+        ("get", "configmaps", {"namespace": "pipebell-system", "name": "pipebell-root"}),
+        *(("list", "configmaps", {"name": "pipebell-root"}), ("get", "configmaps", {"namespace": "pipebell-system"})),
         *(
             ("list", "configmaps", {"namespace": "pipebell-system"}),
             ("update", "configmaps", {"namespace": "pipebell-system"}),

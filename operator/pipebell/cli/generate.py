@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import yaml
@@ -15,10 +15,21 @@ from pipebell.core import crds
 from pipebell.core.vocabulary import GROUP
 
 _HEADER = "# Generated from operator/pipebell/core/models.py and status.py by `make generate`: edit those.\n"
+_LABELS: Final = "  labels:\n    app.kubernetes.io/name: pipebell\n"
+_CHART_METADATA: Final = """\
+  labels:
+    {{- include "pipebell.labels" . | nindent 4 }}
+  {{- if .Values.crds.keep }}
+  annotations:
+    helm.sh/resource-policy: keep
+  {{- end }}
+"""
 
 
-# kustomize reads nothing outside of its folder, and `kubectl apply -f crds` wants resources only: hence two.
-DIRECTORIES = (Path("crds"), Path("manifests/crds"))
+CHART: Final = Path("charts/pipebell/templates/crds")
+# kustomize reads nothing outside of its folder, and `kubectl apply -f crds` wants resources only: hence two, and a
+# chart has its own.
+DIRECTORIES: Final = (Path("crds"), Path("manifests/crds"), CHART)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -37,9 +48,28 @@ def files() -> dict[str, str]:
     }
 
 
+def templates() -> dict[str, str]:
+    """The same as templates of the Helm chart: with its labels, switched by values, and kept at an uninstall."""
+    return {name: _template(text) for name, text in files().items()}
+
+
+def _template(text: str) -> str:
+    if "{{" in text:
+        raise ValueError("the definition holds what Helm would take for a template")
+    head, found, tail = text.partition(_LABELS)
+    if not found:
+        raise ValueError(f"the definition has no {_LABELS!r} to be replaced")
+    return f"{{{{- if .Values.crds.enabled -}}}}\n{head}{_CHART_METADATA}{tail}{{{{- end }}}}\n"
+
+
+def _texts(directory: Path) -> dict[str, str]:
+    """What belongs into a directory: templates where the path ends as the chart's does."""
+    return templates() if directory.parts[-2:] == CHART.parts[-2:] else files()
+
+
 def drifted(directory: Path) -> list[str]:
     """Names of the generated files that `directory` lacks or holds with another text."""
-    return [name for name, text in files().items() if not _holds(directory / name, text)]
+    return [name for name, text in _texts(directory).items() if not _holds(directory / name, text)]
 
 
 def _holds(path: Path, text: str) -> bool:
@@ -50,7 +80,7 @@ def _holds(path: Path, text: str) -> bool:
 @click.option("--check", is_flag=True, help="Write nothing; fail when a file is not what would be written.")
 @click.argument("directories", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
 def generate(directories: tuple[Path, ...], *, check: bool) -> None:
-    """Write the CustomResourceDefinitions into DIRECTORIES [default: crds and manifests/crds]."""
+    """Write the CustomResourceDefinitions into DIRECTORIES [default: wherever the repository has them]."""
     for directory in directories or DIRECTORIES:
         stale = drifted(directory)
         if check and stale:
@@ -59,7 +89,7 @@ def generate(directories: tuple[Path, ...], *, check: bool) -> None:
         if check:
             continue
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files().items():
+        for name, text in _texts(directory).items():
             (directory / name).write_text(text, encoding="utf-8")
             click.echo(directory / name)
 
