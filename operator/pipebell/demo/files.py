@@ -23,7 +23,7 @@ def shipped(name: str) -> Path:
     raise PipebellError(f"{name} is not part of this installation: install Pipebell's wheel, or its checkout with -e")
 
 
-def objects(name: str, **values: str) -> str:
+def objects(name: str, /, **values: str) -> str:
     """One of the demo's manifests, with `@NAME@` replaced by the values."""
     text = (_OBJECTS / name).read_text(encoding="utf-8")
     for key, value in values.items():

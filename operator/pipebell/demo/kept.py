@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.cluster import Cluster
 from pipebell.cluster.processes import Process
-from pipebell.demo.stage import PROCESSES, StageError
+from pipebell.demo.stage import PROCESSES, RECEIVED, StageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipebell.demo.stage import Stage
 
 NAME: Final = "demo"
@@ -24,7 +26,8 @@ def keep(stage: Stage) -> None:
     stage.operator.stop()
     stage.stop_sinks()
     ready, log = stage.folder / "sinks.json", stage.folder / "sinks.log"
-    command = [sys.executable, "-m", "pipebell.sinks", "--ready-file", ready, "--record", stage.folder / "kept.jsonl"]
+    command: list[str | Path] = [sys.executable, "-m", "pipebell.sinks", "--ready-file", ready]
+    command += ["--record", stage.folder / RECEIVED]
     command += ["--tls-directory", stage.folder]  # a new authority, in the same file
     command += ["--smtp-port", str(stage.smtp.port), "--slack-port", str(stage.slack.port)]
     for name, password in stage.users.items():

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from pipebell.cluster import Cluster
+from pipebell.cluster import Cluster, Progress, programs, tools
 from pipebell.core.vocabulary import GROUP, VERSION
 from pipebell.demo.files import shipped
 from pipebell.demo.process import OperatorProcess, StageError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pipebell.cluster import Progress
     from pipebell.cluster.processes import Process
 
 __all__ = ["ACCOUNT", "NAMESPACE", "PROCESSES", "Stage", "StageError"]
@@ -27,6 +26,7 @@ __all__ = ["ACCOUNT", "NAMESPACE", "PROCESSES", "Stage", "StageError"]
 NAMESPACE: Final = "pipebell-system"
 ACCOUNT: Final = "pipebell-operator"
 PROCESSES: Final = "processes.json"
+RECEIVED: Final = "received.jsonl"
 _TOKEN: Final = 7 * 86_400.0  # seconds; a stage that is kept may stand for days
 _POLL: Final = 0.1
 
@@ -76,6 +76,7 @@ class Stage:
 
     def start(self) -> None:
         """Everything, in its order."""
+        self.prepare()
         self.start_cluster()
         self.install()
         self.start_sinks()
@@ -95,6 +96,11 @@ class Stage:
         """What belongs to the stage; it goes with the cluster."""
         return self.cluster.directory / "stage"
 
+    def prepare(self) -> None:
+        """Build or install what the machine lacks: minutes, the first time only. Raises ClusterError."""
+        programs.find(self._progress or Progress())
+        tools.kubectl()
+
     def start_cluster(self) -> None:
         """Start an API server of our own, which logs who asks for what. Raises ClusterError."""
         self._cluster = Cluster.start(self._name, audit_log=True, progress=self._progress)
@@ -109,7 +115,7 @@ class Stage:
 
     def start_sinks(self) -> None:
         """Listen for e-mail (STARTTLS and login required) and for Slack messages (HTTPS)."""
-        record = self.folder / "received.jsonl"
+        record = self.folder / RECEIVED
         self.trust = Trust(self.folder)
         self.smtp = SmtpSink(users=self.users, trust=self.trust, record=record)
         self.slack = SlackSink(trust=self.trust, record=record)

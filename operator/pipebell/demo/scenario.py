@@ -1,0 +1,196 @@
+"""What happens in the demo, in the order in which it happens. Everything is done by kubectl, as users do it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pipebell.core.status import epoch
+from pipebell.core.vocabulary import FINAL_PHASES, Phase
+from pipebell.demo.cast import (
+    AFTER_BURST,
+    ALL_EVENTS,
+    BURST,
+    BURST_EVENTS,
+    BUSY,
+    HOOLI_MAILBOX,
+    NO_ROOT,
+    RETRIED,
+    SHORT_COOLDOWN,
+)
+from pipebell.demo.evidence import Evidence, Refusal, collect
+from pipebell.demo.files import objects, shipped
+from pipebell.demo.follow import Follower
+from pipebell.sinks import Respond, Say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from pipebell.demo.stage import Stage
+    from pipebell.sinks import Mail
+
+_FINAL: Final = frozenset(phase.value for phase in FINAL_PHASES)
+_PATIENCE: Final = 60.0  # seconds, for a machine that has a lot else to do
+
+
+class Steps(Protocol):
+    """Tells people where the demo is."""
+
+    def __call__(self, text: str) -> AbstractContextManager[Callable[[str], None]]:
+        """A step begins; it ends with the block. What it gives takes what came of the step."""
+
+
+class Scenario:
+    """The story on one stage."""
+
+    def __init__(self, stage: Stage, steps: Steps) -> None:
+        self._stage, self._steps = stage, steps
+        self._globex = stage.slack.webhook(f"Globex{secrets.token_hex(9)}")
+        self._vandelay = stage.slack.webhook(f"Vandelay{secrets.token_hex(8)}")
+        self._typo = Refusal(0, "")
+        self._follower = Follower(stage, RETRIED.partition("/")[0])
+
+    def play(self) -> Evidence:
+        """All of it. Raises StageError when something that has to happen does not."""
+        try:
+            self._act()
+        finally:
+            seen = self._follower.stop()
+        with self._steps("collect the evidence: resources, receivers, audit log, operator's log") as note:
+            # Kubernetes Events are posted in the background.
+            self._stage.until(self._vandelay_noticed, "Kubernetes Event about vandelay's failure", _PATIENCE)
+            evidence = collect(self._stage, self._typo, seen, (self._globex, self._vandelay))
+            note(f"{len(evidence.attempts)} SMTP transactions, {len(evidence.requests)} Slack requests")
+        return evidence
+
+    def _act(self) -> None:
+        self._prepare_receivers()
+        self._before_root()
+        self._configure()
+        self._report()
+        self._burst()
+        self._mistype()
+        self._wait_for_the_rest()
+        self._after_the_cooldown()
+
+    def _prepare_receivers(self) -> None:
+        """Some trouble is arranged: a mailbox that is busy twice, and a Slack webhook that was removed."""
+        busy = iter(range(BUSY))
+
+        def answer(mail: Mail) -> Say | None:
+            if HOOLI_MAILBOX in mail.recipients and next(busy, None) is not None:
+                return Say(status="451 4.3.0 Mailbox is busy, try again later")
+            return None
+
+        self._stage.smtp.script("data").always = answer
+        self._stage.slack.script(self._vandelay).always = lambda _: Respond(404, "no_service")
+
+    def _before_root(self) -> None:
+        with self._steps("an event of an organisation that nobody has configured") as note:
+            self._stage.apply(objects("before-root.yaml"))
+            note(self._told(self._wait_for([NO_ROOT])[NO_ROOT]))
+
+    def _configure(self) -> None:
+        stage = self._stage
+        with self._steps("kubectl apply: root configuration and six organisations") as note:
+            stage.put_root(stage.root_json())
+            stage.apply(
+                objects(
+                    "organisations.yaml",
+                    smtp_host=stage.smtp.host,
+                    smtp_port=str(stage.smtp.port),
+                    globex_password=stage.users["globex"],
+                    globex_webhook=self._globex,
+                    vandelay_webhook=self._vandelay,
+                )
+            )
+            for sample, namespace in (("partial", "acme"), ("disabled", "quiet")):
+                stage.cluster.kubectl("apply", "-n", namespace, "-f", shipped(f"configs/samples/{sample}.yaml"))
+            stage.until(self._all_ready, "condition Ready on every NotificationConfig", _PATIENCE)
+            note("all are Ready")
+
+    def _report(self) -> None:
+        with self._steps("kubectl apply: pipelines report 15 events of all seven types") as note:
+            self._follower.start()
+            self._stage.apply(objects("events.yaml"))
+            self._stage.cluster.kubectl("apply", "-n", "acme", "-f", shipped("configs/samples/events.yaml"))
+            note("one with hostile text, one to a busy mailbox, one to a removed webhook")
+
+    def _burst(self) -> None:
+        with self._steps(f"kubectl create: {BURST} pipelines of stark fail at once") as note:
+            names = [event.partition("/")[2] for event in BURST_EVENTS]
+            manifest = "---\n".join(objects("failure.yaml", name=name) for name in names)
+            self._stage.cluster.kubectl("create", "-f", "-", input=manifest)
+            found = self._wait_for(BURST_EVENTS)
+            phases = [item["status"]["phase"] for item in found.values()]
+            note(f"{phases.count(Phase.DELIVERED)} Delivered, {phases.count(Phase.SUPPRESSED)} Suppressed")
+
+    def _mistype(self) -> None:
+        with self._steps("kubectl apply: an event whose type is mistyped") as note:
+            done = self._stage.cluster.kubectl("apply", "-f", "-", input=objects("typo.yaml"), check=False)
+            self._typo = Refusal(done.returncode, done.stderr.strip())
+            note("rejected" if done.returncode else "accepted")
+
+    def _wait_for_the_rest(self) -> None:
+        with self._steps("everything else: retries of 1 s and 2 s, failures for good") as note:
+            found = self._wait_for([event for event in ALL_EVENTS if event != AFTER_BURST])
+            note(f"{len(found)} events are final")
+
+    def _after_the_cooldown(self) -> None:
+        text = f"kubectl patch: stark's cooldown from 300 s to {SHORT_COOLDOWN} s, then one more failure after it"
+        with self._steps(text) as note:
+            trigger = f'{{"event":"pipeline_failure","providers":["email"],"cooldownSeconds":{SHORT_COOLDOWN}}}'
+            patch = f'{{"spec":{{"eventTriggers":[{trigger}]}}}}'
+            self._stage.cluster.kubectl("patch", "nc", "stark", "-n", "stark", "--type=merge", "-p", patch)
+            self._stage.until(self._all_ready, "condition Ready on stark's changed configuration", _PATIENCE)
+            self._stage.until(self._window_over, "end of the cooldown", _PATIENCE)
+            self._stage.apply(objects("failure.yaml", name=AFTER_BURST.partition("/")[2]))
+            note(self._told(self._wait_for([AFTER_BURST])[AFTER_BURST]))
+
+    # ------------------------------------------------------------------ watching
+
+    def _wait_for(self, events: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Wait until all these events are final."""
+        wanted = set(events)
+
+        def final() -> dict[str, dict[str, Any]] | None:
+            found = self._stage.items("pipelineevents")
+            done = {key: item for key, item in found.items() if key in wanted and _phase(item) in _FINAL}
+            return done if len(done) == len(wanted) else None
+
+        return self._stage.until(final, f"final phase of {len(wanted)} events", _PATIENCE) or {}
+
+    def _all_ready(self) -> bool:
+        configs = self._stage.items("notificationconfigs").values()
+        return all(
+            condition.get("observedGeneration") == config["metadata"]["generation"] and condition["status"] == "True"
+            for config in configs
+            for condition in _conditions(config)
+            if condition["type"] == "Ready"
+        ) and all(_conditions(config) for config in configs)
+
+    def _window_over(self) -> bool:
+        burst = self._stage.items("pipelineevents")
+        sent = [item for key, item in burst.items() if key in BURST_EVENTS and _phase(item) == Phase.DELIVERED]
+        times = [epoch(entry["deliveredTime"]) for item in sent for entry in item["status"]["deliveries"]]
+        return time.time() > max(times, default=0.0) + SHORT_COOLDOWN
+
+    def _vandelay_noticed(self) -> bool:
+        return bool(self._stage.cluster.request("GET", "/api/v1/namespaces/vandelay/events")["items"])
+
+    @staticmethod
+    def _told(event: dict[str, Any]) -> str:
+        status = event["status"]
+        return "/".join(status[key] for key in ("phase", "reason") if status.get(key))
+
+
+def _phase(item: dict[str, Any]) -> str:
+    phase: str = item.get("status", {}).get("phase", "")
+    return phase
+
+
+def _conditions(config: dict[str, Any]) -> list[dict[str, Any]]:
+    conditions: list[dict[str, Any]] = config.get("status", {}).get("conditions", [])
+    return conditions
