@@ -46,7 +46,7 @@ class Respond(Behaviour):
 
 DROP = Behaviour(drop=True)
 KEEP_AND_DROP = Behaviour(drop=True, keep=True)
-HANG = Behaviour(wait=86_400.0)
+HANG = Behaviour(wait=86_400.0, drop=True)
 
 B = TypeVar("B", bound=Behaviour)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
@@ -47,10 +47,22 @@ def redirect(location: str) -> Respond:
     return Respond(302, "", {"Location": location})
 
 
+class _Server(web.Server):
+    """Tells its sink of connections."""
+
+    sink: SlackSink
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self.sink.connections += 1
+        self.sink.most_open = max(self.sink.most_open, len(self.connections))
+
+
 class SlackSink:
     """`async with SlackSink() as sink:` serves HTTPS at `sink.url`; `sink.posts` is what it accepted.
 
     Any path like Slack's (`/services/T…/B…/…`) is a webhook; `webhook(name)` makes the URL of one.
+    `connections` counts all there were, `most_open` those at the same time.
     names: what the certificate is for. record: a file that gets one JSON line per request (`records.read`).
     Stopped and started again it keeps its port, its plans and its records.
     """
@@ -68,7 +80,8 @@ class SlackSink:
         self.port = port or ports.free_port()
         self.trust = trust or Trust()
         self.journal: Journal[Post] = Journal(record)
-        self.connections: set[Any] = set()
+        self.connections = 0
+        self.most_open = 0
         self._context = self.trust.server(names)
         self._scripts: dict[str, Script[Respond]] = {}
         self._everywhere: Script[Respond] = Script()
@@ -113,7 +126,8 @@ class SlackSink:
 
     async def start(self) -> None:
         """Begin to listen."""
-        server = web.Server(self._answer, handler_cancellation=True, access_log=None)
+        server = _Server(self._answer, handler_cancellation=True, access_log=None)
+        server.sink = self
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.host, self.port, ssl_context=self._context).start()
@@ -136,13 +150,12 @@ class SlackSink:
         headers = {name.lower(): value for name, value in request.headers.items()}
         usual = self._usual(request, body)
         asked = self._scripts.get(request.path, self._everywhere).next(Post(request.path, headers, body, usual.status))
-        answer = usual if asked is None or (isinstance(asked, Behaviour) and not isinstance(asked, Respond)) else asked
-        cut = asked is not None and asked.drop
-        status = answer.status if not cut or (asked and asked.keep) else 0
-        self.journal.add(Post(request.path, headers, body, status))
-        if asked and asked.wait:
-            await asyncio.sleep(asked.wait)
-        if cut and request.transport:
+        answer = asked if isinstance(asked, Respond) else usual
+        how = asked or usual
+        self.journal.add(Post(request.path, headers, body, answer.status if how.keep or not how.drop else 0))
+        if how.wait:
+            await asyncio.sleep(how.wait)
+        if how.drop and request.transport:
             request.transport.abort()
         return web.Response(status=answer.status, text=answer.body, headers=answer.headers)
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hmac
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
-
-from aiosmtpd.smtp import SMTP, AuthResult, Session
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from pipebell import ports
 from pipebell.certificates import LOOPBACK
 from pipebell.sinks.answers import Behaviour, Say, Script
 from pipebell.sinks.records import Journal, Mail
+from pipebell.sinks.smtp_session import Connection
 from pipebell.sinks.tls import Trust
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-    from aiosmtpd.smtp import Envelope, LoginPassword
 
 Security = Literal["starttls", "implicit", "none"]
 Stage = Literal["connect", "login", "mail", "data"]
@@ -79,7 +74,7 @@ class SmtpSink:
         self._scripts: dict[Stage, Script[Say]] = {
             stage: Script[Say]() for stage in ("connect", "login", "mail", "data")
         }
-        self._sessions: set[_Connection] = set()
+        self._sessions: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -121,7 +116,7 @@ class SmtpSink:
         """Begin to listen."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self, loop),
+            lambda: Connection(self, loop),
             self.host,
             self.port,
             ssl=self._context if self.security == "implicit" else None,
@@ -157,149 +152,15 @@ class SmtpSink:
         """For STARTTLS."""
         return self._context if self.security == "starttls" else None
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: Connection) -> None:
         """One more connection."""
         self._sessions.add(connection)
         self.connections += 1
         self.most_open = max(self.most_open, self.open)
 
-    def closed(self, connection: _Connection) -> None:
+    def closed(self, connection: Connection) -> None:
         """One less; may be said twice."""
         self._sessions.discard(connection)
-
-
-class _Session(Session):
-    """Without the property that logs a warning at each login."""
-
-    login_data: Any = None
-
-
-class _Handler:
-    """aiosmtpd's hooks for one connection. A hook's result is the answer."""
-
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
-        self._sink = connection.sink
-
-    async def handle_MAIL(  # noqa: N802  (aiosmtpd's name)
-        self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        status = await self._connection.perform(self._sink.script("mail").next(address)) or "250 2.1.0 OK"
-        if status.startswith("2"):
-            envelope.mail_from = address
-            envelope.mail_options.extend(options)
-        return status
-
-    async def handle_RCPT(  # noqa: N802  (aiosmtpd's name)
-        self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if refusal := self._sink.refusal(address):
-            return refusal
-        envelope.rcpt_tos.append(address)
-        envelope.rcpt_options.extend(options)
-        return "250 2.1.5 OK"
-
-    async def handle_DATA(self, _: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  (aiosmtpd's name)
-        def mail(status: str) -> Mail:
-            return Mail(
-                sender=envelope.mail_from or "",
-                recipients=tuple(envelope.rcpt_tos),
-                raw=envelope.original_content or b"",
-                status=status,
-                user=session.auth_data,
-                tls=self._connection.encrypted,
-            )
-
-        usual = "250 2.0.0 OK: kept"
-        answer = self._sink.script("data").next(mail(usual))
-        said = usual if answer is None else answer.status if isinstance(answer, Say) else usual if answer.keep else ""
-        self._sink.journal.add(mail(said))
-        return await self._connection.perform(answer) or usual
-
-    async def handle_exception(self, error: Exception) -> str:
-        # A client that does not trust the certificate ends up here: no news for anybody's log.
-        return f"451 4.3.0 {type(error).__name__}"
-
-
-class _Connection(SMTP):
-    """One connection of a sink."""
-
-    def __init__(self, sink: SmtpSink, loop: asyncio.AbstractEventLoop) -> None:
-        self.sink = sink
-        super().__init__(
-            _Handler(self),
-            hostname="localhost",
-            ident="Pipebell sink",
-            tls_context=sink.context(),
-            require_starttls=sink.security == "starttls",
-            auth_require_tls=sink.security == "starttls" or (sink.security == "none" and not sink.plaintext_auth),
-            auth_exclude_mechanism={"PLAIN", "LOGIN"}.difference(sink.mechanisms if sink.users else ()),
-            authenticator=self._login,
-            enable_SMTPUTF8=True,
-            loop=loop,
-        )
-        # Not by the constructor, which would warn of implicit TLS as if it were none.
-        self._auth_required = bool(sink.users)
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether TLS is on."""
-        return self.sink.security == "implicit" or self._tls_protocol is not None
-
-    async def perform(self, answer: Say | Behaviour | None) -> str | None:
-        """Wait and cut as the answer wishes; returns its status. Does not return after a cut."""
-        if answer is None:
-            return None
-        if answer.wait:
-            await asyncio.sleep(answer.wait)
-        if answer.drop:
-            self.cut()
-            await asyncio.Event().wait()  # until the connection's loss cancels this task
-        status = answer.status if isinstance(answer, Say) else None
-        if status and status.startswith("421"):
-            await self._say_goodbye(status)
-            await asyncio.Event().wait()  # the same
-        return status
-
-    def cut(self) -> asyncio.Task[None] | None:
-        """End the connection without a word; the task that ends with it."""
-        for transport in (self._original_transport, self.transport):
-            if isinstance(transport, asyncio.Transport):
-                transport.abort()
-        return self._handler_coroutine
-
-    async def _say_goodbye(self, status: str) -> None:
-        await self.push(status)
-        self._writer.close()
-
-    async def _handle_client(self) -> None:
-        self.sink.opened(self)
-        if status := await self.perform(self.sink.script("connect").next(self.session)):
-            await self._say_goodbye(status)
-            return
-        with contextlib.suppress(ConnectionResetError):
-            await super()._handle_client()
-
-    async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802  (aiosmtpd's name)
-        """Answers as planned for logins, or checks the password."""
-        if status := await self.perform(self.sink.script("login").next(arg)):
-            await self.push(status)
-            return
-        await super().smtp_AUTH(arg)
-
-    def _login(self, _: SMTP, __: Session, ___: Envelope, ____: str, given: LoginPassword) -> AuthResult:
-        user = given.login.decode("utf-8", "replace")
-        expected = (self.sink.users or {}).get(user)
-        ok = expected is not None and hmac.compare_digest(given.password, expected.encode())
-        self.sink.logins.append((user, ok))
-        return AuthResult(success=ok, auth_data=user, handled=False)
-
-    def _create_session(self) -> Session:
-        return _Session(self.loop)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.sink.closed(self)
-        super().connection_lost(error)
 
 
 def _text(status: int | str) -> str:
