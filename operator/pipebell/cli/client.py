@@ -95,6 +95,11 @@ class Client:
         except NotFound:
             return None
 
+    def labels(self, namespace: str) -> dict[str, str]:
+        """A namespace's labels."""
+        found = self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}", "namespaces", namespace, namespace)
+        return dict(found["metadata"].get("labels") or {})
+
     def _path(self, resource: str, namespace: str | None) -> str:
         return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace or self.namespace}/{resource}"
 

@@ -1,4 +1,4 @@
-"""`pipebell migrate`: the file-based system's `configs/` as manifests, and a report of what could not stay as it was."""
+"""`pipebell migrate`: the file-based system's `configs/` as manifests, with a report of what had to change."""
 
 from __future__ import annotations
 

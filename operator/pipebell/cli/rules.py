@@ -155,11 +155,16 @@ class Variables:
                 return keys[name]
         if self._env is not None:
             raise NotReady(NotReadyReason.MISSING_VARIABLE, f"{field}: ${{{name}}} is not in the environment file")
-        return _PRESUMED.get(_snake(field), "presumed")
+        return stand_in(field)
 
     def secret(self, reference: SecretKeyRef, field: str) -> str:  # noqa: ARG002  (the Protocol's signature)
         """A Secret's key is the cluster's business: it is taken as there."""
-        return _PRESUMED.get(_snake(field).removesuffix("_secret_ref"), "presumed")
+        return stand_in(field)
+
+
+def stand_in(field: str) -> str:
+    """A value that the rule of `field` (a path in camelCase) takes, for one that cannot be known here."""
+    return _PRESUMED.get(_snake(field).removesuffix("_secret_ref"), "presumed")
 
 
 def _snake(path: str) -> str:

@@ -1,0 +1,278 @@
+"""The configuration that an event would use, found as the operator finds it, but with a person's rights."""
+
+from __future__ import annotations
+
+import base64
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import yaml
+from pydantic import ValidationError
+
+from pipebell.cli import documents, rules
+from pipebell.cli.client import CONFIGS
+from pipebell.core import resolve
+from pipebell.core.config import ConfigObject
+from pipebell.core.errors import InvalidInput, NotFound, NotReady, PipebellError, Problem, Rejected, explain
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import NotificationConfigSpec, NotificationSpec
+from pipebell.core.placeholders import secrets_of
+from pipebell.core.root import parse_root
+from pipebell.core.status import ConfigReference, NotificationConfigStatus
+from pipebell.core.vocabulary import NotReadyReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pipebell.cli.client import Client
+    from pipebell.core.models import SecretKeyRef
+
+ROOT_SECRET: Final = "pipebell-root-variables"  # noqa: S105  (a Secret's name: manifests/deployment.yaml reads it)
+
+
+class Unusable(PipebellError):  # noqa: N818  (it names the configuration's state)
+    """There is no configuration, or it cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the operator lives: what people may have to say, because no API tells it."""
+
+    namespace: str
+    root_configmap: str
+    shared: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Effective:
+    """The layers that apply, what they are called, and what was not readable on the way."""
+
+    layers: Layers
+    title: str
+    reference: ConfigReference
+    notes: list[str] = field(default_factory=list)
+
+
+def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say where the operator lives, as its own settings do."""
+    system, root = "pipebell-system", "pipebell-root"
+    for name, default, variable, text in (
+        ("--operator-namespace", system, "PIPEBELL_NAMESPACE", f"Where the operator runs [default: {system}]."),
+        ("--root-configmap", root, "PIPEBELL_ROOT_CONFIGMAP", f"The root configuration [default: {root}]."),
+        ("--shared-namespaces", "", "PIPEBELL_SHARED_NAMESPACES", "Comma-separated [default: the operator's]."),
+    ):
+        function = click.option(name, default=default, envvar=variable, metavar="NAME", help=text)(function)
+    env_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    text = "Fill ${VAR}s from here instead of from Secrets."
+    return click.option("--env-file", type=env_file, metavar="FILE", help=text)(function)
+
+
+def place(operator_namespace: str, root_configmap: str, shared_namespaces: str) -> Place:
+    """The options as a Place."""
+    shared = tuple(part for part in shared_namespaces.replace(",", " ").split() if part)
+    return Place(operator_namespace, root_configmap, shared or (operator_namespace,))
+
+
+class Finder:
+    """Finds configurations in a cluster, or in files that stand for it."""
+
+    def __init__(self, client: Client | None, place: Place, env: Mapping[str, str] | None) -> None:
+        self._client, self._place, self._env = client, place, env
+        self.notes: list[str] = []
+
+    def find(self, org: str, namespace: str) -> Effective:
+        """As the operator resolves it. Raises Unusable and ApiErrors."""
+        assert self._client is not None  # noqa: S101  (files have their own way)
+        configs = [parse_config(item) for item in self._client.list(CONFIGS, namespace, fields={"spec.orgSlug": org})]
+        config = resolve.own(configs, namespace) or self._shared(org, namespace)
+        root = self._root()
+        if config is not None:
+            return self.over(config, root, f"NotificationConfig {config.namespace}/{config.name}")
+        if root is None:
+            raise Unusable(
+                f"{org} has no NotificationConfig in namespace {namespace}, and there is no root configuration: "
+                "its events end Skipped/NoConfig"
+            )
+        return self.root_alone(root)
+
+    def over(self, config: ConfigObject, root: NotificationSpec | None, title: str) -> Effective:
+        """An organisation's configuration over root's."""
+        if config.spec is None:
+            raise Unusable(f"{title} is invalid: {'; '.join(map(str, config.problems))}")
+        if config.spec.enabled is False:
+            raise Unusable(f"{title} is disabled (enabled: false): its events end Skipped/ConfigDisabled")
+        layers = Layers(Layer(config.spec, self._source(config)), self._root_layer(root))
+        reference = ConfigReference(
+            kind="NotificationConfig", namespace=config.namespace, name=config.name, generation=config.generation
+        )
+        below = "" if root is None else " over the root configuration"
+        return Effective(layers, title + below, reference, self.notes)
+
+    def root_alone(self, root: NotificationSpec) -> Effective:
+        """Root's configuration for an organisation without one."""
+        where = f"{self._place.namespace}/{self._place.root_configmap}"
+        if root.enabled is False:
+            raise Unusable(f"the root configuration {where} is disabled: events end Skipped/ConfigDisabled")
+        reference = ConfigReference(
+            kind="RootConfig", namespace=self._place.namespace, name=self._place.root_configmap, generation=None
+        )
+        return Effective(Layers(None, self._root_layer(root)), f"root configuration {where}", reference, self.notes)
+
+    def _shared(self, org: str, namespace: str) -> ConfigObject | None:
+        found: list[ConfigObject] = []
+        for other in self._place.shared:
+            if other == namespace or self._client is None:
+                continue
+            try:
+                items = self._client.list(CONFIGS, other, fields={"spec.orgSlug": org})
+                found += [parse_config(item) for item in items]
+            except Rejected:
+                self.notes.append(f"you may not list NotificationConfigs in {other}: a shared one may be there")
+        return resolve.shared(found, namespace, self._labels(namespace, found), self._place.shared)
+
+    def _labels(self, namespace: str, found: Iterable[ConfigObject]) -> Mapping[str, str] | None:
+        if self._client is None or not resolve.wants_labels(found, self._place.shared):
+            return None
+        try:
+            return self._client.labels(namespace)
+        except PipebellError:
+            self.notes.append(f"you may not read namespace {namespace}: whether a selector matches it is not known")
+            return None
+
+    def _root(self) -> NotificationSpec | None:
+        if self._client is None:
+            return None
+        where = f"{self._place.namespace}/{self._place.root_configmap}"
+        try:
+            item = self._client.core("configmaps", self._place.root_configmap, self._place.namespace)
+        except Rejected:
+            self.notes.append(f"you may not read the root configuration {where}: what comes from it is not shown")
+            return None
+        except NotFound:
+            return None
+        if item is None:
+            return None
+        try:
+            return parse_root(item.get("data") or {}, yaml_value)
+        except InvalidInput as error:
+            raise Unusable(f"the root configuration {where} is invalid: {error}") from None
+
+    def _root_layer(self, root: NotificationSpec | None) -> Layer | None:
+        if root is None:
+            return None
+        secret = self._secret(self._place.namespace, ROOT_SECRET) if self._env is None else None
+        return Layer(root, Filled(self._env, {ROOT_SECRET: secret}, ROOT_SECRET, self.notes, "the root's"), root=True)
+
+    def _source(self, config: ConfigObject) -> Filled:
+        assert config.spec is not None  # noqa: S101  (callers have checked)
+        reference = config.spec.secret_ref
+        names = secrets_of(config.spec)
+        secrets = {name: self._secret(config.namespace, name) for name in names}
+        return Filled(self._env, secrets, reference.name if reference else None, self.notes, "the organisation's")
+
+    def _secret(self, namespace: str, name: str) -> dict[str, str] | Exception | None:
+        if self._client is None:
+            return Rejected("no cluster is asked")
+        try:
+            item = self._client.core("secrets", name, namespace)
+        except PipebellError as error:
+            return error
+        if item is None:
+            return None
+        return {
+            key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (item.get("data") or {}).items()
+        }
+
+
+class Filled:
+    """Fills placeholders from Secrets as the operator does; what one may not read stands in by name, and is noted."""
+
+    def __init__(
+        self,
+        env: Mapping[str, str] | None,
+        secrets: Mapping[str, dict[str, str] | Exception | None],
+        name: str | None,
+        notes: list[str],
+        whose: str,
+    ) -> None:
+        self._env, self._secrets, self._name, self._notes, self._whose = env, secrets, name, notes, whose
+        self.presumed = False
+
+    def variable(self, name: str, field: str) -> str:
+        """See `pipebell.core.placeholders.Source`."""
+        if self._env is not None and self._env.get(name):
+            return self._env[name]
+        if self._name is None:
+            raise NotReady(
+                NotReadyReason.MISSING_SECRET, f"{field} uses ${{{name}}}, but spec.secretRef names no Secret"
+            )
+        return self._key(self._name, name, field)
+
+    def secret(self, reference: SecretKeyRef, field: str) -> str:
+        """See `pipebell.core.placeholders.Source`."""
+        return self._key(reference.name, reference.key, field)
+
+    def _key(self, secret: str, key: str, field: str) -> str:
+        keys = self._secrets.get(secret)
+        if isinstance(keys, Exception):
+            self.presumed = True
+            note = f"{field}: {self._whose} {key} is in a Secret ({secret}) that you may not read; a stand-in is used"
+            if note not in self._notes:
+                self._notes.append(note)
+            return rules.stand_in(field)
+        if keys is None:
+            raise NotReady(NotReadyReason.MISSING_SECRET, f"{field}: there is no Secret {secret}")
+        if key not in keys:
+            raise NotReady(NotReadyReason.MISSING_VARIABLE, f"{field}: Secret {secret} has no key {key}")
+        return keys[key]
+
+
+def parse_config(item: Mapping[str, Any]) -> ConfigObject:
+    """A NotificationConfig as the API gives it; one that breaks the rules has problems instead of a spec."""
+    metadata, raw = item["metadata"], item.get("spec") or {}
+    spec: NotificationConfigSpec | None = None
+    problems: tuple[Problem, ...] = ()
+    try:
+        spec = NotificationConfigSpec.model_validate(raw)
+    except ValidationError as error:
+        problems = explain(error, NotificationConfigSpec).problems
+    created = metadata.get("creationTimestamp")
+    return ConfigObject(
+        namespace=metadata.get("namespace") or "",
+        name=metadata.get("name") or "",
+        uid=metadata.get("uid") or "",
+        resource_version=metadata.get("resourceVersion") or "",
+        generation=metadata.get("generation") or 0,
+        created=datetime.fromisoformat(created).timestamp() if created else 0.0,
+        org_slug=str(raw.get("orgSlug") or ""),
+        spec=spec,
+        problems=problems,
+        status=NotificationConfigStatus(),
+    )
+
+
+def yaml_value(text: str) -> Any:  # noqa: ANN401  (whatever the document is)
+    """One YAML document. Raises ValueError."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"is not valid YAML ({type(error).__name__})") from None
+
+
+def read_env(path: Path | None) -> dict[str, str] | None:
+    """`--env-file`, over which the process's own environment does not count. Raises ClickException."""
+    if path is None:
+        return None
+    try:
+        return documents.read_env(path)
+    except InvalidInput as error:
+        raise click.ClickException(f"{path}: {error}") from None
+
+
+def ca_file() -> str:
+    """The extra CA bundle that the operator uses as well."""
+    return os.environ.get("PIPEBELL_CA_FILE", "")

@@ -1,0 +1,112 @@
+"""`pipebell verify`: whether an organisation's notifications could go out, without sending any."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipebell.cli import effective, smtp_check, webhook_check
+from pipebell.cli.client import CONFIGS, Client
+from pipebell.cli.options import Access, cluster_options, output_option
+from pipebell.cli.smtp_check import Finding
+from pipebell.core.errors import NotReady
+from pipebell.core.targets import EmailTarget
+from pipebell.core.triggers import providers_in_use
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipebell.core.layers import Layers
+    from pipebell.core.vocabulary import ProviderName
+
+
+@click.command("verify")
+@click.argument("org", required=False)
+@effective.place_options
+@output_option
+@cluster_options
+@click.pass_context
+def command(  # noqa: PLR0913  (click's options)
+    ctx: click.Context,
+    /,
+    org: str | None,
+    operator_namespace: str,
+    root_configmap: str,
+    shared_namespaces: str,
+    env_file: Path | None,
+    output: str,
+    access: Access,
+) -> None:
+    """Check ORG's way out, or every organisation's in the namespace: SMTP login and Slack webhook, sending nothing.
+
+    It reads the configuration and its Secrets with your rights, connects as the operator would, and says what is wrong
+    and what to do: name, port, TLS mode, certificate, password, quota. PIPEBELL_CA_FILE and PIPEBELL_SLACK_HOSTS count
+    as for the operator.
+    """
+    where = effective.place(operator_namespace, root_configmap, shared_namespaces)
+    env = effective.read_env(env_file)
+    with Client(access) as client:
+        namespace = client.namespace
+        orgs = [org] if org else sorted({item["spec"]["orgSlug"] for item in client.list(CONFIGS)})
+        if not orgs:
+            raise effective.Unusable(
+                f"namespace {namespace} has no NotificationConfig: name an organisation, or -n NAME"
+            )
+        results = [_verify(one, namespace, effective.Finder(client, where, env)) for one in orgs]
+    if output == "json":
+        click.echo(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            _print(result)
+    ctx.exit(0 if all(result["ok"] for result in results) else 1)
+
+
+def _verify(org: str, namespace: str, finder: effective.Finder) -> dict[str, Any]:
+    try:
+        found = finder.find(org, namespace)
+    except effective.Unusable as error:
+        problem = asdict(Finding("configuration", False, str(error)))
+        return {"org": org, "ok": False, "config": None, "checks": {"configuration": [problem]}, "notes": []}
+    checks = {provider.value: _check(provider, found.layers) for provider in providers_in_use(found.layers)}
+    return {
+        "org": org,
+        "ok": bool(checks) and all(finding.ok for findings in checks.values() for finding in findings),
+        "config": found.title,
+        "checks": {provider: [asdict(finding) for finding in findings] for provider, findings in checks.items()},
+        "notes": found.notes,
+    }
+
+
+def _check(provider: ProviderName, layers: Layers) -> list[Finding]:
+    try:
+        target = layers.target(provider)
+    except NotReady as error:
+        return [Finding("configuration", False, error.message, "the operator waits for it: Ready=False")]
+    if any(getattr(layer.source, "presumed", False) for layer in (layers.org, layers.root) if layer is not None):
+        return [
+            Finding(
+                "secrets", False, "credentials are in a Secret that you may not read", "ask who may, or give --env-file"
+            )
+        ]
+    if isinstance(target, EmailTarget):
+        return list(smtp_check.check(target, effective.ca_file()))
+    hosts = tuple(os.environ.get("PIPEBELL_SLACK_HOSTS", "").replace(",", " ").split())
+    return list(webhook_check.check(target, effective.ca_file(), hosts))
+
+
+def _print(result: dict[str, Any]) -> None:
+    click.echo(f"{result['org']}: {result['config'] or ''}".rstrip(": "))
+    for provider, findings in result["checks"].items():
+        for finding in findings:
+            mark = click.style("ok   ", fg="green") if finding["ok"] else click.style("wrong", fg="red")
+            click.echo(f"  {mark} {provider}: {finding['what']}: {finding['message']}")
+            if not finding["ok"] and finding["mend"]:
+                click.echo(f"        {finding['mend']}")
+    if not result["checks"]:
+        click.echo("  no enabled trigger sends anything anywhere")
+    for note in result["notes"]:
+        click.echo(f"  note: {note}")
