@@ -35,7 +35,7 @@ def play(*, keep: bool, show: Show, folder: Path = FOLDER) -> bool:
             _set(stage, show)
             evidence = Scenario(stage, show.step).play()
             claims = judge(evidence)
-            _present(show, evidence, claims, folder)
+            present(show, evidence, claims, folder)
         finally:
             _save_log(stage, folder)
         good = all(claim.holds for claim in claims)
@@ -69,7 +69,8 @@ def _set(stage: Stage, show: Show) -> None:
         note(f"pid {stage.operator.process.pid if stage.operator.process else '?'}")
 
 
-def _present(show: Show, evidence: Evidence, claims: list[Claim], folder: Path) -> None:
+def present(show: Show, evidence: Evidence, claims: list[Claim], folder: Path) -> None:
+    """Show what happened and save what was sent."""
     (folder / "kubectl-get.txt").write_text(evidence.table, encoding="utf-8")
     show.resources(evidence)
     show.rejection(evidence)
@@ -89,15 +90,15 @@ def _save_log(stage: Stage, folder: Path) -> None:
 
 
 def _how_to_go_on(show: Show, stage: Stage, folder: Path) -> None:
-    example = folder / "failure.yaml"
-    example.write_text(objects("failure.yaml", name="x").replace("name: x,", "generateName: try-,"), encoding="utf-8")
+    example = folder / "event.yaml"
+    example.write_text(objects("try.yaml"), encoding="utf-8")
     show.title("It goes on running. In a terminal:")
     show.say(f"export KUBECONFIG={shlex.quote(str(stage.cluster.kubeconfig))}")
     for command, why in (
         ("kubectl get nc,pe -A", "what there is"),
         ("kubectl describe pe import-failed -n vandelay", "why one destination failed"),
         ("kubectl get pe -A -w", "follow what happens"),
-        (f"kubectl create -f {example}", "one more failure of stark; a second one within 3 s is held back"),
+        (f"kubectl create -f {example}", "one more event; edit the file as you like"),
         ("kubectl edit nc stark -n stark", "change a configuration"),
         (f"kubectl edit configmap pipebell-root -n {NAMESPACE}", "change root"),
         (f"tail -f {stage.folder / 'operator.log'}", "the operator's log"),

@@ -1,0 +1,211 @@
+"""The demo as a whole, once, on real parts; then every kind of claim, on evidence that was tampered with."""
+
+import copy
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from pipebell.demo import Stage, hostility
+from pipebell.demo.cast import AFTER_BURST, BY_ROOT, DISABLED, FULL, HOSTILE, NO_ROOT, PARTIAL, RETRIED
+from pipebell.demo.claims import GROUPS, Claim, judge
+from pipebell.demo.evidence import OPERATOR, Evidence, Refusal
+from pipebell.demo.main import present
+from pipebell.demo.scenario import Scenario
+from pipebell.demo.show import Show
+
+pytestmark = pytest.mark.cluster
+
+
+def show():
+    return Show(Console(file=io.StringIO(), width=160))
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    with Stage() as stage:
+        stage.start()
+        return Scenario(stage, show().step).play()
+
+
+def broken(evidence):
+    return [claim.text for claim in judge(evidence) if not claim.holds]
+
+
+def without(items, lost):
+    return [item for item in items if item is not lost]
+
+
+def with_status(evidence, event, **changes):
+    events = copy.deepcopy(dict(evidence.events))
+    events[event]["status"].update(changes)
+    return replace(evidence, events=events)
+
+
+def test_everything_that_the_demo_claims_is_true(evidence):
+    assert broken(evidence) == []
+    assert len(judge(evidence)) >= 40
+
+
+def test_the_operator_came_with_its_own_account_only(evidence):
+    assert {entry["user"]["username"] for entry in evidence.audit} == {OPERATOR}
+
+
+@pytest.mark.parametrize("event", [BY_ROOT, FULL, HOSTILE, RETRIED, PARTIAL, AFTER_BURST, "acme/platform-worker-lost"])
+def test_an_email_that_did_not_arrive_is_missed(evidence, event):
+    lost = evidence.mails_of(event)[0]
+    assert "e-mails that arrived, for each event" in broken(
+        replace(evidence, attempts=without(evidence.attempts, lost))
+    )
+
+
+def test_an_email_that_came_twice_is_noticed(evidence):
+    twice = replace(evidence, attempts=[*evidence.attempts, evidence.mails_of(FULL)[0]])
+    assert "e-mails in all: nothing twice, nothing unasked" in broken(twice)
+
+
+def test_a_slack_message_that_did_not_arrive_is_missed(evidence):
+    lost = evidence.posts_of("globex/orders-quality")[0]
+    assert "Slack messages in all" in broken(replace(evidence, requests=without(evidence.requests, lost)))
+
+
+def test_a_slack_that_was_asked_again_after_its_404_is_noticed(evidence):
+    again = evidence.posts_of(PARTIAL, refused=True)[0]
+    assert "Slack was asked once, said 404 and was not asked again" in broken(
+        replace(evidence, requests=[*evidence.requests, again])
+    )
+
+
+def test_a_wrong_phase_is_noticed(evidence):
+    assert "phases and reasons" in broken(with_status(evidence, DISABLED, reason="NoConfig"))
+    assert "phases and reasons" in broken(with_status(evidence, NO_ROOT, phase="Delivered"))
+
+
+def test_an_attempt_that_came_too_early_is_noticed(evidence):
+    first, second, third = evidence.mails_of(RETRIED, refused=True)
+    early = replace(third, time=second.time + 1.9)
+    attempts = [early if mail is third else mail for mail in evidence.attempts]
+    assert broken(replace(evidence, attempts=attempts)) == ["the attempts came after at least 1 s and 2 s"]
+    assert second.time - first.time >= 1.0
+
+
+def test_a_status_that_kept_the_retries_to_itself_is_noticed(evidence):
+    assert broken(replace(evidence, seen=evidence.seen[-1:])) == [
+        "in between, status showed the attempts and the next one's time"
+    ]
+
+
+def test_a_second_delivery_of_the_burst_is_noticed(evidence):
+    other = next(key for key in evidence.events if evidence.status(key).get("phase") == "Suppressed")
+    told = broken(with_status(evidence, other, phase="Delivered", reason=""))
+    assert "of 50 failures, one was sent" in told
+
+
+def test_a_wrong_sender_of_the_burst_is_noticed(evidence):
+    other = next(key for key in evidence.events if evidence.status(key).get("phase") == "Suppressed")
+    assert broken(with_status(evidence, other, suppressedBy="somebody")) == ["the others name it"]
+
+
+def test_a_message_to_whom_nobody_wanted_to_tell_is_noticed(evidence):
+    mail = evidence.mails_of(FULL)[0]
+    uid = evidence.events[FULL]["metadata"]["uid"].encode()
+    raw = mail.raw.replace(uid, evidence.events[DISABLED]["metadata"]["uid"].encode())
+    told = broken(replace(evidence, attempts=[*evidence.attempts, replace(mail, raw=raw)]))
+    assert "disabled: not even root is told" in told
+
+
+@pytest.mark.parametrize("refusal", [Refusal(0, ""), Refusal(1, "no such file"), Refusal(1, "spec.event is wrong")])
+def test_a_typo_that_is_not_explained_is_noticed(evidence, refusal):
+    assert broken(replace(evidence, typo=refusal)) == [
+        "a mistyped event is rejected by a message that names field and value"
+    ]
+
+
+@pytest.mark.parametrize("place", ["log", "status", "message", "notice"])
+def test_a_secret_is_found_wherever_it_shows(evidence, place):
+    secret = evidence.secrets[0]
+    tampered = {
+        "log": lambda: replace(evidence, log=f"{evidence.log} {secret}"),
+        "status": lambda: with_status(evidence, FULL, message=f"535 {secret}"),
+        "notice": lambda: replace(
+            evidence, notices=[*evidence.notices, evidence.notices[0] | {"message": f"at {evidence.secrets[-1]}"}]
+        ),
+        "message": lambda: replace(
+            evidence,
+            requests=[
+                replace(post, body=post.body + secret.encode()) if post is evidence.requests[0] else post
+                for post in evidence.requests
+            ],
+        ),
+    }[place]()
+    assert "no password and no webhook URL in statuses, Events, logs or messages" in broken(tampered)
+
+
+def test_a_right_too_many_and_one_too_few_are_noticed(evidence):
+    assert broken(replace(evidence, rights=evidence.rights | {"list secrets": True})) == ["and no more"]
+    refused = copy.deepcopy(evidence.audit[0]) | {"responseStatus": {"code": 403}}
+    assert broken(replace(evidence, audit=[*evidence.audit, refused])) == ["which may all that it needs"]
+    assert "the operator worked under its own account" in broken(replace(evidence, audit=[]))
+
+
+def test_a_second_write_is_noticed(evidence):
+    written = next(entry for entry in evidence.audit if entry["objectRef"].get("name") == BY_ROOT.partition("/")[2])
+    assert broken(replace(evidence, audit=[*evidence.audit, written])) == [
+        "a happy event costs the API server one write (events with one destination)"
+    ]
+
+
+def test_no_evidence_proves_nothing():
+    empty = Evidence({}, {}, [], [], Refusal(0, ""), [], [], [], {}, "", (), "")
+    assert len(broken(empty)) > len(GROUPS)
+
+
+def test_hostile_text_that_got_through_is_found(evidence):
+    (mail,), (post,) = evidence.mails_of(HOSTILE), evidence.posts_of(HOSTILE)
+    assert hostility.in_headers(replace(mail, recipients=("everyone@evil.example",)))
+    assert hostility.in_headers(replace(mail, raw=b"Bcc: everyone@evil.example\r\n" + mail.raw))
+    assert hostility.in_html("<p>&lt;script&gt;</p><script>alert(1)</script>") == ["<script>"]
+    assert hostility.in_html('<p onclick="x()">') == ["onclick"]
+    payload = copy.deepcopy(post.payload)
+    payload["attachments"][0]["blocks"].append({"type": "section", "text": {"text": "<!channel>"}})
+    assert hostility.in_slack(payload, allowed="<@U123456>") == ["<!channel>"]
+    assert hostility.in_slack(post.payload, allowed="") != []
+
+
+def test_people_see_what_happened_and_what_did_not(evidence, tmp_path):
+    seen = show()
+    present(seen, evidence, judge(evidence), tmp_path)
+    text = seen.console.file.getvalue()
+    for words in (
+        "$ kubectl get nc,pe -A",
+        "more like these",
+        "Subject: [Globex] ERROR: Pipeline failed",
+        '"channel": "#pipeline-alerts"',
+        "49 of stark/nightly-load-…",
+        "Skipped/ConfigDisabled",
+        'Unsupported value: "pipeline_failed"',
+    ):
+        assert words in text
+    assert "✗" not in text
+    assert not any(secret in text for secret in evidence.secrets)
+    assert "<html" in (tmp_path / "email.html").read_text(encoding="utf-8")
+    assert (tmp_path / "email.eml").exists()
+    assert (tmp_path / "slack.json").exists()
+
+
+def test_people_see_a_claim_that_does_not_hold_with_both_sides(evidence, tmp_path):
+    seen = show()
+    lost = replace(evidence, attempts=without(evidence.attempts, evidence.mails_of(FULL)[0]))
+    present(seen, lost, judge(lost), tmp_path)
+    text = seen.console.file.getvalue()
+    assert "✗ e-mails that arrived, for each event" in text
+    assert "expected: {'globex/orders-failed': 1}" in text
+    assert "seen:     {'globex/orders-failed': 0}" in text
+
+
+def test_nothing_hostile_reaches_the_terminal():
+    seen = show()
+    seen.verdict([Claim("x", "good", "\x1b[2J\u202e bad")])
+    assert "\x1b" not in seen.console.file.getvalue()
+    assert "\u202e" not in seen.console.file.getvalue()
