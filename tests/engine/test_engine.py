@@ -52,6 +52,7 @@ async def test_without_any_configuration_it_is_skipped(house):
     event = house.event()
     await house.submit(event)
     assert (house.status(event).phase, house.status(event).reason) == (Phase.SKIPPED, Reason.NO_CONFIG)
+    assert house.status(event).severity == "error"
     assert house.configs.lists == ["acme"]
 
 

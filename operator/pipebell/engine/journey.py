@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
-from pipebell.core.vocabulary import Phase, Reason
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Phase, Reason
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
@@ -31,6 +31,7 @@ class Journey:
     status: EventStatus
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     severity: Severity | None = None
+    """The event's or its type's, until a trigger says another."""
     config: ConfigReference | None = None
     key: CooldownKey | None = None
     suppressed: int = 0
@@ -61,6 +62,7 @@ class Journey:
             status=status,
             deliveries={item.destination: item for item in status.deliveries or []},
             suppressed=status.suppressed_count or 0,
+            severity=event.spec.severity or DEFAULT_SEVERITIES[event.spec.event],
             restored=bool(status.deliveries),
         )
 
