@@ -148,10 +148,17 @@ def test_what_a_killed_process_left_is_cleared_away_by_the_next_start(monkeypatc
         (directory / "store").mkdir(parents=True)
         State(port=1, store=directory / "store", owner=owner, processes=(sleeper,)).write(directory)
     State.read(living).running().write(living)
+    fresh, old = folders.passing() / "fresh", folders.passing() / "old"
+    for directory in (fresh, old):
+        directory.mkdir()
+        (directory / "cluster.json").write_text("half a st")
+    os.utime(old, (0.0, 0.0))
     with Cluster.start():
         assert not left.exists()
         assert not sleeper.alive()
         assert living.exists()
+        assert fresh.exists()  # it may be about to start
+        assert not old.exists()
 
 
 def test_a_path_too_long_for_a_socket_moves_the_store_elsewhere(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -230,8 +231,16 @@ class Cluster:
 def _clear_orphans() -> None:
     """Delete nameless clusters whose process was killed before it could."""
     for directory in folders.passing().iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another start clears it away at this moment
+            _clear_if_orphan(directory)
+
+
+def _clear_if_orphan(directory: Path) -> None:
+    try:
         state = State.read(directory)
-        if state and state.owner and not state.owner.alive():
-            Cluster(directory).delete()
-        elif state is None and time.time() - directory.stat().st_mtime > _STATELESS:
-            shutil.rmtree(directory, ignore_errors=True)
+    except ClusterError:
+        state = None
+    if state and state.owner and not state.owner.alive():
+        Cluster(directory).delete()
+    elif state is None and time.time() - directory.stat().st_mtime > _STATELESS:
+        shutil.rmtree(directory, ignore_errors=True)

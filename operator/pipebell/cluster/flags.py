@@ -16,7 +16,7 @@ _AUDITED: Final = (
     {"group": "pipebell.io"},
     {"group": "events.k8s.io"},
     {"group": "coordination.k8s.io"},
-    {"group": "", "resources": ["events", "secrets", "configmaps"]},
+    {"group": "", "resources": ["events", "secrets", "configmaps", "namespaces"]},
 )
 
 #: Who did what to Pipebell's resources and to those that it may touch; one line per answered request, no contents.
