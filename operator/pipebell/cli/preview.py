@@ -1,0 +1,266 @@
+"""`pipebell preview`: which configuration, which trigger, what the cooldown says, and exactly what would be sent."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipebell.cli import effective, rules
+from pipebell.cli.client import EVENTS, Client
+from pipebell.cli.documents import read_text
+from pipebell.cli.options import Access, cluster_options, output_option
+from pipebell.core.errors import InvalidInput, NotReady
+from pipebell.core.event import Event, Notification
+from pipebell.core.models import NotificationSpec, PipelineEventSpec
+from pipebell.core.outcome import Attempt, delivery_id
+from pipebell.core.render import email_content, slack_payload
+from pipebell.core.status import rfc3339
+from pipebell.core.targets import EmailTarget, Target
+from pipebell.core.triggers import Match, Skip, match_trigger
+from pipebell.engine.ledger import CooldownLedger, Go, Held, key_for
+from pipebell.kube.parse import parse_event
+from pipebell.providers.email import build_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipebell.core.vocabulary import ProviderName
+
+
+@dataclass(slots=True)
+class Preview:
+    """What would become of an event. `destinations` holds what each provider would be sent, or why it would not be."""
+
+    event: str
+    config: str
+    decision: str
+    trigger: str | None = None
+    severity: str | None = None
+    cooldown: str | None = None
+    destinations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@click.command("preview")
+@click.argument("event", required=False)
+@click.option(
+    "-f",
+    "--file",
+    "event_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A PipelineEvent that does not exist yet.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Use this configuration (manifest or JSON) and no cluster's.",
+)
+@click.option(
+    "--root",
+    "root_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Use this root configuration, and no cluster's.",
+)
+@click.option("--open", "open_html", is_flag=True, help="Save the e-mail's HTML and open it.")
+@click.option(
+    "--save", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Save the e-mail's HTML there."
+)
+@effective.place_options
+@output_option
+@cluster_options
+def command(event: str | None, event_file: Path | None, access: Access, output: str, **options: Any) -> None:  # noqa: ANN401
+    """Show what would become of EVENT (a PipelineEvent's name) or of the one in --file. Nothing is sent.
+
+    The configuration is the cluster's, or that of --config and --root. ${VAR}s come from Secrets that you may read, or
+    from --env-file; others are marked stand-ins. With -o json, messages are exactly as they would be sent.
+    """
+    if (event is None) == (event_file is None):
+        raise click.UsageError("name an event, or give one by --file")
+    where = effective.place(options["operator_namespace"], options["root_configmap"], options["shared_namespaces"])
+    env = effective.read_env(options["env_file"])
+    offline = options["config_file"] is not None or options["root_file"] is not None
+    with Client(access) as client:
+        now = time.time()
+        item = client.get(EVENTS, event) if event else None
+        if item is None:
+            assert event_file is not None  # noqa: S101  (checked above)
+            item = _from_file(event_file, access.namespace or ("default" if offline else client.namespace), now)
+        subject = parse_event(item)
+        finder = effective.Finder(None if offline else client, where, env)
+        if offline:
+            found = _offline(finder, options["config_file"], options["root_file"], subject)
+        else:
+            found = finder.find(subject.spec.org_slug, subject.namespace)
+        others = [] if offline else _others(client, subject)
+        preview, html = make(subject, found, others, now)
+    if html is not None and (options["save"] or options["open_html"]):
+        _save(html, options["save"] or Path(f"{subject.name}.html"), show=options["open_html"])
+    click.echo(json.dumps(asdict(preview), indent=2)) if output == "json" else _print(preview)
+
+
+def make(event: Event, found: effective.Effective, others: Iterable[Event], now: float) -> tuple[Preview, str | None]:
+    """The preview, and the e-mail's HTML when there would be an e-mail."""
+    preview = Preview(f"{event.namespace}/{event.name}", found.title, "", notes=found.notes)
+    match = match_trigger(found.layers, event.spec)
+    if isinstance(match, Skip):
+        preview.decision = f"Skipped/{match.reason.value}: {match.message}"
+        return preview, None
+    preview.trigger = f"{event.spec.event.value} → {', '.join(match.providers)}"
+    preview.severity = match.severity.value
+    preview.decision, preview.cooldown, suppressed = _cooldown(event, found, match, others, now)
+    notification = Notification(event, match.severity, suppressed)
+    html = None
+    for provider in match.providers:
+        try:
+            target = found.layers.target(provider)
+        except NotReady as error:
+            preview.destinations[provider.value] = {"waits": f"{error.reason.value}: {error.message}"}
+            continue
+        preview.destinations[provider.value] = _sent(notification, target, provider, now)
+        if isinstance(target, EmailTarget):
+            html = email_content(notification, target).html
+    return preview, html
+
+
+def _sent(notification: Notification, target: Target, provider: ProviderName, now: float) -> dict[str, Any]:
+    """Exactly what the provider would send; no credential is part of it."""
+    attempt = Attempt(delivery_id(notification.event.uid, provider.value))
+    if isinstance(target, EmailTarget):
+        message = build_message(notification, target, attempt, now=now)
+        return {
+            "server": f"{target.host}:{target.port}",
+            "from": target.from_email,
+            "recipients": list(dict.fromkeys((*target.to, *target.cc))),
+            "message": message.as_bytes().decode("utf-8", "surrogateescape"),
+            "text": email_content(notification, target).text,
+            "subject": email_content(notification, target).subject,
+        }
+    return {
+        "headers": {"Content-Type": "application/json; charset=utf-8", "X-Pipebell-Delivery": attempt.delivery_id},
+        "body": json.dumps(slack_payload(notification, target)),
+    }
+
+
+def _cooldown(
+    event: Event, found: effective.Effective, match: Match, others: Iterable[Event], now: float
+) -> tuple[str, str, int]:
+    """Decision, the cooldown's state, and how many suppressed events the message would speak for."""
+    if event.status.phase is not None and event.status.phase.final:
+        was = f"it is finished already ({event.status.phase.value}); this is what it would be now"
+        return was, _rule(match), event.status.suppressed_count or 0
+    if event.spec.test or event.spec.replay_of is not None:
+        return "would be sent", "tests and replays neither obey nor start one", 0
+    ledger = CooldownLedger()
+    for other in others:
+        if other.uid != event.uid:
+            ledger.fold(other)
+    ledger.finish_fold()
+    verdict = ledger.enter(key_for(found.reference, event), event.uid, match.cooldown, now)
+    if isinstance(verdict, Held):
+        by = verdict.by.named_from(event.namespace)
+        return "Suppressed/Cooldown", f"runs until {rfc3339(verdict.until)} because of {by}", 0
+    if isinstance(verdict, Go):
+        told = f"; the message speaks for {verdict.suppressed} suppressed before it" if verdict.suppressed else ""
+        return "would be sent", f"{_rule(match)}, none runs now{told}", verdict.suppressed
+    return "waits for the outcome of another event that is being sent", _rule(match), 0
+
+
+def _rule(match: Match) -> str:
+    return f"{match.cooldown} s" if match.cooldown else "none"
+
+
+def _others(client: Client, event: Event) -> list[Event]:
+    fields = {"spec.orgSlug": event.spec.org_slug, "spec.event": event.spec.event.value}
+    found = []
+    for item in client.list(EVENTS, event.namespace, fields=fields):
+        try:
+            found.append(parse_event(item))
+        except InvalidInput:
+            continue  # the operator cannot read it either
+    return found
+
+
+def _from_file(path: Path, namespace: str, now: float) -> dict[str, Any]:
+    (document, *more) = rules.read(path, read_text(path))
+    if more or not isinstance(document.spec, PipelineEventSpec):
+        if document.problems:
+            raise InvalidInput(document.problems)
+        raise click.ClickException(f"{path} must hold exactly one PipelineEvent")
+    return {
+        "metadata": {
+            "namespace": namespace,
+            "name": document.name or "preview",
+            "uid": "00000000-0000-0000-0000-000000000000",
+            "creationTimestamp": rfc3339(now),
+        },
+        "spec": document.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
+    }
+
+
+def _offline(
+    finder: effective.Finder, config_file: Path | None, root_file: Path | None, event: Event
+) -> effective.Effective:
+    root = _spec(root_file) if root_file else None
+    if config_file is None:
+        assert root is not None  # noqa: S101  (one of the two was given)
+        return finder.root_alone(root)
+    spec = _spec(config_file).model_dump(by_alias=True, exclude_none=True, mode="json")
+    spec.setdefault("orgSlug", event.spec.org_slug)
+    if spec["orgSlug"] != event.spec.org_slug:
+        raise effective.Unusable(f"{config_file} is {spec['orgSlug']}'s, the event is of {event.spec.org_slug}")
+    spec.setdefault("secretRef", {"name": "secret"})
+    item: Mapping[str, Any] = {"metadata": {"namespace": event.namespace, "name": config_file.stem}, "spec": spec}
+    return finder.over(effective.parse_config(item), root, str(config_file))
+
+
+def _spec(path: Path) -> NotificationSpec:
+    found = rules.read(path, read_text(path))
+    if problems := [problem for document in found for problem in document.problems]:
+        raise InvalidInput(problems)
+    specs = [document.spec for document in found if isinstance(document.spec, NotificationSpec)]
+    if len(specs) != 1:
+        raise click.ClickException(f"{path} must hold exactly one configuration")
+    return specs[0]
+
+
+def _save(html: str, path: Path, *, show: bool) -> None:
+    try:
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
+    click.echo(f"saved {path}", err=True)
+    if show:
+        click.launch(str(path))
+
+
+def _print(preview: Preview) -> None:
+    for name, value in (
+        ("event", preview.event),
+        ("configuration", preview.config),
+        ("trigger", preview.trigger),
+        ("severity", preview.severity),
+        ("cooldown", preview.cooldown),
+        ("decision", preview.decision),
+    ):
+        if value:
+            click.echo(f"{name + ':':15}{value}")
+    for note in preview.notes:
+        click.echo(f"{'note:':15}{note}")
+    for destination, sent in preview.destinations.items():
+        click.echo(f"\n{click.style(f'── {destination} ', bold=True)}{'─' * 60}")
+        if "waits" in sent:
+            click.echo(f"waits as Pending/ConfigNotReady: {sent['waits']}")
+        elif "message" in sent:
+            click.echo(f"by {sent['server']} from {sent['from']} to {', '.join(sent['recipients'])}")
+            click.echo(f"Subject: {sent['subject']}\n\n{sent['text']}")
+        else:
+            click.echo(json.dumps(json.loads(sent["body"]), indent=2, ensure_ascii=False))
