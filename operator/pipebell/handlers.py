@@ -15,6 +15,7 @@ import structlog
 
 from pipebell.core.vocabulary import FINAL_PHASES, GROUP, VERSION
 from pipebell.kube.connection import connect, kopf_access
+from pipebell.kube.watches import LONGEST
 from pipebell.settings import Settings
 from pipebell.wiring import App, build_app
 
@@ -68,6 +69,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.networking.request_timeout = 60.0
     # An API server that is away for minutes must not end the process: these waits add up to half an hour.
     settings.networking.error_backoffs = [0.2, 0.5, 1.0, 2.0, *[3.0] * 600]
+    settings.watching.server_timeout = LONGEST
     # Finished events are not watched: after a restart they are not listed, and our own last write frees kopf's memory.
     settings.watching.field_selectors[EVENTS] = ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
@@ -79,7 +81,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
 @kopf.on.login()
 async def login(memo: kopf.Memo, **_: Any) -> kopf.AiohttpSession:  # noqa: ANN401  (kopf awaits it)
     """A session of kopf's own, with the same identity as ours."""
-    return kopf.AiohttpSession(**kopf_access(memo.connection)._asdict())
+    return kopf.AiohttpSession(**kopf_access(memo.connection, memo.app.watches)._asdict())
 
 
 @kopf.on.cleanup()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipebell.core.vocabulary import Phase
+from pipebell.kube.paths import PLURALS
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from pipebell.engine.readiness import Readiness
     from pipebell.engine.resolver import Resolved
     from pipebell.engine.root import RootKeeper
+    from pipebell.kube.watches import Watches
 
+_ORGS: Final = 200
+_OTHERS: Final = "_other"  # no organisation's slug begins with "_"
 _LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 86400)
 
 
@@ -31,9 +36,19 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._events = Counter(
             "pipebell_events_total",
-            "Events that reached a final phase.",
-            ("event", "phase", "reason"),
+            "Events that reached a final phase. Only the first 200 organisations have a label of their own.",
+            ("org", "event", "phase", "reason"),
             registry=self.registry,
+        )
+        self._orgs: set[str] = set()
+        self._deliveries = Counter(
+            "pipebell_deliveries_total",
+            "Destinations of finished events, by what came of them.",
+            ("provider", "phase", "reason"),
+            registry=self.registry,
+        )
+        self._suppressed = Counter(
+            "pipebell_cooldown_suppressed_total", "Events held back by a cooldown.", ("event",), registry=self.registry
         )
         self._attempts = Counter(
             "pipebell_delivery_attempts_total",
@@ -58,8 +73,13 @@ class Metrics:
             __version__, platform.python_version()
         ).set(1)
 
-    def watch(self, engine: Engine, readiness: Readiness, root: RootKeeper) -> None:
+    def watch(self, engine: Engine, readiness: Readiness, root: RootKeeper, watches: Watches) -> None:
         """Read these gauges from the running parts."""
+        age = Gauge(
+            "pipebell_watch_age_seconds", "Since the watch was opened last.", ("resource",), registry=self.registry
+        )
+        for plural in PLURALS.values():
+            age.labels(plural).set_function(partial(watches.age, plural))
         for name, text, read in (
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
             ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
@@ -79,9 +99,20 @@ class Metrics:
     def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
         """See `Observer`."""
         kind = journey.event.spec.event.value if journey.event is not None else ""
-        self._events.labels(kind, verdicts.phase.value, verdicts.reason.value if verdicts.reason else "").inc()
+        reason = verdicts.reason.value if verdicts.reason else ""
+        self._events.labels(self._org(journey.org), kind, verdicts.phase.value, reason).inc()
+        for delivery in journey.deliveries.values():
+            self._deliveries.labels(delivery.provider.value, delivery.phase.value, str(delivery.reason or "")).inc()
         if verdicts.phase is Phase.DELIVERED:
             self._latency.observe(max(0.0, now - journey.created))
+        elif verdicts.phase is Phase.SUPPRESSED:
+            self._suppressed.labels(kind).inc()
+
+    def _org(self, org: str) -> str:
+        """The organisation, while they are few: a label's values must be bounded, and events are made by others."""
+        if len(self._orgs) < _ORGS:
+            self._orgs.add(org)
+        return org if org in self._orgs else _OTHERS
 
     def not_ready(self, resolved: Resolved, error: NotReady) -> None:
         """See `Observer`: configurations are counted where they are evaluated."""

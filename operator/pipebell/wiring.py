@@ -32,6 +32,7 @@ from pipebell.kube.notices import KubeNotices
 from pipebell.kube.parse import parse_config, parse_event
 from pipebell.kube.root import RootWatch
 from pipebell.kube.secrets import KubeSecrets
+from pipebell.kube.watches import Watches
 from pipebell.metrics import Metrics
 from pipebell.providers.registry import build_providers
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from pipebell.kube.connection import Connection
     from pipebell.settings import Settings
 
+QUEUE_STUCK: Final = 300.0  # seconds; the longest step, patience with the API included, takes a tenth of it
 DRAIN: Final = 25.0  # seconds that deliveries under way may take at shutdown
 
 log = structlog.get_logger(__name__)
@@ -134,7 +136,8 @@ class App:
             engine=self.engine,
             clock=clock,
         )
-        self.metrics.watch(self.engine, self.readiness, self.root)
+        self.watches = Watches()
+        self.metrics.watch(self.engine, self.readiness, self.root, self.watches)
         self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
         self._tasks: list[asyncio.Task[None]] = []
         self._beat = clock.now()
@@ -246,7 +249,9 @@ class App:
         dead = [task.get_name() for task in self._tasks if task.done() and task.get_name() in _FOREVER]
         if dead:
             return f"stopped working: {', '.join(dead)}"
-        return None
+        if self.engine.queue.stuck > QUEUE_STUCK:
+            return f"the queue has not moved for {self.engine.queue.stuck:.0f} s"
+        return self.watches.stalled()
 
     def _ready(self) -> str | None:
         if not self._keeper.listed:

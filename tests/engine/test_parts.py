@@ -225,3 +225,24 @@ def test_a_configuration_may_change_its_organisation():
     moved = config_object("beta", "team", "c", "6", {})
     book.put(moved)
     assert (book.of_org("acme"), book.of_org("beta")) == ((), (moved,))
+
+
+async def test_a_queue_in_which_nothing_moves_says_for_how_long(monkeypatch):
+    now = 50.0
+    monkeypatch.setattr("pipebell.engine.queue.time.monotonic", lambda: now)
+    freed = asyncio.Event()
+
+    async def work(item):
+        await freed.wait()
+
+    queue = FairQueue(work, slots=1)
+    queue.put("acme", 1)
+    now += 1000.0
+    assert queue.stuck == 0, "nothing waits"
+    queue.put("acme", 2)
+    assert queue.stuck == 0
+    now += 10.0
+    assert queue.stuck == 10.0
+    freed.set()
+    await queue.drained()
+    assert queue.stuck == 0

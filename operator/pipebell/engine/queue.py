@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -42,6 +43,12 @@ class FairQueue(Generic[Item]):
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
+        self._moved = time.monotonic()
+
+    @property
+    def stuck(self) -> float:
+        """Seconds in which items waited and none began or ended; no attempt takes minutes."""
+        return time.monotonic() - self._moved if self._waiting else 0.0
 
     @property
     def depth(self) -> int:
@@ -63,6 +70,8 @@ class FairQueue(Generic[Item]):
         if not len(queue) and queue.running < self._slots_per_lane:
             self._turns.append(lane)
         (queue.urgent if urgent else queue.normal).append(item)
+        if not self._waiting:
+            self._moved = time.monotonic()
         self._waiting += 1
         self._idle.clear()
         self._pump()
@@ -75,6 +84,7 @@ class FairQueue(Generic[Item]):
             item = lane.pop()
             self._waiting -= 1
             lane.running += 1
+            self._moved = time.monotonic()
             if len(lane) and lane.running < self._slots_per_lane:
                 self._turns.append(name)
             task = asyncio.create_task(self._run(name, lane, item))
@@ -88,6 +98,7 @@ class FairQueue(Generic[Item]):
             if task is not None:
                 self._tasks.discard(task)
             lane.running -= 1
+            self._moved = time.monotonic()
             if len(lane) and lane.running == self._slots_per_lane - 1:
                 self._turns.append(name)
             elif not len(lane) and not lane.running:

@@ -46,18 +46,20 @@ class Connection:
         """After a 401: whether there is another credential now, so that asking again makes sense."""
         return await self.credential.renew()
 
-    def session(self, *, connections: int = 64) -> aiohttp.ClientSession:
+    def session(
+        self, *, connections: int = 64, middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = ()
+    ) -> aiohttp.ClientSession:
         """A new session, to be closed by the caller, whose every request is authenticated with the current token.
 
         A 401 renews the credential and repeats the request once. `connections` is how many may be open at once (0: any
-        number). Needs a running event loop.
+        number); `middlewares` see each request before it is authenticated. Needs a running event loop.
         """
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, ssl=self.ssl_context or True),
             # Compression costs both ends more than the bytes cost a cluster's network.
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
-            middlewares=(_Authenticator(self),),
+            middlewares=(*middlewares, _Authenticator(self)),
             proxy=self.proxy,
             trust_env=False,
         )
@@ -99,12 +101,13 @@ class KopfAccess(NamedTuple):
     default_namespace: str
 
 
-def kopf_access(connection: Connection) -> KopfAccess:
+def kopf_access(connection: Connection, *middlewares: aiohttp.ClientMiddlewareType) -> KopfAccess:
     """A session of kopf's own; `handlers` makes a `kopf.AiohttpSession(**access._asdict())` of it.
 
     Its connections are not limited: each namespace and kind that kopf watches holds one for good.
     """
-    return KopfAccess(connection.server, connection.session(connections=0), connection.default_namespace)
+    session = connection.session(connections=0, middlewares=middlewares)
+    return KopfAccess(connection.server, session, connection.default_namespace)
 
 
 def connect(environ: Mapping[str, str] | None = None, service_account: Path = SERVICE_ACCOUNT) -> Connection:

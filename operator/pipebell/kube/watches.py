@@ -1,0 +1,52 @@
+"""How fresh the watches are: when each was opened last, seen from the requests themselves.
+
+kopf's watches work in the background and tell nobody when they stop. Each ends by itself after `LONGEST` seconds and is
+opened again; one that is not opened again for long has stalled.
+"""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import aiohttp
+
+LONGEST: Final = 300.0  # seconds that one watch lasts; the server ends it, and kopf goes on where it was
+STALLED: Final = 900.0  # seconds without an attempt to open it; an API server that is away is no stall
+
+
+class Watches:
+    """A middleware of aiohttp's client that notes when watches are asked for, and when they are granted."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._asked: dict[str, float] = {}
+        self._granted: dict[str, float] = {}
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """One request, as aiohttp calls it."""
+        path = request.url.path
+        if request.url.query.get("watch") != "true":
+            return await handler(request)
+        self._asked[path] = self._now()
+        response = await handler(request)
+        if response.status == HTTPStatus.OK:
+            self._granted[path] = self._now()
+        return response
+
+    def age(self, plural: str) -> float:
+        """Seconds since the watch of this kind was opened last, in the namespace where that is longest ago."""
+        opened = [when for path, when in self._granted.items() if path.endswith(f"/{plural}")]
+        return self._now() - min(opened) if opened else 0.0
+
+    def stalled(self) -> str | None:
+        """Which watches nobody tries to open any more; None when all is well."""
+        now = self._now()
+        silent = [path for path, when in self._asked.items() if now - when > STALLED]
+        return f"no watch of {', '.join(silent)} for {STALLED:g} s" if silent else None

@@ -1,0 +1,78 @@
+"""A watch that nobody opens any more is noticed; one that cannot be opened is something else."""
+
+from types import SimpleNamespace
+
+import pytest
+from yarl import URL
+
+from pipebell.kube.watches import STALLED, Watches
+
+EVENTS = "https://api/apis/pipebell.io/v1alpha1/pipelineevents"
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def watches(clock):
+    return Watches(clock)
+
+
+async def ask(watches, url=f"{EVENTS}?watch=true", status=200):
+    async def handler(request):
+        return SimpleNamespace(status=status)
+
+    return await watches(SimpleNamespace(url=URL(url)), handler)
+
+
+async def test_the_answer_is_handed_on(watches):
+    assert (await ask(watches, status=410)).status == 410
+
+
+async def test_the_age_counts_from_the_last_time_that_it_was_granted(watches, clock):
+    await ask(watches)
+    clock.now += 20
+    await ask(watches, status=500)
+    clock.now += 1
+    assert watches.age("pipelineevents") == 21
+    await ask(watches)
+    assert watches.age("pipelineevents") == 0
+    assert watches.age("notificationconfigs") == 0, "not watched yet"
+
+
+async def test_of_several_namespaces_the_oldest_counts(watches, clock):
+    for namespace in ("a", "b"):
+        await ask(watches, f"https://api/apis/pipebell.io/v1alpha1/namespaces/{namespace}/pipelineevents?watch=true")
+        clock.now += 5
+    assert watches.age("pipelineevents") == 10
+
+
+async def test_it_has_stalled_when_nobody_tries(watches, clock):
+    assert watches.stalled() is None
+    await ask(watches)
+    clock.now += STALLED + 1
+    assert "pipelineevents" in watches.stalled()
+
+
+async def test_an_api_server_that_is_away_is_no_stall(watches, clock):
+    await ask(watches)
+    for _ in range(10):
+        clock.now += STALLED / 2
+        await ask(watches, status=503)
+    assert watches.stalled() is None
+
+
+async def test_lists_are_no_watches(watches, clock):
+    await ask(watches, f"{EVENTS}?limit=500")
+    clock.now += STALLED * 2
+    assert watches.stalled() is None
