@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from yarl import URL
 
-from pipebell.kube.watches import STALLED, Watches
+from pipebell.kube.watches import LONGEST, STALLED, Watches
 
 EVENTS = "https://api/apis/pipebell.io/v1alpha1/pipelineevents"
 
@@ -76,3 +76,8 @@ async def test_lists_are_no_watches(watches, clock):
     await ask(watches, f"{EVENTS}?limit=500")
     clock.now += STALLED * 2
     assert watches.stalled() is None
+
+
+def test_the_api_server_takes_whole_seconds_only():
+    # `timeoutSeconds=300.0` gets 400 Bad Request, and kopf ends with it.
+    assert isinstance(LONGEST, int)

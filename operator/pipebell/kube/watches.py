@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-LONGEST: Final = 300.0  # seconds that one watch lasts; the server ends it, and kopf goes on where it was
+LONGEST: Final = 300  # seconds that one watch lasts (the API server takes no fractions); kopf goes on where it was
 STALLED: Final = 900.0  # seconds without an attempt to open it; an API server that is away is no stall
 
 
