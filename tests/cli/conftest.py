@@ -1,0 +1,119 @@
+"""Commands as people type them, each a process: against a real cluster with operator, mail server and Slack."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from pipebell.demo.stage import Stage
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+def execute(*arguments, env=None, stdin=None, cwd=None, timeout=90):
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("PIPEBELL_", "KUBE"))}
+    environ |= {"HOME": "/nonexistent", "COLUMNS": "200"} | {key: str(value) for key, value in (env or {}).items()}
+    command = [sys.executable, "-m", "pipebell.cli.main", *map(str, arguments)]
+    done = subprocess.run(
+        command, env=environ, input=stdin, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Without any cluster."""
+
+    def run(*arguments, env=None, **options):
+        return execute(*arguments, env={"PIPEBELL_SPOOL_DIR": tmp_path / "spool"} | (env or {}), **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def stage():
+    with Stage() as stage:
+        stage.start()
+        stage.put_root(stage.root_json())
+        yield stage
+
+
+@pytest.fixture
+def place(stage):
+    """A fresh namespace on the stage."""
+    name = f"cli-{secrets.token_hex(4)}"
+    stage.cluster.kubectl("create", "namespace", name)
+    stage.smtp.journal.clear()
+    stage.slack.journal.clear()
+    yield name
+    stage.cluster.delete_namespace(name)
+
+
+@pytest.fixture
+def on_stage(stage, place, tmp_path):
+    """On the stage's cluster, in the fresh namespace, trusting what its operator trusts."""
+
+    def run(*arguments, env=None, namespace=place, **options):
+        known = stage.environment()
+        environ = {key: known[key] for key in ("PIPEBELL_CA_FILE", "PIPEBELL_SLACK_HOSTS")}
+        environ |= {"KUBECONFIG": stage.cluster.kubeconfig, "PIPEBELL_SPOOL_DIR": tmp_path / "spool"}
+        return execute(arguments[0], "-n", namespace, *arguments[1:], env=environ | (env or {}), **options)
+
+    return run
+
+
+@pytest.fixture
+def apply(stage, place):
+    """Apply an object and, for a configuration, wait until the operator has judged it."""
+
+    def put(kind, name, **fields):
+        api = "v1" if kind in ("Secret", "ConfigMap") else "pipebell.io/v1alpha1"
+        stage.apply(json.dumps({"apiVersion": api, "kind": kind, "metadata": {"name": name}} | fields), namespace=place)
+        if kind == "NotificationConfig":
+            stage.cluster.kubectl(
+                "wait", "-n", place, f"nc/{name}", "--for=condition=Ready", "--timeout=20s", check=False
+            )
+
+    return put
+
+
+@pytest.fixture
+def make_config(stage, apply):
+    """An organisation that is told by Slack (and by e-mail on root's transport, when asked)."""
+
+    def make(org, *, email=None, webhook="T1", **spec):
+        url = stage.slack.webhook(webhook)
+        apply("Secret", f"{org}-secret", stringData={"SLACK_WEBHOOK_URL": url})
+        providers = ["slack", "email"] if email else ["slack"]
+        apply(
+            "NotificationConfig",
+            org.replace("_", "-"),
+            spec={
+                "orgSlug": org,
+                "secretRef": {"name": f"{org}-secret"},
+                "slack": {"enabled": True, "webhookUrl": "${SLACK_WEBHOOK_URL}"},
+                "email": {"toEmails": email or ["nobody@example.com"]},
+                "eventTriggers": [{"event": "pipeline_failure", "providers": providers, "cooldownSeconds": 60}],
+                "retryConfig": {"maxAttempts": 1},
+            }
+            | spec,
+        )
+        return webhook
+
+    return make

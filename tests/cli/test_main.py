@@ -1,0 +1,87 @@
+"""The table of commands: light, complete, and never a traceback."""
+
+import importlib
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+
+from pipebell.cli import main
+from pipebell.core.errors import PipebellError
+
+
+@pytest.mark.parametrize("name", list(main.COMMANDS))
+def test_every_entry_leads_to_a_command(name):
+    if importlib.util.find_spec(main.COMMANDS[name].module) is None:
+        pytest.skip("not delivered yet")
+    command = main.pipebell.get_command(click.Context(main.pipebell), name)
+    assert isinstance(command, click.Command)
+    assert command.get_short_help_str()
+
+
+@pytest.mark.parametrize("name", [None, "send", "exec", "history", "test", "replay", "migrate", "validate", "verify"])
+def test_help_exits_with_0_and_says_how(cli, name):
+    done = cli(*([name] if name else []), "--help")
+    assert done.code == 0
+    assert "Usage: pipebell" in done.out
+
+
+def test_help_is_light():
+    code = (
+        "import sys\nfrom pipebell.cli.main import run\nrun(['--help'])\n"
+        "heavy = {'kopf', 'kubernetes', 'pydantic', 'aiohttp', 'rich', 'jinja2', 'yaml', 'ssl'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nope"], ["history", "--nope"], ["send"], ["exec", "--org", "a"], ["replay"], ["validate"], ["preview"]],
+)
+def test_wrong_usage_exits_with_2(cli, arguments):
+    done = cli(*arguments)
+    assert done.code == 2
+    assert "Error:" in done.err
+
+
+def test_expected_errors_are_one_line(monkeypatch, capsys):
+    def fail():
+        raise PipebellError("it is\nso")
+
+    monkeypatch.setattr(main, "pipebell", click.Command("x", callback=fail))
+    assert main.run([]) == 1
+    assert capsys.readouterr().err == "Error: it is so\n"
+
+
+def test_a_missing_extra_is_one_line_with_the_mend(monkeypatch, capsys):
+    monkeypatch.setitem(main.COMMANDS, "run", main.Entry("kopf_is_not_there", "", "operator"))
+    assert main.run(["run"]) == 1
+    assert capsys.readouterr().err == (
+        "Error: `run` needs the package kopf_is_not_there: pip install 'pipebell[operator]'\n"
+    )
+
+
+def test_completion_knows_commands_and_options(cli):
+    assert "_pipebell_completion" in cli("completion", "bash").out
+    env = {"_PIPEBELL_COMPLETE": "bash_complete", "COMP_WORDS": "pipebell re", "COMP_CWORD": "1"}
+    assert cli(env=env).out.split() == ["plain,replay"]
+    env |= {"COMP_WORDS": "pipebell send --ev"}
+    env["COMP_CWORD"] = "2"
+    assert cli(env=env).out.split() == ["plain,--event"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m pipebell.cli.main --help | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+def test_it_is_a_plugin_of_kubectl(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl-pipebell"])
+    assert main.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("kubectl pipebell ")
