@@ -109,3 +109,21 @@ def test_a_kept_demo_goes_on_until_it_is_stopped(environment, tmp_path):
     assert processes_of(tmp_path) == []
     assert left_behind(tmp_path) == []
     assert run("--stop").stderr == "there is no demo that runs\n"
+
+
+@pytest.mark.cluster
+def test_an_operator_that_dies_ends_the_demo_with_its_last_words(environment, tmp_path):
+    with subprocess.Popen(
+        COMMAND, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            if found := re.search(r"own account and token: pid (\d+)", line):
+                os.kill(int(found[1]), signal.SIGKILL)
+                break
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "The demo failed: the operator has ended; its log ends:\n  {" in output
+    assert '"msg": "started"' in output
+    assert '"msg": "started"' in (tmp_path / "build/demo/operator.log").read_text(encoding="utf-8")
+    assert processes_of(tmp_path) == []
+    assert left_behind(tmp_path) == []

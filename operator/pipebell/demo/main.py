@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipebell.cluster import ClusterError
+from pipebell.core.errors import PipebellError
 from pipebell.demo import kept
 from pipebell.demo.claims import judge
 from pipebell.demo.files import objects
@@ -24,7 +24,7 @@ FOLDER: Final = Path("build/demo")
 
 
 def play(*, keep: bool, show: Show, folder: Path = FOLDER) -> bool:
-    """Play the demo; True when every claim holds. What was sent is saved in `folder`. Raises PipebellError."""
+    """Play the demo; True when every claim holds. What was sent is saved in `folder`. Raises StageError."""
     if keep and kept.kept():
         raise StageError("a demo is running already: `pipebell demo --stop` ends it")
     began = time.monotonic()
@@ -33,25 +33,30 @@ def play(*, keep: bool, show: Show, folder: Path = FOLDER) -> bool:
     with Stage(name=kept.NAME if keep else None) as stage:
         try:
             _set(stage, show)
-            evidence = Scenario(stage, show.step).play()
-            claims = judge(evidence)
-            present(show, evidence, claims, folder)
+            claims = _play_on(stage, show, folder)
+            if keep:
+                with show.step("hand over to processes of their own"):
+                    kept.keep(stage)
+                _how_to_go_on(show, stage, folder)
+        except (PipebellError, OSError) as error:
+            show.error(f"The demo failed: {error}")
+            show.say(f"What there is of it is in {folder}/.")
+            return False
         finally:
-            _save_log(stage, folder)
-        good = all(claim.holds for claim in claims)
-        if not good:
-            show.error(
-                f"The operator's log (all of it: {folder / 'operator.log'}) ends:\n{stage.operator.last_lines()}"
-            )
-        if keep:
-            with show.step("hand over to processes of their own"):
-                kept.keep(stage)
-            _how_to_go_on(show, stage, folder)
-    failed = len([claim for claim in claims if not claim.holds])
-    show.say("")
-    told = f"All {len(claims)} claims hold." if good else f"{failed} of {len(claims)} claims do NOT hold."
-    show.say(f"{told} It took {time.monotonic() - began:.0f} s; what was sent is in {folder}/.")
-    return good
+            _save(stage, folder)
+    wrong = [claim for claim in claims if not claim.holds]
+    told = f"{len(wrong)} of {len(claims)} claims do NOT hold." if wrong else f"All {len(claims)} claims hold."
+    show.say(f"\n{told} It took {time.monotonic() - began:.0f} s; what was sent is in {folder}/.")
+    return not wrong
+
+
+def _play_on(stage: Stage, show: Show, folder: Path) -> list[Claim]:
+    evidence = Scenario(stage, show.step).play()
+    claims = judge(evidence)
+    present(show, evidence, claims, folder)
+    if not all(claim.holds for claim in claims):
+        show.error(f"The operator's log (all of it: {folder / 'operator.log'}) ends:\n{stage.operator.last_lines()}")
+    return claims
 
 
 def _set(stage: Stage, show: Show) -> None:
@@ -82,10 +87,13 @@ def present(show: Show, evidence: Evidence, claims: list[Claim], folder: Path) -
     show.verdict(claims)
 
 
-def _save_log(stage: Stage, folder: Path) -> None:
+def _save(stage: Stage, folder: Path) -> None:
+    """Keep what tells what happened: the operator's log, and all resources as they were in the end."""
     try:
         shutil.copyfile(stage.folder / "operator.log", folder / "operator.log")
-    except (OSError, ClusterError, StageError):
+        resources = stage.cluster.kubectl("get", "nc,pe", "-A", "-o", "yaml", "--request-timeout=5s").stdout
+        (folder / "resources.yaml").write_text(resources, encoding="utf-8")
+    except (OSError, PipebellError):
         return  # it did not get that far
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pipebell import ports
 from pipebell.cluster.processes import Process
 from pipebell.core.errors import PipebellError
+from pipebell.core.status import clip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _GRACE: Final = 40.0  # seconds, as terminationGracePeriodSeconds in manifests/deployment.yaml
 _POLL: Final = 0.03
 _SHOWN: Final = 15  # lines of the log
+_WIDTH: Final = 500  # characters of each; an exception with its frames is one line
 # All that a process needs of the user's environment; PIPEBELL_*, KUBECONFIG and credentials are not for it.
 _INHERITED: Final = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH")
 
@@ -100,6 +102,6 @@ class OperatorProcess:
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def last_lines(self, count: int = _SHOWN) -> str:
-        """The log's end, indented."""
+        """The log's end, indented and without what is too long to read."""
         lines = self.log_text().splitlines()[-count:] or ["(nothing)"]
-        return "\n".join(f"  {line}" for line in lines)
+        return "\n".join(f"  {clip(line, _WIDTH)}" for line in lines)

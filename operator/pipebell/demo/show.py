@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SHOWN_OF_BURST: Final = 3
 _HEADERS: Final = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-Pipebell-Delivery")
-_TEXT_COLUMN: Final = 80
+_TEXT_COLUMN: Final = 90
 _LONGEST: Final = 400  # characters of what was seen instead of what was expected
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
@@ -166,15 +166,16 @@ def _table(*columns: str) -> Table:
 
 def _short(value: object) -> str:
     """What was seen, in a few words beside a tick."""
-    if value in (True, False, [], {True}):
+    if isinstance(value, bool) or value in ([], {True}):
         return ""
     if isinstance(value, dict):
-        return f"{len(value)} as expected"
-    if isinstance(value, set | list | tuple | frozenset):
+        text = ", ".join(f"{key}: {each}" for key, each in value.items())
+    elif isinstance(value, set | list | tuple):
         flat = [str(each) for item in value for each in (sorted(item) if isinstance(item, set) else [item])]
-        text = ", ".join(flat if isinstance(value, list | tuple) else sorted(flat))
-        return text if len(text) <= _TEXT_COLUMN else f"{len(value)} as expected"
-    return str(value)
+        text = ", ".join(sorted(flat) if isinstance(value, set) else flat)
+    else:
+        return str(value)
+    return text if len(text) <= _TEXT_COLUMN else f"{len(value)} as expected"
 
 
 def _difference(expected: object, actual: object) -> tuple[str, str]:
