@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from pipebell.core.errors import SettingsError
 from pipebell.core.hosts import HostPolicy
@@ -45,6 +46,13 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _proxy(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is not a proxy's URL, such as http://proxy.example:3128")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -92,6 +100,7 @@ class Settings:
     )
     slack_hosts: tuple[str, ...] = _setting((), _hosts, "Webhook hosts allowed besides Slack's own")
     private_hosts: tuple[str, ...] = _setting((), _hosts, "Private hosts or CIDRs that organisations may reach by SMTP")
+    https_proxy: str = _setting("", _proxy, "URL of a proxy for webhooks (SMTP connects directly)")
     ca_file: str = _setting("", _file, "Extra CA bundle for SMTP and HTTPS")
     event_max_age: float = _setting(86_400.0, _seconds, "Events older than this are not attempted any more")
     ttl_delivered: float = _setting(86_400.0, _seconds, "Keep Delivered, Suppressed and Skipped events for so long")

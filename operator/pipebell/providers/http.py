@@ -31,11 +31,13 @@ class Http:
     """Posts over kept connections.
 
     This is httpx's transport rather than its client: nothing here follows redirects, keeps cookies, reads proxies or
-    credentials from the environment, or logs URLs, because what would do so is not there.
+    credentials from the environment, or logs URLs, because what would do so is not there. `proxy` is the URL of a
+    proxy that every post goes through; "" for none.
     """
 
-    def __init__(self, tls: ssl.SSLContext, timeout: float = 10.0) -> None:
+    def __init__(self, tls: ssl.SSLContext, timeout: float = 10.0, *, proxy: str = "") -> None:
         self._tls, self._timeout = tls, timeout
+        self._proxy = httpx.Proxy(proxy) if proxy else None
         self._transport: httpx.AsyncBaseTransport | None = None
 
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
@@ -44,7 +46,9 @@ class Http:
         Raises OSError (TimeoutError, ssl.SSLError, … as its cause or itself), and ValueError if `url` is none.
         """
         if self._transport is None:
-            self._transport = AiohttpTransport(verify=self._tls, trust_env=False, client=_session(self._tls))
+            self._transport = AiohttpTransport(
+                verify=self._tls, trust_env=False, client=_session(self._tls), proxy=self._proxy
+            )
         try:
             async with asyncio.timeout(self._timeout):
                 request = httpx.Request("POST", url, headers=headers, content=content)

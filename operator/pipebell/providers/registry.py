@@ -42,7 +42,9 @@ class Clock(Protocol):
 
 PROVIDERS: Final[dict[ProviderName, Callable[[Settings, ssl.SSLContext, Clock], Provider]]] = {
     ProviderName.EMAIL: lambda settings, tls, clock: EmailProvider(Smtp(settings.hosts, tls), clock.now),
-    ProviderName.SLACK: lambda settings, tls, clock: SlackProvider(Http(tls), settings.hosts, clock.now),
+    ProviderName.SLACK: lambda settings, tls, clock: SlackProvider(
+        Http(tls, proxy=settings.https_proxy), settings.hosts, clock.now
+    ),
 }
 
 
