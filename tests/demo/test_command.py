@@ -127,3 +127,18 @@ def test_an_operator_that_dies_ends_the_demo_with_its_last_words(environment, tm
     assert '"msg": "started"' in (tmp_path / "build/demo/operator.log").read_text(encoding="utf-8")
     assert processes_of(tmp_path) == []
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.cluster
+def test_what_a_killed_demo_left_is_cleared_away_by_the_next_one(environment, tmp_path):
+    with subprocess.Popen(COMMAND, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if found := re.search(r"own account and token: pid (\d+)", line):
+                break
+        process.kill()
+    assert Path(f"/proc/{found[1]}").exists()
+    with subprocess.Popen(COMMAND, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+    assert processes_of(tmp_path) == []
+    assert left_behind(tmp_path) == []

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from pipebell.cluster import Cluster
 from pipebell.cluster.processes import Process
-from pipebell.demo.stage import PROCESSES, RECEIVED, StageError
+from pipebell.demo.stage import RECEIVED, StageError, end_processes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipebell.demo.stage import Stage
 
-NAME: Final = "demo"
-_GRACE: Final = 15.0  # seconds
+NAME: Final = "pipebell-demo"
 _PATIENCE: Final = 20.0  # seconds
 
 
@@ -55,9 +53,6 @@ def stop() -> bool:
     cluster = kept()
     if cluster is None:
         return False
-    noted = cluster.directory / "stage" / PROCESSES
-    if noted.exists():
-        for each in json.loads(noted.read_text(encoding="utf-8")):
-            Process(**each).terminate(_GRACE)
+    end_processes(cluster.directory)
     cluster.delete()
     return True

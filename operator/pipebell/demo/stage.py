@@ -7,9 +7,12 @@ import secrets
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from pipebell.cluster import Cluster, Progress, programs, tools
+from pipebell.cluster import Cluster, ClusterError, Progress, folders, programs, tools
+from pipebell.cluster.processes import Process
+from pipebell.cluster.state import State
 from pipebell.core.vocabulary import GROUP, VERSION
 from pipebell.demo.files import shipped
 from pipebell.demo.process import OperatorProcess, StageError
@@ -17,18 +20,17 @@ from pipebell.sinks import SlackSink, SmtpSink, Trust, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
-    from pipebell.cluster.processes import Process
 
 __all__ = ["ACCOUNT", "NAMESPACE", "PROCESSES", "Stage", "StageError"]
 
 NAMESPACE: Final = "pipebell-system"
 ACCOUNT: Final = "pipebell-operator"
-PROCESSES: Final = "processes.json"
+PROCESSES: Final = Path("stage", "processes.json")  # in the cluster's directory
 RECEIVED: Final = "received.jsonl"
 _TOKEN: Final = 7 * 86_400.0  # seconds; a stage that is kept may stand for days
 _POLL: Final = 0.1
+_GRACE: Final = 15.0  # seconds
 
 T = TypeVar("T")
 
@@ -103,6 +105,7 @@ class Stage:
 
     def start_cluster(self) -> None:
         """Start an API server of our own, which logs who asks for what. Raises ClusterError."""
+        _end_orphans()
         self._cluster = Cluster.start(self._name, audit_log=True, progress=self._progress)
         self._exits.callback(self._cluster.delete)
         self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -124,13 +127,18 @@ class Stage:
 
     def start_operator(self, *, wait: float = 60.0) -> None:
         """Start the operator under its own account and wait until it is ready. Raises StageError."""
-        kubeconfig = self.cluster.kubeconfig_for_service_account(NAMESPACE, ACCOUNT, _TOKEN)
-        self.operator = OperatorProcess(kubeconfig, self.environment(), self.folder / "operator.log")
-        self._exits.callback(self.operator.stop)
+        self.operator = self.new_operator()
         self.operator.start(wait=0.0)
         self.note_processes()
         if wait:
             self.operator.wait_ready(wait)
+
+    def new_operator(self, name: str = "operator", **settings: str) -> OperatorProcess:
+        """One more operator, not started yet, with settings of its own; `name` is its log's."""
+        kubeconfig = self.cluster.kubeconfig_for_service_account(NAMESPACE, ACCOUNT, _TOKEN)
+        operator = OperatorProcess(kubeconfig, self.environment() | settings, self.folder / f"{name}.log")
+        self._exits.callback(operator.stop)
+        return operator
 
     def environment(self) -> dict[str, str]:
         """What the operator is told: its settings, and the variables of the root configuration."""
@@ -188,7 +196,9 @@ class Stage:
     def note_processes(self, *others: Process) -> None:
         """Write down what was started besides the cluster, for whoever ends it later."""
         processes = [process for process in (self.operator.process, *others) if process is not None]
-        (self.folder / PROCESSES).write_text(json.dumps([asdict(each) for each in processes]), encoding="utf-8")
+        (self.cluster.directory / PROCESSES).write_text(
+            json.dumps([asdict(each) for each in processes]), encoding="utf-8"
+        )
 
     def stop_sinks(self) -> None:
         """Listen no more. Idempotent."""
@@ -197,3 +207,22 @@ class Stage:
     def leave(self) -> None:
         """Nothing ends any more when the `with` block does."""
         self._exits.pop_all()
+
+
+def end_processes(directory: Path) -> None:
+    """End what was noted in a cluster's directory."""
+    noted = directory / PROCESSES
+    if noted.exists():
+        for each in json.loads(noted.read_text(encoding="utf-8")):
+            Process(**each).terminate(_GRACE)
+
+
+def _end_orphans() -> None:
+    """End what stages left running whose process was killed; the next start clears their clusters away by itself."""
+    for directory in folders.passing().iterdir():
+        try:
+            state = State.read(directory)
+        except ClusterError:
+            continue
+        if state and state.owner and not state.owner.alive():
+            end_processes(directory)
