@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipebell.core.errors import NotReady
@@ -64,10 +64,14 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class OrgSecrets:
-    """An organisation's source: Secrets in its own namespace. A Secret that is missing maps to None."""
+    """An organisation's source: Secrets in its own namespace. A Secret that is missing maps to None.
+
+    `unreadable` says of Secrets that could not be read why.
+    """
 
     secret_name: str | None
     secrets: Mapping[str, Mapping[str, str] | None]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def variable(self, name: str, field: str) -> str:
         """See `Source`."""
@@ -83,6 +87,9 @@ class OrgSecrets:
         return self._key(reference.name, reference.key, field)
 
     def _key(self, secret: str, key: str, field: str) -> str:
+        if secret in self.unreadable:
+            why = self.unreadable[secret]
+            raise NotReady(NotReadyReason.MISSING_SECRET, f"{field}: Secret {secret} cannot be read: {why}")
         keys = self.secrets.get(secret)
         if keys is None:
             raise NotReady(NotReadyReason.MISSING_SECRET, f"{field}: there is no Secret {secret} in this namespace")

@@ -42,7 +42,7 @@ class ConfigBook:
         """Take in a version unless a newer one is known. Returns what it replaced; the same object when it did not."""
         old = self._by_key.get(config.key)
         if old is not None:
-            if old.uid == config.uid and _version(old.resource_version) >= _version(config.resource_version):
+            if _version(old.resource_version) >= _version(config.resource_version):
                 return config
             self._unlink(old)
         self._by_key[config.key] = config

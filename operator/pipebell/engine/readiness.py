@@ -12,6 +12,7 @@ import structlog
 
 from pipebell.core import resolve
 from pipebell.core.errors import ApiError, NotFound, NotReady
+from pipebell.core.placeholders import secrets_of
 from pipebell.core.status import Condition, clip, rfc3339
 from pipebell.core.triggers import providers_in_use
 from pipebell.core.vocabulary import NotReadyReason, ProviderName
@@ -30,7 +31,11 @@ FIRST_POLL, LAST_POLL, POLL_GROWTH = 4.0, 45.0, 1.5  # seconds between looks for
 PACE: Final = 0.01  # seconds between two evaluations that nobody waits for
 CHECK_PATIENCE: Final = 1.0  # seconds for looking up a host; a slow name server must not delay the condition
 DISTRUST: Final = 60.0  # seconds that a refusal at connect time outweighs a check that finds nothing wrong
-_OF_SECRETS: Final = (NotReadyReason.MISSING_SECRET, NotReadyReason.MISSING_VARIABLE)
+_OF_OTHERS: Final = (
+    NotReadyReason.MISSING_SECRET,
+    NotReadyReason.MISSING_VARIABLE,
+    NotReadyReason.HOST_NOT_ALLOWED,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +55,8 @@ class _State:
     """What is remembered per configuration that is not Ready."""
 
     polls: int = 0
+    polling: bool = False
+    distrusted_generation: int = 0
     distrusted_until: float = 0.0
     distrust: str = ""
 
@@ -109,7 +116,7 @@ class Readiness:
         state = self._states.setdefault(config.key, _State())
         if error.reason is NotReadyReason.HOST_NOT_ALLOWED:
             state.distrusted_until, state.distrust = self._clock.now() + DISTRUST, error.message
-            self._timers.at(state.distrusted_until, lambda: self._again(config.key))
+            state.distrusted_generation = config.generation
         self.changed(config)
 
     def removed(self, config: ConfigObject) -> None:
@@ -149,6 +156,7 @@ class Readiness:
             verdicts = tuple(await self._judge(config, fresh=fresh))
             await self._write(config, verdicts)
         except NotFound:
+            self._conditions.pop(key, None)
             return
         except ApiError as error:
             log.warning("condition not written, trying again", config="/".join(key), error=str(error))
@@ -160,14 +168,22 @@ class Readiness:
         if verdicts[0].status:
             self._states.pop(key, None)
             self._ready(config.org_slug)
-        elif verdicts[0].reason in _OF_SECRETS:
+        elif _may_mend_itself(config, verdicts[0].reason):
             self._poll(key)
 
     def _poll(self, key: Key) -> None:
+        """Look again after a while; one look is planned at a time, whoever finds the configuration wanting."""
         state = self._states.setdefault(key, _State())
+        if state.polling:
+            return
+        state.polling = True
         wait = min(FIRST_POLL * POLL_GROWTH**state.polls, LAST_POLL) * random.uniform(0.8, 1.2)  # noqa: S311  (jitter)
         state.polls = min(state.polls + 1, 20)
-        self._timers.at(self._clock.now() + wait, lambda: self._again(key))
+        self._timers.at(max(self._clock.now() + wait, state.distrusted_until), lambda: self._look(key, state))
+
+    def _look(self, key: Key, state: _State) -> None:
+        state.polling = False
+        self._again(key)
 
     def _again(self, key: Key) -> None:
         config = self._book.get(key)
@@ -193,7 +209,8 @@ class Readiness:
             )
             raise NotReady(NotReadyReason.CONFLICT, message)
         state = self._states.get(config.key)
-        if state is not None and self._clock.now() < state.distrusted_until:
+        distrusted = state is not None and state.distrusted_generation == config.generation
+        if state is not None and distrusted and self._clock.now() < state.distrusted_until:
             raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, state.distrust)
         if config.spec.enabled is False:
             return
@@ -245,6 +262,13 @@ class Readiness:
             )
             conditions.append(condition.model_dump(by_alias=True, mode="json"))
         return {"observedGeneration": config.generation, "conditions": conditions}
+
+
+def _may_mend_itself(config: ConfigObject, reason: str) -> bool:
+    """Whether a configuration can become Ready without an edit: by its Secrets, or by what a host name stands for."""
+    if reason == NotReadyReason.INVALID:  # perhaps only the value that a Secret holds
+        return config.spec is not None and bool(secrets_of(config.spec))
+    return reason in _OF_OTHERS
 
 
 def _same(before: Mapping[str, Condition], verdicts: Sequence[Verdict]) -> bool:

@@ -88,9 +88,6 @@ class Resolver:
             raise NotReady(NotReadyReason.INVALID, "; ".join(map(str, config.problems)))
         if config.spec.enabled is False:
             return Skip(Reason.CONFIG_DISABLED, f"NotificationConfig {config.namespace}/{config.name} is disabled")
-        await self._root.listed.wait()
-        if self._root.current.unusable and leans_on_root(config.spec):
-            raise NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {self._root.current.problems}")
         layers = await self.layers(config)
         reference = ConfigReference(
             kind="NotificationConfig", namespace=config.namespace, name=config.name, generation=config.generation
@@ -118,14 +115,18 @@ class Resolver:
     async def layers(self, config: ConfigObject, *, fresh: bool = False) -> Layers:
         """The organisation's settings over root's, with the Secrets that it references. `config.spec` must be there."""
         assert config.spec is not None  # noqa: S101  (callers have checked; tells mypy)
+        await self._root.listed.wait()
+        if self._root.current.unusable and leans_on_root(config.spec):
+            raise NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {self._root.current.problems}")
         secrets: dict[str, Mapping[str, str] | None] = {}
+        unreadable: dict[str, str] = {}
         for name in secrets_of(config.spec):
             try:
                 secrets[name] = await self._secrets.read(config.namespace, name, fresh=fresh)
             except (Rejected, NotFound) as error:
-                raise NotReady(NotReadyReason.MISSING_SECRET, f"Secret {name} cannot be read: {error}") from None
+                unreadable[name] = str(error)
         reference = config.spec.secret_ref
-        org = Layer(config.spec, OrgSecrets(reference.name if reference else None, secrets))
+        org = Layer(config.spec, OrgSecrets(reference.name if reference else None, secrets, unreadable))
         return Layers(org, self._root_layer())
 
     async def _ask(self, namespace: str, org_slug: str) -> None:
@@ -142,7 +143,7 @@ class Resolver:
 
     async def _list(self, namespace: str, org_slug: str) -> None:
         namespaces = list(dict.fromkeys((namespace, *self._shared)))
-        before = [config.key for config in self._book.of_org(org_slug)]
+        before = [config.key for config in self._book.of_org(org_slug) if config.namespace in namespaces]
         try:
             found = await self._configs.of_org(org_slug, namespaces)
         except (NotFound, Rejected) as error:
