@@ -19,6 +19,7 @@ from pipebell.engine.book import ConfigBook
 from pipebell.engine.engine import Engine
 from pipebell.engine.ledger import CooldownLedger
 from pipebell.engine.recorder import Recorder
+from pipebell.engine.recovery import recover
 from pipebell.engine.resolver import Resolver
 from pipebell.engine.root import RootKeeper
 
@@ -269,11 +270,9 @@ class House:
         self.engine.pauses.close()
         await self.engine.queue.close(0)
         self.start()
-        for event in self.events.store.values():
-            self.ledger.fold(event)
-        self.engine.start_cooldowns()
-        for event in list(self.events.store.values()):
+        for event in list(self.events.store.values()):  # the watch tells first, in the order of the list
             self.engine.submit(event)
+        await recover(self.events, self.ledger, self.engine, self.clock)
         await settle_down()
 
     def no_root(self) -> None:

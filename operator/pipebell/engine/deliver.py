@@ -73,6 +73,10 @@ class Deliverer:
             return set()
         tasks = [asyncio.create_task(self._one(journey, delivery, notification, ready)) for delivery in due]
         done, slow = await asyncio.wait(tasks, timeout=patience)
+        if any(task.exception() for task in done):
+            if slow:  # what they do belongs to the record of this event as well
+                await asyncio.wait(slow)
+            done, slow = set(tasks), set()
         for task in done:
             task.result()
         return slow

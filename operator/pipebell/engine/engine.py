@@ -117,8 +117,11 @@ class Engine:
             self.wake(uid)
 
     def start_cooldowns(self) -> None:
-        """The ledger is complete: events that waited for it decide now."""
+        """The ledger is complete, and all unfinished events were submitted: those that waited for it decide now."""
         self._ledger.finish_fold()
+        for key, uid in self._ledger.senders():
+            if self._roster.get(uid) is None:  # it ended after the pass had read it
+                self._ledger.released(key, uid)
         waiting, self._for_ledger = self._for_ledger, []
         for uid in waiting:
             self.wake(uid)
@@ -157,6 +160,7 @@ class Engine:
         now = self._clock.now()
         if now - journey.created > self._max_age and await self._expire(journey):
             return
+        self._roster.await_config(journey)  # before it is read: what changes meanwhile must wake this event
         try:
             resolved = await self._resolver.resolve(event.namespace, journey.org)
         except NotReady as error:
@@ -173,8 +177,8 @@ class Engine:
         journey.config, journey.severity = resolved.reference, match.severity
         plan.choose_destinations(journey, match)
         ready = plan.prepare(journey, resolved, match)
-        if ready.blocked:
-            self._roster.await_config(journey)
+        if not ready.blocked:
+            self._roster.needs_no_config(journey)
         if not journey.open():
             await self._settle(journey)
         elif not ready.targets and not journey.attempted:
@@ -286,6 +290,9 @@ class Engine:
         """The first destination has it: the cooldown starts, and whoever waited for that is held back at once."""
         if journey.key is None or delivery.delivered_time is None:
             return
+        others = (item for item in journey.deliveries.values() if item.destination != delivery.destination)
+        if any(item.delivered_time for item in others):
+            return  # the window runs from the first
         sent = Sent(epoch(delivery.delivered_time), journey.namespace, journey.name)
         for uid in self._ledger.succeeded(journey.key, journey.uid, sent):
             self.wake(uid)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Phase, Reason
+from pipebell.engine.ledger import key_for
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
@@ -50,7 +51,7 @@ class Journey:
     def of(cls, event: Event) -> Journey:
         """Start from an event as it was read, finished parts included."""
         status = event.status
-        return cls(
+        journey = cls(
             namespace=event.namespace,
             name=event.name,
             uid=event.uid,
@@ -65,6 +66,9 @@ class Journey:
             severity=event.spec.severity or DEFAULT_SEVERITIES[event.spec.event],
             restored=bool(status.deliveries),
         )
+        if journey.tried and status.config_ref and not event.spec.test and event.spec.replay_of is None:
+            journey.key = key_for(status.config_ref, event)  # the cooldown that it holds since before our restart
+        return journey
 
     @property
     def attempted(self) -> bool:
@@ -131,8 +135,10 @@ def status_patch(
         status["deliveries"] = [
             item.model_dump(by_alias=True, exclude_none=True, mode="json") for item in journey.deliveries.values()
         ]
-    if journey.suppressed and journey.told:
-        status["suppressedCount"] = journey.suppressed
+    if not journey.deliveries:
+        status["deliveries"] = None
+    speaks = journey.told or (journey.tried and not verdicts.phase.final)
+    status["suppressedCount"] = journey.suppressed if journey.suppressed and speaks else None
     if verdicts.phase.final:
         status["completionTime"] = stamp
     written = journey.status.model_fields_set if journey.status.phase else frozenset()

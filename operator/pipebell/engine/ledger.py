@@ -92,9 +92,7 @@ class CooldownLedger:
     def succeeded(self, key: CooldownKey, uid: str, sent: Sent) -> list[str]:
         """The event reached its first destination: the window starts. Returns the uids that need not wait any more."""
         entry = self._entries.setdefault(key, _Entry())
-        if entry.last is None or sent.at >= entry.last.at:
-            entry.last = sent
-            entry.suppressed = 0
+        entry.last, entry.suppressed = sent, 0
         if entry.sender in (uid, None):
             entry.sender = None
             woken, entry.waiters = list(entry.waiters), OrderedDict()
@@ -141,8 +139,12 @@ class CooldownLedger:
             sent = Sent(min(told), event.namespace, event.name)
             if entry.last is None or sent.at > entry.last.at:
                 entry.last = sent
-        elif status.phase is not None and not status.phase.final and any(item.attempts for item in deliveries):
+        elif status.phase is not None and not status.phase.final and any(item.last_attempt_time for item in deliveries):
             entry.sender = entry.sender or event.uid
+
+    def senders(self) -> list[tuple[CooldownKey, str]]:
+        """Who is sending, by key."""
+        return [(key, entry.sender) for key, entry in self._entries.items() if entry.sender is not None]
 
     def start_over(self) -> None:
         """The pass broke off: forget what it brought, for the next one brings it again."""
@@ -158,8 +160,8 @@ class CooldownLedger:
         self._folded.clear()
         self.ready = True
 
-    def needs(self, event: Event, cooldown: float, now: float) -> bool:
-        """Whether a finished event still carries a running cooldown or an uncounted suppression."""
+    def needs(self, event: Event, cooldown: float, now: float, *, uncounted: bool = True) -> bool:
+        """Whether a finished event still carries a running cooldown or (if that is asked) an uncounted suppression."""
         if event.status.config_ref is None or event.spec.test or event.spec.replay_of is not None:
             return False
         key = key_for(event.status.config_ref, event)
@@ -167,6 +169,7 @@ class CooldownLedger:
         if entry is None or entry.last is None:
             return False
         if event.status.phase is Phase.SUPPRESSED:
-            return event.status.suppressed_by == entry.last.named_from(event.namespace)
+            return uncounted and event.status.suppressed_by == entry.last.named_from(event.namespace)
         is_last = (entry.last.namespace, entry.last.name) == (event.namespace, event.name)
-        return is_last and (entry.suppressed > 0 or suppressed_until(entry.last, cooldown, now) is not None)
+        running = suppressed_until(entry.last, cooldown, now) is not None
+        return is_last and (running or (uncounted and entry.suppressed > 0))

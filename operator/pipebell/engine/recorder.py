@@ -36,14 +36,16 @@ class Recorder:
         Nothing is written when the resource says the same already. Returns only once it is written: what was sent is
         known to this process alone until then.
         """
+        attempted = False
         while True:
             patch = status_patch(journey, verdicts, self._clock.now(), extra)
-            if not verdicts.phase.final and _says(journey.status, patch):
+            if (attempted or not verdicts.phase.final) and _says(journey.status, patch):
                 return True
+            attempted = True
             try:
                 journey.resource_version = await self._patch(journey, patch)
             except Conflict:
-                merged = await self._merge(journey, verdicts)
+                merged = await self._merge(journey, verdicts, patch)
                 if merged is None:
                     return False
                 verdicts = merged
@@ -73,11 +75,15 @@ class Recorder:
             f"status of {journey.namespace}/{journey.name}",
         )
 
-    async def _merge(self, journey: Journey, verdicts: Verdicts) -> Verdicts | None:
+    async def _merge(self, journey: Journey, verdicts: Verdicts, patch: Mapping[str, Any]) -> Verdicts | None:
         """After a conflict: read again and bring both together. None when there is nothing left to write."""
-        fresh = await self.reread(journey)
-        if fresh is None:
+        without_deliveries = not journey.deliveries
+        if await self.reread(journey) is None:
             return None
+        if without_deliveries:  # the verdict is about the event as a whole, whatever its status listed before
+            journey.deliveries.clear()
+        if _says(journey.status, patch):  # it was written, but the answer was lost
+            return verdicts
         if journey.status.phase is not None and journey.status.phase.final:
             log.info("event finished by another writer", namespace=journey.namespace, _event=journey.name)
             return None

@@ -36,8 +36,8 @@ async def recover(events: Events, ledger: CooldownLedger, engine: Engine, clock:
             await clock.sleep(1.0)
         else:
             break
-    engine.start_cooldowns()
     for event in sorted(unfinished, key=lambda item: item.created):
         engine.submit(event)
+    engine.start_cooldowns()
     seconds = round(clock.now() - began, 2)
     log.info("cooldowns rebuilt", events=count, unfinished=len(unfinished), seconds=seconds)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from pipebell.core.errors import ApiError, Conflict, NotFound
+from pipebell.core.errors import ApiError, Conflict, NotFound, Rejected
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase
 
@@ -93,11 +93,14 @@ class Retention:
         return self._ttl_failed if phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED) else self._ttl_delivered
 
     def _needed(self, event: Event, now: float, due: float) -> bool:
-        return now - due < UNCOUNTED_AT_MOST and self._ledger.needs(event, self._cooldown_of(event), now)
+        uncounted = now - due < UNCOUNTED_AT_MOST
+        return self._ledger.needs(event, self._cooldown_of(event), now, uncounted=uncounted)
 
     async def _delete(self, event: Event) -> None:
         try:
             await self._events.delete(event.namespace, event.name, event.uid)
         except (NotFound, Conflict):
             return
+        except Rejected as error:  # one namespace's webhook or missing permission is not the others' trouble
+            log.warning("finished event not deleted", _event=f"{event.namespace}/{event.name}", error=str(error))
         await self._clock.sleep(1 / DELETIONS_PER_SECOND)

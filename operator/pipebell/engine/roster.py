@@ -43,11 +43,7 @@ class Roster:
         self._finished[journey.uid] = None
         if forget_oldest and len(self._finished) > REMEMBERED:
             del self._finished[next(iter(self._finished))]
-        waiting = self._for_config.get(journey.org)
-        if waiting is not None:
-            waiting.discard(journey.uid)
-            if not waiting:
-                del self._for_config[journey.org]
+        self.needs_no_config(journey)
 
     def last_word(self, uid: str) -> None:
         """The watch will not speak of this event again."""
@@ -71,6 +67,14 @@ class Roster:
     def await_config(self, journey: Journey) -> None:
         """This journey waits for its organisation's configuration (or root's) to be mended."""
         self._for_config.setdefault(journey.org, set()).add(journey.uid)
+
+    def needs_no_config(self, journey: Journey) -> None:
+        """This journey has all it wants of its configuration."""
+        waiting = self._for_config.get(journey.org)
+        if waiting is not None:
+            waiting.discard(journey.uid)
+            if not waiting:
+                del self._for_config[journey.org]
 
     def config_changed(self, org_slug: str | None) -> list[str]:
         """Those who waited for this organisation's configuration, or for any (None); they wait no more."""
