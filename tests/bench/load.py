@@ -150,11 +150,14 @@ async def events(api: Api, order: dict[str, Any]) -> dict[str, Any]:
     else:
         await spread(order["count"], order["concurrency"], one)
     created = time.time()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(seen.all.wait(), order.get("timeout", 120.0))
+    waiting = asyncio.create_task(seen.all.wait())
+    await asyncio.wait({waiting, watch}, timeout=order.get("timeout", 120.0), return_when=asyncio.FIRST_COMPLETED)
     cpu = _cpu()
+    if watch.done():
+        watch.result()
     watch.cancel()
-    await asyncio.gather(watch, return_exceptions=True)
+    waiting.cancel()
+    await asyncio.gather(watch, waiting, return_exceptions=True)
     rows = [[*sent[name], *seen.rows.get(name, (None, None, None))] for name in sent]
     ended = max((row[3] for row in rows if row[3]), default=created)
     return {"began": began, "created": created, "ended": ended, "rows": rows, "cpu": cpu}
@@ -172,19 +175,31 @@ class Seen:
     async def start(self, api: Api) -> asyncio.Task[None]:
         async with api.session.get(api.url("pipelineevents?limit=1")) as response:
             version = (await response.json())["metadata"]["resourceVersion"]
+        return asyncio.create_task(self._follow(api, await self._open(api, version)))
+
+    @staticmethod
+    async def _open(api: Api, version: str) -> aiohttp.ClientResponse:
         query = f"pipelineevents?watch=1&resourceVersion={version}&fieldSelector={DONE.replace('=', '%3D')}"
         limits = aiohttp.ClientTimeout(total=None)
-        response = await api.session.get(api.url(query), timeout=limits, read_bufsize=1 << 20)
-        return asyncio.create_task(self._read(response))
+        return await api.session.get(api.url(query), timeout=limits, read_bufsize=1 << 20)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> None:
-        rest = b""
-        async for chunk in response.content.iter_any():
-            now = time.time()
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self._note(json.loads(line)["object"], now)
-        raise RuntimeError("the watch ended")
+    async def _follow(self, api: Api, response: aiohttp.ClientResponse) -> None:
+        """The API server ends watches of clients that are too slow for it: begin again where it ended."""
+        version = ""
+        while True:
+            rest = b""
+            with suppress(aiohttp.ClientError):
+                async for chunk in response.content.iter_any():
+                    now = time.time()
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        item = json.loads(line)["object"]
+                        if item["kind"] == "Status":
+                            raise RuntimeError(f"watch: {item['message']}")
+                        version = item["metadata"]["resourceVersion"]
+                        self._note(item, now)
+            sys.stderr.write("the load generator's watch was ended and begins again\n")
+            response = await self._open(api, version)
 
     def _note(self, item: dict[str, Any], now: float) -> None:
         name = item["metadata"]["name"]

@@ -107,10 +107,8 @@ class Stage:
 
     def _install(self) -> None:
         kubectl = self.cluster.kubectl
-        for path in sorted(REPO.glob("crds/pipebell.io_*.yaml")):
-            kubectl("apply", "--server-side", "-f", path)
+        kubectl("apply", "--server-side", "-k", REPO / "manifests")  # nothing runs the Deployment here
         kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        kubectl("apply", "-f", REPO / "manifests/namespace.yaml", "-f", REPO / "manifests/operator-rbac.yaml")
         kubectl("create", "namespace", NAMESPACE)
         self._account = self.cluster.kubeconfig_for_service_account(SYSTEM, "pipebell-operator", 8 * 3600)
 
