@@ -98,6 +98,17 @@ class Api:
             connection.close()
 
     def request(self, method, path, body=None, content_type="application/json"):
+        """The answer's JSON. Reads are asked for again while the API server says that it is not ready."""
+        for _ in range(100):
+            status, document = self._exchange(method, path, body, content_type)
+            if status < 400:
+                return document
+            if method != "GET" or status not in (429, 503):
+                break
+            time.sleep(0.1)
+        raise Refused(status, document.get("message", ""))
+
+    def _exchange(self, method, path, body, content_type):
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type, "Accept": "application/json"}
         for attempt in (1, 2):
@@ -115,10 +126,7 @@ class Api:
             else:
                 self._local.connection = connection
                 break
-        document = json.loads(text)
-        if answer.status >= 400:
-            raise Refused(answer.status, document.get("message", ""))
-        return document
+        return answer.status, json.loads(text)
 
     def _connection(self):
         connection = http.client.HTTPSConnection(self._host, timeout=30.0, context=self._tls)
