@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 import yaml
 
-from pipebell.core.errors import ApiError, InvalidEvent
+from pipebell.core.errors import ApiError, InvalidEvent, NotFound
 from pipebell.core.vocabulary import FINAL_PHASES, Phase, Reason
 from pipebell.engine.book import ConfigBook
 from pipebell.engine.bookkeeping import Bookkeeping
@@ -145,12 +145,31 @@ class App:
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Learn all configurations, then start everything that runs in the background."""
+        """Learn all configurations, then start everything that runs in the background.
+
+        When that fails, whatever was started is stopped again, so that it can be tried anew.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _list_configs(self) -> None:
+        """The first list. Definitions that are applied at the same time as the operator may come after it."""
+        while True:
+            try:
+                return await patiently(self._keeper.list_all, self._clock, "the first list of configurations")
+            except NotFound as error:
+                log.error("waiting for the CustomResourceDefinitions", error=str(error))  # noqa: TRY400  (it says all)
+                await self._clock.sleep(2.0)
+
+    async def _start(self) -> None:
         port = await self._health.start()
         self._spawn("beat", self._keep_beating())
         self._spawn("root", self._root_watch.run())
         self._spawn("notices", self._notices.run())
-        await patiently(self._keeper.list_all, self._clock, "the first list of configurations")
+        await self._list_configs()
         self._spawn("readiness", self.readiness.run())
         self._spawn("cooldowns", recover(self._events, self._ledger, self.engine, self._clock))
         self._spawn("bookkeeping", self._bookkeeping.run())
@@ -159,6 +178,7 @@ class App:
         log.info("started", configs=len(self._book), http_port=port, namespaces=list(self._scope) or "all")
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks = [task for task in self._tasks if not task.done() or task.get_name() in _FOREVER]
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def close(self) -> None:

@@ -374,3 +374,26 @@ async def test_a_long_cooldown_is_never_deleted_while_it_runs(house):
     await house.clock.advance(20)
     assert ("team", sent.name) in house.events.store
     task.cancel()
+
+
+async def test_a_status_that_nobody_understands_stops_neither_the_pass_nor_the_sweeper(house):
+    house.config()
+    sent, odd = house.event(), house.event(test=True)
+    await house.submit(sent)
+    known = house.events.store["team", sent.name].status
+    broken = [item.model_copy(update={"delivered_time": "yesterday"}) for item in known.deliveries]
+    strange = known.model_copy(update={"deliveries": broken, "completion_time": "yesterday"})
+    house.events.store["team", odd.name] = replace(house.event("odd"), status=strange)
+    await house.restart()
+    held = house.event()
+    await house.submit(held)
+    assert house.status(held).suppressed_by == sent.name
+    task = asyncio.create_task(sweeper(house).run())
+    await house.clock.advance(120)
+    assert not task.done()
+    task.cancel()
+
+
+def test_a_root_that_is_nested_too_deeply_is_invalid(house):
+    house.root.update({"config.json": "[" * 200_000}, "3")
+    assert "nested" in house.root.current.problems

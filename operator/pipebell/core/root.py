@@ -36,6 +36,8 @@ def parse_root(data: Mapping[str, str], load_yaml: Callable[[str], Any]) -> Noti
         )
     except ValueError as error:
         raise InvalidInput([Problem(keys[0], _syntax(error))]) from None
+    except RecursionError:
+        raise InvalidInput([Problem(keys[0], "is nested too deeply")]) from None
     if not isinstance(document, dict):
         raise InvalidInput([Problem(keys[0], "must be an object")])
     return parse_notification_json(document, root=True)

@@ -61,7 +61,9 @@ class Recorder:
         """The API server finds the status invalid, which only our mistake can cause: at least say where it stands."""
         log.error("status refused", namespace=journey.namespace, _event=journey.name, error=str(error))
         try:
-            await self._patch(journey, {"phase": patch["phase"], "reason": patch.get("reason")})
+            journey.resource_version = await self._patch(
+                journey, {"phase": patch["phase"], "reason": patch.get("reason")}
+            )
         except ApiError:
             return False
         return True

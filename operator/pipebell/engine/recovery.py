@@ -9,6 +9,7 @@ import structlog
 from pipebell.core.errors import ApiError
 
 if TYPE_CHECKING:
+    from pipebell.core.event import Event
     from pipebell.engine.engine import Engine
     from pipebell.engine.ledger import CooldownLedger
     from pipebell.engine.ports import Clock, Events
@@ -27,7 +28,7 @@ async def recover(events: Events, ledger: CooldownLedger, engine: Engine, clock:
             async for page in events.scan():
                 for event in page:
                     count += 1
-                    ledger.fold(event)
+                    _fold(ledger, event)
                     if event.status.phase is None or not event.status.phase.final:
                         unfinished.append(event)
         except ApiError as error:
@@ -41,3 +42,11 @@ async def recover(events: Events, ledger: CooldownLedger, engine: Engine, clock:
     engine.start_cooldowns()
     seconds = round(clock.now() - began, 2)
     log.info("cooldowns rebuilt", events=count, unfinished=len(unfinished), seconds=seconds)
+
+
+def _fold(ledger: CooldownLedger, event: Event) -> None:
+    """One event whose status cannot be understood must not keep everybody's cooldowns from being known."""
+    try:
+        ledger.fold(event)
+    except ValueError as error:
+        log.warning("event left out of the cooldowns", _event=f"{event.namespace}/{event.name}", error=str(error))

@@ -84,7 +84,10 @@ class Retention:
         status = event.status
         if status.phase is None or not status.phase.final:
             return None
-        ended = epoch(status.completion_time) if status.completion_time else event.created
+        try:
+            ended = epoch(status.completion_time) if status.completion_time else event.created
+        except ValueError:  # not written by us
+            ended = event.created
         return ended + self._ttl(status.phase, event.spec.ttl_seconds_after_finished)
 
     def _ttl(self, phase: Phase, own: int | None) -> float:

@@ -1,0 +1,68 @@
+"""The composition root: starting, and starting again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from pipebell.core.errors import NotFound, Rejected
+from pipebell.kube.connection import Connection
+from pipebell.settings import Settings
+from pipebell.wiring import App
+
+
+class _NoCredential:
+    def token(self) -> str | None:
+        return None
+
+    async def renew(self) -> bool:
+        return False
+
+
+def _app(port: int = 0) -> App:
+    settings = Settings.from_env({"PIPEBELL_HTTP_PORT": str(port), "PIPEBELL_NAMESPACE": "ops"})
+    nobody = Connection("http://127.0.0.1:9", None, "default", _NoCredential())
+    return App(settings, nobody, {})
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+async def test_a_start_that_fails_leaves_nothing_behind_that_the_next_one_would_meet(port):
+    for _ in range(2):
+        before = asyncio.all_tasks()
+        app = _app(port)
+
+        async def refuse() -> None:
+            raise Rejected("400")
+
+        app._keeper.list_all = refuse
+        with pytest.raises(Rejected):
+            await app.start()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() - before == set()
+
+
+async def test_definitions_that_come_later_than_the_operator_are_waited_for():
+    app = _app()
+    asked = []
+
+    async def list_all() -> None:
+        asked.append(None)
+        if len(asked) < 3:
+            raise NotFound("the server could not find the requested resource")
+
+    async def sleep(seconds: float) -> None:
+        await real(0)
+
+    real = asyncio.sleep
+    app._keeper.list_all = list_all
+    app._clock.sleep = sleep
+    await app._list_configs()
+    assert len(asked) == 3
+    await app.close()
