@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipebell.engine.root import RootKeeper
 
 HEAL_EVERY: Final = 300.0  # seconds between full lists
-RECENT: Final = 10.0  # seconds: our own list is as good as the watch's
+APART: Final = 10.0  # seconds between two lists at least; a relist that comes sooner is healed then, never ignored
 RELIST_SHOWS: Final = 1.0  # seconds: a relist shows many objects; one list of ours afterwards is enough
 
 log = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ class ConfigKeeper:
 
     def relisted(self) -> None:
         """The watch lists anew, which shows what there is but not what is gone."""
-        if self._listed_at is not None and self._clock.now() - self._listed_at > RECENT:
+        if self._listed_at is not None:
             self._relisted.set()
 
     def root_changed(self) -> None:
@@ -97,7 +97,8 @@ class ConfigKeeper:
         while True:
             await wait_for(self._relisted, self._clock, HEAL_EVERY)
             if self._relisted.is_set():
-                await self._clock.sleep(RELIST_SHOWS)
+                early = (self._listed_at or 0.0) + APART - self._clock.now()
+                await self._clock.sleep(max(early, RELIST_SHOWS))
             self._relisted.clear()
             try:
                 await self.list_all()
