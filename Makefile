@@ -62,11 +62,15 @@ format: $(READY) ## Format and mend what can be mended
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+# Three of the same versions: for development, for the operator's image, and for building the wheel in it.
 .PHONY: lock
 lock: $(READY) ## Pin every package again, newest versions
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --upgrade \
-	  --extra operator --extra local --group dev -o requirements.lock pyproject.toml
+	@$(COMPILE) --upgrade --extra operator --extra local --group dev -o requirements.lock pyproject.toml
+	@$(COMPILE) -c requirements.lock --extra operator -o requirements-operator.lock pyproject.toml
+	@$(COMPILE) -c requirements.lock --group build -o requirements-build.lock
 
 .PHONY: clean
 clean: ## Remove what was made here; the control plane stays in the user's cache
