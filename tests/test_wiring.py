@@ -66,3 +66,25 @@ async def test_definitions_that_come_later_than_the_operator_are_waited_for():
     await app._list_configs()
     assert len(asked) == 3
     await app.close()
+
+
+async def test_an_api_server_that_is_away_is_no_reason_to_be_restarted(monkeypatch):
+    app = _app()
+    monkeypatch.setattr(type(app.engine.queue), "stuck", property(lambda _: 301.0))
+    assert "has not moved" in app._alive()
+    app._recorder._waiting = 16
+    assert app._alive() is None
+    await app.close()
+
+
+async def test_cooldowns_that_cannot_be_rebuilt_are_no_life():
+    app = _app()
+
+    async def fail() -> None:
+        raise RuntimeError("boom")
+
+    app._spawn("cooldowns", fail())
+    await asyncio.sleep(0)
+    app._spawn("invalid event", asyncio.sleep(0))
+    assert app._alive() == "stopped working: cooldowns"
+    await app.close()

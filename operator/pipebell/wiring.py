@@ -107,9 +107,10 @@ class App:
             ttl_failed=settings.ttl_failed,
             cooldown_of=lambda event: self._keeper.cooldown_of(event),
         )
+        self._recorder = Recorder(self._events, clock)
         self.engine = Engine(
             resolver=self._resolver,
-            recorder=Recorder(self._events, clock),
+            recorder=self._recorder,
             ledger=self._ledger,
             providers=self._providers,
             clock=clock,
@@ -178,7 +179,7 @@ class App:
         log.info("started", configs=len(self._book), http_port=port, namespaces=list(self._scope) or "all")
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks = [task for task in self._tasks if not task.done() or task.get_name() in _FOREVER]
+        self._tasks = [task for task in self._tasks if not task.done() or task.get_name() in (*_FOREVER, *_ONCE)]
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def close(self) -> None:
@@ -266,10 +267,15 @@ class App:
             await self._clock.sleep(1.0)
 
     def _alive(self) -> str | None:
-        dead = [task.get_name() for task in self._tasks if task.done() and task.get_name() in _FOREVER]
+        dead = [
+            task.get_name()
+            for task in self._tasks
+            if task.done() and (task.get_name() in _FOREVER or (task.get_name() in _ONCE and _failed(task)))
+        ]
         if dead:
             return f"stopped working: {', '.join(dead)}"
-        if self.engine.queue.stuck > QUEUE_STUCK:
+        # What was sent and is not recorded yet is known to this process alone: it outlives an API server that is away.
+        if self.engine.queue.stuck > QUEUE_STUCK and not self._recorder.waiting:
             return f"the queue has not moved for {self.engine.queue.stuck:.0f} s"
         return self.watches.stalled()
 
@@ -282,6 +288,11 @@ class App:
 
 
 _FOREVER: Final = ("root", "notices", "readiness", "bookkeeping", "retention", "heal", "beat")
+_ONCE: Final = ("cooldowns",)
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is not None
 
 
 def _load_yaml(text: str) -> Any:  # noqa: ANN401  (whatever the document is)

@@ -29,6 +29,19 @@ class Recorder:
 
     def __init__(self, events: Events, clock: Clock) -> None:
         self._events, self._clock = events, clock
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Writes and reads that the API has not answered yet."""
+        return self._waiting
+
+    async def _ask(self, call: Callable[[], Awaitable[Result]], what: str) -> Result:
+        self._waiting += 1
+        try:
+            return await patiently(call, self._clock, what)
+        finally:
+            self._waiting -= 1
 
     async def record(self, journey: Journey, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
         """Write where the event stands. False when the event is gone, or somebody else has finished it.
@@ -69,11 +82,10 @@ class Recorder:
         return True
 
     async def _patch(self, journey: Journey, patch: Mapping[str, Any]) -> str:
-        return await patiently(
+        return await self._ask(
             lambda: self._events.patch_status(
                 journey.namespace, journey.name, journey.uid, journey.resource_version, patch
             ),
-            self._clock,
             f"status of {journey.namespace}/{journey.name}",
         )
 
@@ -94,9 +106,8 @@ class Recorder:
     async def reread(self, journey: Journey) -> Journey | None:
         """Bring the journey up to date with the resource. None when the event is gone (or another took its name)."""
         try:
-            event = await patiently(
+            event = await self._ask(
                 lambda: self._events.get(journey.namespace, journey.name),
-                self._clock,
                 f"{journey.namespace}/{journey.name}",
             )
         except NotFound:
