@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 
 .PHONY: help
 help: ## Show what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; this is " + sys.version.split()[0] + " (choose another with make PYTHON=…)")'
@@ -43,6 +43,10 @@ bench: $(READY) ## Measure speed on a real API server: everything (docs/performa
 bench-quick: $(READY) ## Measure the essentials of it, in two minutes
 	@$(BIN)/pipebell cluster build
 	@PYTHONPATH=tests $(BIN)/python -m bench --quick
+
+.PHONY: test-e2e
+test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)
+	@PIPEBELL_E2E=required $(BIN)/python -m pytest tests/e2e_node $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Formatting, lint, types, layers, generated files

@@ -1,6 +1,7 @@
 """The chart and a real API server: every rendering is accepted, and installing is what users expect of it."""
 
 import json
+import time
 
 import pytest
 import yaml
@@ -174,3 +175,28 @@ def test_samples_are_accepted(server, path):
     documents = [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
     assert documents
     accepted(server, path.read_text(encoding="utf-8"))
+
+
+def test_the_sample_policy_refuses_hosts_that_it_does_not_list(server, install):
+    install({})
+    server.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
+    server.kubectl("apply", "-f", CHART / "samples" / "allowed-hosts.yaml")
+
+    def said(**spec):
+        document = {"apiVersion": "pipebell.io/v1alpha1", "kind": "NotificationConfig", "metadata": {"name": "trial"}}
+        text = json.dumps(document | {"spec": {"orgSlug": "acme", **spec}})
+        done = server.kubectl("apply", "--dry-run=server", "-n", "a", "-f", "-", input=text, check=False)
+        return done.stdout + done.stderr
+
+    wrong = {"email": {"smtpHost": "evil.example"}}
+    deadline = time.monotonic() + 30
+    while "is not one of" not in said(**wrong):
+        assert time.monotonic() < deadline, said(**wrong)
+        time.sleep(0.5)
+    assert "spec.email.smtpHost: evil.example is not one of smtp.example.com" in said(**wrong)
+    assert "created" in said(email={"smtpHost": "smtp.example.com"})
+    assert "its host is not one of" in said(slack={"webhookUrl": "https://evil.example/services/T1/B1/x"})
+    assert "created" in said(slack={"webhookUrl": "https://hooks.slack.com/services/T1/B1/x"})
+    assert "created" in said(slack={"webhookUrl": "${SLACK_WEBHOOK_URL}"})
+    assert "created" in said()
+    server.kubectl("delete", "-f", CHART / "samples" / "allowed-hosts.yaml")
