@@ -98,7 +98,7 @@ class App:
         )
         self._ledger = CooldownLedger()
         self.metrics = Metrics()
-        self._bookkeeping = Bookkeeping(self._book, self._configs, clock)
+        self._bookkeeping = Bookkeeping(self._book, self._configs, self._ledger, clock)
         self._retention = Retention(
             events=self._events,
             ledger=self._ledger,

@@ -199,7 +199,7 @@ async def test_a_root_that_comes_back_in_time_was_never_gone(house):
 
 async def test_bookkeeping_is_written_seldom(house):
     house.config()
-    books = Bookkeeping(house.book, house.configs, house.clock)
+    books = Bookkeeping(house.book, house.configs, house.ledger, house.clock)
     house.observer.finished = books.finished
     task = asyncio.create_task(books.run())
     events = [house.event() for _ in range(5)]
@@ -263,4 +263,15 @@ async def test_failures_are_kept_longer_and_unfinished_events_for_ever(house):
     assert len(house.events.store) == 2
     await house.clock.advance(700)
     assert set(house.events.store) == {("team", other.name)}
+    task.cancel()
+
+
+async def test_thousands_that_fell_due_are_deleted_within_seconds(house):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    events = [house.event(test=True) for _ in range(1000)]
+    for event in events:
+        house.events.force_status("team", event.name, {"phase": "Delivered", "completionTime": rfc3339(START)})
+    task = asyncio.create_task(sweeper(house, ttl_delivered=1).run())
+    await house.clock.advance(10)
+    assert house.events.store == {}
     task.cancel()

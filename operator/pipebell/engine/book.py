@@ -62,10 +62,6 @@ class ConfigBook:
         present = set(seen)
         return [key for key in known_before if key not in present and key in self._by_key]
 
-    def keys(self) -> list[Key]:
-        """All keys."""
-        return list(self._by_key)
-
     def _unlink(self, config: ConfigObject) -> None:
         del self._by_key[config.key]
         org = self._by_org[config.org_slug]

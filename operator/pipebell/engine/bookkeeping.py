@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipebell.core.settle import Verdicts
     from pipebell.engine.book import ConfigBook, Key
     from pipebell.engine.journey import Journey
+    from pipebell.engine.ledger import CooldownKey, CooldownLedger
     from pipebell.engine.ports import Clock, Configs
 
 PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration
@@ -29,8 +30,7 @@ class _Page:
     """What is not written yet for one configuration, and when that was last done."""
 
     written: float = 0.0
-    sent: dict[EventType, str] = field(default_factory=dict)
-    suppressed: dict[EventType, int] = field(default_factory=dict)
+    keys: dict[EventType, CooldownKey] = field(default_factory=dict)
     last: LastDelivery | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -42,8 +42,8 @@ class _Page:
 class Bookkeeping:
     """Collects outcomes per configuration and writes them at most once a minute each, two a second in all."""
 
-    def __init__(self, book: ConfigBook, configs: Configs, clock: Clock) -> None:
-        self._book, self._configs, self._clock = book, configs, clock
+    def __init__(self, book: ConfigBook, configs: Configs, ledger: CooldownLedger, clock: Clock) -> None:
+        self._book, self._configs, self._ledger, self._clock = book, configs, ledger, clock
         self._pages: dict[Key, _Page] = {}
 
     def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
@@ -52,12 +52,9 @@ class Bookkeeping:
         if reference is None or reference.kind != "NotificationConfig" or journey.event is None:
             return
         page = self._pages.setdefault((reference.namespace, reference.name), _Page())
-        kind, stamp = journey.event.spec.event, rfc3339(now)
-        if verdicts.phase in (Phase.DELIVERED, Phase.PARTIALLY_DELIVERED):
-            page.sent[kind] = stamp
-            page.suppressed[kind] = 0
-        elif verdicts.phase is Phase.SUPPRESSED:
-            page.suppressed[kind] = page.suppressed.get(kind, 0) + 1
+        stamp = rfc3339(now)
+        if journey.key is not None:
+            page.keys[journey.key.event] = journey.key
         name = f"{journey.namespace}/{journey.name}"
         page.last = LastDelivery(event=name, phase=verdicts.phase, time=stamp, reason=verdicts.reason)
         page.counts[verdicts.phase.value] = page.counts.get(verdicts.phase.value, 0) + 1
@@ -78,7 +75,7 @@ class Bookkeeping:
         if config is None:
             del self._pages[key]
             return
-        status = _merged(config, page)
+        status = _merged(config, page, self._ledger)
         # Moved to the end, so that everybody gets a turn.
         del self._pages[key]
         self._pages[key] = _Page(written=now)
@@ -88,18 +85,17 @@ class Bookkeeping:
             log.info("bookkeeping not written", config="/".join(key), error=str(error))
 
 
-def _merged(config: ConfigObject, page: _Page) -> NotificationConfigStatus:
+def _merged(config: ConfigObject, page: _Page, ledger: CooldownLedger) -> NotificationConfigStatus:
     """The bookkeeping part of the status: what stands there, and what came since."""
     old = config.status
     triggers = {item.event: item for item in old.triggers or []}
-    for kind in {*page.sent, *page.suppressed}:
-        known = triggers.get(kind) or TriggerRecord(event=kind, last_sent_time=None, suppressed_since_last_sent=0)
-        held = page.suppressed.get(kind, 0)
-        base = 0 if kind in page.sent else known.suppressed_since_last_sent
+    for kind, key in page.keys.items():
+        last = ledger.last(key)
+        known = triggers.get(kind)
         triggers[kind] = TriggerRecord(
             event=kind,
-            last_sent_time=page.sent.get(kind, known.last_sent_time),
-            suppressed_since_last_sent=base + held,
+            last_sent_time=rfc3339(last.at) if last else known.last_sent_time if known else None,
+            suppressed_since_last_sent=ledger.held_back(key),
         )
     counters = old.counters or Counters(delivered=0, suppressed=0, failed=0)
     counts = page.counts

@@ -82,14 +82,14 @@ class ConfigKeeper:
 
     async def list_all(self) -> None:
         """Bring the book in line with the API. Raises ApiError."""
-        before, seen = self._book.keys(), set()
+        before, seen = {config.key: config.uid for config in self._book}, set()
         async for page in self._configs.scan():
             for config in page:
                 seen.add(config.key)
                 if not self._book.knows(config.key, config.resource_version):
                     self.learn(config)
         for key in self._book.missing_from(seen, before):
-            self.forget(key)
+            self.forget(key, before[key])
         self._listed_at = self._clock.now()
 
     async def run(self) -> None:

@@ -33,7 +33,7 @@ class _Lane(Generic[Item]):
 class FairQueue(Generic[Item]):
     """Runs `work(item)` for queued items: at most `slots` at once, `slots_per_lane` of one lane; lanes take turns."""
 
-    def __init__(self, work: Callable[[Item], Awaitable[None]], *, slots: int = 512, slots_per_lane: int = 16) -> None:
+    def __init__(self, work: Callable[[Item], Awaitable[None]], *, slots: int = 2048, slots_per_lane: int = 16) -> None:
         self._work = work
         self._slots, self._slots_per_lane = slots, slots_per_lane
         self._lanes: dict[str, _Lane[Item]] = {}

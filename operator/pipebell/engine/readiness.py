@@ -196,7 +196,9 @@ class Readiness:
         except NotReady as error:
             ready = Verdict("Ready", status=False, reason=error.reason.value, message=clip(error.message))
         else:
-            ready = Verdict("Ready", status=True, reason="Ready", message="notifications can be sent")
+            disabled = config.spec is not None and config.spec.enabled is False
+            message = "disabled: nothing is sent" if disabled else "notifications can be sent"
+            ready = Verdict("Ready", status=True, reason="Ready", message=message)
         return [ready, *self._sharing(config)]
 
     async def _check(self, config: ConfigObject, *, fresh: bool) -> None:

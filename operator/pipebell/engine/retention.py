@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pipebell.engine.ledger import CooldownLedger
     from pipebell.engine.ports import Clock, Events
 
-DELETIONS_PER_SECOND: Final = 50.0
+AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second
 SHORTEST, LONGEST = 5.0, 600.0  # seconds between two looks
 UNCOUNTED_AT_MOST: Final = 604_800.0  # a suppression that nothing followed for a week is not waited for any longer
 
@@ -60,24 +61,30 @@ class Retention:
                 await self._sweep(began)
             except ApiError as error:
                 log.warning("finished events could not be swept", error=str(error))
-            # A list that takes long is not made all the time.
-            not_before = self._clock.now() + 10 * (self._clock.now() - began)
+            # A sweep that takes long is not made all the time.
+            not_before = self._clock.now() + min(3 * (self._clock.now() - began), LONGEST)
 
     async def _sweep(self, now: float) -> None:
         self._next_due = now + LONGEST
         deleted = 0
         async for page in self._events.scan(phases_excluded=(Phase.PENDING.value, Phase.DELIVERING.value)):
-            for event in page:
-                due = self._due(event)
-                if due is None:
-                    continue
-                if due > now:
-                    self._next_due = min(self._next_due, due)
-                elif not self._needed(event, now, due):
-                    await self._delete(event)
-                    deleted += 1
+            ripe = [event for event in page if self._ripe(event, now)]
+            for start in range(0, len(ripe), AT_ONCE):
+                await asyncio.gather(*(self._delete(event) for event in ripe[start : start + AT_ONCE]))
+                await self._clock.sleep(PAUSE)
+            deleted += len(ripe)
         if deleted:
             log.info("finished events deleted", count=deleted)
+
+    def _ripe(self, event: Event, now: float) -> bool:
+        """Whether this event may go now; if only later, that is noted."""
+        due = self._due(event)
+        if due is None:
+            return False
+        if due > now:
+            self._next_due = min(self._next_due, due)
+            return False
+        return not self._needed(event, now, due)
 
     def _due(self, event: Event) -> float | None:
         """When this event may go (seconds since the epoch); None while it is not finished."""
@@ -106,4 +113,3 @@ class Retention:
             return
         except Rejected as error:  # one namespace's webhook or missing permission is not the others' trouble
             log.warning("finished event not deleted", _event=f"{event.namespace}/{event.name}", error=str(error))
-        await self._clock.sleep(1 / DELETIONS_PER_SECOND)
