@@ -457,3 +457,21 @@ def test_the_application_is_of_the_packages_version():
     about = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert str(about["appVersion"]) == __version__
     assert str(about["version"]) == __version__
+
+
+def test_the_readme_lists_every_value_with_its_default():
+    rows = re.findall(
+        r"^\| `([\w.]+)` \| .+ \| `(.*)` \|$", (CHART / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    listed = {path: json.loads(default.replace("\\|", "|")) for path, default in rows}
+    assert list(listed) == [path for path in listed if path in KNOBS]
+    assert set(listed) == set(KNOBS)
+    for path, default in listed.items():
+        value = defaults()
+        for key in path.split("."):
+            value = value[key]
+        assert default == value, path
+
+
+def test_no_registry_is_prescribed():
+    assert "/" not in render().container["image"]
