@@ -153,10 +153,10 @@ def test_the_seeds_full_root_file_serves_each_type_as_it_says_and_the_partial_or
     world.api.create(acme(namespace))
     expected = {
         "pipeline_failure": ("Delivered", None, "error"),
-        "pipeline_success": ("Skipped", "TriggerDisabled", None),
-        "pipeline_started": ("Skipped", "TriggerDisabled", None),
+        "pipeline_success": ("Skipped", "TriggerDisabled", "info"),
+        "pipeline_started": ("Skipped", "TriggerDisabled", "info"),
         "data_quality_failure": ("Delivered", None, "warning"),
-        "data_quality_warning": ("Skipped", "TriggerDisabled", None),
+        "data_quality_warning": ("Skipped", "TriggerDisabled", "warning"),
         "rate_limit_exceeded": ("Delivered", None, "warning"),
         "system_error": ("Delivered", None, "critical"),
     }
