@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipebell.demo.stage import Stage
+from pipebell.demo.stage import NAMESPACE, Stage
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ def stage():
     with Stage() as stage:
         stage.start()
         stage.put_root(stage.root_json())
+        variables = {name: value for name, value in stage.environment().items() if not name.startswith("PIPEBELL_")}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pipebell-root-variables"}}
+        stage.apply(json.dumps(secret | {"stringData": variables}), namespace=NAMESPACE)
         yield stage
 
 
@@ -87,7 +90,7 @@ def apply(stage, place):
         stage.apply(json.dumps({"apiVersion": api, "kind": kind, "metadata": {"name": name}} | fields), namespace=place)
         if kind == "NotificationConfig":
             stage.cluster.kubectl(
-                "wait", "-n", place, f"nc/{name}", "--for=condition=Ready", "--timeout=20s", check=False
+                "wait", "-n", place, f"nc/{name}", "--for=jsonpath={.status.observedGeneration}", "--timeout=20s"
             )
 
     return put

@@ -164,7 +164,8 @@ class Finder:
     def _root_layer(self, root: NotificationSpec | None) -> Layer | None:
         if root is None:
             return None
-        secret = self._secret(self._place.namespace, ROOT_SECRET) if self._env is None else None
+        # The Deployment reads this Secret, but the operator's environment may come from elsewhere as well.
+        secret = self._secret(self._place.namespace, ROOT_SECRET) or NotFound(ROOT_SECRET)
         return Layer(root, Filled(self._env, {ROOT_SECRET: secret}, ROOT_SECRET, self.notes, "the root's"), root=True)
 
     def _source(self, config: ConfigObject) -> Filled:
@@ -220,7 +221,7 @@ class Filled:
         keys = self._secrets.get(secret)
         if isinstance(keys, Exception):
             self.presumed = True
-            note = f"{field}: {self._whose} {key} is in a Secret ({secret}) that you may not read; a stand-in is used"
+            note = f"{field}: {self._whose} {key} is not to be had from here; a stand-in is used (or give --env-file)"
             if note not in self._notes:
                 self._notes.append(note)
             return rules.stand_in(field)

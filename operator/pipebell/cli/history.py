@@ -24,9 +24,12 @@ _PENDING: Final = ("", Phase.PENDING.value)
 @click.argument("org", required=False)
 @click.option("--pipeline", metavar="ID", help="Only this pipeline's.")
 @click.option("--run", "run_id", metavar="ID", help="Only this run's.")
-@click.option("--event", type=click.Choice(list(EventType)), help="Only this type.")
+@click.option("--event", type=click.Choice([event.value for event in EventType]), help="Only this type.")
 @click.option(
-    "--phase", type=click.Choice(list(Phase), case_sensitive=False), multiple=True, help="Only these. Repeatable."
+    "--phase",
+    type=click.Choice([phase.value for phase in Phase], case_sensitive=False),
+    multiple=True,
+    help="Only these. Repeatable.",
 )
 @click.option("--since", type=show.Period(), metavar="PERIOD", help="Only the last 30m, 12h, 7d …")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many, the newest.")
@@ -40,7 +43,7 @@ def command(org: str | None, access: Access, all_namespaces: bool, output: str, 
         found = client.list(
             EVENTS, fields={key: value for key, value in fields.items() if value}, everywhere=all_namespaces
         )
-        events = sorted(_chosen(found, filters, time.time()), key=_created)[-limit:]
+        events = sorted(_chosen(found, filters, time.time()), key=_order)[-limit:]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
     if output == "json":
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": events}, indent=2))
@@ -52,6 +55,11 @@ def command(org: str | None, access: Access, all_namespaces: bool, output: str, 
 
 def _created(event: dict[str, Any]) -> str:
     return str(event["metadata"].get("creationTimestamp"))
+
+
+def _order(event: dict[str, Any]) -> tuple[str, str]:
+    """By creation, which the API tells in whole seconds only, then by when it happened."""
+    return _created(event), str(event["spec"].get("occurredAt") or "")
 
 
 def _chosen(events: Iterable[dict[str, Any]], filters: dict[str, Any], now: float) -> Iterable[dict[str, Any]]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from pipebell.version import __version__
 from pipebell.cli.options import Access, cluster_options
 from pipebell.core.errors import PipebellError
+from pipebell.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,11 @@ class NothingToReplay(PipebellError):  # noqa: N818  (it names the event's state
 @click.command("replay")
 @click.argument("event")
 @click.option(
-    "--to", "destinations", type=click.Choice(list(ProviderName)), multiple=True, help="Only there. Repeatable."
+    "--to",
+    "destinations",
+    type=click.Choice([name.value for name in ProviderName]),
+    multiple=True,
+    help="Only there. Repeatable.",
 )
 @click.option("--force", is_flag=True, help="Also where it was delivered, or held back by a cooldown.")
 @click.option("--wait", is_flag=True, help="Wait until it is delivered; exit code 1 if it is not.")

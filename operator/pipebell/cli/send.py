@@ -25,7 +25,10 @@ from pipebell.sdk.spool import Spool, default_folder
 @click.command("send")
 @click.option("--org", metavar="SLUG", help="The organisation that the pipeline belongs to.")
 @click.option(
-    "--event", type=click.Choice(list(EventType)), default=EventType.PIPELINE_FAILURE.value, show_default=True
+    "--event",
+    type=click.Choice([event.value for event in EventType]),
+    default=EventType.PIPELINE_FAILURE.value,
+    show_default=True,
 )
 @click.option("--pipeline", metavar="ID", help="Which pipeline.")
 @click.option("--run", "run_id", metavar="ID", help="Which run of it.")

@@ -103,7 +103,7 @@ def _no_connection(error: OSError, where: str) -> tuple[str, str, str]:
         return "TLS", f"{where} does not begin with TLS", "set email.smtpPort to 587: it uses STARTTLS"
     if isinstance(error, ConnectionRefusedError):
         return "connection", f"nothing listens at {where}", f"check email.smtpPort; {_PORTS}"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) or "timed out" in str(error):  # smtplib calls it a disconnection
         mend = f"check email.smtpPort ({_PORTS}), and that a firewall lets it through"
         return "connection", f"{where} does not answer within {_TIMEOUT:g} s", mend
     if isinstance(error, smtplib.SMTPServerDisconnected):
@@ -173,7 +173,9 @@ def _login(server: smtplib.SMTP, target: EmailTarget) -> Finding:
             ) from None
         mend = mend or "check smtpUsername and smtpPassword; with two-factor login it takes an app password"
         raise _Failed("login", f"user name or password is wrong: {_said(error)}", mend) from None
-    except smtplib.SMTPNotSupportedError:
+    except (smtplib.SMTPResponseException, smtplib.SMTPServerDisconnected):
+        raise
+    except smtplib.SMTPException:  # no AUTH at all, or no method that we know
         raise _Failed(
             "login", "the server offers no login here", f"check email.smtpPort ({_PORTS}), or leave the credentials out"
         ) from None

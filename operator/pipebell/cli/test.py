@@ -18,7 +18,10 @@ from pipebell.sdk.record import make
 @click.command("test")
 @click.argument("org")
 @click.option(
-    "--event", type=click.Choice(list(EventType)), default=EventType.PIPELINE_FAILURE.value, show_default=True
+    "--event",
+    type=click.Choice([event.value for event in EventType]),
+    default=EventType.PIPELINE_FAILURE.value,
+    show_default=True,
 )
 @click.option(
     "--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Give up after so long."

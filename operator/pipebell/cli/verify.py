@@ -87,11 +87,8 @@ def _check(provider: ProviderName, layers: Layers) -> list[Finding]:
     except NotReady as error:
         return [Finding("configuration", False, error.message, "the operator waits for it: Ready=False")]
     if any(getattr(layer.source, "presumed", False) for layer in (layers.org, layers.root) if layer is not None):
-        return [
-            Finding(
-                "secrets", False, "credentials are in a Secret that you may not read", "ask who may, or give --env-file"
-            )
-        ]
+        message = "credentials are in a Secret that you may not read, or in the operator's environment only"
+        return [Finding("secrets", False, message, "ask who may, or give --env-file")]
     if isinstance(target, EmailTarget):
         return list(smtp_check.check(target, effective.ca_file()))
     hosts = tuple(os.environ.get("PIPEBELL_SLACK_HOSTS", "").replace(",", " ").split())

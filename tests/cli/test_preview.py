@@ -1,0 +1,132 @@
+"""What `preview` shows is what the provider then receives, byte for byte apart from time and ids."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+EVENT = {
+    "apiVersion": "pipebell.io/v1alpha1",
+    "kind": "PipelineEvent",
+    "metadata": {"name": "previewed"},
+    "spec": {
+        "orgSlug": "acme",
+        "event": "pipeline_failure",
+        "pipelineId": "täglich <b>&",
+        "pipelineLoggingId": "run-1",
+        "errorMessage": "Zeile 1\nline 2 <!channel> 💥",
+        "details": {"rows": 0, "nested": {"a": [1, 2]}},
+        "links": [{"title": "Run", "url": "https://ci.example.com/1?a=b&c=d"}],
+        "occurredAt": "2026-01-31T08:00:00Z",
+    },
+}
+
+
+@pytest.fixture
+def event_file(tmp_path):
+    path = tmp_path / "event.yaml"
+    path.write_text(yaml.safe_dump(EVENT, allow_unicode=True))
+    return path
+
+
+def without_ids(raw, uid):
+    text = raw.replace("\r\n", "\n").replace(uid, "UID")
+    text = re.sub(r"^Date: .*$", "Date: X", text, flags=re.MULTILINE)
+    boundary = re.search(r'boundary="([^"]+)"', text)
+    return text.replace(boundary[1], "BOUNDARY") if boundary else text
+
+
+def test_preview_of_a_file_equals_what_arrives(on_stage, make_config, stage, place, event_file):
+    make_config("acme", webhook="Tpreview", email=["data@acme.example"])
+    done = on_stage("preview", "-f", event_file, "-o", "json")
+    assert done.code == 0, done.err
+    shown = done.json
+    assert shown["decision"] == "would be sent"
+    assert shown["config"].startswith(f"NotificationConfig {place}/acme")
+    assert stage.smtp.mails == []
+    assert stage.slack.posts == []
+
+    created = json.loads(stage.cluster.kubectl("create", "-n", place, "-o", "json", "-f", event_file).stdout)
+    (mail,), (post,) = stage.smtp.journal.wait(1), stage.slack.journal.wait(1)
+    uid, ours = created["metadata"]["uid"], "00000000-0000-0000-0000-000000000000"
+    email = shown["destinations"]["email"]
+    assert without_ids(email["message"], ours) == without_ids(mail.raw.decode("utf-8", "surrogateescape"), uid)
+    assert (email["from"], tuple(email["recipients"])) == (mail.sender, mail.recipients)
+    slack = shown["destinations"]["slack"]
+    assert slack["body"].encode() == post.body
+    received = {name.lower(): value for name, value in post.headers.items()}
+    for name, value in slack["headers"].items():
+        assert received[name.lower()] == value.replace(ours, uid)
+
+    again = on_stage("preview", "previewed", "-o", "json").json
+    assert again["decision"].startswith("it is finished already (Delivered)")
+    assert again["destinations"]["slack"]["body"].encode() == post.body
+    assert without_ids(again["destinations"]["email"]["message"], uid) == without_ids(email["message"], ours)
+
+    second = on_stage("preview", "-f", event_file, "-o", "json").json
+    assert second["decision"] == "Suppressed/Cooldown"
+    assert "because of previewed" in second["cooldown"]
+
+
+def test_suppressed_events_are_counted_as_the_operator_counts_them(on_stage, make_config, stage, event_file):
+    triggers = [{"event": "pipeline_failure", "providers": ["slack"], "cooldownSeconds": 6}]
+    make_config("acme", webhook="Tcount", eventTriggers=triggers)
+    for _ in range(3):
+        on_stage("send", "--org", "acme", "--wait")
+    time.sleep(6)  # the cooldown is the operator's own, in real time
+    shown = on_stage("preview", "-f", event_file, "-o", "json").json
+    done = on_stage("send", "--org", "acme", "--wait", "-o", "json").json
+    assert done["status"]["suppressedCount"] == 2
+    assert "speaks for 2 suppressed" in shown["cooldown"]
+
+
+def test_decisions_other_than_sending(on_stage, make_config, tmp_path, event_file):
+    def decision(event, **spec):
+        path = tmp_path / "e.yaml"
+        path.write_text(json.dumps(EVENT | {"spec": {"orgSlug": "acme", "event": event, **spec}}))
+        return on_stage("preview", "-f", path, "-o", "json").json
+
+    make_config("acme", webhook="Tdecide")
+    assert decision("system_error")["decision"].startswith("Skipped/NoTrigger")
+    assert decision("pipeline_failure", test=True)["cooldown"] == "tests and replays neither obey nor start one"
+    make_config("acme", webhook="Tdecide", enabled=False)
+    done = on_stage("preview", "-f", event_file)
+    assert (done.code, "ConfigDisabled" in done.err) == (1, True)
+
+
+def test_offline_with_files_only(cli, tmp_path, event_file):
+    event_file.write_text(event_file.read_text().replace("orgSlug: acme", "orgSlug: acme_corp"))
+    env = tmp_path / ".env.local"
+    env.write_text("SMTP_USERNAME=me\nSMTP_PASSWORD=secret-word\nDEFAULT_ADMIN_EMAIL=admin@example.com\n")
+    files = [
+        "--config",
+        CONFIGS / "acme_corp" / "notifications.json",
+        "--root",
+        CONFIGS / "notifications" / "config.json",
+    ]
+    done = cli("preview", "-f", event_file, *files, "--env-file", env, "--save", tmp_path / "mail.html")
+    assert done.code == 0, done.err
+    assert "to admin@acme.com" in done.out
+    assert "Subject: [CloudAct]" in done.out
+    assert "secret-word" not in done.out + done.err
+    assert "<html" in (tmp_path / "mail.html").read_text().lower()
+    alone = cli("preview", "-f", event_file, *files[2:], "--env-file", env)
+    assert "to admin@example.com" in alone.out
+
+
+def test_a_configuration_of_somebody_else_is_refused(cli, event_file):
+    done = cli("preview", "-f", event_file, "--config", CONFIGS / "acme_corp" / "notifications.json")
+    assert (done.code, "acme_corp's, the event is of acme" in done.err) == (1, True)
+
+
+def test_no_webhook_and_no_password_is_shown(on_stage, make_config, stage, event_file):
+    make_config("acme", webhook="Thidden", email=["data@acme.example"])
+    for arguments in ([], ["-o", "json"]):
+        done = on_stage("preview", "-f", event_file, *arguments)
+        assert "Thidden" not in done.out + done.err
+        assert not any(password in done.out for password in stage.users.values())

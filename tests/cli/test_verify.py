@@ -1,0 +1,241 @@
+"""`pipebell verify` tells a wrong password from a wrong port from a certificate problem; nothing is ever sent."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from pipebell.cli import smtp_check, webhook_check
+from pipebell.core.targets import EmailTarget, SlackTarget
+from pipebell.sinks import SlackSink, SmtpSink, Trust, running
+
+USERS = {"me@example.com": "right-password"}
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory):
+    return Trust(tmp_path_factory.mktemp("trust"))
+
+
+@pytest.fixture
+def serve(trust):
+    """Starts a mail server of these options."""
+    opened = []
+
+    def start(**options) -> SmtpSink:
+        sink = SmtpSink(**{"users": USERS, "trust": trust} | options)
+        context = running(sink)
+        context.__enter__()
+        opened.append((context, sink))
+        return sink
+
+    yield start
+    for context, sink in opened:
+        assert sink.attempts == []  # no message ever came as far as its data
+        context.__exit__(None, None, None)
+
+
+def target(sink=None, **changes):
+    given = {
+        "host": "127.0.0.1",
+        "port": sink.port if sink else 587,
+        "use_tls": True,
+        "trusted": True,
+        "from_email": "me@example.com",
+        "from_name": None,
+        "to": ("you@example.com",),
+        "username": "me@example.com",
+        "password": "right-password",
+    }
+    return EmailTarget(**given | changes)
+
+
+def verdict(target, ca_file=""):
+    *before, last = smtp_check.check(target, str(ca_file))
+    assert all(finding.ok for finding in before)
+    assert "right-password" not in repr((before, last))
+    return last
+
+
+def test_all_is_well(serve):
+    sink = serve()
+    found = list(smtp_check.check(target(sink), str(sink.ca_file)))
+    assert [(finding.what, finding.ok) for finding in found] == [
+        ("name", True), ("connection", True), ("TLS", True), ("login", True), ("sender", True),
+    ]  # fmt: skip
+
+
+def test_a_wrong_password(serve):
+    sink = serve()
+    found = verdict(target(sink, password="wrong"), sink.ca_file)
+    assert (found.what, found.ok) == ("login", False)
+    assert "user name or password is wrong: 535" in found.message
+    assert "app password" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("host", "mend"),
+    [("smtp.gmail.com", "apppasswords"), ("smtp.sendgrid.net", "`apikey`"), ("x.amazonaws.com", "IAM")],
+)
+def test_each_provider_has_its_mend(serve, monkeypatch, host, mend):
+    real = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, port, *a, **k: real("127.0.0.1", port, *a, **k))
+    sink = serve(names=[host])
+    found = verdict(target(sink, host=host, password="wrong"), sink.ca_file)
+    assert (found.what, mend in found.mend) == ("login", True)
+
+
+def test_a_wrong_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    found = verdict(target(port=port))
+    assert (found.what, f"nothing listens at 127.0.0.1:{port}") == ("connection", found.message)
+    assert "587" in found.mend
+
+
+def test_a_server_that_never_speaks(monkeypatch):
+    monkeypatch.setattr(smtp_check, "_TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        found = verdict(target(port=listener.getsockname()[1]))
+    assert (found.what, "firewall" in found.mend) == ("connection", True)
+
+
+def test_a_certificate_of_nobody_we_know(serve):
+    found = verdict(target(serve()))
+    assert (found.what, "PIPEBELL_CA_FILE" in found.mend) == ("certificate", True)
+
+
+def test_a_certificate_for_another_name(serve):
+    sink = serve(names=["mail.example.com"])
+    found = verdict(target(sink), sink.ca_file)
+    assert (found.what, "name that the certificate is for" in found.mend) == ("certificate", True)
+
+
+def test_tls_from_the_start_on_another_port(serve, monkeypatch):
+    monkeypatch.setattr(smtp_check, "_TIMEOUT", 0.5)
+    found = verdict(target(serve(security="implicit")))
+    assert (found.what, "expects TLS from the start" in found.message) == ("TLS", True)
+
+
+def test_no_tls_from_the_start_on_465(serve, monkeypatch):
+    sink = serve()
+    monkeypatch.setattr(smtp_check, "_IMPLICIT", sink.port)
+    found = verdict(target(sink), sink.ca_file)
+    assert (found.what, "587" in found.mend) == ("TLS", True)
+
+
+def test_tls_from_the_start(serve, monkeypatch):
+    sink = serve(security="implicit")
+    monkeypatch.setattr(smtp_check, "_IMPLICIT", sink.port)
+    assert verdict(target(sink), sink.ca_file).ok
+
+
+def test_no_starttls(serve):
+    found = verdict(target(serve(security="none")))
+    assert (found.what, "does not offer STARTTLS" in found.message) == ("TLS", True)
+
+
+def test_no_login_where_one_is_needed(serve):
+    sink = serve()
+    found = verdict(target(sink, username=None, password=None), sink.ca_file)
+    assert (found.what, found.ok) == ("sender", False)
+    assert "set smtpUsername and smtpPassword" in found.mend
+
+
+def test_no_login_offered(serve):
+    sink = serve(mechanisms=(), users=None)
+    found = verdict(target(sink), sink.ca_file)
+    assert (found.what, "offers no login" in found.message) == ("login", True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "mend"), [("452 4.5.3 Daily quota exceeded", "quota"), ("550 5.7.1 Sender not verified", "fromEmail")]
+)
+def test_a_sender_that_may_not(serve, answer, mend):
+    sink = serve()
+    sink.plan(answer, at="mail")
+    found = verdict(target(sink), sink.ca_file)
+    assert (found.what, mend in found.mend) == ("sender", True)
+
+
+def test_a_login_that_is_not_possible_now(serve):
+    sink = serve()
+    sink.plan(454, 454, at="login")
+    found = verdict(target(sink), sink.ca_file)
+    assert (found.what, "try again later" in found.mend) == ("login", True)
+
+
+def test_a_server_that_turns_us_away(serve):
+    sink = serve()
+    sink.plan(421, at="connect")
+    found = verdict(target(sink), sink.ca_file)
+    assert (found.what, "421" in found.message) == ("connection", True)
+
+
+def test_a_name_that_nobody_knows():
+    found = verdict(target(host="smtp.gmial.invalid"))
+    assert (found.what, "cannot be resolved" in found.message) == ("name", True)
+
+
+def webhook(target, *arguments):
+    *before, last = webhook_check.check(target, *arguments)
+    assert "services" not in repr((before, last)).replace("hooks.slack.com/services/T…", "")
+    return last
+
+
+def test_webhooks(trust):
+    with running(SlackSink(trust=trust)) as _:
+        pass
+    sink = SlackSink(trust=trust)
+    with running(sink):
+        good, host = SlackTarget(sink.webhook("Tgood")), (f"{sink.host}:{sink.port}",)
+        assert webhook(good, str(sink.ca_file), host).ok
+        assert sink.posts == []
+        assert webhook(good, "", host).what == "certificate"
+        refused = webhook(good, str(sink.ca_file))
+        assert (refused.what, "PIPEBELL_SLACK_HOSTS" in refused.mend) == ("host", True)
+    assert webhook(good, str(sink.ca_file), host).what == "connection"
+    example = SlackTarget("https://hooks.slack.com/services/YOUR/WEBHOOK/URL")
+    assert (webhook(example).what, webhook(example).ok) == ("form", False)
+
+
+def test_by_command_with_the_clusters_secrets(on_stage, make_config, stage):
+    make_config("acme", webhook="Tverify", email=["data@acme.example"])
+    done = on_stage("verify", "acme")
+    assert done.code == 0, done.out
+    assert "acme: NotificationConfig" in done.out
+    assert "ok    email: login: user name and password are right" in done.out
+    assert "ok    slack: webhook" in done.out
+    assert stage.smtp.mails == []
+    assert stage.slack.posts == []
+
+
+def test_by_command_for_everybody_in_the_namespace(on_stage, apply, make_config, stage):
+    make_config("acme", webhook="Tall")
+    email = {
+        "smtpHost": stage.smtp.host, "smtpPort": stage.smtp.port, "smtpUsername": "globex",
+        "smtpPassword": "${SMTP_PASSWORD}", "fromEmail": "a@globex.example", "toEmails": ["b@globex.example"],
+    }  # fmt: skip
+    apply("Secret", "globex-secret", stringData={"SMTP_PASSWORD": "wrong"})
+    apply(
+        "NotificationConfig",
+        "globex",
+        spec={"orgSlug": "globex", "email": email, "secretRef": {"name": "globex-secret"}},
+    )
+    done = on_stage("verify", "-o", "json")
+    assert done.code == 1
+    results = {result["org"]: result for result in done.json}
+    assert results["acme"]["ok"] is True
+    assert results["globex"]["checks"]["email"][-1]["what"] == "login"
+    assert stage.users["globex"] not in done.out
+
+
+def test_what_is_missing_is_named(on_stage, apply):
+    apply("NotificationConfig", "late", spec={
+        "orgSlug": "late", "slack": {"enabled": True, "webhookUrl": "${X}"}, "secretRef": {"name": "missing"},
+        "eventTriggers": [{"event": "pipeline_failure", "providers": ["slack"]}],
+    })  # fmt: skip
+    done = on_stage("verify", "late")
+    assert done.code == 1
+    assert "slack.webhookUrl: there is no Secret missing" in done.out
