@@ -1,7 +1,9 @@
 """The SDK against a real API server, stopped and started under it."""
 
 import asyncio
+import logging
 import time
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,9 @@ from pipebell.cluster import Cluster
 from pipebell.core.vocabulary import EventType
 from pipebell.sdk.delivery import State
 from pipebell.sdk.service import make_service
+
+CRDS = sorted(Path(__file__).parents[2].glob("crds/pipebell.io_*.yaml"))
+log = logging.getLogger(__name__)
 
 
 def events(cluster, namespace):
@@ -60,7 +65,7 @@ async def test_a_thousand_concurrent_calls(cluster, namespace, service, eventual
     assert len(events(cluster, namespace)) == 1001
     figures = {"in time": sent, "seconds": round(elapsed, 2), "cpu ms a call": round(spent, 3)}
     record_property("thousand calls", figures)
-    print(figures)
+    log.info("a thousand calls: %s", figures)
 
 
 async def test_no_permission_is_told_and_kept(cluster, namespace, tmp_path):
@@ -80,9 +85,7 @@ async def test_a_namespace_that_is_not_there(cluster, tmp_path):
     service.flush(0.2)
 
 
-async def test_a_quota_is_told_and_what_it_refused_goes_out_when_there_is_room(
-    cluster, namespace, service, eventually
-):
+async def test_a_quota_is_told_and_what_it_refused_goes_out_when_there_is_room(cluster, namespace, service, eventually):
     service._sender._longest_wait = 0.3
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
     quota["spec"] = {"hard": {"count/pipelineevents.pipebell.io": "0"}}
@@ -105,10 +108,8 @@ async def test_a_quota_is_told_and_what_it_refused_goes_out_when_there_is_room(
 
 async def test_an_api_server_that_is_stopped_and_comes_back(tmp_path, eventually):
     """Its own cluster: nobody else's tests are stopped with it."""
-    from pathlib import Path  # noqa: PLC0415
-
     with Cluster.start() as cluster:
-        for path in sorted(Path("crds").glob("pipebell.io_*.yaml")):
+        for path in CRDS:
             cluster.kubectl("apply", "--server-side", "-f", path)
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         service = make_service(kubeconfig=str(cluster.kubeconfig), spool=str(tmp_path / "spool"))
