@@ -116,7 +116,7 @@ async def on_notification_config(event: kopf.RawEvent, memo: kopf.Memo, **_: Any
         if event["type"] == "DELETED":
             app.config_deleted(_object(event))
         else:
-            app.config_seen(_object(event), listed=event["type"] is None)
+            app.config_seen(_object(event))
     except Exception:
         log.exception("notification config not taken in", config=_name(event))
 

@@ -137,7 +137,7 @@ class App:
             engine=self.engine,
             clock=clock,
         )
-        self.watches = Watches()
+        self.watches = Watches(on_list=self._watch_listed)
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches)
         self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
         self._tasks: list[asyncio.Task[None]] = []
@@ -199,11 +199,13 @@ class App:
 
     # ------------------------------------------------------------------ what the watches tell
 
-    def config_seen(self, item: Mapping[str, Any], *, listed: bool) -> None:
-        """A NotificationConfig as it is now; `listed` when that came from a list."""
-        metadata = item["metadata"]
-        if listed:
+    def _watch_listed(self, plural: str) -> None:
+        if plural == "notificationconfigs":
             self._keeper.relisted()
+
+    def config_seen(self, item: Mapping[str, Any]) -> None:
+        """A NotificationConfig as it is now."""
+        metadata = item["metadata"]
         if not self._book.knows((metadata["namespace"], metadata["name"]), metadata["resourceVersion"]):
             self._keeper.learn(parse_config(item))
 

@@ -32,7 +32,7 @@ async def ask(watches, url=f"{EVENTS}?watch=true", status=200):
     async def handler(request):
         return SimpleNamespace(status=status)
 
-    return await watches(SimpleNamespace(url=URL(url)), handler)
+    return await watches(SimpleNamespace(url=URL(url), method="GET"), handler)
 
 
 async def test_the_answer_is_handed_on(watches):
@@ -81,3 +81,12 @@ async def test_lists_are_no_watches(watches, clock):
 def test_the_api_server_takes_whole_seconds_only():
     # `timeoutSeconds=300.0` gets 400 Bad Request, and kopf ends with it.
     assert isinstance(LONGEST, int)
+
+
+async def test_a_list_that_was_granted_is_told(clock):
+    listed = []
+    watches = Watches(clock, on_list=listed.append)
+    await ask(watches, f"{EVENTS}?limit=500")
+    await ask(watches, EVENTS, status=500)
+    await ask(watches)
+    assert listed == ["pipelineevents"]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipebell.engine.resolver import Resolver
 
 ANNOUNCE_AFTER: Final = 2.0  # seconds that an event waits for another one before its status says so
-PARTIAL_AFTER: Final = 1.0  # seconds that a success waits for slower destinations before it is recorded by itself
+PARTIAL_AFTER: Final = 3.0  # seconds that a success waits for slower destinations before it is recorded by itself
 
 log = structlog.get_logger(__name__)
 

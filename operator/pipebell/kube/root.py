@@ -77,6 +77,8 @@ class RootWatch:
             except Exception:  # noqa: BLE001  (root's watch must outlive a surprise)
                 self._version = None
                 _log.exception("root_watch_failed")
+            if self._clock.now() - began >= _QUICK:
+                failures = 0  # it worked for a while: no reason to wait long
             failures += 1
             if failures % _TRUST == 0:
                 self._version = None

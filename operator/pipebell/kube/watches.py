@@ -20,10 +20,15 @@ STALLED: Final = 900.0  # seconds without an attempt to open it; an API server t
 
 
 class Watches:
-    """A middleware of aiohttp's client that notes when watches are asked for, and when they are granted."""
+    """A middleware of aiohttp's client that notes when watches are asked for, and when they are granted.
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    `on_list` is told the plural of what was listed: a watch begins anew with a list, which shows no deletions.
+    """
+
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, *, on_list: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._now, self._on_list = now, on_list
         self._asked: dict[str, float] = {}
         self._granted: dict[str, float] = {}
 
@@ -33,7 +38,10 @@ class Watches:
         """One request, as aiohttp calls it."""
         path = request.url.path
         if request.url.query.get("watch") != "true":
-            return await handler(request)
+            response = await handler(request)
+            if request.method == "GET" and response.status == HTTPStatus.OK:
+                self._on_list(path.rpartition("/")[2])
+            return response
         self._asked[path] = self._now()
         response = await handler(request)
         if response.status == HTTPStatus.OK:
