@@ -30,8 +30,9 @@ def test_details_become_json():
     cyclic["self"] = cyclic
     found = sanitise.details(
         {
-            "time": datetime(2026, 1, 2, tzinfo=UTC), "decimal": Decimal("1.50"), "uuid": UUID(int=1), "path": Path("/x"),
-            "set": {1}, "tuple": (1, "a"), "bytes": b"a\xff", "error": ValueError("bad"), "nan": float("nan"),
+            "time": datetime(2026, 1, 2, tzinfo=UTC), "decimal": Decimal("1.50"), "uuid": UUID(int=1),
+            "path": Path("/x"), "set": {1}, "tuple": (1, "a"), "bytes": b"a\xff", "error": ValueError("bad"),
+            "nan": float("nan"),
             "big": 2**64, 7: "key", "event": EventType.SYSTEM_ERROR, "class": ValueError, "rude": Unprintable(),
             "cycle": cyclic, "none": None, "flag": True,
         }
@@ -73,7 +74,8 @@ def test_long_texts_keep_beginning_and_end():
 def test_every_record_keeps_the_rules():
     record = make(
         EventType.PIPELINE_FAILURE, "Acme_Corp." + "x" * 40, created=0, pipeline_id="p" * 999,
-        error_message=ValueError("x"), links=[("t", "https://e.x"), {"title": "", "url": "https://e.y"}, ("bad", "ftp://x"), 7], severity="nonsense",
+        links=[("t", "https://e.x"), {"title": "", "url": "https://e.y"}, ("bad", "ftp://x"), 7],
+        error_message=ValueError("x"), severity="nonsense",
         occurred_at=datetime(2026, 1, 1),  # noqa: DTZ001  (a pipeline's naive time)
     )  # fmt: skip
     spec = PipelineEventSpec.model_validate(record.spec)
