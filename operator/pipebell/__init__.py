@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
+    from pipebell.sdk.factory import get_notification_service, get_sync_notification_service
+    from pipebell.sdk.receipt import Receipt
     from pipebell.sdk.run import DataQualityError, PipelineRun, pipeline_run
-    from pipebell.sdk.service import NotificationService, Receipt, get_notification_service
-    from pipebell.sdk.sync import SyncNotificationService, get_sync_notification_service
+    from pipebell.sdk.service import NotificationService
+    from pipebell.sdk.sync import SyncNotificationService
 
 __all__ = [
     "DataQualityError",
@@ -30,10 +32,10 @@ _HOMES = {
     "DataQualityError": "pipebell.sdk.run",
     "NotificationService": "pipebell.sdk.service",
     "PipelineRun": "pipebell.sdk.run",
-    "Receipt": "pipebell.sdk.service",
+    "Receipt": "pipebell.sdk.receipt",
     "SyncNotificationService": "pipebell.sdk.sync",
-    "get_notification_service": "pipebell.sdk.service",
-    "get_sync_notification_service": "pipebell.sdk.sync",
+    "get_notification_service": "pipebell.sdk.factory",
+    "get_sync_notification_service": "pipebell.sdk.factory",
     "pipeline_run": "pipebell.sdk.run",
 }
 

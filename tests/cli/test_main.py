@@ -66,6 +66,30 @@ def test_a_missing_extra_is_one_line_with_the_mend(monkeypatch, capsys):
     )
 
 
+LIGHT = ["send", "exec", "history", "test", "replay", "migrate", "validate", "verify", "completion"]
+WITHOUT_EXTRAS = """
+import sys
+EXTRAS = {"kopf", "aiohttp", "aiosmtplib", "httpx", "jinja2", "prometheus_client", "structlog"}
+EXTRAS |= {"aiosmtpd", "cryptography"}
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+from pipebell.cli.main import run
+for name in sys.argv[1:]:
+    assert run([name, "--help"]) == 0, name
+sys.exit(run(["preview", "--help"]))
+"""
+
+
+def test_commands_of_the_light_installation_need_no_extra():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS, *LIGHT], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("Error: `preview` needs the package ")
+    assert done.stderr.endswith(": pip install 'pipebell[operator]'\n")
+
+
 def test_completion_knows_commands_and_options(cli):
     assert "_pipebell_completion" in cli("completion", "bash").out
     env = {"_PIPEBELL_COMPLETE": "bash_complete", "COMP_WORDS": "pipebell re", "COMP_CWORD": "1"}

@@ -10,7 +10,7 @@ import pytest
 from pipebell.cluster import Cluster
 from pipebell.core.vocabulary import EventType
 from pipebell.sdk.delivery import State
-from pipebell.sdk.service import make_service
+from pipebell.sdk.factory import make_service
 
 CRDS = sorted(Path(__file__).parents[2].glob("crds/pipebell.io_*.yaml"))
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from pipebell.core.vocabulary import EventType
 from pipebell.sdk.access import Endpoint, find
 from pipebell.sdk.api import Api
 from pipebell.sdk.delivery import State, empty
+from pipebell.sdk.factory import get_notification_service
 from pipebell.sdk.record import make
 from pipebell.sdk.sender import Sender
 from pipebell.sdk.service import NotificationService
@@ -259,6 +260,22 @@ def test_clear_cache_stays_and_does_nothing(service_for):
     service = service_for("http://127.0.0.1:1")
     assert service.clear_cache("acme_corp") is None
     assert service.sync.clear_cache() is None
+
+
+def test_everything_public_is_there():
+    import pipebell  # noqa: PLC0415
+
+    for name in pipebell.__all__:
+        assert getattr(pipebell, name) is not None
+    assert set(pipebell.__all__) <= set(dir(pipebell))
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        pipebell.nope  # noqa: B018
+
+
+def test_the_same_arguments_give_the_same_service(tmp_path):
+    first = get_notification_service(spool=str(tmp_path))
+    assert get_notification_service(spool=str(tmp_path)) is first
+    assert get_notification_service(spool=str(tmp_path), namespace="other") is not first
 
 
 def test_the_import_is_light():

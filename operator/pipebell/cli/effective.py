@@ -13,23 +13,22 @@ import click
 import yaml
 from pydantic import ValidationError
 
-from pipebell.cli import documents, rules
+from pipebell.cli import documents
 from pipebell.cli.client import CONFIGS
+from pipebell.cli.filling import Filled
 from pipebell.core import resolve
 from pipebell.core.config import ConfigObject
-from pipebell.core.errors import InvalidInput, NotFound, NotReady, PipebellError, Problem, Rejected, explain
+from pipebell.core.errors import InvalidInput, NotFound, PipebellError, Problem, Rejected, explain
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import secrets_of
 from pipebell.core.root import parse_root
 from pipebell.core.status import ConfigReference, NotificationConfigStatus
-from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pipebell.cli.client import Client
-    from pipebell.core.models import SecretKeyRef
 
 ROOT_SECRET: Final = "pipebell-root-variables"  # noqa: S105  (a Secret's name: manifests/deployment.yaml reads it)
 
@@ -187,49 +186,6 @@ class Finder:
         return {
             key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (item.get("data") or {}).items()
         }
-
-
-class Filled:
-    """Fills placeholders from Secrets as the operator does; what one may not read stands in by name, and is noted."""
-
-    def __init__(
-        self,
-        env: Mapping[str, str] | None,
-        secrets: Mapping[str, dict[str, str] | Exception | None],
-        name: str | None,
-        notes: list[str],
-        whose: str,
-    ) -> None:
-        self._env, self._secrets, self._name, self._notes, self._whose = env, secrets, name, notes, whose
-        self.presumed = False
-
-    def variable(self, name: str, field: str) -> str:
-        """See `pipebell.core.placeholders.Source`."""
-        if self._env is not None and self._env.get(name):
-            return self._env[name]
-        if self._name is None:
-            raise NotReady(
-                NotReadyReason.MISSING_SECRET, f"{field} uses ${{{name}}}, but spec.secretRef names no Secret"
-            )
-        return self._key(self._name, name, field)
-
-    def secret(self, reference: SecretKeyRef, field: str) -> str:
-        """See `pipebell.core.placeholders.Source`."""
-        return self._key(reference.name, reference.key, field)
-
-    def _key(self, secret: str, key: str, field: str) -> str:
-        keys = self._secrets.get(secret)
-        if isinstance(keys, Exception):
-            self.presumed = True
-            note = f"{field}: {self._whose} {key} is not to be had from here; a stand-in is used (or give --env-file)"
-            if note not in self._notes:
-                self._notes.append(note)
-            return rules.stand_in(field)
-        if keys is None:
-            raise NotReady(NotReadyReason.MISSING_SECRET, f"{field}: there is no Secret {secret}")
-        if key not in keys:
-            raise NotReady(NotReadyReason.MISSING_VARIABLE, f"{field}: Secret {secret} has no key {key}")
-        return keys[key]
 
 
 def parse_config(item: Mapping[str, Any]) -> ConfigObject:

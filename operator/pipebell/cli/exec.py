@@ -15,10 +15,12 @@ from pipebell.cli.event_options import Links, parse_severity
 from pipebell.cli.options import Access, cluster_options
 from pipebell.core.vocabulary import EventType, Severity
 from pipebell.sdk import mask, sanitise
-from pipebell.sdk.service import NotificationService, get_notification_service
+from pipebell.sdk.factory import get_notification_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pipebell.sdk.service import NotificationService
 
 _MAX_TAIL: Final = 8_000  # characters
 _NOTIFY: Final = 5.0  # seconds; the command has ended, so waiting holds up nothing but the exit

@@ -46,7 +46,7 @@ async def _supervise(settings: Settings) -> int:
     import kopf  # noqa: PLC0415
     import structlog  # noqa: PLC0415
 
-    from pipebell.handlers import scope  # noqa: PLC0415
+    from pipebell.handlers import Shared, scope  # noqa: PLC0415
 
     log = structlog.get_logger("pipebell.run")
     stop = asyncio.Event()
@@ -55,7 +55,7 @@ async def _supervise(settings: Settings) -> int:
     while not stop.is_set():
         task = asyncio.create_task(
             kopf.operator(
-                memo=kopf.Memo(settings=settings),
+                memo=Shared(settings=settings),
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 standalone=True,

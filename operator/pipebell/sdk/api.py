@@ -7,8 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pipebell.version import __version__
 from pipebell.core.errors import Unavailable
+from pipebell.version import __version__
 
 if TYPE_CHECKING:
     import http.client

@@ -65,7 +65,9 @@ def judge(answer: Answer, namespace: str) -> Verdict:
     if answer.status == _NOT_FOUND:
         return Verdict(State.SPOOLED, absent(answer, namespace))
     busy = answer.status == _TOO_MANY or answer.status >= _SERVER_ERRORS
-    return Verdict(State.SPOOLED, f"{answer.message} (HTTP {answer.status})", again=busy)
+    code = f"HTTP {answer.status}"
+    reason = answer.message if code in answer.message else f"{answer.message} ({code})"
+    return Verdict(State.SPOOLED, reason, again=busy)
 
 
 def absent(answer: Answer, namespace: str) -> str:

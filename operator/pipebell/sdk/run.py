@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.vocabulary import EventType
 from pipebell.sdk import sanitise
-from pipebell.sdk.service import get_notification_service
+from pipebell.sdk.factory import get_notification_service
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from pipebell.sdk.service import NotificationService, Receipt
+    from pipebell.sdk.receipt import Receipt
+    from pipebell.sdk.service import NotificationService
 
 _MAX_TRACEBACK: Final = 8_000  # characters
 

@@ -15,6 +15,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from pipebell.sdk.call import Call
 from pipebell.sdk.delivery import State, Verdict, create, empty
 
 if TYPE_CHECKING:
@@ -29,50 +30,8 @@ log = logging.getLogger("pipebell")
 WORKERS: Final = 4
 _SLOW: Final = 0.5  # seconds; an API server that fails faster than that needs no sparing
 _SPARE: Final = 5.0  # seconds during which calls go to disk at once, after one that was slow and failed
-_MARGIN: Final = 0.2  # the part of a call's timeout that is reserved for the disk
 _POLL: Final = 0.02  # seconds
 _EXIT: Final = 2.0  # seconds that the interpreter's end may take for what is still waiting
-
-
-class Call:
-    """One call under way. It ends once: sent, rejected, on disk, or lost."""
-
-    def __init__(self, record: Record, timeout: float) -> None:
-        self.record = record
-        self.timeout = timeout
-        self.deadline = time.monotonic() + timeout * (1 - _MARGIN)
-        self.verdict = Verdict(State.PENDING, "not finished within the timeout")
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._then: list[Callable[[], object]] = []
-
-    @property
-    def ended(self) -> bool:
-        """Whether the outcome is known."""
-        return self._ended.is_set()
-
-    def end(self, verdict: Verdict) -> bool:
-        """The outcome; false when there was one already."""
-        with self._lock:
-            if self._ended.is_set():
-                return False
-            self.verdict = verdict
-            self._ended.set()
-        for callback in self._then:
-            callback()
-        return True
-
-    def wait(self, seconds: float) -> bool:
-        """Block until it ended, so many seconds at most."""
-        return self._ended.wait(max(seconds, 0))
-
-    def then(self, callback: Callable[[], object]) -> None:
-        """Have `callback` called, in some thread, when it ended; at once when it did already."""
-        with self._lock:
-            if not self._ended.is_set():
-                self._then.append(callback)
-                return
-        callback()
 
 
 class Sender:
@@ -138,8 +97,9 @@ class Sender:
         if verdict.state is not State.SPOOLED:
             self._finish(call, verdict)
             return
-        if verdict.again and time.monotonic() - began >= _SLOW:
-            self._spare_until = time.monotonic() + _SPARE
+        ended = time.monotonic()
+        if verdict.again and (ended - began >= _SLOW or ended >= call.deadline):
+            self._spare_until = ended + _SPARE
         self._late.put((call, verdict.reason))
 
     def _finish(self, call: Call, verdict: Verdict) -> None:

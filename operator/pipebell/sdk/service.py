@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.vocabulary import EventType
-from pipebell.sdk.access import find
-from pipebell.sdk.api import Api
 from pipebell.sdk.delivery import State
+from pipebell.sdk.receipt import Receipt
 from pipebell.sdk.record import make
-from pipebell.sdk.sender import Sender
-from pipebell.sdk.spool import Spool, default_folder
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Mapping
     from typing import Unpack
 
-    from pipebell.sdk.sender import Call
+    from pipebell.sdk.call import Call
+    from pipebell.sdk.receipt import More
+    from pipebell.sdk.sender import Sender
     from pipebell.sdk.sync import SyncNotificationService
 
 log = logging.getLogger("pipebell")
 
 TIMEOUT: Final = 2.0  # seconds
-
-
-class Receipt(NamedTuple):
-    """What became of a call: `state`, the event's `name`, and why, when it is not `sent`. True when it is not lost."""
-
-    state: State
-    name: str
-    reason: str = ""
-
-    def __bool__(self) -> bool:
-        return self.state in (State.SENT, State.SPOOLED, State.PENDING)
-
-
-class More(TypedDict, total=False):
-    """What every method takes besides the seed's arguments.
-
-    `links` is a mapping of titles to URLs, or a list of (title, url) pairs or {"title", "url"} mappings. `severity` is
-    info, warning, error or critical; without it the trigger's applies. `occurred_at` is when it happened; a time
-    without a zone is local. `timeout` is in seconds.
-    """
-
-    links: Sequence[Mapping[str, str] | tuple[str, str]] | Mapping[str, str] | None
-    severity: str | None
-    occurred_at: datetime | None
-    timeout: float | None
 
 
 class NotificationService:
@@ -278,45 +248,3 @@ async def _within(ended: asyncio.Event, seconds: float) -> bool:
 def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
     with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
         loop.call_soon_threadsafe(ended.set)
-
-
-_services: dict[tuple[object, ...], NotificationService] = {}
-_making = threading.Lock()
-
-
-def get_notification_service(
-    *,
-    namespace: str | None = None,
-    kubeconfig: str | None = None,
-    context: str | None = None,
-    timeout: float = TIMEOUT,
-    spool: str | None = None,
-) -> NotificationService:
-    """The process's service; the same one for the same arguments.
-
-    In a pod it needs no argument: the service account's token and namespace apply. Elsewhere KUBECONFIG and its current
-    context do, unless `kubeconfig` or `context` say otherwise. `timeout` is what each call may take, in seconds.
-    `spool` is the folder for what cannot be sent (PIPEBELL_SPOOL_DIR, else below ~/.local/state). Never raises: where
-    there is no cluster, calls say so in the log.
-    """
-    key = (namespace, kubeconfig, context, timeout, spool)
-    with _making:
-        if key not in _services:
-            _services[key] = make_service(
-                namespace=namespace, kubeconfig=kubeconfig, context=context, timeout=timeout, spool=spool
-            )
-        return _services[key]
-
-
-def make_service(
-    *,
-    namespace: str | None = None,
-    kubeconfig: str | None = None,
-    context: str | None = None,
-    timeout: float = TIMEOUT,
-    spool: str | None = None,
-) -> NotificationService:
-    """A service of its own, with its own threads."""
-    folder = Path(spool) if spool else default_folder(os.environ)
-    sender = Sender(Api(lambda: find(kubeconfig, context)), Spool(folder))
-    return NotificationService(sender, namespace=namespace, timeout=timeout)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipebell.core.vocabulary import EventType
-from pipebell.sdk.service import TIMEOUT, get_notification_service
+from pipebell.sdk.service import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
 
-    from pipebell.sdk.service import More, NotificationService, Receipt
+    from pipebell.sdk.receipt import More, Receipt
+    from pipebell.sdk.service import NotificationService
 
 
 class SyncNotificationService:
@@ -139,17 +140,3 @@ class SyncNotificationService:
         return self.notify(
             EventType.SYSTEM_ERROR, org_slug, pipeline_id, pipeline_logging_id, error_message, details, **more
         )
-
-
-def get_sync_notification_service(
-    *,
-    namespace: str | None = None,
-    kubeconfig: str | None = None,
-    context: str | None = None,
-    timeout: float = TIMEOUT,
-    spool: str | None = None,
-) -> SyncNotificationService:
-    """See `pipebell.get_notification_service`."""
-    return get_notification_service(
-        namespace=namespace, kubeconfig=kubeconfig, context=context, timeout=timeout, spool=spool
-    ).sync

@@ -1,0 +1,36 @@
+"""What a call takes besides the seed's arguments, and what it gives back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
+
+from pipebell.sdk.delivery import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+
+class Receipt(NamedTuple):
+    """What became of a call: `state`, the event's `name`, and why, when it is not `sent`. True when it is not lost."""
+
+    state: State
+    name: str
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.state in (State.SENT, State.SPOOLED, State.PENDING)
+
+
+class More(TypedDict, total=False):
+    """What every method takes besides the seed's arguments.
+
+    `links` is a mapping of titles to URLs, or a list of (title, url) pairs or {"title", "url"} mappings. `severity` is
+    info, warning, error or critical; without it the trigger's applies. `occurred_at` is when it happened; a time
+    without a zone is local. `timeout` is in seconds.
+    """
+
+    links: Sequence[Mapping[str, str] | tuple[str, str]] | Mapping[str, str] | None
+    severity: str | None
+    occurred_at: datetime | None
+    timeout: float | None
