@@ -9,12 +9,13 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import kopf
 import structlog
 
 from pipebell.core.vocabulary import FINAL_PHASES, GROUP, VERSION
+from pipebell.kube.client import PAGE_SIZE
 from pipebell.kube.connection import connect, kopf_access
 from pipebell.kube.watches import LONGEST
 from pipebell.settings import Settings
@@ -27,6 +28,13 @@ EVENTS: Final = (GROUP, VERSION, "pipelineevents")
 CONFIGS: Final = (GROUP, VERSION, "notificationconfigs")
 
 log = structlog.get_logger(__name__)
+
+
+class Shared(kopf.Memo):
+    """kopf copies the memo for every object that it hears of; what ours holds is the same for all."""
+
+    def __copy__(self) -> Self:
+        return self
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -74,6 +82,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     # An API server that is away for minutes must not end the process: these waits add up to half an hour.
     settings.networking.error_backoffs = [0.2, 0.5, 1.0, 2.0, *[3.0] * 600]
     settings.watching.server_timeout = LONGEST
+    settings.watching.chunk_size = PAGE_SIZE  # all at once, 10,000 configurations take 80 MB more, and keep them
     # Finished events are not watched: after a restart they are not listed, and our own last write frees kopf's memory.
     settings.watching.field_selectors[EVENTS] = ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
