@@ -15,7 +15,6 @@ import kopf
 import structlog
 
 from pipebell.core.vocabulary import FINAL_PHASES, GROUP, VERSION
-from pipebell.kube.client import PAGE_SIZE
 from pipebell.kube.connection import connect, kopf_access
 from pipebell.kube.watches import LONGEST
 from pipebell.settings import Settings
@@ -82,7 +81,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     # An API server that is away for minutes must not end the process: these waits add up to half an hour.
     settings.networking.error_backoffs = [0.2, 0.5, 1.0, 2.0, *[3.0] * 600]
     settings.watching.server_timeout = LONGEST
-    settings.watching.chunk_size = PAGE_SIZE  # all at once, 10,000 configurations take 80 MB more, and keep them
+    settings.watching.chunk_size = 200  # all at once, 10,000 configurations take 80 MB more, and keep them
     # Finished events are not watched: after a restart they are not listed, and our own last write frees kopf's memory.
     settings.watching.field_selectors[EVENTS] = ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
