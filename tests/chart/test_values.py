@@ -395,6 +395,7 @@ def test_every_object_of_ours_is_closed():
         ("replicas", "one"),
         ("image.digest", "sha256:1234"),
         ("image.tag", "a b"),
+        ("image.tag", 1.1),  # it was 1.10 once
         ("image.pullPolicy", "Sometimes"),
         ("settings.logLevel", "verbose"),
         ("settings.eventMaxAge", -1),
@@ -470,6 +471,10 @@ def test_the_readme_lists_every_value_with_its_default():
         for key in path.split("."):
             value = value[key]
         assert default == value, path
+
+
+def test_a_tag_may_be_a_whole_number_as_set_makes_it():
+    assert render({"image": {"tag": 20260131}}).container["image"] == "pipebell:20260131"
 
 
 def test_no_registry_is_prescribed():

@@ -6,7 +6,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from tests.chart.helm import CHART, NAMESPACE, REPOSITORY, helm
+from tests.chart.helm import CHART, NAMESPACE, REPOSITORY, HelmError, helm
 from tests.e2e_node import node
 from tests.e2e_node.node import OPERATOR, SINKS, Kube
 
@@ -74,7 +74,7 @@ class Received:
 @pytest.fixture(scope="session")
 def received(kube, images, tmp_path_factory):
     text = (REPOSITORY / "tests" / "e2e_node" / "sinks.yaml").read_text(encoding="utf-8")
-    kube.apply(text.replace("@IMAGE@", images.sinks))
+    kube("apply", "-f", "-", text=text.replace("@IMAGE@", images.sinks))
     kube("rollout", "status", "-n", "sinks", "deploy/sinks", "--timeout=120s")
     return Received(kube, tmp_path_factory.mktemp("received"))
 
@@ -117,7 +117,12 @@ def release(kube, real, received, images):
         return helm(*command, values=values | changes, kubeconfig=real.kubeconfig)
 
     began = time.monotonic()
-    run("install", CHART, "--wait", "--timeout", "120s")
+    try:
+        run("install", CHART, "--wait", "--timeout", "120s")
+    except HelmError as error:
+        pods = kube("describe", "pods", "-n", NAMESPACE, check=False)[-2000:]
+        logs = kube("logs", "-n", NAMESPACE, "deploy/pipebell-operator", check=False)[-2000:]
+        pytest.fail(f"{error}\n{pods}\n{logs}")
     yield SimpleNamespace(
         run=run, seconds=time.monotonic() - began, helm=lambda *a: helm(*a, kubeconfig=real.kubeconfig)
     )

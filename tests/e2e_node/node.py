@@ -101,5 +101,5 @@ class Kube:
         return json.loads(self(*arguments, "-o", "json"))
 
     def apply(self, *documents):
-        text = "\n---\n".join(item if isinstance(item, str) else json.dumps(item) for item in documents)
-        return self("apply", "-f", "-", text=text)
+        """Apply objects in one go."""
+        return self("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))

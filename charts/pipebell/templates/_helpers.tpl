@@ -45,7 +45,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
+{{- if not (kindIs "string" $tag) -}}{{- $tag = int64 $tag -}}{{- end -}}
+{{- printf "%s:%v" .Values.image.repository $tag -}}
 {{- end -}}
 {{- end -}}
 

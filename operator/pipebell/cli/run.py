@@ -8,7 +8,7 @@ import dataclasses
 import signal
 import sys
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 
@@ -59,6 +59,8 @@ async def _supervise(settings: Settings) -> int:
                 clusterwide=not namespaces,
                 namespaces=namespaces,
                 standalone=True,
+                # kopf would ask for the user's name, and a container's user seldom has one.
+                identity=cast("Any", "pipebell"),
                 settings=kopf.OperatorSettings(),
             )
         )
