@@ -55,6 +55,11 @@ def test_json_output_is_nothing_but_json(on_stage, make_config):
     assert len(on_stage("history", "acme", "-o", "json").json["items"]) == 2
 
 
+def test_the_cluster_may_be_named_before_the_command(cli, stage, place):
+    done = cli("--kubeconfig", stage.cluster.kubeconfig, "-n", place, "history")
+    assert (done.code, f"in namespace {place}" in done.err) == (0, True)
+
+
 def test_history_filters(on_stage, make_config, place):
     make_config("acme", webhook="Thistory")
     for pipeline in ("daily", "daily", "weekly"):

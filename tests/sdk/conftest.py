@@ -25,6 +25,7 @@ class FakeServer:
     url: str = ""
     reply: tuple[int, dict] | None = None
     delay: float = 0.0
+    trickle: bool = False
     requests: list[tuple[str, str, dict]] = field(default_factory=list)
     events: dict[str, dict] = field(default_factory=dict)
     tokens: list[str | None] = field(default_factory=list)
@@ -66,7 +67,10 @@ def _handler(fake: FakeServer):
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            for part in [data] if not fake.trickle else [data[i : i + 1] for i in range(50)]:
+                self.wfile.write(part)
+                self.wfile.flush()
+                time.sleep(0.1 if fake.trickle else 0)
 
         def log_message(self, *args):
             pass

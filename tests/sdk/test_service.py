@@ -95,6 +95,13 @@ def find_endpoint(url):
     return Endpoint(url, "team-a", lambda: None)
 
 
+async def test_what_is_spooled_knows_its_namespace(fake, service_for, spool):
+    fake.reply = (503, {"message": "etcd is away"})
+    await service_for(fake.url, longest_wait=30).notify_pipeline_failure(**FAILURE)
+    (waiting,) = spool.waiting()
+    assert (waiting.record.namespace, waiting.server) == ("team-a", fake.url)
+
+
 async def test_what_was_spooled_goes_out_once_the_server_is_back(fake, start_fake, service_for, spool, eventually):
     fake.reply = (503, {"message": "etcd is away"})
     service = service_for(fake.url, longest_wait=0.1)
@@ -235,6 +242,21 @@ async def test_two_events_of_one_run_stay_two(fake, service_for):
     second = await service.notify_pipeline_failure(**FAILURE)
     assert first.name != second.name
     assert len(fake.events) == 2
+
+
+async def test_one_connection_serves_many_calls_with_one_request_each(fake, service_for):
+    service = service_for(fake.url, workers=1)
+    for _ in range(10):
+        assert (await service.notify_pipeline_failure(**FAILURE)).state is State.SENT
+    assert (len(fake.requests), len(fake.connections)) == (10, 1)
+
+
+async def test_a_trickle_holds_nobody(fake, service_for, spool):
+    fake.trickle = True
+    began = time.monotonic()
+    receipt = await service_for(fake.url, timeout=0.5).notify_pipeline_failure(**FAILURE)
+    assert time.monotonic() - began < 0.7
+    assert receipt.state is State.SPOOLED
 
 
 async def test_a_connection_that_the_server_closed_meanwhile_is_opened_again(fake, start_fake, service_for, spool):

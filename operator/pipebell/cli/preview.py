@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipebell.cli import effective, rules
+from pipebell.cli import effective, preview_files
 from pipebell.cli.client import EVENTS, Client
-from pipebell.cli.documents import read_text
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.core.errors import InvalidInput, NotReady
 from pipebell.core.event import Event, Notification
-from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.outcome import Attempt, delivery_id
 from pipebell.core.render import email_content, slack_payload
 from pipebell.core.status import rfc3339
@@ -27,7 +25,7 @@ from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from pipebell.core.vocabulary import ProviderName
 
@@ -93,11 +91,13 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
         item = client.get(EVENTS, event) if event else None
         if item is None:
             assert event_file is not None  # noqa: S101  (checked above)
-            item = _from_file(event_file, access.namespace or ("default" if offline else client.namespace), now)
+            item = preview_files.event(
+                event_file, access.namespace or ("default" if offline else client.namespace), now
+            )
         subject = parse_event(item)
         finder = effective.Finder(None if offline else client, where, env)
         if offline:
-            found = _offline(finder, options["config_file"], options["root_file"], subject)
+            found = preview_files.configuration(finder, options["config_file"], options["root_file"], subject)
         else:
             found = finder.find(subject.spec.org_slug, subject.namespace)
         others = [] if offline else _others(client, subject)
@@ -187,49 +187,6 @@ def _others(client: Client, event: Event) -> list[Event]:
         except InvalidInput:
             continue  # the operator cannot read it either
     return found
-
-
-def _from_file(path: Path, namespace: str, now: float) -> dict[str, Any]:
-    (document, *more) = rules.read(path, read_text(path))
-    if more or not isinstance(document.spec, PipelineEventSpec):
-        if document.problems:
-            raise InvalidInput(document.problems)
-        raise click.ClickException(f"{path} must hold exactly one PipelineEvent")
-    return {
-        "metadata": {
-            "namespace": namespace,
-            "name": document.name or "preview",
-            "uid": "00000000-0000-0000-0000-000000000000",
-            "creationTimestamp": rfc3339(now),
-        },
-        "spec": document.spec.model_dump(by_alias=True, exclude_none=True, mode="json"),
-    }
-
-
-def _offline(
-    finder: effective.Finder, config_file: Path | None, root_file: Path | None, event: Event
-) -> effective.Effective:
-    root = _spec(root_file) if root_file else None
-    if config_file is None:
-        assert root is not None  # noqa: S101  (one of the two was given)
-        return finder.root_alone(root)
-    spec = _spec(config_file).model_dump(by_alias=True, exclude_none=True, mode="json")
-    spec.setdefault("orgSlug", event.spec.org_slug)
-    if spec["orgSlug"] != event.spec.org_slug:
-        raise effective.Unusable(f"{config_file} is {spec['orgSlug']}'s, the event is of {event.spec.org_slug}")
-    spec.setdefault("secretRef", {"name": "secret"})
-    item: Mapping[str, Any] = {"metadata": {"namespace": event.namespace, "name": config_file.stem}, "spec": spec}
-    return finder.over(effective.parse_config(item), root, str(config_file))
-
-
-def _spec(path: Path) -> NotificationSpec:
-    found = rules.read(path, read_text(path))
-    if problems := [problem for document in found for problem in document.problems]:
-        raise InvalidInput(problems)
-    specs = [document.spec for document in found if isinstance(document.spec, NotificationSpec)]
-    if len(specs) != 1:
-        raise click.ClickException(f"{path} must hold exactly one configuration")
-    return specs[0]
 
 
 def _save(html: str, path: Path, *, show: bool) -> None:

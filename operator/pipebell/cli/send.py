@@ -99,6 +99,7 @@ def _record(access: Access, options: dict[str, Any]) -> Record:
 def _keep(spool: Spool, record: Record, client: Client, error: PipebellError) -> None:
     endpoint = client.api.known
     try:
+        record = record.at_home(endpoint.namespace if endpoint else None)
         path, _ = spool.put(record, endpoint.server if endpoint else None)
     except OSError as problem:
         raise click.ClickException(f"{error}; and it cannot be kept: {problem}") from None

@@ -107,9 +107,11 @@ class Api:
         _patience(connection, deadline)
         response = connection.getresponse()
         data = bytearray()
-        while chunk := response.read(_CHUNK):
+        # One reception at a time, so that a trickle meets the deadline, too.
+        while chunk := response.read1(_CHUNK):
             data += chunk
             _patience(connection, deadline)
+        response.close()  # read1 does not, at the end of the body, and the connection's next answer needs it (3.11)
         if response.will_close:
             self.close()
         return Answer(response.status, _document(bytes(data)), _seconds(response.headers.get("Retry-After")))

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +40,10 @@ class Record:
     def label(self) -> str:
         """What log lines call it."""
         return f"{self.spec.get('event')} of {self.spec.get('orgSlug')} ({self.name})"
+
+    def at_home(self, namespace: str | None) -> Record:
+        """The same with its namespace said: who sends it later may live in another one."""
+        return self if self.namespace or not namespace else replace(self, namespace=namespace)
 
     def manifest(self, namespace: str) -> dict[str, Any]:
         """The PipelineEvent."""

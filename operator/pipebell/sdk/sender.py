@@ -126,7 +126,8 @@ class Sender:
     def _keep(self, call: Call, reason: str) -> None:
         try:
             endpoint = self.api.known
-            path, removed = self.spool.put(call.record, endpoint.server if endpoint else None)
+            record = call.record.at_home(endpoint.namespace if endpoint else None)
+            path, removed = self.spool.put(record, endpoint.server if endpoint else None)
         except OSError as error:
             # A traceback would tell nothing that this line does not.
             log.error("pipebell: %s is lost: %s; and not on disk: %s", call.record.label, reason, error)  # noqa: TRY400  (see above)
