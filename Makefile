@@ -46,7 +46,7 @@ bench-quick: $(READY) ## Measure the essentials of it, in two minutes
 
 .PHONY: test-e2e
 test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)
-	@PIPEBELL_E2E=required $(BIN)/python -m pytest tests/e2e_node $(ARGS)
+	@PIPEBELL_E2E=$(or $(E2E),required) $(BIN)/python -m pytest -rs tests/e2e_node $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Formatting, lint, types, layers, generated files
