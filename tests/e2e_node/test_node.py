@@ -3,6 +3,8 @@
 import json
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from tests.chart.helm import CHART, NAMESPACE
@@ -111,13 +113,20 @@ def test_helm_test_passes(release):
     assert "Phase:          Succeeded" in said
 
 
+@contextmanager
 def flood(kube, prefix):
-    """Many organisations, each with a webhook of its own and no cooldown, and events of all of them at once."""
+    """Many organisations, each with a webhook of its own and no cooldown; their events are created meanwhile."""
     trigger = [{"event": "pipeline_failure", "cooldownSeconds": 0}]
     url = "https://slack.sinks.svc/services/T1/B1"
     orgs = [f"{prefix}{number}" for number in range(ORGS)]
     kube.apply(*(config(org, slack={"webhookUrl": f"{url}/{org}"}, eventTriggers=trigger) for org in orgs))
-    kube.apply(*(event(f"{org}-{number}", org) for org in orgs for number in range(EACH)))
+    events = [event(f"{org}-{number}", org) for number in range(EACH) for org in orgs]
+    with ThreadPoolExecutor(1) as pool:
+        created = pool.submit(kube.apply, *events)
+        eventually(lambda: len(phases(kube, prefix)) > ORGS, "the first events")
+        assert not created.done(), "the rest is still being created"
+        yield
+        created.result()
 
 
 def per_org(received, prefix):
@@ -132,19 +141,20 @@ def all_delivered(kube, prefix):
 
 def test_a_pod_that_is_killed_under_load_loses_nothing(team, received):
     before = team.json("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=operator")["items"]
-    flood(team, "kill")
     name = before[0]["metadata"]["name"]
-    team("delete", "pod", name, "-n", NAMESPACE, "--force", "--grace-period=0")
+    with flood(team, "kill"):
+        team("delete", "pod", name, "-n", NAMESPACE, "--force", "--grace-period=0")
     eventually(lambda: all_delivered(team, "kill"), lambda: Counter(phases(team, "kill").values()), 120.0)
     counts = per_org(received, "kill")
     assert len(counts) == ORGS * EACH, "nothing is lost"
-    assert sum(counts.values()) - len(counts) <= ORGS * 16, "at most what was in flight is repeated"
+    assert max(counts.values()) <= 2, "one death repeats a delivery once at most"
+    assert sum(counts.values()) - len(counts) <= 50, "and only those that were in flight"
 
 
 def test_an_upgrade_under_load_loses_and_repeats_nothing(team, received, release):
-    flood(team, "roll")
     settings = {"slackHosts": ["slack.sinks.svc"], "logLevel": "debug"}
-    release.run("upgrade", CHART, "--wait", "--timeout", "180s", settings=settings)
+    with flood(team, "roll"):
+        release.run("upgrade", CHART, "--wait", "--timeout", "180s", settings=settings)
     team.apply(event("after", "acme", event="system_error"))
     eventually(lambda: all_delivered(team, "roll"), lambda: Counter(phases(team, "roll").values()), 120.0)
     eventually(lambda: phases(team)["after"] == "Delivered", lambda: phases(team)["after"])
@@ -155,9 +165,11 @@ def test_an_upgrade_under_load_loses_and_repeats_nothing(team, received, release
 def test_uninstall_leaves_the_definitions_and_the_users_data_and_nothing_else(team, release):
     release.helm("uninstall", "pipebell", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
     kinds = "all,sa,role,rolebinding,clusterrole,clusterrolebinding,configmap,secret,networkpolicy,pdb,crd"
-    left = team("get", kinds, "-A", "-l", "app.kubernetes.io/instance=pipebell", "-o", "name").split()
-    assert {name.rpartition("/")[2] for name in left} == {
-        "notificationconfigs.pipebell.io",
-        "pipelineevents.pipebell.io",
-    }
+    definitions = {"notificationconfigs.pipebell.io", "pipelineevents.pipebell.io"}
+
+    def left():
+        names = team("get", kinds, "-A", "-l", "app.kubernetes.io/instance=pipebell", "-o", "name").split()
+        return {name.rpartition("/")[2] for name in names}
+
+    eventually(lambda: left() == definitions, left)  # the pod has its grace period
     assert "first" in phases(team)
