@@ -21,7 +21,7 @@ TARGETS = (
 
 def show(report: dict[str, Any]) -> None:
     """Print ratios, then the runs."""
-    console = Console()
+    console = Console(width=max(110, Console().width))
     targets = Table(title=f"Pipebell {report['version']}: targets (load average {report['load_average']:.1f})")
     for name in ("What", "Measured", "Target", ""):
         targets.add_column(name, justify="left" if name == "What" else "right")
@@ -30,6 +30,10 @@ def show(report: dict[str, Any]) -> None:
         met = value >= target if minimum else value <= target
         targets.add_row(what, f"{value:g}", f"{'≥' if minimum else '≤'} {target:g}", "yes" if met else "[red]no")
     console.print(targets)
+    console.print(
+        f"operator's CPU over the API server's: {report['cpu_over_api_server']:g} "
+        f"(5,000 organisations over 1: {report['orgs_5000_cpu_over_api_server_over_1']:g})"
+    )
     console.print(_runs(report["rows"]))
     for name in ("restart_finished", "restart_10000_configs", "rss_by_5000_events_mb"):
         if name in report["rows"]:
@@ -57,4 +61,5 @@ def _runs(rows: dict[str, Any]) -> Table:
 
 
 def _latency(values: dict[str, float] | None) -> str:
-    return " / ".join(f"{value:g}" for value in values.values()) if values else ""
+    """Tenths matter when nobody waits, and nowhere else."""
+    return " / ".join(f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in values.values()) if values else ""
