@@ -47,7 +47,9 @@ async def _supervise(settings: Settings) -> int:
     import structlog  # noqa: PLC0415
 
     from pipebell.handlers import Shared, scope  # noqa: PLC0415
+    from pipebell.kube.connection import connect  # noqa: PLC0415
 
+    connect()  # what cannot be used stops the start; kopf would try it again and again
     log = structlog.get_logger("pipebell.run")
     stop = asyncio.Event()
     ends: list[float] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Final, Literal, Self
+from weakref import WeakSet
 
 from pipebell import ports
 from pipebell.certificates import LOOPBACK
@@ -21,6 +22,7 @@ Security = Literal["starttls", "implicit", "none"]
 Stage = Literal["connect", "login", "mail", "data"]
 Answer = Say | Behaviour | str | int | None
 
+_LATECOMERS: Final = 10  # turns of the event loop
 _TEXTS: Final = {
     421: "421 4.3.2 Service shutting down",
     450: "450 4.2.0 Mailbox busy",
@@ -75,6 +77,7 @@ class SmtpSink:
             stage: Script[Say]() for stage in ("connect", "login", "mail", "data")
         }
         self._sessions: set[Connection] = set()
+        self._transports: WeakSet[asyncio.Transport] = WeakSet()
         self._server: asyncio.Server | None = None
 
     @property
@@ -127,8 +130,12 @@ class SmtpSink:
         if self._server is None:
             return
         self._server.close()
-        tasks = [task for session in tuple(self._sessions) if (task := session.cut())]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(_LATECOMERS):  # a connection that was accepted a moment ago shows itself some turns later
+            tasks = [task for session in tuple(self._sessions) if (task := session.cut())]
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for transport in tuple(self._transports):  # TLS may still be saying goodbye to a client that has gone
+                transport.abort()
+            await asyncio.sleep(0)
         await self._server.wait_closed()
         self._server = None
 
@@ -155,6 +162,8 @@ class SmtpSink:
     def opened(self, connection: Connection) -> None:
         """One more connection."""
         self._sessions.add(connection)
+        if isinstance(connection.transport, asyncio.Transport):
+            self._transports.add(connection.transport)
         self.connections += 1
         self.most_open = max(self.most_open, self.open)
 
