@@ -9,6 +9,11 @@ from pipebell.cli.run import run
 from pipebell.kube import connection
 
 
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr("pipebell.logs.set_up_logging", lambda *_: None)
+
+
 def test_kopf_is_told_who_it_is_and_asks_no_operating_system(monkeypatch):
     asked = []
 
