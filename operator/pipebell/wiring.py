@@ -141,7 +141,6 @@ class App:
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches)
         self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
         self._tasks: list[asyncio.Task[None]] = []
-        self._beat = clock.now()
 
     # ------------------------------------------------------------------ life
 
@@ -167,7 +166,6 @@ class App:
 
     async def _start(self) -> None:
         port = await self._health.start()
-        self._spawn("beat", self._keep_beating())
         self._spawn("root", self._root_watch.run())
         self._spawn("notices", self._notices.run())
         await self._list_configs()
@@ -263,11 +261,6 @@ class App:
         if resolved.config is not None:
             self.readiness.refused(resolved.config, error)
 
-    async def _keep_beating(self) -> None:
-        while True:
-            self._beat = self._clock.now()
-            await self._clock.sleep(1.0)
-
     def _alive(self) -> str | None:
         dead = [
             task.get_name()
@@ -289,7 +282,7 @@ class App:
         return None
 
 
-_FOREVER: Final = ("root", "notices", "readiness", "bookkeeping", "retention", "heal", "beat")
+_FOREVER: Final = ("root", "notices", "readiness", "bookkeeping", "retention", "heal")
 _ONCE: Final = ("cooldowns",)
 
 
