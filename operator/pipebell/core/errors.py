@@ -4,6 +4,7 @@
 - - InvalidInput: a document breaks the rules; carries every problem, by path
 - - SettingsError: an environment variable or flag cannot be used
 - - NotReady: a configuration cannot be used for a destination, and why
+- - Fenced: this replica may not send, for its leases ran out; nothing was sent
 - - ApiError: the Kubernetes API did not do what was asked
 - - - Conflict: 409, the object changed since it was read
 - - - NotFound: 404, the object (or its namespace) is gone
@@ -80,6 +81,10 @@ class NotReady(PipebellError):  # noqa: N818
         self.reason = reason
         self.message = message
         super().__init__(f"{reason}: {message}")
+
+
+class Fenced(PipebellError):  # noqa: N818  (it names what this replica is)
+    """This replica may not send for this organisation (any more). Nothing was sent."""
 
 
 class ApiError(PipebellError):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Verdict(Enum):
@@ -37,17 +41,23 @@ class Outcome:
     accepted: bool = False
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """Which attempt this is: the delivery's identity, and what earlier attempts left to do.
 
     `delivery_id` is the same for every attempt of one (event UID, destination), across restarts; e-mail derives its
     Message-ID from it, and Slack sends it as `X-Pipebell-Delivery`. `recipients`, when not None, are the only ones
-    still to be served (e-mail).
+    still to be served (e-mail). `allowed` says whether this replica may still send: providers ask right before the
+    step that cannot be taken back, and raise Fenced instead of taking it.
     """
 
     delivery_id: str
     recipients: tuple[str, ...] | None = None
+    allowed: Callable[[], bool] = _always
 
 
 def delivery_id(event_uid: str, destination: str) -> str:
