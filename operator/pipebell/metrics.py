@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pipebell.core.shards import SHARDS
 from pipebell.core.vocabulary import Phase
 from pipebell.kube.paths import PLURALS
 from pipebell.version import __version__
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipebell.engine.readiness import Readiness
     from pipebell.engine.resolver import Resolved
     from pipebell.engine.root import RootKeeper
+    from pipebell.engine.sharing import Sharing
     from pipebell.kube.watches import Watches
 
 _ORGS: Final = 200
@@ -73,7 +75,7 @@ class Metrics:
             __version__, platform.python_version()
         ).set(1)
 
-    def watch(self, engine: Engine, readiness: Readiness, root: RootKeeper, watches: Watches) -> None:
+    def watch(self, engine: Engine, readiness: Readiness, root: RootKeeper, watches: Watches, sharing: Sharing) -> None:
         """Read these gauges from the running parts."""
         age = Gauge(
             "pipebell_watch_age_seconds", "Since the watch was opened last.", ("resource",), registry=self.registry
@@ -81,6 +83,9 @@ class Metrics:
         for plural in PLURALS.values():
             age.labels(plural).set_function(partial(watches.age, plural))
         for name, text, read in (
+            ("pipebell_shards", "Shards that there are for all replicas together.", lambda: SHARDS),
+            ("pipebell_shards_held", "Shards of organisations that this replica serves.", lambda: len(sharing.held)),
+            ("pipebell_lease_valid", "Whether this replica may send: its lease is fresh.", lambda: sharing.fresh),
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
             ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
             ("pipebell_unfinished_events", "Events taken in and not finished.", lambda: engine.unfinished),

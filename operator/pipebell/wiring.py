@@ -19,14 +19,17 @@ from pipebell.engine.engine import Engine
 from pipebell.engine.ledger import CooldownLedger
 from pipebell.engine.readiness import Readiness
 from pipebell.engine.recorder import Recorder, patiently
-from pipebell.engine.recovery import recover
+from pipebell.engine.recovery import Recovery
 from pipebell.engine.resolver import Resolver
 from pipebell.engine.retention import Retention
 from pipebell.engine.root import RootKeeper
+from pipebell.engine.sharing import LEASE, Sharing
 from pipebell.health import HealthServer
+from pipebell.identity import claim
 from pipebell.kube.client import ApiClient
 from pipebell.kube.configs import NotificationConfigs
 from pipebell.kube.events import PipelineEvents
+from pipebell.kube.leases import KubeLeases, group_of
 from pipebell.kube.namespaces import KubeNamespaces
 from pipebell.kube.notices import KubeNotices
 from pipebell.kube.parse import parse_config, parse_event
@@ -37,7 +40,7 @@ from pipebell.metrics import Metrics
 from pipebell.providers.registry import build_providers
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Collection, Coroutine, Mapping
 
     from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
@@ -98,7 +101,17 @@ class App:
         )
         self._ledger = CooldownLedger()
         self.metrics = Metrics()
-        self._bookkeeping = Bookkeeping(self._book, self._configs, self._ledger, clock)
+        group = group_of(settings.root_configmap)
+        self._identity = claim(f"{connection.server} {settings.namespace} {group}")
+        self.sharing = Sharing(
+            KubeLeases(self._client, clock, namespace=settings.namespace, group=group, seconds=LEASE),
+            self,
+            clock,
+            name=self._identity.name,
+            scope=self._scope,
+            boot=boottime,
+        )
+        self._bookkeeping = Bookkeeping(self._book, self._configs, self._ledger, clock, self.sharing)
         self._retention = Retention(
             events=self._events,
             ledger=self._ledger,
@@ -116,6 +129,7 @@ class App:
             clock=clock,
             notices=self._notices,
             observer=self,
+            ownership=self.sharing,
             max_age=settings.event_max_age,
         )
         self.readiness = Readiness(
@@ -128,7 +142,9 @@ class App:
             timers=self.engine.timers,
             notices=self._notices,
             ready=self.engine.wake_org,
+            ownership=self.sharing,
         )
+        self._recovery = Recovery(self._events, self._ledger, self.engine, clock)
         self._keeper = ConfigKeeper(
             book=self._book,
             configs=self._configs,
@@ -138,9 +154,10 @@ class App:
             clock=clock,
         )
         self.watches = Watches(on_list=self._watch_listed)
-        self.metrics.watch(self.engine, self.readiness, self.root, self.watches)
+        self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
         self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
         self._tasks: list[asyncio.Task[None]] = []
+        self._sharer: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -170,21 +187,29 @@ class App:
         self._spawn("notices", self._notices.run())
         await self._list_configs()
         self._spawn("readiness", self.readiness.run())
-        self._spawn("cooldowns", recover(self._events, self._ledger, self.engine, self._clock))
+        self._spawn("cooldowns", self._recovery.run())
+        await self.sharing.join()
+        self._sharer = asyncio.create_task(self.sharing.run(), name="leases")
         self._spawn("bookkeeping", self._bookkeeping.run())
         self._spawn("retention", self._retention.run())
         self._spawn("heal", self._keeper.run())
         log.info("started", configs=len(self._book), http_port=port, namespaces=list(self._scope) or "all")
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks = [task for task in self._tasks if not task.done() or task.get_name() in (*_FOREVER, *_ONCE)]
+        self._tasks = [task for task in self._tasks if not task.done() or task.get_name() in _FOREVER]
         self._tasks.append(asyncio.create_task(work, name=name))
 
     async def close(self) -> None:
-        """Finish what is under way, then stop everything."""
-        cut_off = await self.engine.close(DRAIN)
+        """Finish what is under way, give all shards back, then stop everything."""
+        began = time.monotonic()
+        await self.sharing.leave(DRAIN)
+        cut_off = await self.engine.close(max(0.0, DRAIN - (time.monotonic() - began)))
         if cut_off:
-            log.warning("deliveries cut off at shutdown; they go on at the next start", count=cut_off)
+            log.warning("deliveries cut off at shutdown; they go on elsewhere or at the next start", count=cut_off)
+        if self._sharer is not None:
+            self._sharer.cancel()
+            await asyncio.gather(self._sharer, return_exceptions=True)
+        await self.sharing.left()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -193,6 +218,7 @@ class App:
             await provider.close()
         await self._health.close()
         await self._client.close()
+        self._identity.close()
         log.info("stopped")
 
     # ------------------------------------------------------------------ what the watches tell
@@ -214,7 +240,9 @@ class App:
 
     def event_seen(self, item: Mapping[str, Any]) -> None:
         """A PipelineEvent as it is now."""
-        if self.engine.knows(item["metadata"]["uid"]):
+        if not self.sharing.owns(str(item.get("spec", {}).get("orgSlug"))) or self.engine.knows(
+            item["metadata"]["uid"]
+        ):
             return
         if self._scope and item["metadata"]["namespace"] not in self._scope:
             return
@@ -223,7 +251,7 @@ class App:
         except InvalidEvent as error:
             self._invalid(error)
         else:
-            self.engine.submit(event)
+            self._recovery.take_in(event)
 
     def event_gone(self, item: Mapping[str, Any]) -> None:
         """A PipelineEvent was deleted, or left the watch because it is finished."""
@@ -244,6 +272,28 @@ class App:
         except ApiError as failure:
             log.warning("invalid event not marked", _event=f"{error.namespace}/{error.name}", error=str(failure))
 
+    # ------------------------------------------------------------------ sharing with other replicas
+
+    def gained(self, shards: Collection[int]) -> None:
+        """See `Work`."""
+        self._recovery.gained(shards)
+        self.readiness.gained(shards)
+
+    def let_go(self, shards: Collection[int]) -> None:
+        """See `Work`."""
+        self._recovery.let_go(shards)
+        self.engine.let_go(shards)
+        self.readiness.let_go(shards)
+
+    def resumed(self) -> None:
+        """See `Work`."""
+        self.engine.resumed()
+
+    @property
+    def busy(self) -> Collection[int]:
+        """See `Work`."""
+        return self.engine.busy
+
     # ------------------------------------------------------------------ observing
 
     def attempted(self, journey: Journey, provider: ProviderName, outcome: Outcome, seconds: float) -> None:
@@ -262,11 +312,9 @@ class App:
             self.readiness.refused(resolved.config, error)
 
     def _alive(self) -> str | None:
-        dead = [
-            task.get_name()
-            for task in self._tasks
-            if task.done() and (task.get_name() in _FOREVER or (task.get_name() in _ONCE and _failed(task)))
-        ]
+        dead = [task.get_name() for task in self._tasks if task.done() and task.get_name() in _FOREVER]
+        if self._sharer is not None and self._sharer.done():
+            dead.append("leases")
         if dead:
             return f"stopped working: {', '.join(dead)}"
         # What was sent and is not recorded yet is known to this process alone: it outlives an API server that is away.
@@ -279,15 +327,17 @@ class App:
             return "configurations have not been listed yet"
         if not self.root.listed.is_set():
             return "the root configuration has not been read yet"
+        if self.sharing.trouble:
+            return f"leases: {self.sharing.trouble}"
         return None
 
 
-_FOREVER: Final = ("root", "notices", "readiness", "bookkeeping", "retention", "heal")
-_ONCE: Final = ("cooldowns",)
+_FOREVER: Final = ("root", "notices", "readiness", "cooldowns", "bookkeeping", "retention", "heal")
 
 
-def _failed(task: asyncio.Task[None]) -> bool:
-    return not task.cancelled() and task.exception() is not None
+def boottime() -> float:
+    """Seconds of a clock that runs on while the machine sleeps or the process is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _load_yaml(text: str) -> Any:  # noqa: ANN401  (whatever the document is)

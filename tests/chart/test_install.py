@@ -165,7 +165,7 @@ def test_helm_refuses_what_the_schema_refuses(server):
     with pytest.raises(HelmError, match="replicas"):
         helm(
             *("install", "pipebell", CHART, "--namespace", NAMESPACE),
-            values={"replicas": 3},
+            values={"replicas": 25},
             kubeconfig=server.kubeconfig,
         )
 

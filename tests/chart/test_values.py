@@ -61,7 +61,7 @@ KNOBS = {
         {},
         lambda r: r.pod["imagePullSecrets"] == r.test_pod["spec"]["imagePullSecrets"] == [{"name": "pull"}],
     ),
-    "replicas": (0, {}, lambda r: r.one("Deployment")["spec"]["replicas"] == 0),
+    "replicas": (3, {}, lambda r: r.one("Deployment")["spec"]["replicas"] == 3),
     "root.config": (
         {"email": {"smtp_host": "${HOST}", "to_emails": ["a@example.com"]}},
         {},
@@ -391,7 +391,7 @@ def test_every_object_of_ours_is_closed():
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("replicas", 2),  # they would both send
+        ("replicas", 25),  # there are 24 shards
         ("replicas", "one"),
         ("image.digest", "sha256:1234"),
         ("image.tag", "a b"),

@@ -274,6 +274,14 @@ class Operator:
         self._process.kill()
         self._process.wait()
 
+    def pause(self):
+        """SIGSTOP: it stands still, and does not know."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self, seconds=40.0):
         """SIGTERM, and wait; the exit code."""
         if self._process.poll() is None:

@@ -9,17 +9,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipebell.core.config import ConfigObject
-from pipebell.core.errors import Conflict, NotFound, NotReady, Unavailable
-from pipebell.core.event import Event
+from pipebell.core.errors import Conflict, Fenced, NotFound, NotReady, Unavailable
+from pipebell.core.event import Event, EventPage
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec, PipelineEventSpec
 from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import EventStatus, NotificationConfigStatus
 from pipebell.core.vocabulary import ProviderName
 from pipebell.engine.book import ConfigBook
 from pipebell.engine.engine import Engine
 from pipebell.engine.ledger import CooldownLedger
 from pipebell.engine.recorder import Recorder
-from pipebell.engine.recovery import recover
+from pipebell.engine.recovery import Recovery
 from pipebell.engine.resolver import Resolver
 from pipebell.engine.root import RootKeeper
 
@@ -110,9 +111,11 @@ class FakeEvents:
         self.store[namespace, name] = replace(event, status=kept, resource_version=version)
         return version
 
-    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[list[Event]]:
+    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[EventPage]:
         self._reachable()
-        yield [event for event in self.store.values() if event.status.phase not in phases_excluded]
+        version = str(next(self.versions))
+        found = [event for event in self.store.values() if event.status.phase not in phases_excluded]
+        yield EventPage(None, version, found)
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         if self.store[namespace, name].uid != uid:
@@ -175,13 +178,17 @@ class FakeNotices:
 
 
 class FakeProvider:
-    """Answers by script: outcomes for the next attempts, then always delivered. `gate` holds attempts up."""
+    """Answers by script: outcomes for the next attempts, then always delivered.
+
+    `before` holds attempts up before anything is sent, `gate` after that.
+    """
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.sent: list[tuple[float, Notification, Any, Attempt]] = []
         self.script: list[Outcome | Exception] = []
         self.gate: asyncio.Event | None = None
+        self.before: asyncio.Event | None = None
         self.barred: NotReady | None = None
 
     @property
@@ -189,6 +196,10 @@ class FakeProvider:
         return [notification.event.name for _, notification, _, _ in self.sent]
 
     async def send(self, notification: Notification, target: Any, attempt: Attempt) -> Outcome:
+        if self.before is not None:
+            await self.before.wait()
+        if not attempt.allowed():
+            raise Fenced("not allowed")
         self.sent.append((self._clock.now(), notification, target, attempt))
         if self.gate is not None:
             await self.gate.wait()
@@ -223,6 +234,20 @@ class Recording:
         self.unready.append(error.reason.value)
 
 
+@dataclass
+class FakeOwnership:
+    """Everything is ours, until a test says otherwise."""
+
+    lost: set[str] = field(default_factory=set)
+    fresh: bool = True
+
+    def owns(self, org_slug: str) -> bool:
+        return org_slug not in self.lost
+
+    def may_send(self, org_slug: str) -> bool:
+        return self.fresh and self.owns(org_slug)
+
+
 EMAIL = {"smtpHost": "smtp.example.com", "fromEmail": "from@example.com", "toEmails": ["to@example.com"]}
 
 
@@ -234,7 +259,7 @@ class House:
         self.events, self.configs = FakeEvents(), FakeConfigs()
         self.secrets, self.namespaces, self.notices = FakeSecrets(), FakeNamespaces(), FakeNotices()
         self.email, self.slack = FakeProvider(self.clock), FakeProvider(self.clock)
-        self.book, self.observer = ConfigBook(), Recording()
+        self.book, self.observer, self.ownership = ConfigBook(), Recording(), FakeOwnership()
         self.max_age, self.environ = max_age, environ or {}
         self._uids = itertools.count(1)
         self.root = RootKeeper("ops", "pipebell-root", self.clock, self.notices, _no_yaml, lambda: None)
@@ -261,6 +286,7 @@ class House:
             clock=self.clock,
             notices=self.notices,
             observer=self.observer,
+            ownership=self.ownership,
             max_age=self.max_age,
         )
 
@@ -272,8 +298,15 @@ class House:
         self.start()
         for event in list(self.events.store.values()):  # the watch tells first, in the order of the list
             self.engine.submit(event)
-        await recover(self.events, self.ledger, self.engine, self.clock)
+        await self.recover()
+
+    async def recover(self) -> None:
+        """One pass for all shards."""
+        recovery = Recovery(self.events, self.ledger, self.engine, self.clock)
+        recovery.gained(ALL_SHARDS)
+        task = asyncio.create_task(recovery.run())
         await settle_down()
+        task.cancel()
 
     def no_root(self) -> None:
         self.root.update(None, "")

@@ -31,6 +31,7 @@ async def keeper(house):
         timers=house.engine.timers,
         notices=house.notices,
         ready=house.engine.wake_org,
+        ownership=house.ownership,
     )
     keeper = ConfigKeeper(
         book=house.book,

@@ -11,10 +11,10 @@ from tests.engine.fakes import EMAIL, House, settle_down
 
 from pipebell.core.cooldown import Sent, suppressed_until
 from pipebell.core.errors import Forbidden, NotReady, Rejected
+from pipebell.core.event import EventPage
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName, Reason
 from pipebell.engine.readiness import Readiness
-from pipebell.engine.recovery import recover
 from pipebell.engine.retention import Retention
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
@@ -44,6 +44,7 @@ async def readiness(house):
         timers=house.engine.timers,
         notices=house.notices,
         ready=house.engine.wake_org,
+        ownership=house.ownership,
     )
     task = asyncio.create_task(readiness.run())
     yield readiness
@@ -101,8 +102,7 @@ async def test_a_sender_that_ended_while_the_pass_went_on_holds_no_cooldown(hous
     house.engine.submit(listed)
     await house.clock.advance(10)  # … and it ends before the pass does
     assert house.status(first).phase is Phase.FAILED
-    await recover(house.events, house.ledger, house.engine, house.clock)
-    await settle_down()
+    await house.recover()
     second = house.event()
     await house.submit(second)
     assert house.status(second).phase is Phase.DELIVERED
@@ -111,7 +111,7 @@ async def test_a_sender_that_ended_while_the_pass_went_on_holds_no_cooldown(hous
 def _pages(*pages):
     async def scan(phases_excluded=()):
         for page in pages:
-            yield page
+            yield EventPage(None, "1", page)
 
     return scan
 
@@ -252,6 +252,7 @@ async def test_conditions_wait_for_root(house):
         timers=house.engine.timers,
         notices=house.notices,
         ready=house.engine.wake_org,
+        ownership=house.ownership,
     )
     task = asyncio.create_task(readiness.run())
     readiness.changed(house.config(email={"toEmails": ["a@acme.example"]}))

@@ -37,6 +37,7 @@ async def readiness(house):
         timers=house.engine.timers,
         notices=house.notices,
         ready=house.engine.wake_org,
+        ownership=house.ownership,
     )
     task = asyncio.create_task(readiness.run())
     yield readiness
@@ -199,7 +200,7 @@ async def test_a_root_that_comes_back_in_time_was_never_gone(house):
 
 async def test_bookkeeping_is_written_seldom(house):
     house.config()
-    books = Bookkeeping(house.book, house.configs, house.ledger, house.clock)
+    books = Bookkeeping(house.book, house.configs, house.ledger, house.clock, house.ownership)
     house.observer.finished = books.finished
     task = asyncio.create_task(books.run())
     events = [house.event() for _ in range(5)]

@@ -103,7 +103,7 @@ async def test_a_scan_leaves_out_phases_and_takes_what_has_none(cluster, namespa
     for name, phase in (("e1", "Delivered"), ("e2", "Failed"), ("e3", "Delivering")):
         found = await events.get(namespace, name)
         await events.patch_status(namespace, name, found.uid, found.resource_version, {"phase": phase})
-    seen = [found.name async for page in events.scan(("Delivered", "Failed")) for found in page]
+    seen = [found.name async for page in events.scan(("Delivered", "Failed")) for found in page.events]
     assert seen == ["e0", "e3", "e4", "e5", "e6"]
     path = f"/apis/pipebell.io/v1alpha1/namespaces/{namespace}/pipelineevents"
     pages = [[item["metadata"]["name"] for item in page["items"]] async for page in client.pages(path, limit=3)]

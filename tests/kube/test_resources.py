@@ -50,7 +50,7 @@ async def test_a_scan_walks_each_watched_namespace_and_tells_what_it_cannot_read
     api.answers({"metadata": {}, "items": [event_item("b")]})
     api.answers({"metadata": {}, "items": []})
     events = PipelineEvents(client, ("one", "two"), on_invalid=invalid.append)
-    pages = [[event.name for event in page] async for page in events.scan(("Delivered", "Failed"))]
+    pages = [[event.name for event in page.events] async for page in events.scan(("Delivered", "Failed"))]
     assert pages == [["a"], ["b"], []]
     assert [error.name for error in invalid] == ["bad"]
     assert [asked.path for asked in api.asked] == [
@@ -61,7 +61,7 @@ async def test_a_scan_walks_each_watched_namespace_and_tells_what_it_cannot_read
 
 async def test_a_scan_without_namespaces_is_one_list_of_all(api, client):
     api.answers({"metadata": {}, "items": None})
-    assert [page async for page in PipelineEvents(client).scan()] == [[]]
+    assert [page.events async for page in PipelineEvents(client).scan()] == [[]]
     assert (api.asked[0].path, api.asked[0].query) == (f"{ROOT}/pipelineevents", {"limit": "500"})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pipebell.core.models import PipelineEventSpec
@@ -37,3 +37,11 @@ class Notification:
     event: Event
     severity: Severity
     suppressed: int = 0
+
+
+class EventPage(NamedTuple):
+    """A page of a list of events. `namespace` is None for a list of all; `version` is the state that the list shows."""
+
+    namespace: str | None
+    version: str
+    events: list[Event]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipebell.engine.book import ConfigBook, Key
     from pipebell.engine.journey import Journey
     from pipebell.engine.ledger import CooldownKey, CooldownLedger
-    from pipebell.engine.ports import Clock, Configs
+    from pipebell.engine.ports import Clock, Configs, Ownership
 
 PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration
 OVERALL: Final = 0.5  # seconds between two writes at all
@@ -42,8 +42,11 @@ class _Page:
 class Bookkeeping:
     """Collects outcomes per configuration and writes them at most once a minute each, two a second in all."""
 
-    def __init__(self, book: ConfigBook, configs: Configs, ledger: CooldownLedger, clock: Clock) -> None:
+    def __init__(
+        self, book: ConfigBook, configs: Configs, ledger: CooldownLedger, clock: Clock, ownership: Ownership
+    ) -> None:
         self._book, self._configs, self._ledger, self._clock = book, configs, ledger, clock
+        self._ownership = ownership
         self._pages: dict[Key, _Page] = {}
 
     def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
@@ -72,7 +75,7 @@ class Bookkeeping:
 
     async def _write(self, key: Key, now: float) -> None:
         config, page = self._book.get(key), self._pages[key]
-        if config is None:
+        if config is None or not self._ownership.owns(config.org_slug):  # another replica writes there now
             del self._pages[key]
             return
         status = _merged(config, page, self._ledger)

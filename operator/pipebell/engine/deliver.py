@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from pipebell.core.errors import NotReady, Unavailable
+from pipebell.core.errors import Fenced, NotReady, Unavailable
 from pipebell.core.event import Notification
 from pipebell.core.outcome import Attempt, Outcome, Verdict, delivery_id
 from pipebell.core.settle import pause_seconds, settle
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pipebell.engine.journey import Journey
     from pipebell.engine.observer import Observer
     from pipebell.engine.pauses import EndpointPauses
-    from pipebell.engine.ports import Clock, Provider
+    from pipebell.engine.ports import Clock, Ownership, Provider
     from pipebell.engine.resolver import Resolved, Resolver
 
 log = structlog.get_logger(__name__)
@@ -51,10 +52,11 @@ class Deliverer:
         pauses: EndpointPauses,
         clock: Clock,
         observer: Observer,
+        ownership: Ownership,
         told: Callable[[Journey, Delivery], None],
     ) -> None:
         self._resolver, self._providers, self._pauses = resolver, providers, pauses
-        self._clock, self._observer, self._told = clock, observer, told
+        self._clock, self._observer, self._ownership, self._told = clock, observer, ownership, told
 
     async def attempt(self, journey: Journey, event: Event, ready: Ready, patience: float) -> set[asyncio.Task[None]]:
         """Try every destination that is due. Returns those attempts that take longer than `patience` seconds."""
@@ -108,11 +110,16 @@ class Deliverer:
     async def _one(self, journey: Journey, delivery: Delivery, notification: Notification, ready: Ready) -> None:
         target = ready.targets[delivery.destination]
         recipients = tuple(delivery.retry_recipients) if delivery.retry_recipients else None
-        attempt = Attempt(delivery_id(journey.uid, delivery.destination), recipients)
+        allowed = partial(self._ownership.may_send, journey.org)
+        attempt = Attempt(delivery_id(journey.uid, delivery.destination), recipients, allowed)
         began = self._clock.now()
-        outcome = await self._providers[delivery.provider].send(notification, target, attempt)
-        if outcome.reason == "SmtpAuthFailed":
-            outcome = await self._with_fresh_secrets(delivery, notification, ready, attempt, outcome)
+        try:
+            outcome = await self._providers[delivery.provider].send(notification, target, attempt)
+            if outcome.reason == "SmtpAuthFailed":
+                outcome = await self._with_fresh_secrets(delivery, notification, ready, attempt, outcome)
+        except Fenced:
+            journey.fenced = True
+            return
         ended = self._clock.now()
         if outcome.verdict is Verdict.PAUSE:
             self._pauses.pause(target.endpoint, journey.uid, ended + pause_seconds(outcome))

@@ -6,6 +6,7 @@ configured then. Only `_deliver` has effects outside, and what it did is recorde
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from pipebell.core.cooldown import Sent
 from pipebell.core.errors import NotReady, Unavailable
 from pipebell.core.settle import Verdicts, summarise
+from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import Delivery, clip, epoch, rfc3339
 from pipebell.core.triggers import Match, Skip, match_trigger
 from pipebell.core.vocabulary import Phase, ProviderName, Reason
@@ -26,11 +28,11 @@ from pipebell.engine.roster import Roster
 from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from pipebell.core.event import Event
     from pipebell.engine.observer import Observer
-    from pipebell.engine.ports import Clock, Notices, Provider
+    from pipebell.engine.ports import Clock, Notices, Ownership, Provider
     from pipebell.engine.recorder import Recorder
     from pipebell.engine.resolver import Resolver
 
@@ -53,17 +55,20 @@ class Engine:
         clock: Clock,
         notices: Notices,
         observer: Observer,
+        ownership: Ownership,
         max_age: float,
     ) -> None:
         self._resolver, self._recorder, self._ledger = resolver, recorder, ledger
         self._clock, self._notices, self._observer = clock, notices, observer
-        self._max_age = max_age
+        self._ownership, self._max_age = ownership, max_age
         self._roster = Roster()
         self._for_ledger: list[str] = []
+        self._for_lease: list[str] = []
+        self._running: Counter[int] = Counter()
         self.queue: FairQueue[Journey] = FairQueue(self._work)
         self.timers = Timers(clock)
         self.pauses = EndpointPauses(clock, self.wake)
-        self._deliverer = Deliverer(resolver, providers, self.pauses, clock, observer, self._told)
+        self._deliverer = Deliverer(resolver, providers, self.pauses, clock, observer, ownership, self._told)
         self._overdue_soon()
 
     # ------------------------------------------------------------------ coming and going
@@ -77,14 +82,17 @@ class Engine:
         """Whether this event is under way or finished: nothing new can be said of it."""
         return uid in self._roster
 
-    def submit(self, event: Event) -> None:
-        """Take an event in. Echoes of what is known already, and finished events, change nothing."""
+    def submit(self, event: Event, *, stale: bool = False) -> None:
+        """Take an event in. Echoes of what is known already, and finished events, change nothing.
+
+        A `stale` one may have come to its end already: it is read again before anything is sent.
+        """
         if self.knows(event.uid):
             return
         if event.status.phase is not None and event.status.phase.final:
             return
         journey = Journey.of(event)
-        journey.queued = True
+        journey.queued, journey.stale = True, stale
         self._roster.add(journey)
         self.queue.put(journey.org, journey, urgent=journey.attempted)
 
@@ -92,7 +100,7 @@ class Engine:
         """The event was deleted, or is finished and not watched any more."""
         journey = self._roster.get(uid)
         if journey is None:
-            if self._ledger.ready:  # the watch will not speak of it again; until then, a list may still show it
+            if not self._ledger.folding:  # the watch will not speak of it again; but a list under way may still show it
                 self._roster.last_word(uid)
             return
         journey.gone = True
@@ -116,15 +124,48 @@ class Engine:
         for uid in self._roster.config_changed(org_slug):
             self.wake(uid)
 
-    def start_cooldowns(self) -> None:
-        """The ledger is complete, and all unfinished events were submitted: those that waited for it decide now."""
-        self._ledger.finish_fold()
+    def start_cooldowns(self, shards: Collection[int] = ALL_SHARDS) -> None:
+        """The ledger knows these shards, and their unfinished events were submitted: those that waited decide now."""
+        self._ledger.finish_fold(shards)
         for key, uid in self._ledger.senders():
             if self._roster.get(uid) is None:  # it ended after the pass had read it
                 self._ledger.released(key, uid)
         waiting, self._for_ledger = self._for_ledger, []
         for uid in waiting:
             self.wake(uid)
+
+    # ------------------------------------------------------------------ sharing with other replicas
+
+    @property
+    def busy(self) -> Collection[int]:
+        """Shards for which something is under way at this moment."""
+        return frozenset(self._running)
+
+    def let_go(self, shards: Collection[int]) -> None:
+        """Other replicas go on with these shards: forget their events, those under way as soon as they come to rest."""
+        self._ledger.close(shards)
+        for journey in self._roster.of_shards(shards):
+            journey.lost = True
+            if not journey.running:
+                self._drop(journey)
+        self._for_lease = [uid for uid in self._for_lease if self._roster.get(uid)]
+        self._for_ledger = [uid for uid in self._for_ledger if self._roster.get(uid)]
+
+    def resumed(self) -> None:
+        """This replica may send again."""
+        waiting, self._for_lease = self._for_lease, []
+        for uid in waiting:
+            self.wake(uid)
+
+    def _drop(self, journey: Journey) -> None:
+        self._roster.discard(journey)
+        self.pauses.forget(journey.uid)
+
+    def _wait_for_lease(self, journey: Journey) -> None:
+        self._for_lease.append(journey.uid)
+        self._roster.park(journey)
+        if self._ownership.may_send(journey.org):  # again, so nobody would wake it
+            journey.again = True
 
     async def close(self, patience: float) -> int:
         """Take nothing more in, finish what is under way within so many seconds. Returns how many were cut off."""
@@ -135,7 +176,12 @@ class Engine:
     # ------------------------------------------------------------------ one round
 
     async def _work(self, journey: Journey) -> None:
-        journey.queued, journey.running, journey.again = False, True, False
+        journey.queued = False
+        if journey.lost:
+            return
+        shard = shard_of(journey.org)
+        journey.running, journey.again = True, False
+        self._running[shard] += 1
         try:
             await self._travel(journey)
         except Unavailable as error:
@@ -146,9 +192,14 @@ class Engine:
             await self._end_by_error(journey, error)
         finally:
             journey.running = False
+            self._running[shard] -= 1
+            if not self._running[shard]:
+                del self._running[shard]
         if self._roster.get(journey.uid) is not journey:
             return
-        if journey.gone:
+        if journey.lost:
+            self._drop(journey)
+        elif journey.gone:
             self._end(journey)
         elif journey.again:
             self.wake(journey.uid)
@@ -202,6 +253,9 @@ class Engine:
         """The event to work on: read again where it was dropped from memory or has waited for a retry."""
         if journey.gone:
             return None
+        if not self._ownership.may_send(journey.org):
+            self._wait_for_lease(journey)
+            return None
         if journey.event is None or journey.stale:
             if await self._recorder.reread(journey) is None:
                 journey.gone = True
@@ -224,7 +278,7 @@ class Engine:
             journey.key = key_for(journey.config, event)
         if match.cooldown == 0 or journey.attempted:
             return True
-        if not self._ledger.ready:
+        if not self._ledger.opened(journey.org):
             self._for_ledger.append(journey.uid)
             self._roster.park(journey)
             return False
@@ -284,7 +338,11 @@ class Engine:
             self._roster.await_config(journey)
         for error in ready.blocked.values():
             self._observer.not_ready(ready.resolved, error)
-        await self._settle(journey)
+        fenced, journey.fenced = journey.fenced, False
+        if journey.tried or not fenced:
+            await self._settle(journey)
+        if fenced:
+            self._wait_for_lease(journey)
 
     def _told(self, journey: Journey, delivery: Delivery) -> None:
         """The first destination has it: the cooldown starts, and whoever waited for that is held back at once."""
@@ -358,7 +416,7 @@ class Engine:
 
     def _end(self, journey: Journey) -> None:
         """The journey is over: give back whatever it held."""
-        self._roster.remove(journey, forget_oldest=self._ledger.ready)
+        self._roster.remove(journey, forget_oldest=not self._ledger.folding)
         self.pauses.forget(journey.uid)
         self._release(journey)
 

@@ -46,6 +46,10 @@ class Journey:
     restored: bool = False
     stale: bool = False
     """The event was parked long enough to be read again before anything is sent."""
+    fenced: bool = False
+    """An attempt was not made, because this replica was not permitted to send at that moment."""
+    lost: bool = False
+    """The organisation is another replica's now: what is under way ends, and nothing follows."""
 
     @classmethod
     def of(cls, event: Event) -> Journey:

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipebell.core.cooldown import Sent, suppressed_until
+from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import EventType, Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pipebell.core.event import Event
     from pipebell.core.status import ConfigReference
 
@@ -65,10 +68,14 @@ class _Entry:
 
 
 class CooldownLedger:
-    """Decides, for each event with a cooldown, whether it goes, waits or is held back. Nothing here waits itself."""
+    """Decides, for each event with a cooldown, whether it goes, waits or is held back. Nothing here waits itself.
+
+    It decides for organisations whose shards are open: their events of the past were folded in.
+    """
 
     def __init__(self) -> None:
-        self.ready = False
+        self._open: set[int] = set()
+        self._folding: frozenset[int] = frozenset()
         self._entries: dict[CooldownKey, _Entry] = {}
         self._folded: dict[CooldownKey, Counter[tuple[str, str]]] = {}
 
@@ -123,9 +130,11 @@ class CooldownLedger:
         return entry.suppressed if entry else 0
 
     def fold(self, event: Event) -> None:
-        """Take in what an event's status says; in any order. Only before `finish_fold`."""
+        """Take in what an event's status says; in any order, between `begin_fold` and `finish_fold`."""
         status = event.status
         if status.config_ref is None or event.spec.test or event.spec.replay_of is not None:
+            return
+        if shard_of(event.spec.org_slug) not in self._folding:
             return
         key = key_for(status.config_ref, event)
         if status.phase is Phase.SUPPRESSED and status.suppressed_by:
@@ -146,19 +155,42 @@ class CooldownLedger:
         """Who is sending, by key."""
         return [(key, entry.sender) for key, entry in self._entries.items() if entry.sender is not None]
 
-    def start_over(self) -> None:
-        """The pass broke off: forget what it brought, for the next one brings it again."""
-        self._entries.clear()
-        self._folded.clear()
+    def opened(self, org_slug: str) -> bool:
+        """Whether the past of this organisation's events is known."""
+        return shard_of(org_slug) in self._open
 
-    def finish_fold(self) -> None:
-        """All events were folded: count what the last notifications have not told yet, and start deciding."""
+    @property
+    def shards(self) -> frozenset[int]:
+        """The shards that it decides for."""
+        return frozenset(self._open)
+
+    @property
+    def folding(self) -> bool:
+        """Whether a pass over the events of the past is under way."""
+        return bool(self._folding)
+
+    def begin_fold(self, shards: Collection[int]) -> None:
+        """A pass begins, or begins anew: what is known of these shards is forgotten, for the pass brings it."""
+        self.close(shards)
+        self._folding = frozenset(shards)
+
+    def finish_fold(self, shards: Collection[int] = ALL_SHARDS) -> None:
+        """All events were folded: count what the last notifications have not told yet, and decide for these shards."""
         for key, counts in self._folded.items():
             entry = self._entries.setdefault(key, _Entry())
             if entry.last is not None:
                 entry.suppressed = counts[entry.last.namespace, entry.last.name]
         self._folded.clear()
-        self.ready = True
+        self._folding = frozenset()
+        self._open |= set(shards)
+
+    def close(self, shards: Collection[int]) -> None:
+        """Somebody else decides for these from now on."""
+        self._open.difference_update(shards)
+        self._folding = self._folding.difference(shards)
+        for memory in (self._entries, self._folded):
+            for key in [key for key in memory if shard_of(key.org) in shards]:
+                del memory[key]
 
     def needs(self, event: Event, cooldown: float, now: float, *, uncounted: bool = True) -> bool:
         """Whether a finished event still carries a running cooldown or (if that is asked) an uncounted suppression."""

@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
-    from pipebell.core.event import Event, Notification
+    from pipebell.core.event import Event, EventPage, Notification
     from pipebell.core.outcome import Attempt, Outcome
+    from pipebell.core.shards import LeaseRecord
 
 
 class Clock(Protocol):
@@ -35,6 +36,16 @@ class Provider(Protocol):
         """Give connections back."""
 
 
+class Ownership(Protocol):
+    """Which organisations are this replica's."""
+
+    def owns(self, org_slug: str) -> bool:
+        """Whether this organisation is this replica's to serve."""
+
+    def may_send(self, org_slug: str) -> bool:
+        """Whether this replica may send for it at this very moment."""
+
+
 class Events(Protocol):
     """PipelineEvents in the API. All methods raise `ApiError`s."""
 
@@ -46,7 +57,7 @@ class Events(Protocol):
     ) -> str:
         """Merge-patch the status, fenced by uid and resourceVersion; returns the new resourceVersion."""
 
-    def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[list[Event]]:
+    def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[EventPage]:
         """All events in the watched namespaces, page by page, with a consistent first page."""
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
@@ -91,3 +102,22 @@ class Notices(Protocol):
 
     def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:  # noqa: PLR0913
         """Post a Warning in the background, rate-limited; failures are only logged."""
+
+
+class Leases(Protocol):
+    """The Leases of one group of replicas. All methods raise ApiErrors, and give up within a few seconds."""
+
+    async def list(self) -> Sequence[LeaseRecord]:
+        """All of them (a consistent read)."""
+
+    async def create(self, name: str, holder: str, scope: str) -> LeaseRecord:
+        """Raises Conflict when it exists already, NotFound when the namespace does not."""
+
+    async def renew(self, name: str) -> None:
+        """Say that its holder lives. Raises NotFound when it was taken away."""
+
+    async def hand(self, lease: LeaseRecord, holder: str) -> LeaseRecord:
+        """Give it to a holder ("" for none) if it is as it was read. Raises Conflict when it is not."""
+
+    async def delete(self, lease: LeaseRecord) -> None:
+        """Remove it if it is as it was read. Raises Conflict when it is not."""

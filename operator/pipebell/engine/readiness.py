@@ -13,17 +13,18 @@ import structlog
 from pipebell.core import resolve
 from pipebell.core.errors import ApiError, NotFound, NotReady
 from pipebell.core.placeholders import secrets_of
+from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
 from pipebell.core.triggers import providers_in_use
 from pipebell.core.vocabulary import NotReadyReason, ProviderName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.layers import Layers
     from pipebell.engine.book import ConfigBook, Key
-    from pipebell.engine.ports import Clock, Configs, Notices, Provider
+    from pipebell.engine.ports import Clock, Configs, Notices, Ownership, Provider
     from pipebell.engine.resolver import Resolver
     from pipebell.engine.timers import Timers
 
@@ -76,10 +77,11 @@ class Readiness:
         timers: Timers,
         notices: Notices,
         ready: Callable[[str], None],
+        ownership: Ownership,
     ) -> None:
         self._book, self._resolver, self._configs, self._providers = book, resolver, configs, providers
         self._shared, self._notices = shared_namespaces, notices
-        self._clock, self._timers, self._ready = clock, timers, ready
+        self._clock, self._timers, self._ready, self._ownership = clock, timers, ready, ownership
         self._todo: dict[Key, bool] = {}
         self._later: dict[Key, None] = {}
         self._wanted = asyncio.Event()
@@ -99,6 +101,26 @@ class Readiness:
             self._wanted.set()
         else:
             self.org_changed(config.org_slug)
+
+    def gained(self, shards: Collection[int]) -> None:
+        """These shards' configurations are this replica's to judge now."""
+        for config in self._book:
+            if shard_of(config.org_slug) in shards:
+                self.found(config)
+
+    def let_go(self, shards: Collection[int]) -> None:
+        """Another replica judges these shards' configurations."""
+        for key in [key for key in (*self._conditions, *self._states) if self._of(key, shards)]:
+            self._forget(key)
+
+    def _of(self, key: Key, shards: Collection[int]) -> bool:
+        config = self._book.get(key)
+        return config is not None and shard_of(config.org_slug) in shards
+
+    def _forget(self, key: Key) -> None:
+        self._states.pop(key, None)
+        self._conditions.pop(key, None)
+        self._written.pop(key, None)
 
     def org_changed(self, org_slug: str) -> None:
         """Evaluate all configurations of an organisation: which of them counts may have changed."""
@@ -121,9 +143,7 @@ class Readiness:
 
     def removed(self, config: ConfigObject) -> None:
         """This configuration is gone; another one of its organisation may count now."""
-        self._states.pop(config.key, None)
-        self._conditions.pop(config.key, None)
-        self._written.pop(config.key, None)
+        self._forget(config.key)
         self.org_changed(config.org_slug)
 
     @property
@@ -150,7 +170,7 @@ class Readiness:
 
     async def _evaluate(self, key: Key, *, fresh: bool) -> None:
         config = self._book.get(key)
-        if config is None:
+        if config is None or not self._ownership.owns(config.org_slug):
             return
         try:
             verdicts = tuple(await self._judge(config, fresh=fresh))

@@ -1,14 +1,18 @@
-"""What a start has to find out: the cooldowns that run, and the events that are not finished."""
+"""What a replica has to find out about shards that have become its own: cooldowns that run, events to go on with."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
 
 from pipebell.core.errors import ApiError
+from pipebell.core.shards import shard_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pipebell.core.event import Event
     from pipebell.engine.engine import Engine
     from pipebell.engine.ledger import CooldownLedger
@@ -17,31 +21,86 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-async def recover(events: Events, ledger: CooldownLedger, engine: Engine, clock: Clock) -> None:
-    """One pass over all events, folded and not retained; then the unfinished ones go on, the oldest first.
+class Recovery:
+    """One pass over all events for all shards that were gained together, folded and not retained.
 
-    The watch tells of those too, but a sender that was deleted before the watch began would hold its cooldown for ever.
+    The watch tells of unfinished events too, but of nothing that was created before the shard was gained; and what it
+    tells late must not start an event again that the shard's last owner has finished. So what it says of a state that
+    the pass has seen counts for nothing, and what it says during the pass is read again before anything is sent.
     """
-    while True:
-        began, count, unfinished = clock.now(), 0, []
-        try:
-            async for page in events.scan():
-                for event in page:
-                    count += 1
-                    _fold(ledger, event)
-                    if event.status.phase is None or not event.status.phase.final:
-                        unfinished.append(event)
-        except ApiError as error:
-            log.warning("cooldowns could not be rebuilt, trying again", error=str(error))
-            ledger.start_over()
-            await clock.sleep(1.0)
-        else:
-            break
-    for event in sorted(unfinished, key=lambda item: item.created):
-        engine.submit(event)
-    engine.start_cooldowns()
-    seconds = round(clock.now() - began, 2)
-    log.info("cooldowns rebuilt", events=count, unfinished=len(unfinished), seconds=seconds)
+
+    def __init__(self, events: Events, ledger: CooldownLedger, engine: Engine, clock: Clock) -> None:
+        self._events, self._ledger, self._engine, self._clock = events, ledger, engine, clock
+        self._todo: set[int] = set()
+        self._held: set[int] = set()
+        self._seen: dict[int, dict[str | None, int]] = {}
+        self._wanted = asyncio.Event()
+
+    def gained(self, shards: Collection[int]) -> None:
+        """Find out about these shards, soon."""
+        self._held.update(shards)
+        self._todo.update(shards)
+        for shard in shards:
+            self._seen.pop(shard, None)
+        self._wanted.set()
+
+    def let_go(self, shards: Collection[int]) -> None:
+        """These are somebody else's now."""
+        self._held.difference_update(shards)
+        self._todo.difference_update(shards)
+
+    def take_in(self, event: Event) -> None:
+        """An event of a shard of ours, as the watch tells of it."""
+        seen = self._seen.get(shard_of(event.spec.org_slug))
+        if seen is None:
+            self._engine.submit(event, stale=True)
+        elif _version(event.resource_version) > seen.get(event.namespace, seen.get(None, 0)):
+            self._engine.submit(event)
+
+    async def run(self) -> None:
+        """A pass for each gain, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            shards, self._todo = frozenset(self._todo), set()
+            if shards:
+                await self._pass(shards)
+
+    async def _pass(self, shards: frozenset[int]) -> None:
+        began = self._clock.now()
+        while True:
+            self._ledger.begin_fold(shards)
+            try:
+                count, unfinished, seen = await self._scan(shards)
+            except ApiError as error:
+                log.warning("cooldowns could not be rebuilt, trying again", error=str(error))
+                await self._clock.sleep(1.0)
+            else:
+                break
+        ours = shards & self._held - self._todo  # others were lost, or lost and gained again, meanwhile
+        for shard in ours:
+            self._seen[shard] = seen
+        for event in sorted(unfinished, key=lambda item: item.created):
+            if shard_of(event.spec.org_slug) in ours:
+                self._engine.submit(event)
+        self._engine.start_cooldowns(ours)
+        seconds = round(self._clock.now() - began, 2)
+        log.info("cooldowns rebuilt", events=count, unfinished=len(unfinished), seconds=seconds, shards=len(ours))
+
+    async def _scan(self, shards: Collection[int]) -> tuple[int, list[Event], dict[str | None, int]]:
+        """Fold everything. How many events there are, those not finished of these shards, and what state that shows."""
+        count, unfinished = 0, []
+        seen: dict[str | None, int] = {}
+        async for page in self._events.scan():
+            seen.setdefault(page.namespace, _version(page.version))
+            count += len(page.events)
+            for event in page.events:
+                if shard_of(event.spec.org_slug) not in shards:
+                    continue
+                _fold(self._ledger, event)
+                if event.status.phase is None or not event.status.phase.final:
+                    unfinished.append(event)
+        return count, unfinished, seen
 
 
 def _fold(ledger: CooldownLedger, event: Event) -> None:
@@ -50,3 +109,8 @@ def _fold(ledger: CooldownLedger, event: Event) -> None:
         ledger.fold(event)
     except ValueError as error:
         log.warning("event left out of the cooldowns", _event=f"{event.namespace}/{event.name}", error=str(error))
+
+
+def _version(text: str) -> int:
+    """Resource versions are comparable as numbers (KEP-5504)."""
+    return int(text) if text.isdecimal() else 0

@@ -43,6 +43,7 @@ class Retention:
         self._events, self._ledger, self._clock = events, ledger, clock
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
         self._next_due = 0.0
+        self._shards: frozenset[int] = frozenset()
 
     def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
         """Note when this event's time will come."""
@@ -55,7 +56,10 @@ class Retention:
         while True:
             await self._clock.sleep(SHORTEST)
             began = self._clock.now()
-            if not self._ledger.ready or began < max(self._next_due, not_before):
+            if not self._shards >= (shards := self._ledger.shards):
+                self._next_due = began  # what fell due at another replica is ours to delete now
+            self._shards = shards
+            if not shards or began < max(self._next_due, not_before):
                 continue
             try:
                 await self._sweep(began)
@@ -68,7 +72,7 @@ class Retention:
         self._next_due = now + LONGEST
         deleted = 0
         async for page in self._events.scan(phases_excluded=(Phase.PENDING.value, Phase.DELIVERING.value)):
-            ripe = [event for event in page if self._ripe(event, now)]
+            ripe = [event for event in page.events if self._ripe(event, now)]
             for start in range(0, len(ripe), AT_ONCE):
                 await asyncio.gather(*(self._delete(event) for event in ripe[start : start + AT_ONCE]))
                 await self._clock.sleep(PAUSE)
@@ -78,8 +82,8 @@ class Retention:
 
     def _ripe(self, event: Event, now: float) -> bool:
         """Whether this event may go now; if only later, that is noted."""
-        due = self._due(event)
-        if due is None:
+        due = self._due(event) if self._ledger.opened(event.spec.org_slug) else None
+        if due is None:  # not finished, or another replica's
             return False
         if due > now:
             self._next_due = min(self._next_due, due)

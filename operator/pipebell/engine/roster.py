@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipebell.core.shards import shard_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from pipebell.engine.journey import Journey
 
@@ -44,6 +46,16 @@ class Roster:
         if forget_oldest and len(self._finished) > REMEMBERED:
             del self._finished[next(iter(self._finished))]
         self.needs_no_config(journey)
+
+    def discard(self, journey: Journey) -> None:
+        """A journey is somebody else's to go on with: nothing of it is remembered."""
+        self.unpark(journey)
+        self._active.pop(journey.uid, None)
+        self.needs_no_config(journey)
+
+    def of_shards(self, shards: Collection[int]) -> list[Journey]:
+        """Journeys under way of these shards' organisations."""
+        return [journey for journey in self._active.values() if shard_of(journey.org) in shards]
 
     def last_word(self, uid: str) -> None:
         """The watch will not speak of this event again."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pipebell.core.errors import InvalidEvent
+from pipebell.core.event import EventPage
 from pipebell.kube.client import MERGE_PATCH, PAGE_SIZE
 from pipebell.kube.parse import parse_event
 from pipebell.kube.paths import custom
@@ -70,7 +71,7 @@ class PipelineEvents:
         )
         return str(item["metadata"]["resourceVersion"])
 
-    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[list[Event]]:
+    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[EventPage]:
         """All events in the watched namespaces but those in these phases, page by page; none held back.
 
         Guarantees are those of `ApiClient.pages`, for each namespace.
@@ -82,7 +83,7 @@ class PipelineEvents:
                 path, params=params if phases_excluded else None, limit=PAGE_SIZE, patience=self._patience
             )
             async for page in pages:
-                yield self._parsed(page)
+                yield EventPage(namespace, str(page["metadata"].get("resourceVersion") or ""), self._parsed(page))
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete the event if it still has this uid. Raises Conflict when it has another, NotFound when gone."""

@@ -1,0 +1,309 @@
+"""Replicas share the organisations by Leases: one for each replica, which it renews, and one for each shard.
+
+A shard is its holder's for as long as the holder's own Lease exists. Whoever finds that another's was not renewed for
+`LEASE` seconds deletes it (if it is still as it was read), and then takes the shards that it held; from its deletion on
+it cannot be renewed. A replica stops sending `VALID` seconds after the start of its last renewal, so before anybody may
+delete its Lease; if it can renew it after all, nobody took anything, and it simply goes on.
+
+All times are of a clock that also runs while the machine or the process is suspended; clocks are never compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from pipebell.core.errors import ApiError, Conflict, NotFound
+from pipebell.core.shards import ALL_SHARDS, SHARDS, Plan, plan, replica_lease, shard_lease, shard_of
+from pipebell.engine.timers import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from pipebell.core.shards import LeaseRecord
+    from pipebell.engine.ports import Clock, Leases
+
+LEASE: Final = 8.0  # seconds without a renewal after which a replica counts as dead
+VALID: Final = 6.0  # seconds from the start of a renewal within which a replica may send
+RENEW: Final = 1.4  # seconds between renewals
+ROUND: Final = 0.7  # seconds between looks at all Leases
+DRAINING: Final = 0.1  # the same while shards are being given away
+LEAVING: Final = 0.02  # seconds between looks at what is still under way at the end
+BLIND: Final = 3.0  # seconds without a look after which nobody can be blamed for what was not seen
+ALONE: Final = 5.0  # seconds between tries to find the namespace
+
+log = structlog.get_logger(__name__)
+
+
+class Work(Protocol):
+    """Whoever does the work of the shards. Must not raise and must not wait."""
+
+    def gained(self, shards: Collection[int]) -> None:
+        """These are ours now; what was done for them before is in the API and nowhere else."""
+
+    def let_go(self, shards: Collection[int]) -> None:
+        """These are not ours any more: begin nothing for them, and forget them once what is under way has ended."""
+
+    def resumed(self) -> None:
+        """For a while nothing could be sent, because the Lease was not renewed; now it can."""
+
+    @property
+    def busy(self) -> Collection[int]:
+        """Shards for which something is under way."""
+
+
+class Sharing:
+    """This replica's part of the organisations."""
+
+    def __init__(  # noqa: PLR0913  (the composition root names them)
+        self,
+        leases: Leases,
+        work: Work,
+        clock: Clock,
+        *,
+        name: str,
+        scope: Sequence[str],
+        boot: Callable[[], float],
+    ) -> None:
+        self._leases, self._work, self._clock, self._boot = leases, work, clock, boot
+        self._name, self._scope = name, ",".join(sorted(scope))
+        self._own = replica_lease(name)
+        self._held: set[int] = set()
+        self._draining: set[int] = set()
+        self._joined, self._alone, self._leaving = False, False, False
+        self._valid_until = self._renewed = 0.0
+        self._seen: dict[str, tuple[str, float]] = {}
+        self._looked = 0.0
+        self._soon = asyncio.Event()
+        self._trouble: str | None = "has not joined the other replicas yet"
+        self._failures, self._standby = 0, False
+
+    # ------------------------------------------------------------------ what others ask
+
+    @property
+    def held(self) -> Collection[int]:
+        """The shards of this replica."""
+        return frozenset(self._held)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this replica may send at all, by its Lease."""
+        return self._alone or self._boot() < self._valid_until
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this replica has not joined; None when it has."""
+        return None if self._joined or self._alone else self._trouble
+
+    def owns(self, org_slug: str) -> bool:
+        """Whether this organisation is this replica's to serve."""
+        return shard_of(org_slug) in self._held
+
+    def may_send(self, org_slug: str) -> bool:
+        """Whether this replica may send for this organisation at this very moment."""
+        return shard_of(org_slug) in self._held and self.fresh
+
+    # ------------------------------------------------------------------ life
+
+    async def join(self) -> None:
+        """The first round: comes back once this replica takes part. Waits for the API as long as it takes."""
+        while self.trouble:
+            await self._try_round()
+            if self.trouble:
+                await self._clock.sleep(ROUND)
+
+    async def run(self) -> None:
+        """Renew, look, take and give, until cancelled."""
+        while True:
+            await wait_for(self._soon, self._clock, ALONE if self._alone else DRAINING if self._draining else ROUND)
+            self._soon.clear()
+            await self._try_round()
+
+    async def leave(self, patience: float) -> None:
+        """Begin nothing more, and wait for what is under way, for so many seconds.
+
+        `run` goes on meanwhile: it keeps what is under way permitted, and frees shards as they end. Call `left` then.
+        """
+        self._leaving = True
+        self._give(set(self._held))
+        end = self._boot() + patience
+        while self._work.busy and self._boot() < end:
+            await self._clock.sleep(LEAVING)
+
+    async def left(self) -> None:
+        """Nothing is under way any more and `run` has ended: whatever this replica still holds is free at once."""
+        self._valid_until = 0.0
+        if not self._joined:
+            return
+        self._joined = False
+        try:
+            mine = next((lease for lease in await self._leases.list() if lease.name == self._own), None)
+            if mine is not None:
+                await self._leases.delete(mine)
+        except ApiError as error:
+            log.warning("lease not deleted; others wait for its end", seconds=LEASE, error=str(error))
+
+    # ------------------------------------------------------------------ a round
+
+    async def _try_round(self) -> None:
+        try:
+            if self._joined:
+                await self._renew()
+            await self._look()
+        except ApiError as error:
+            self._trouble = str(error)
+            if self._failures % 20 == 0:
+                log.warning("leases could not be kept", error=str(error), may_send=self.fresh, times=self._failures + 1)
+            self._failures += 1
+        else:
+            self._failures = 0
+
+    async def _renew(self) -> None:
+        began = self._boot()
+        if began - self._renewed < RENEW:
+            return
+        try:
+            await self._leases.renew(self._own)
+        except NotFound:
+            self._lose_all("others took over, for this replica had not renewed its lease in time")
+            return
+        lapsed = not self.fresh
+        self._renewed, self._valid_until = began, began + VALID
+        if lapsed:
+            log.warning("lease renewed late; sending goes on")
+            self._work.resumed()
+
+    async def _look(self) -> None:
+        leases = {lease.name: lease for lease in await self._leases.list()}
+        if not self._joined:
+            await self._join(leases)
+            return
+        if self._own not in leases:
+            self._lose_all("its lease was deleted")
+            return
+        living = await self._without_dead(leases)
+        shards = {lease.shard: lease for lease in leases.values() if lease.shard is not None}
+        await self._act(living, shards)
+
+    async def _join(self, leases: dict[str, LeaseRecord]) -> None:
+        """Only this process can have this name now: a Lease of it is that of a predecessor, which is dead."""
+        if (old := leases.get(self._own)) is not None:
+            await self._leases.delete(old)
+        began = self._boot()
+        try:
+            await self._leases.create(self._own, self._name, self._scope)
+        except NotFound as error:
+            self._be_alone(error)
+            return
+        if self._alone:
+            self._alone = False
+            self._drop(set(self._held))
+        self._renewed, self._valid_until, self._joined = began, began + VALID, True
+        log.info("joined", replica=self._name)
+        await self._look()
+
+    def _be_alone(self, error: NotFound) -> None:
+        """Without the namespace there are no Leases, and no pods that could hold one."""
+        if not self._alone:
+            log.warning("no namespace for leases: this process serves everybody alone", error=str(error))
+            self._alone = True
+            self._take_in(set(ALL_SHARDS))
+
+    async def _without_dead(self, leases: dict[str, LeaseRecord]) -> list[LeaseRecord]:
+        """The replicas that live. Those that have not renewed their Lease for too long are declared dead here."""
+        now = self._boot()
+        if now - self._looked > BLIND:
+            self._seen.clear()
+        self._looked = now
+        replicas = [lease for lease in leases.values() if lease.shard is None]
+        for lease in replicas:
+            if self._seen.get(lease.name, ("", 0.0))[0] != lease.version:
+                self._seen[lease.name] = (lease.version, now)
+        living = []
+        for lease in replicas:
+            silence = now - self._seen[lease.name][1]
+            if lease.name == self._own or silence < LEASE or not await self._declare_dead(lease, silence):
+                living.append(lease)
+        self._seen = {lease.name: self._seen[lease.name] for lease in replicas}
+        return living
+
+    async def _declare_dead(self, lease: LeaseRecord, silence: float) -> bool:
+        """False when it has renewed its Lease at the last moment."""
+        try:
+            await self._leases.delete(lease)
+        except NotFound:
+            return True
+        except Conflict:
+            return False
+        log.warning("replica is dead", replica=lease.holder, silent_seconds=round(silence, 1))
+        return True
+
+    async def _act(self, living: Sequence[LeaseRecord], shards: dict[int, LeaseRecord]) -> None:
+        holders = {shard: lease.holder for shard, lease in shards.items()}
+        busy = self._work.busy
+        todo = self._plan(living, holders, busy)
+        self._drop({shard for shard in self._held if holders.get(shard) != self._name})  # by somebody's hand
+        self._give(self._held.intersection(todo.give))
+        # What is ours and we do not know of: a predecessor's of the same name, or we took it and heard no answer.
+        found = {shard for shard, holder in holders.items() if holder == self._name and shard not in self._draining}
+        found.difference_update(self._held, todo.give, busy)
+        taken = await asyncio.gather(*(self._take(shard, shards.get(shard)) for shard in todo.take))
+        self._take_in(found.union(shard for shard, won in zip(todo.take, taken, strict=True) if won))
+        unwanted = (shard for shard in todo.give if shard not in self._held)
+        for shard in {*self._draining, *unwanted}.difference(self._work.busy):
+            await self._free(shard, shards.get(shard))
+
+    def _plan(self, living: Sequence[LeaseRecord], holders: dict[int, str], busy: Collection[int]) -> Plan:
+        if self._leaving:
+            return Plan((), [shard for shard, holder in holders.items() if holder == self._name])
+        todo = plan(self._name, living, holders, busy)
+        if todo.standby and not self._standby:
+            theirs = sorted({lease.scope or "all" for lease in living if lease.scope != self._scope})
+            log.warning("waiting for replicas that serve other namespaces to leave", theirs=theirs)
+        self._standby = todo.standby
+        return todo
+
+    async def _take(self, shard: int, lease: LeaseRecord | None) -> bool:
+        try:
+            if lease is None:
+                await self._leases.create(shard_lease(shard), self._name, "")
+            else:
+                await self._leases.hand(lease, self._name)
+        except Conflict:
+            return False
+        return True
+
+    async def _free(self, shard: int, lease: LeaseRecord | None) -> None:
+        if lease is not None and lease.holder == self._name:
+            try:
+                await self._leases.hand(lease, "")
+            except Conflict:
+                return  # read it again first
+        self._draining.discard(shard)
+
+    def _take_in(self, shards: set[int]) -> None:
+        if shards:
+            self._held |= shards
+            log.info("shards taken", shards=sorted(shards), held=len(self._held), of=SHARDS)
+            self._work.gained(shards)
+
+    def _give(self, shards: set[int]) -> None:
+        if shards:
+            log.info("shards given away", shards=sorted(shards), held=len(self._held) - len(shards), of=SHARDS)
+            self._drop(shards)
+            self._draining |= shards
+            self._soon.set()
+
+    def _drop(self, shards: set[int]) -> None:
+        if shards:
+            self._held -= shards
+            self._work.let_go(shards)
+
+    def _lose_all(self, why: str) -> None:
+        log.error("all shards lost", why=why, held=len(self._held))
+        self._joined, self._trouble, self._valid_until = False, why, 0.0
+        self._draining.clear()
+        self._drop(set(self._held))
+        self._soon.set()

@@ -1,0 +1,126 @@
+"""Leases (coordination.k8s.io/v1) of one group of replicas (implements `pipebell.engine.ports.Leases`).
+
+The first one made names the operator's ServiceAccount as its owner, so that Kubernetes removes them with it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
+
+from pipebell.core.errors import ApiError
+from pipebell.core.shards import LeaseRecord
+from pipebell.kube.client import MERGE_PATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipebell.kube.client import ApiClient
+    from pipebell.kube.clock import Clock
+
+TIMEOUT: Final = 2.0  # seconds for one request: a late answer is worth nothing
+GROUP: Final = "pipebell.io/replicas"  # the label that says whose Lease it is
+SCOPE: Final = "pipebell.io/namespaces"  # the annotation that says which namespaces a replica serves
+_API: Final = "coordination.k8s.io/v1"
+_LONGEST: Final = 40  # characters of a group's name
+_ACCOUNT: Final = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
+
+
+def group_of(root_configmap: str) -> str:
+    """The replicas of one installation: two in one namespace differ by the name of their root ConfigMap."""
+    name = root_configmap.removesuffix("-root").replace(".", "-")
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}-{crc32(name.encode()):08x}"
+
+
+class KubeLeases:
+    """The Leases labelled as `group`'s; their names begin with the group's, which callers leave out."""
+
+    def __init__(self, client: ApiClient, clock: Clock, *, namespace: str, group: str, seconds: float) -> None:
+        self._client, self._clock = client, clock
+        self._namespace, self._group, self._seconds = namespace, group, seconds
+        self._path = f"/apis/{_API}/namespaces/{namespace}/leases"
+        self._owners: list[dict[str, str]] | None = None
+
+    async def list(self) -> Sequence[LeaseRecord]:
+        """All of them (a consistent read). Raises ApiErrors."""
+        answer = await self._request("GET", self._path, params={"labelSelector": f"{GROUP}={self._group}"})
+        return [self._record(item) for item in answer.get("items") or ()]
+
+    async def create(self, name: str, holder: str, scope: str) -> LeaseRecord:
+        """Raises Conflict when it exists already, NotFound when the namespace does not."""
+        metadata: dict[str, Any] = {
+            "name": f"{self._group}-{name}",
+            "labels": {GROUP: self._group, "app.kubernetes.io/part-of": "pipebell"},
+            "ownerReferences": await self._owner(),
+        }
+        if scope:
+            metadata["annotations"] = {SCOPE: scope}
+        now = self._now()
+        spec = {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": round(self._seconds),
+            "acquireTime": now,
+            "renewTime": now,
+            "leaseTransitions": 0,
+        }
+        body = {"apiVersion": _API, "kind": "Lease", "metadata": metadata, "spec": spec}
+        return self._record(await self._request("POST", self._path, body=body))
+
+    async def renew(self, name: str) -> None:
+        """Say that its holder lives. Raises NotFound when it was taken away."""
+        await self._patch(name, {"spec": {"renewTime": self._now()}})
+
+    async def hand(self, lease: LeaseRecord, holder: str) -> LeaseRecord:
+        """Give it to a holder ("" for none) if it is as it was read. Raises Conflict when it is not."""
+        now = self._now()
+        spec: dict[str, Any] = {"holderIdentity": holder or None, "renewTime": now}
+        if holder:
+            spec |= {"acquireTime": now, "leaseTransitions": lease.transitions + 1}
+        return self._record(
+            await self._patch(lease.name, {"metadata": {"resourceVersion": lease.version}, "spec": spec})
+        )
+
+    async def delete(self, lease: LeaseRecord) -> None:
+        """Remove it if it is as it was read. Raises Conflict when it is not."""
+        body = {"preconditions": {"uid": lease.uid, "resourceVersion": lease.version}}
+        await self._request("DELETE", f"{self._path}/{self._group}-{lease.name}", body=body)
+
+    async def _owner(self) -> Sequence[Mapping[str, str]]:
+        """Who we are, as an owner: the ServiceAccount; nobody when we are none, or cannot know."""
+        if self._owners is None:
+            self._owners = []
+            body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            try:
+                answer = await self._request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body)
+            except ApiError:
+                return self._owners
+            user = answer.get("status", {}).get("userInfo", {})
+            account = _ACCOUNT.fullmatch(user.get("username") or "")
+            if account and account["namespace"] == self._namespace and user.get("uid"):
+                owner = {"apiVersion": "v1", "kind": "ServiceAccount", "name": account["name"], "uid": user["uid"]}
+                self._owners = [owner]
+        return self._owners
+
+    async def _patch(self, name: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401  (JSON)
+        return await self._request("PATCH", f"{self._path}/{self._group}-{name}", body=body, content_type=MERGE_PATCH)
+
+    async def _request(self, method: str, path: str, **rest: Any) -> Any:  # noqa: ANN401  (JSON)
+        return await self._client.request(method, path, timeout=TIMEOUT, **rest)
+
+    def _record(self, item: Mapping[str, Any]) -> LeaseRecord:
+        metadata, spec = item["metadata"], item.get("spec") or {}
+        return LeaseRecord(
+            name=metadata["name"].removeprefix(f"{self._group}-"),
+            holder=spec.get("holderIdentity") or "",
+            version=metadata["resourceVersion"],
+            uid=metadata["uid"],
+            acquired=spec.get("acquireTime") or "",
+            scope=(metadata.get("annotations") or {}).get(SCOPE, ""),
+            transitions=spec.get("leaseTransitions") or 0,
+        )
+
+    def _now(self) -> str:
+        moment = datetime.fromtimestamp(self._clock.now(), UTC)
+        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
