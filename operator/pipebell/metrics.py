@@ -84,8 +84,11 @@ class Metrics:
             age.labels(plural).set_function(partial(watches.age, plural))
         for name, text, read in (
             ("pipebell_shards", "Shards that there are for all replicas together.", lambda: SHARDS),
-            ("pipebell_shards_held", "Shards of organisations that this replica serves.", lambda: len(sharing.held)),
-            ("pipebell_lease_valid", "Whether this replica may send: its lease is fresh.", lambda: sharing.fresh),
+            (
+                "pipebell_shards_held",
+                "Shards of organisations that this replica may send for; none while its lease is not fresh.",
+                lambda: len(sharing.held) if sharing.fresh else 0,
+            ),
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
             ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
             ("pipebell_unfinished_events", "Events taken in and not finished.", lambda: engine.unfinished),

@@ -41,7 +41,7 @@ class Nothing:
 def metrics():
     """Every series' name with its labels."""
     built = Metrics()
-    built.watch(Nothing(), Nothing(), Nothing(), Nothing())
+    built.watch(Nothing(), Nothing(), Nothing(), Nothing(), Nothing())
     found = {}
     for collector in set(built.registry._names_to_collectors.values()):
         labels = set(collector._labelnames)

@@ -1,4 +1,4 @@
-"""Several replicas share the organisations: one dies, one is paused, they come and go, and each event is served once."""
+"""Several replicas share the organisations: they die, are paused, come and go, and each event is served once."""
 
 from __future__ import annotations
 

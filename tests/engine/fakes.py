@@ -25,7 +25,7 @@ from pipebell.engine.resolver import Resolver
 from pipebell.engine.root import RootKeeper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from pipebell.core.event import Notification
 
@@ -236,15 +236,18 @@ class Recording:
 
 @dataclass
 class FakeOwnership:
-    """Everything is ours, until a test says otherwise."""
+    """Everything is ours, until a test says otherwise. `answers` come first, each once."""
 
     lost: set[str] = field(default_factory=set)
     fresh: bool = True
+    answers: list[bool] = field(default_factory=list)
 
     def owns(self, org_slug: str) -> bool:
         return org_slug not in self.lost
 
     def may_send(self, org_slug: str) -> bool:
+        if self.answers:
+            return self.answers.pop(0)
         return self.fresh and self.owns(org_slug)
 
 
@@ -300,10 +303,10 @@ class House:
             self.engine.submit(event)
         await self.recover()
 
-    async def recover(self) -> None:
-        """One pass for all shards."""
+    async def recover(self, shards: Collection[int] = ALL_SHARDS) -> None:
+        """Shards are gained: one pass for all of them."""
         recovery = Recovery(self.events, self.ledger, self.engine, self.clock)
-        recovery.gained(ALL_SHARDS)
+        recovery.gained(shards)
         task = asyncio.create_task(recovery.run())
         await settle_down()
         task.cancel()

@@ -192,7 +192,7 @@ async def test_a_dead_ones_shards_are_taken_over_within_ten_seconds(house):
     died = house.clock.now()
     await house.apart(10)
     assert b.held == ALL_SHARDS
-    assert [at - died for at, name, _ in house.leases.log if name == replica_lease("a")][0] >= VALID
+    assert next(at - died for at, name, _ in house.leases.log if name == replica_lease("a")) >= VALID
 
 
 async def test_one_that_was_paused_past_its_lease_sends_nothing_and_joins_anew(house):
