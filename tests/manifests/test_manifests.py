@@ -203,3 +203,34 @@ def test_the_roles_join_kubernetes_own():
     assert joined("pipebell-view") == {"view", "edit", "admin"}
     assert joined("pipebell-edit") == {"edit", "admin"}
     assert joined("pipebell-pipeline") == set()
+
+
+def overlay(cluster, name):
+    """What `kubectl apply -k` would send, by kind and name; the API server takes all of it."""
+    folder = REPOSITORY / "configs" / "samples" / "overlays" / name
+    text = cluster.kubectl("kustomize", folder).stdout
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", input=text)
+    return {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(text)}
+
+
+def test_the_overlay_for_several_replicas(installed):
+    found = overlay(installed, "ha")
+    base = {(item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(kustomized(installed))}
+    assert set(found) - base == {("PodDisruptionBudget", "pipebell-operator")}
+    deployment = found["Deployment", "pipebell-operator"]["spec"]
+    assert deployment["replicas"] == 3
+    budget = found["PodDisruptionBudget", "pipebell-operator"]["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["selector"] == deployment["selector"]
+
+
+def kustomized(cluster):
+    return cluster.kubectl("kustomize", REPOSITORY / "manifests").stdout
+
+
+def test_the_overlay_for_prometheus_and_grafana(installed):
+    crds = REPOSITORY / "tests" / "chart" / "monitoring-crds.yaml"
+    installed.kubectl("apply", "-f", crds)
+    installed.kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
+    kinds = {kind for kind, _ in overlay(installed, "monitoring")}
+    assert {"ServiceMonitor", "PrometheusRule"} <= kinds
