@@ -76,6 +76,13 @@ def test_replicas_that_look_at_the_same_moment_reach_for_different_shards():
     assert sorted(shard for shards in wanted for shard in shards) == sorted(ALL_SHARDS)
 
 
+def test_idle_shards_are_given_first_and_those_that_are_leaving_before_any_other():
+    replicas, holders = [replica("a"), replica("b")], dict.fromkeys(ALL_SHARDS, "a")
+    busy = set(range(10, SHARDS))
+    assert set(plan("a", replicas, holders, busy).give) == {*range(10), 22, 23}
+    assert set(plan("a", replicas, holders, busy, leaving=range(10, 22)).give) == set(range(10, 22))
+
+
 def test_what_has_not_ended_here_is_not_taken_again():
     assert set(plan("a", [replica("a")], {}, busy={3, 4}).take) == ALL_SHARDS - {3, 4}
 

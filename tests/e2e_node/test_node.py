@@ -139,22 +139,38 @@ def all_delivered(kube, prefix):
     return len(found) == ORGS * EACH and set(found.values()) == {"Delivered"}
 
 
-def test_a_pod_that_is_killed_under_load_loses_nothing(team, received):
-    before = team.json("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=operator")["items"]
-    name = before[0]["metadata"]["name"]
-    with flood(team, "kill"):
-        team("delete", "pod", name, "-n", NAMESPACE, "--force", "--grace-period=0")
-    eventually(lambda: all_delivered(team, "kill"), lambda: Counter(phases(team, "kill").values()), 120.0)
-    counts = per_org(received, "kill")
+def pods(kube):
+    found = kube.json("get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/component=operator")["items"]
+    return [item["metadata"]["name"] for item in found if "deletionTimestamp" not in item["metadata"]]
+
+
+def holders(kube):
+    """Who serves how many shards."""
+    leases = kube.json("get", "leases", "-n", NAMESPACE, "-l", "pipebell.io/replicas")["items"]
+    shards = [item["spec"].get("holderIdentity", "") for item in leases if "-shard-" in item["metadata"]["name"]]
+    living = [item["spec"]["holderIdentity"] for item in leases if "-replica-" in item["metadata"]["name"]]
+    return {name: shards.count(name) for name in living}
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_a_pod_that_is_killed_under_load_loses_nothing(team, received, release, replicas):
+    release.run("upgrade", CHART, "--wait", "--timeout", "180s", replicas=replicas)
+    share = 24 // replicas
+    eventually(lambda: list(holders(team).values()) == [share] * replicas, lambda: holders(team))
+    prefix = f"kill{replicas}x"
+    with flood(team, prefix):
+        team("delete", "pod", pods(team)[0], "-n", NAMESPACE, "--force", "--grace-period=0")
+    eventually(lambda: all_delivered(team, prefix), lambda: Counter(phases(team, prefix).values()), 120.0)
+    counts = per_org(received, prefix)
     assert len(counts) == ORGS * EACH, "nothing is lost"
     assert max(counts.values()) <= 2, "one death repeats a delivery once at most"
     assert sum(counts.values()) - len(counts) <= 50, "and only those that were in flight"
 
 
-def test_an_upgrade_under_load_loses_and_repeats_nothing(team, received, release):
+def test_an_upgrade_of_three_under_load_loses_and_repeats_nothing(team, received, release):
     settings = {"slackHosts": ["slack.sinks.svc"], "logLevel": "debug"}
     with flood(team, "roll"):
-        release.run("upgrade", CHART, "--wait", "--timeout", "180s", settings=settings)
+        release.run("upgrade", CHART, "--wait", "--timeout", "180s", replicas=3, settings=settings)
     team.apply(event("after", "acme", event="system_error"))
     eventually(lambda: all_delivered(team, "roll"), lambda: Counter(phases(team, "roll").values()), 120.0)
     eventually(lambda: phases(team)["after"] == "Delivered", lambda: phases(team)["after"])
@@ -164,7 +180,7 @@ def test_an_upgrade_under_load_loses_and_repeats_nothing(team, received, release
 
 def test_uninstall_leaves_the_definitions_and_the_users_data_and_nothing_else(team, release):
     release.helm("uninstall", "pipebell", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
-    kinds = "all,sa,role,rolebinding,clusterrole,clusterrolebinding,configmap,secret,networkpolicy,pdb,crd"
+    kinds = "all,sa,role,rolebinding,clusterrole,clusterrolebinding,configmap,secret,networkpolicy,pdb,lease,crd"
     definitions = {"notificationconfigs.pipebell.io", "pipelineevents.pipebell.io"}
 
     def left():
@@ -172,4 +188,6 @@ def test_uninstall_leaves_the_definitions_and_the_users_data_and_nothing_else(te
         return {name.rpartition("/")[2] for name in names}
 
     eventually(lambda: left() == definitions, left)  # the pod has its grace period
+    eventually(lambda: not holders(team), lambda: holders(team))  # they go with the account that owns them
+    assert team("get", "leases", "-n", NAMESPACE, "-o", "name").split() == []
     assert "first" in phases(team)

@@ -174,10 +174,14 @@ async def test_newcomers_get_their_share_and_whoever_leaves_gives_it_back_at_onc
 
 async def test_a_shard_is_given_away_only_when_nothing_is_under_way_for_it(house):
     a = await house.start("a")
-    a.busy = {23}
+    a.busy = set(ALL_SHARDS)
     b = await house.start("b")
     await house.apart(3)
-    assert 23 not in a.held
+    assert not b.held
+    a.busy = {23}
+    await house.apart(2)
+    assert a.held == ALL_SHARDS - b.held - {23}
+    assert len(b.held) == 11
     assert not a.sharing.may_send(next(o for o in map(str, range(999)) if shard_of(o) == 23))
     assert house.leases.holders()[23] == "a"
     a.busy = set()

@@ -68,18 +68,27 @@ class Plan(NamedTuple):
     standby: bool = False
 
 
-def plan(me: str, replicas: Collection[LeaseRecord], holders: Mapping[int, str], busy: Collection[int] = ()) -> Plan:
+def plan(
+    me: str,
+    replicas: Collection[LeaseRecord],
+    holders: Mapping[int, str],
+    busy: Collection[int] = (),
+    leaving: Collection[int] = (),
+) -> Plan:
     """Everybody works out the same shares from the same Leases, so nobody has to be asked.
 
     `replicas` are the Leases of those that live, this one included. `holders` says who holds which shard; one whose
     holder does not live is free. Shares differ by one at most, and a shard moves only when its holder has more than
     its share. While replicas of different scopes are there at once (an upgrade that changes the namespaces to serve),
     those of another scope than the eldest's hold nothing. `busy` shards are not taken: what this replica did there
-    has not ended yet.
+    has not ended yet. Those `leaving` are given before others, and idle ones before busy ones, for they go at once.
     """
     eldest = min(replicas, key=lambda lease: (lease.acquired, lease.holder))
     peers = sorted(lease.holder for lease in replicas if lease.scope == eldest.scope)
-    mine = sorted(shard for shard, holder in holders.items() if holder == me)
+    mine = sorted(
+        (shard for shard, holder in holders.items() if holder == me),
+        key=lambda shard: (shard in leaving, shard not in busy, shard),
+    )
     if me not in peers:
         return Plan((), mine, standby=True)
     place = peers.index(me)

@@ -258,7 +258,7 @@ class Sharing:
     def _plan(self, living: Sequence[LeaseRecord], holders: dict[int, str], busy: Collection[int]) -> Plan:
         if self._leaving:
             return Plan((), [shard for shard, holder in holders.items() if holder == self._name])
-        todo = plan(self._name, living, holders, busy)
+        todo = plan(self._name, living, holders, busy, self._draining)
         if todo.standby and not self._standby:
             theirs = sorted({lease.scope or "all" for lease in living if lease.scope != self._scope})
             log.warning("waiting for replicas that serve other namespaces to leave", theirs=theirs)
