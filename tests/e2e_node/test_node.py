@@ -188,6 +188,6 @@ def test_uninstall_leaves_the_definitions_and_the_users_data_and_nothing_else(te
         return {name.rpartition("/")[2] for name in names}
 
     eventually(lambda: left() == definitions, left)  # the pod has its grace period
-    eventually(lambda: not holders(team), lambda: holders(team))  # they go with the account that owns them
-    assert team("get", "leases", "-n", NAMESPACE, "-o", "name").split() == []
+    leases = ("get", "leases", "-n", NAMESPACE, "-o", "name")
+    eventually(lambda: not team(*leases).split(), lambda: team(*leases))  # they go with the account that owns them
     assert "first" in phases(team)
