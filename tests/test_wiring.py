@@ -43,7 +43,7 @@ async def test_a_start_that_fails_leaves_nothing_behind_that_the_next_one_would_
 
         app._keeper.list_all = refuse
         with pytest.raises(Rejected):
-            await app.start()
+            await app.start(lambda kind, item: None)
         await asyncio.sleep(0)
         assert asyncio.all_tasks() - before == set()
 
@@ -87,4 +87,21 @@ async def test_cooldowns_that_cannot_be_rebuilt_are_no_life():
     await asyncio.sleep(0)
     app._spawn("invalid event", asyncio.sleep(0))
     assert app._alive() == "stopped working: cooldowns"
+    await app.close()
+
+
+async def test_a_stopped_watch_of_events_is_no_life_and_an_unlisted_one_not_ready():
+    app = _app()
+    app._keeper._listed_at = 1.0
+    app.root.listed.set()
+    assert app._ready() == "events are not watched yet"
+    app._watch_events(lambda kind, item: None)
+    await asyncio.sleep(0)
+    assert "pipelineevents has not been listed yet" in app._ready()
+    app._event_watches[0]._follow.trouble = None
+    assert app._ready() is None
+    for task in app._tasks:
+        task.cancel()
+    await asyncio.sleep(0)
+    assert app._alive() == "stopped working: events"
     await app.close()

@@ -1,7 +1,8 @@
-"""The watches: kopf tells, we hand over. The only module that imports kopf.
+"""The door: what the watches tell is handed over here. The only module that imports kopf.
 
 Handlers are thin on purpose: parse, hand over, return. Our own queue bounds what is done at once, and nothing of an
-event's fate is left to kopf's annotations and retries.
+event's fate is left to kopf's annotations and retries. kopf keeps the operator's life and watches the configurations;
+events come by a watch of our own (`kube/event_watch.py`), because kopf's work for each costs as much as all of ours.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import kopf
 import structlog
 
-from pipebell.core.vocabulary import FINAL_PHASES, GROUP, VERSION
+from pipebell.core.vocabulary import GROUP, VERSION
 from pipebell.kube.connection import connect, kopf_access
 from pipebell.kube.watches import LONGEST
 from pipebell.settings import Settings
@@ -23,7 +25,6 @@ from pipebell.wiring import App, build_app
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-EVENTS: Final = (GROUP, VERSION, "pipelineevents")
 CONFIGS: Final = (GROUP, VERSION, "notificationconfigs")
 
 log = structlog.get_logger(__name__)
@@ -82,12 +83,10 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.networking.error_backoffs = [0.2, 0.5, 1.0, 2.0, *[3.0] * 600]
     settings.watching.server_timeout = LONGEST
     settings.watching.chunk_size = 200  # all at once, 10,000 configurations take 80 MB more, and keep them
-    # Finished events are not watched: after a restart they are not listed, and our own last write frees kopf's memory.
-    settings.watching.field_selectors[EVENTS] = ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     memo.connection = connect()
     memo.app = build_app(memo.get("settings") or Settings.from_env(os.environ), memo.connection)
-    await memo.app.start()
+    await memo.app.start(partial(on_pipeline_event, memo.app))
     _spare_the_garbage_collector()
 
 
@@ -126,28 +125,26 @@ async def on_notification_config(event: kopf.RawEvent, memo: kopf.Memo, **_: Any
         else:
             app.config_seen(_object(event))
     except Exception:
-        log.exception("notification config not taken in", config=_name(event))
+        log.exception("notification config not taken in", config=_name(_object(event)))
 
 
-@kopf.on.event(*EVENTS)
-async def on_pipeline_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401
+def on_pipeline_event(app: App, kind: str, item: Mapping[str, Any]) -> None:
     """A PipelineEvent was listed, added or changed; or deleted, or has just been finished."""
-    app: App = memo.app
     try:
-        if event["type"] == "DELETED":
-            app.event_gone(_object(event))
+        if kind == "DELETED":
+            app.event_gone(item)
         else:
-            app.event_seen(_object(event))
+            app.event_seen(item)
     except Exception:
-        log.exception("pipeline event not taken in", _event=_name(event))
+        log.exception("pipeline event not taken in", _event=_name(item))
 
 
 def _object(event: kopf.RawEvent) -> Mapping[str, Any]:
     return event["object"]
 
 
-def _name(event: kopf.RawEvent) -> str:
-    metadata = event["object"].get("metadata", {})
+def _name(item: Mapping[str, Any]) -> str:
+    metadata = item.get("metadata") or {}
     return f"{metadata.get('namespace')}/{metadata.get('name')}"
 
 

@@ -28,6 +28,7 @@ from pipebell.health import HealthServer
 from pipebell.identity import claim
 from pipebell.kube.client import ApiClient
 from pipebell.kube.configs import NotificationConfigs
+from pipebell.kube.event_watch import EventWatch
 from pipebell.kube.events import PipelineEvents
 from pipebell.kube.leases import KubeLeases, group_of
 from pipebell.kube.namespaces import KubeNamespaces
@@ -40,7 +41,7 @@ from pipebell.metrics import Metrics
 from pipebell.providers.registry import build_providers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
@@ -65,7 +66,7 @@ class SystemClock:
 
 
 class App:
-    """The running operator, short of its watches: handlers feed it."""
+    """The running operator, short of kopf: handlers feed it."""
 
     def __init__(self, settings: Settings, connection: Connection, environ: Mapping[str, str]) -> None:
         clock = SystemClock()
@@ -73,6 +74,7 @@ class App:
         self._scope = settings.watch_namespaces
         config_scope = tuple(dict.fromkeys((*self._scope, *settings.shared_namespaces))) if self._scope else ()
         self._client = ApiClient(connection)
+        self._watching = ApiClient(connection, connections=0)  # each watch holds one for good
         self._events = PipelineEvents(self._client, self._scope, on_invalid=self._invalid)
         self._configs = NotificationConfigs(self._client, config_scope)
         self._notices = KubeNotices(self._client, clock)
@@ -86,8 +88,13 @@ class App:
             lambda: self._keeper.root_changed(),
         )
         self._root_watch = RootWatch(
-            self._client, clock, namespace=settings.namespace, name=settings.root_configmap, on_change=self.root.update
+            self._watching,
+            clock,
+            namespace=settings.namespace,
+            name=settings.root_configmap,
+            on_change=self.root.update,
         )
+        self._event_watches: list[EventWatch] = []
         self._providers = build_providers(settings, clock)
         self._resolver = Resolver(
             self._book,
@@ -161,13 +168,14 @@ class App:
 
     # ------------------------------------------------------------------ life
 
-    async def start(self) -> None:
+    async def start(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         """Learn all configurations, then start everything that runs in the background.
 
-        When that fails, whatever was started is stopped again, so that it can be tried anew.
+        `on_event` takes what the events' watch tells; it must neither block nor raise. When the start fails, whatever
+        was started is stopped again, so that it can be tried anew.
         """
         try:
-            await self._start()
+            await self._start(on_event)
         except BaseException:
             await self.close()
             raise
@@ -181,7 +189,7 @@ class App:
                 log.error("waiting for the CustomResourceDefinitions", error=str(error))  # noqa: TRY400  (it says all)
                 await self._clock.sleep(2.0)
 
-    async def _start(self) -> None:
+    async def _start(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         port = await self._health.start()
         self._spawn("root", self._root_watch.run())
         self._spawn("notices", self._notices.run())
@@ -190,10 +198,25 @@ class App:
         self._spawn("cooldowns", self._recovery.run())
         await self.sharing.join()
         self._sharer = asyncio.create_task(self.sharing.run(), name="leases")
+        self._watch_events(on_event)
         self._spawn("bookkeeping", self._bookkeeping.run())
         self._spawn("retention", self._retention.run())
         self._spawn("heal", self._keeper.run())
         log.info("started", configs=len(self._book), http_port=port, namespaces=list(self._scope) or "all")
+
+    def _watch_events(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
+        for namespace in self._scope or (None,):
+            watch = EventWatch(
+                self._watching,
+                self._clock,
+                self.watches,
+                namespace,
+                tell=on_event,
+                known=self.engine.under_way,
+                gone=self.engine.forget,
+            )
+            self._event_watches.append(watch)
+            self._spawn("events", watch.run())
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks = [task for task in self._tasks if not task.done() or task.get_name() in _FOREVER]
@@ -218,6 +241,7 @@ class App:
             await provider.close()
         await self._health.close()
         await self._client.close()
+        await self._watching.close()
         self._identity.close()
         log.info("stopped")
 
@@ -240,11 +264,7 @@ class App:
 
     def event_seen(self, item: Mapping[str, Any]) -> None:
         """A PipelineEvent as it is now."""
-        if not self.sharing.owns(str(item.get("spec", {}).get("orgSlug"))) or self.engine.knows(
-            item["metadata"]["uid"]
-        ):
-            return
-        if self._scope and item["metadata"]["namespace"] not in self._scope:
+        if not self.sharing.owns(item["spec"]["orgSlug"]) or self.engine.knows(item["metadata"]["uid"]):
             return
         try:
             event = parse_event(item)
@@ -329,10 +349,12 @@ class App:
             return "the root configuration has not been read yet"
         if self.sharing.trouble:
             return f"leases: {self.sharing.trouble}"
-        return None
+        if not self._event_watches:
+            return "events are not watched yet"
+        return next((watch.trouble for watch in self._event_watches if watch.trouble), None)
 
 
-_FOREVER: Final = ("root", "notices", "readiness", "cooldowns", "bookkeeping", "retention", "heal")
+_FOREVER: Final = ("root", "events", "notices", "readiness", "cooldowns", "bookkeeping", "retention", "heal")
 
 
 def boottime() -> float:

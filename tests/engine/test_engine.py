@@ -48,6 +48,17 @@ async def test_late_echoes_of_a_finished_event_start_nothing(house):
     assert len(house.email.sent) == 1
 
 
+async def test_who_is_under_way_is_known_by_namespace(house):
+    house.config()
+    done, here, there = house.event(), house.event(), house.event(namespace="other")
+    await house.submit(done)
+    house.engine.submit(here)
+    house.engine.submit(there)
+    assert house.engine.under_way(None) == [here.uid, there.uid]
+    assert house.engine.under_way("team") == [here.uid]
+    await settle_down()
+
+
 async def test_without_any_configuration_it_is_skipped(house):
     event = house.event()
     await house.submit(event)

@@ -3,7 +3,8 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from pipebell.kube.root import LONGEST_WAIT, RootWatch
+from pipebell.kube.follow import LONGEST_WAIT
+from pipebell.kube.root import RootWatch
 
 PATH = "/api/v1/namespaces/pipebell-system/configmaps"
 
@@ -149,7 +150,7 @@ async def test_a_missing_permission_is_told_with_its_mend(api, client, clock):
     with structlog.testing.capture_logs() as logs:
         async with watching(client, clock, told):
             await played(api, told, 1)
-    line = next(line for line in logs if line["event"] == "root_configmap_forbidden")
+    line = next(line for line in logs if line["event"] == "watch_refused")
     assert line["log_level"] == "error"
     assert "resourceNames [pipebell-root] in namespace pipebell-system" in line["mend"]
 

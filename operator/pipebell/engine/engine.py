@@ -82,6 +82,10 @@ class Engine:
         """Whether this event is under way or finished: nothing new can be said of it."""
         return uid in self._roster
 
+    def under_way(self, namespace: str | None) -> list[str]:
+        """Uids of the events that have been taken in and are not finished: those of one namespace, or (None) all."""
+        return self._roster.active(namespace)
+
     def submit(self, event: Event, *, stale: bool = False) -> None:
         """Take an event in. Echoes of what is known already, and finished events, change nothing.
 

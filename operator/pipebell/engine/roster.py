@@ -34,6 +34,10 @@ class Roster:
         """The journey that is under way."""
         return self._active.get(uid)
 
+    def active(self, namespace: str | None) -> list[str]:
+        """Uids of the journeys that are under way, in one namespace or (None) in all."""
+        return [uid for uid, journey in self._active.items() if namespace in (None, journey.namespace)]
+
     def add(self, journey: Journey) -> None:
         """A journey begins."""
         self._active[journey.uid] = journey

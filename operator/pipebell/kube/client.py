@@ -19,7 +19,7 @@ from pipebell.core.status import clip
 from pipebell.kube.patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from pipebell.kube.connection import Connection
 
@@ -142,11 +142,17 @@ class ApiClient:
         return page
 
     async def watch(
-        self, path: str, *, params: Mapping[str, str] | None = None, seconds: float = 240.0
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        seconds: float = 240.0,
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[tuple[str, Object]]:
         """What happens, as (type, object): ADDED, MODIFIED, DELETED, BOOKMARK.
 
-        Ends when the server ends it, which it is asked to do after `seconds`. Raises Gone when the history since
+        `opened` is called once the server has granted it. Ends when the server ends it, which it is asked to do after
+        `seconds`. Raises Gone when the history since
         `resourceVersion` is forgotten (list again), other ApiErrors when the connection breaks or falls silent.
         """
         query = {"allowWatchBookmarks": "true", "timeoutSeconds": str(int(seconds)), **(params or {}), "watch": "1"}
@@ -158,6 +164,7 @@ class ApiClient:
                 if response.status != HTTPStatus.OK:
                     answer = await response.read()
                     _refuse("WATCH", path, response.status, _parsed(answer), response.headers.get("Retry-After"))
+                opened()
                 async for line in _lines(response.content):
                     yield _happening(path, line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -1,7 +1,8 @@
-"""How fresh the watches are: when each was opened last, seen from the requests themselves.
+"""How fresh the watches are: when each was opened last.
 
-kopf's watches work in the background and tell nobody when they stop. Each ends by itself after `LONGEST` seconds and is
-opened again; one that is not opened again for long has stalled.
+Ours say so themselves (`asked`, `granted`). kopf's work in the background and tell nobody when they stop: of those the
+requests are seen. Each ends by itself after minutes and is opened again; one that is not opened again for long has
+stalled.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-LONGEST: Final = 300  # seconds that one watch lasts (the API server takes no fractions); kopf goes on where it was
+LONGEST: Final = 300  # seconds that a watch of kopf's lasts, then it goes on where it was; the API takes no fractions
 STALLED: Final = 900.0  # seconds without an attempt to open it; an API server that is away is no stall
 
 
 class Watches:
-    """A middleware of aiohttp's client that notes when watches are asked for, and when they are granted.
+    """Notes when watches are asked for and when they are granted; also as a middleware of aiohttp's client.
 
     `on_list` is told the plural of what was listed: a watch begins anew with a list, which shows no deletions.
     """
@@ -42,11 +43,19 @@ class Watches:
             if request.method == "GET" and response.status == HTTPStatus.OK:
                 self._on_list(path.rpartition("/")[2])
             return response
-        self._asked[path] = self._now()
+        self.asked(path)
         response = await handler(request)
         if response.status == HTTPStatus.OK:
-            self._granted[path] = self._now()
+            self.granted(path)
         return response
+
+    def asked(self, path: str) -> None:
+        """Somebody tries to watch the objects at this path."""
+        self._asked[path] = self._now()
+
+    def granted(self, path: str) -> None:
+        """The API server lets them."""
+        self._granted[path] = self._now()
 
     def age(self, plural: str) -> float:
         """Seconds since the watch of this kind was opened last, in the namespace where that is longest ago."""
