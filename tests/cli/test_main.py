@@ -66,7 +66,7 @@ def test_a_missing_extra_is_one_line_with_the_mend(monkeypatch, capsys):
     )
 
 
-LIGHT = ["send", "exec", "history", "test", "replay", "migrate", "validate", "verify", "completion"]
+LIGHT = ["send", "exec", "history", "test", "replay", "migrate", "validate", "completion"]
 WITHOUT_EXTRAS = """
 import sys
 EXTRAS = {"kopf", "aiohttp", "aiosmtplib", "httpx", "jinja2", "prometheus_client", "structlog"}

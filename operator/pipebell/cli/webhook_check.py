@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+import httpx
 
 from pipebell.cli.smtp_check import Finding
 from pipebell.core.hosts import SLACK_HOSTS, HostPolicy
@@ -43,43 +44,50 @@ def check(target: SlackTarget, ca_file: str = "", hosts: tuple[str, ...] = ()) -
     try:
         addresses = sorted({str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
         yield Finding("name", True, f"{host} is {', '.join(addresses)}")
-        yield _ask(host, port, parts.path, ca_file)
+        yield _ask(target.webhook_url, host, ca_file)
     except socket.gaierror:
         yield Finding("name", False, f"the name {host} cannot be resolved", "check webhookUrl and DNS")
-    except ssl.SSLCertVerificationError as error:
-        yield Finding(
-            "certificate", False, f"the certificate of {host} is not trusted: {error.verify_message}",
-            "if it is your own CA, give its certificate by PIPEBELL_CA_FILE",
-        )  # fmt: skip
-    except (OSError, http.client.HTTPException) as error:
-        why = getattr(error, "strerror", None) or type(error).__name__
-        yield Finding(
-            "connection", False, f"{host}:{port} cannot be reached: {why}", "check that a firewall lets it through"
-        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        yield _unreachable(error, f"{host}:{port}")
 
 
 def _looks_right(path: str) -> bool:
     return path.startswith(("/services/", "/workflows/", "/triggers/")) and "YOUR/WEBHOOK" not in path
 
 
-def _ask(host: str, port: int, path: str, ca_file: str) -> Finding:
+def _unreachable(error: Exception, host: str) -> Finding:
+    """What httpx could not do, by what the operating system or OpenSSL said of it: theirs may quote the URL."""
+    cause: BaseException | None = error
+    why = type(error).__name__
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Finding(
+                "certificate", False, f"the certificate of {host} is not trusted: {cause.verify_message}",
+                "if it is your own CA, give its certificate by PIPEBELL_CA_FILE",
+            )  # fmt: skip
+        why = getattr(cause, "strerror", None) or why
+        cause = cause.__cause__ or cause.__context__
+    return Finding("connection", False, f"{host} cannot be reached: {why}", "check that a firewall lets it through")
+
+
+def _ask(url: str, host: str, ca_file: str) -> Finding:
     context = ssl.create_default_context()
     if ca_file:
         context.load_verify_locations(ca_file)
-    connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=context)
-    try:
+    headers = {"User-Agent": "pipebell verify", "Accept-Encoding": "identity"}
+    with (
+        httpx.Client(verify=context, timeout=_TIMEOUT, headers=headers, trust_env=False) as client,
         # GET posts nothing; Slack answers it with an error that depends on the webhook.
-        connection.request("GET", path, headers={"User-Agent": "pipebell verify"})
-        answer = connection.getresponse()
-        said = answer.read(200).decode("utf-8", "replace").strip()
-    finally:
-        connection.close()
+        client.stream("GET", url) as answer,
+    ):
+        status = answer.status_code
+        said = next(answer.iter_raw(200), b"").decode("utf-8", "replace").strip()
     word = f" ({said})" if said.replace("_", "").isalpha() else ""
-    if answer.status in _GONE:
+    if status in _GONE:
         return Finding(
-            "webhook", False, f"{host} answers {answer.status}{word}: the webhook was revoked or mistyped",
+            "webhook", False, f"{host} answers {status}{word}: the webhook was revoked or mistyped",
             "make a new one in Slack and update webhookUrl",
         )  # fmt: skip
-    if answer.status >= 500:  # noqa: PLR2004  (RFC 9110, 15.6)
-        return Finding("webhook", False, f"{host} answers {answer.status}", "Slack has a problem: try again later")
+    if status >= 500:  # noqa: PLR2004  (RFC 9110, 15.6)
+        return Finding("webhook", False, f"{host} answers {status}", "Slack has a problem: try again later")
     return Finding("webhook", True, f"{host} answers; whether it takes messages shows `pipebell test`")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
+
+from pipebell.core.errors import Fenced
+from pipebell.version import __version__
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from aiohttp.abc import AbstractStreamWriter
 
 _BODY_LIMIT: Final = 4096  # bytes of an answer that are read: enough for any error's name
 _IDLE: Final = 30.0  # seconds that an unused connection is kept
@@ -20,7 +22,7 @@ _IDLE: Final = 30.0  # seconds that an unused connection is kept
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response. Names in `headers` are in lower case; `body` is its beginning."""
+    """A response. Names in `headers` are found in any case; `body` is its beginning."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,65 +30,82 @@ class Answer:
 
 
 class Http:
-    """Posts over kept connections.
+    """Posts over kept connections: no redirects, no cookies, nothing from the environment, no URL in any message.
 
-    This is httpx's transport rather than its client: nothing here follows redirects, keeps cookies, reads proxies or
-    credentials from the environment, or logs URLs, because what would do so is not there. `proxy` is the URL of a
-    proxy that every post goes through; "" for none.
+    `timeout` is seconds for one post, from connecting to the end of the answer. `proxy` is the URL of a proxy that
+    every post goes through; "" for none.
     """
 
     def __init__(self, tls: ssl.SSLContext, timeout: float = 10.0, *, proxy: str = "") -> None:
-        self._tls, self._timeout = tls, timeout
-        self._proxy = httpx.Proxy(proxy) if proxy else None
-        self._transport: httpx.AsyncBaseTransport | None = None
+        self._tls, self._timeout, self._proxy = tls, timeout, proxy
+        self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(
+        self,
+        url: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        *,
+        allowed: Callable[[], bool] = lambda: True,
+    ) -> Answer:
         """The answer, whatever its status.
 
-        Raises OSError (TimeoutError, ssl.SSLError, … as its cause or itself), and ValueError if `url` is none.
+        `allowed` is asked once there is a connection, right before the first byte of the request is written. Raises
+        Fenced if it says no, and then nothing was sent. Raises OSError (TimeoutError, ssl.SSLError, … as its cause or
+        itself), and ValueError if `url` is none.
         """
-        if self._transport is None:
-            self._transport = AiohttpTransport(
-                verify=self._tls, trust_env=False, client=_session(self._tls), proxy=self._proxy
-            )
+        if self._session is None:  # made here: it needs the running loop
+            self._session = self._open()
+        body = _Asking(content, allowed)
         try:
-            async with asyncio.timeout(self._timeout):
-                # By `stream`: a request by `content` spends a third of the whole POST on headers that aiohttp sets too.
-                request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(content))
-                request.read()
-                response = await self._transport.handle_async_request(request)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
+            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                return Answer(response.status, response.headers, await _beginning(response.content))
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ValueError("not a URL to post to") from None  # theirs quotes it
-        except (httpx.HTTPError, aiohttp.ClientError) as error:
+        except aiohttp.ClientError as error:
+            if body.refused:
+                raise Fenced("this replica may not send any more") from None
             raise ConnectionError("POST failed") from error
-        body = await self._beginning(response)
-        return Answer(response.status_code, response.headers, body)
 
-    async def _beginning(self, response: httpx.Response) -> bytes:
-        """What arrives of the body: the status has said what matters, so a broken or endless body is no failure."""
-        body = b""
-        try:
-            async with asyncio.timeout(self._timeout):
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) >= _BODY_LIMIT:
-                        break
-        except (httpx.HTTPError, aiohttp.ClientError, OSError):
-            pass
-        finally:
-            await response.aclose()
-        return body[:_BODY_LIMIT]
+    def _open(self) -> aiohttp.ClientSession:
+        # How many connections there are is bounded by those who post, not here: a slow host must not hold up others.
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=_IDLE),
+            headers={"User-Agent": f"pipebell/{__version__}", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            proxy=self._proxy or None,
+            trust_env=False,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._transport is not None:
-            await self._transport.aclose()
+        if self._session is not None:
+            await self._session.close()
 
 
-def _session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    """How many connections there are is bounded by those who post, not here: one slow host must not hold up others."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls, limit=0, keepalive_timeout=_IDLE),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-    )
+class _Asking(aiohttp.BytesPayload):
+    """A request's content that may be held back: aiohttp writes the headers together with it, and not before."""
+
+    def __init__(self, content: bytes, allowed: Callable[[], bool]) -> None:
+        super().__init__(content)
+        self._allowed = allowed
+        self.refused = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.refused = not self._allowed()
+        if self.refused:
+            raise Fenced("not sent")
+        await super().write_with_length(writer, content_length)
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """What arrives of the body: the status has said what matters, so a broken or endless body is no failure."""
+    body = b""
+    try:
+        while len(body) < _BODY_LIMIT and (chunk := await content.readany()):
+            body += chunk
+    except (aiohttp.ClientError, OSError):
+        pass
+    return body[:_BODY_LIMIT]

@@ -79,14 +79,16 @@ class SlackProvider:
         self._http, self._hosts, self._now = http, hosts, now
 
     async def send(self, notification: Notification, target: SlackTarget, attempt: Attempt) -> Outcome:
-        """One attempt."""
+        """One attempt. Raises Fenced if this replica may not send any more once the request could go out."""
         refusal = self._refusal(target)
         if refusal:
             return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
         payload = slack_payload(notification, target)
         headers = {"Content-Type": "application/json; charset=utf-8", "X-Pipebell-Delivery": attempt.delivery_id}
         try:
-            answer = await self._http.post(target.webhook_url, json.dumps(payload).encode(), headers)
+            answer = await self._http.post(
+                target.webhook_url, json.dumps(payload).encode(), headers, allowed=attempt.allowed
+            )
         except OSError as error:
             return outcome_of(error, urlsplit(target.webhook_url).hostname or "webhook")
         except ValueError:
