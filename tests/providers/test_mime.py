@@ -74,3 +74,9 @@ def test_any_body_is_seven_bits_in_short_lines(text):
     raw = mime.message({}, text, text).as_bytes()
     assert raw.isascii()
     assert max(map(len, raw.split(b"\r\n"))) <= 78
+
+
+@given(lines, st.text(max_size=500).map("{}$".format), st.text(alphabet="a\r\n.= \t", max_size=60).map("{}$\n".format))
+def test_what_goes_over_the_wire_is_what_the_standard_library_would_write(subject, text, html):
+    made = mime.message({"Subject": mime.words(subject), "To": mime.mailboxes(["a@b.io", "c@d.io"])}, text, html)
+    assert mime.wire(made) == made.as_bytes()

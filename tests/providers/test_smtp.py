@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipebell.core.errors import NotReady
+from pipebell.core.errors import Fenced, NotReady
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.vocabulary import NotReadyReason
@@ -365,3 +365,32 @@ async def test_secrets_are_not_in_texts_that_servers_make_of_them(send, email, s
     outcome = await send(email, at(sink.port))
     assert "pass-word" not in outcome.message
     assert "robot-user" not in outcome.message
+
+
+async def test_whoever_may_not_send_opens_no_connection(email, sink, at, notification):
+    with pytest.raises(Fenced):
+        await email.send(notification, at(sink.port), Attempt("e.email", allowed=lambda: False))
+    assert sink.logins == []
+    assert sink.mails == []
+
+
+async def test_whoever_may_not_send_any_more_takes_back_what_was_announced(send, email, sink, at, notification):
+    """The lease ran out between the login and the message: asked again right before DATA."""
+    answers = iter([True, False])
+    with pytest.raises(Fenced):
+        await email.send(notification, at(sink.port), Attempt("e.email", allowed=lambda: next(answers)))
+    assert list(answers) == [], "asked twice"
+    assert sink.mails == []
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+    assert len(sink.logins) == 1, "over the same connection"
+    assert len(sink.mails) == 1
+
+
+async def test_being_fenced_says_nothing_about_the_server(send, email_with, sink, at, notification):
+    email = email_with(connections=1)
+    fenced = email.send(notification, at(sink.port), Attempt("e.email", allowed=lambda: False))
+    first, *others = await asyncio.gather(
+        fenced, *(send(email, at(sink.port)) for _ in range(3)), return_exceptions=True
+    )
+    assert isinstance(first, Fenced)
+    assert [outcome.verdict for outcome in others] == [Verdict.DELIVERED] * 3

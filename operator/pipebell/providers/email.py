@@ -54,12 +54,12 @@ class EmailProvider:
         self._smtp, self._now = smtp, now
 
     async def send(self, notification: Notification, target: EmailTarget, attempt: Attempt) -> Outcome:
-        """One attempt, for those recipients that are still to be served."""
+        """One attempt, for those recipients that are still to be served. Raises Fenced if it may no longer be made."""
         recipients = _recipients(target, attempt)
         if not recipients:
             return Outcome(Verdict.DELIVERED, message="who was still to be served is not among the recipients any more")
         message = build_message(notification, target, attempt, now=self._now())
-        envelope = Envelope(target.from_email, recipients, message.as_bytes(), _message_id(attempt))
+        envelope = Envelope(target.from_email, recipients, mime.wire(message), _message_id(attempt), attempt.allowed)
         return await self._smtp.send(target, envelope)
 
     async def check(self, target: EmailTarget) -> None:

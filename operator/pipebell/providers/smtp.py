@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiosmtplib
 
+from pipebell.core.errors import Fenced
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.providers.failures import outcome_of
 from pipebell.providers.resolver import Resolver
@@ -56,7 +57,10 @@ class Smtp:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def send(self, target: EmailTarget, envelope: Envelope) -> Outcome:
-        """One attempt to hand a message over. Waits for one of the endpoint's connections; never raises."""
+        """One attempt to hand a message over. Waits for one of the endpoint's connections.
+
+        Raises Fenced if the message may not go any more, which says nothing about the endpoint; nothing else.
+        """
         if target.username is not None and not (target.use_tls or self._implicit(target)):
             return _PLAINTEXT
         endpoint = self._endpoints.get(target.endpoint)
@@ -106,6 +110,8 @@ class Smtp:
         try:
             async with asyncio.timeout_at(deadline):
                 if not session.opened:
+                    if not envelope.allowed():
+                        raise Fenced("this replica may not send any more")
                     await session.open(target, await self._addresses(target))
                 return settled(await session.transact(envelope), envelope.message_id, target)
         except Unusable as error:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import aiosmtplib
 
+from pipebell.core.errors import Fenced
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.providers.smtp_answers import Receipt, Reply, Stage
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipebell.core.targets import EmailTarget
     from pipebell.providers.resolver import Address
@@ -43,12 +44,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One message on its way: `data` is the message as it goes over the wire."""
+    """One message on its way: `data` is what goes over the wire; `allowed` says whether it still may."""
 
     sender: str
     recipients: tuple[str, ...]
     data: bytes
     message_id: str
+    allowed: Callable[[], bool] = lambda: True
 
 
 class Unusable(Exception):  # noqa: N818  (it names what the target is)
@@ -144,7 +146,10 @@ class Session:
                 return
 
     async def transact(self, envelope: Envelope) -> Receipt:
-        """One message to its recipients. Raises OSError, SMTPException: then this session is done for."""
+        """One message to its recipients. Raises OSError, SMTPException: then this session is done for.
+
+        Raises Fenced if the message may not go any more, asked right before the command that hands it over.
+        """
         smtp = self._smtp
         if smtp is None:
             raise aiosmtplib.SMTPServerDisconnected("not opened")
@@ -167,15 +172,22 @@ class Session:
                 receipt.refused[recipient] = Reply(error.code, error.message)
             else:
                 receipt.accepted.append(recipient)
-        if receipt.accepted:
-            self.stage = Stage.DATA
-            await smtp.data(envelope.data)
-            self._clean = True
-        else:
-            with contextlib.suppress(aiosmtplib.SMTPException, OSError):  # the answers are in all the same
-                await smtp.rset()
-                self._clean = True
+        if not receipt.accepted:
+            await self._reset(smtp)
+            return receipt
+        if not envelope.allowed():
+            await self._reset(smtp)
+            raise Fenced("this replica may not send any more")
+        self.stage = Stage.DATA
+        await smtp.data(envelope.data)
+        self._clean = True
         return receipt
+
+    async def _reset(self, smtp: aiosmtplib.SMTP) -> None:
+        """Take back what was announced, so that the connection serves the next message; all is known without it."""
+        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+            await smtp.rset()
+            self._clean = True
 
     async def leave(self) -> None:
         """Say goodbye, if the server listens."""
