@@ -90,10 +90,24 @@ async def test_cooldowns_that_cannot_be_rebuilt_are_no_life():
     await app.close()
 
 
+async def test_leases_that_nobody_keeps_any_more_are_no_life():
+    app = _app()
+
+    async def fail() -> None:
+        raise RuntimeError("boom")
+
+    app._sharer = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    assert app._alive() == "stopped working: leases"
+    await app.close()
+
+
 async def test_a_stopped_watch_of_events_is_no_life_and_an_unlisted_one_not_ready():
     app = _app()
     app._keeper._listed_at = 1.0
     app.root.listed.set()
+    assert app._ready() == "leases: has not joined the other replicas yet"
+    app.sharing._joined = True
     assert app._ready() == "events are not watched yet"
     app._watch_events(lambda kind, item: None)
     await asyncio.sleep(0)
