@@ -36,10 +36,15 @@ def other(folder):
 
 def test_a_successor_has_the_name_again(folder):
     first = claim("k", folder)
-    first.close()
+    first.close(keep=True)
     second = claim("k", folder)
     assert second.name == first.name
     second.close()
+
+
+def test_whoever_has_given_everything_back_leaves_nothing(folder, tmp_path):
+    claim("k", folder).close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_at_the_same_time_never_share_one(folder, other):
@@ -75,11 +80,11 @@ def test_the_name_fits_into_the_name_and_the_labels_of_a_lease(folder, monkeypat
 @pytest.mark.parametrize("written", [b"", b"\xff\xfe", b"Not/A/Name", b"x" * 200])
 def test_a_file_that_holds_no_name_gets_one(folder, tmp_path, written):
     first = claim("k", folder)
-    first.close()
+    first.close(keep=True)
     (path,) = tmp_path.iterdir()
     path.write_bytes(written)
     again = claim("k", folder)
-    again.close()
+    again.close(keep=True)
     assert again.name != first.name
     last = claim("k", folder)
     assert last.name == again.name
@@ -88,7 +93,7 @@ def test_a_file_that_holds_no_name_gets_one(folder, tmp_path, written):
 
 def test_somebody_elses_link_is_not_followed(folder, tmp_path):
     first = claim("k", folder)
-    first.close()
+    first.close(keep=True)
     (path,) = tmp_path.iterdir()
     target = tmp_path / "target"
     path.unlink()

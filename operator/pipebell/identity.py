@@ -36,14 +36,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Identity:
-    """A name, for as long as it is not closed. `lock` is a file descriptor, None for a name that dies with us."""
+    """A name, for as long as it is not closed. `lock` is the descriptor of the file `path`; None: no lasting name."""
 
     name: str
+    path: Path | None = None
     lock: int | None = None
 
-    def close(self) -> None:
-        """Let a successor have the name."""
-        if self.lock is not None:
+    def close(self, *, keep: bool = False) -> None:
+        """Let go of the name; `keep` it for a successor, if there is something to succeed to."""
+        if self.path is not None and self.lock is not None:
+            if not keep:
+                self.path.unlink(missing_ok=True)
             os.close(self.lock)
             self.lock = None
 
@@ -83,7 +86,7 @@ def _lock(path: Path) -> Identity | None:
         with contextlib.suppress(OSError):
             os.close(descriptor)
         raise
-    return Identity(name, descriptor)
+    return Identity(name, path, descriptor)
 
 
 def _new_name() -> str:

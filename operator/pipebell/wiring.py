@@ -232,7 +232,7 @@ class App:
         if self._sharer is not None:
             self._sharer.cancel()
             await asyncio.gather(self._sharer, return_exceptions=True)
-        await self.sharing.left()
+        left = await self.sharing.left()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -242,7 +242,7 @@ class App:
         await self._health.close()
         await self._client.close()
         await self._watching.close()
-        self._identity.close()
+        self._identity.close(keep=not left)
         log.info("stopped")
 
     # ------------------------------------------------------------------ what the watches tell

@@ -17,6 +17,7 @@ from pipebell.core.errors import InvalidInput, NotReady
 from pipebell.core.event import Event, Notification
 from pipebell.core.outcome import Attempt, delivery_id
 from pipebell.core.render import email_content, slack_payload
+from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import rfc3339
 from pipebell.core.targets import EmailTarget, Target
 from pipebell.core.triggers import Match, Skip, match_trigger
@@ -160,6 +161,7 @@ def _cooldown(
     if event.spec.test or event.spec.replay_of is not None:
         return "would be sent", "tests and replays neither obey nor start one", 0
     ledger = CooldownLedger()
+    ledger.begin_fold(ALL_SHARDS)
     for other in others:
         if other.uid != event.uid:
             ledger.fold(other)

@@ -43,6 +43,7 @@ class OperatorProcess:
         self._environment = {
             **inherited,
             "KUBECONFIG": str(kubeconfig),
+            "TMPDIR": str(log.parent),  # as a pod's /tmp it outlives the process, and is nobody else's
             "PIPEBELL_HTTP_PORT": str(self.port),
             **environment,
         }

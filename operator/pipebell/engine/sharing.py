@@ -132,11 +132,14 @@ class Sharing:
         while self._work.busy and self._boot() < end:
             await self._clock.sleep(LEAVING)
 
-    async def left(self) -> None:
-        """Nothing is under way any more and `run` has ended: whatever this replica still holds is free at once."""
+    async def left(self) -> bool:
+        """Nothing is under way any more and `run` has ended: whatever this replica still holds is free at once.
+
+        False when that could not be told: then others wait for the end of its Lease, or a successor goes on.
+        """
         self._valid_until = 0.0
         if not self._joined:
-            return
+            return True
         self._joined = False
         try:
             mine = next((lease for lease in await self._leases.list() if lease.name == self._own), None)
@@ -144,6 +147,8 @@ class Sharing:
                 await self._leases.delete(mine)
         except ApiError as error:
             log.warning("lease not deleted; others wait for its end", seconds=LEASE, error=str(error))
+            return False
+        return True
 
     # ------------------------------------------------------------------ a round
 
