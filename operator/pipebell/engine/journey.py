@@ -146,7 +146,7 @@ def status_patch(
     if verdicts.phase.final:
         status["completionTime"] = stamp
     written = journey.status.model_fields_set if journey.status.phase else frozenset()
-    return {key: value for key, value in status.items() if value is not None or _snake(key) in written}
+    return {key: value for key, value in status.items() if value is not None or (written and _snake(key) in written)}
 
 
 def _snake(key: str) -> str:

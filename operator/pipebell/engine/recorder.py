@@ -67,7 +67,8 @@ class Recorder:
             except Rejected as error:
                 return await self._record_less(journey, patch, error)
             else:
-                journey.status = EventStatus.model_validate(_shown(journey.status, patch))
+                if not verdicts.phase.final:  # what is finished is not written again
+                    journey.status = EventStatus.model_validate(_shown(journey.status, patch))
                 return True
 
     async def _record_less(self, journey: Journey, patch: Mapping[str, Any], error: Rejected) -> bool:

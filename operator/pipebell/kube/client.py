@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipebell.kube.connection import Connection
 
 MERGE_PATCH: Final = "application/merge-patch+json"  # RFC 7396
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # half of an event's answer
 PAGE_SIZE: Final = 500
 REQUEST_TIMEOUT: Final = 10.0  # seconds
 WATCH_SILENCE: Final = 30.0  # seconds beyond the watch's own end after which its connection counts as dead
@@ -76,6 +77,7 @@ class ApiClient:
         params: Mapping[str, str] | None = None,
         body: object = None,
         content_type: str = "application/json",
+        accept: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  (it ends the request at aiohttp, which frees the connection)
     ) -> Any:  # noqa: ANN401  (JSON)
         """The answer's JSON. `timeout` is seconds for the whole exchange. Raises ApiErrors."""
@@ -83,7 +85,9 @@ class ApiClient:
         limits = self._timeouts.get(seconds)
         if limits is None:
             limits = self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds)
-        headers = None if body is None else {"Content-Type": content_type}
+        headers = {} if body is None else {"Content-Type": content_type}
+        if accept is not None:
+            headers["Accept"] = accept
         data = None if body is None else _compact.encode(body).encode()
         try:
             async with self._open().request(

@@ -8,7 +8,7 @@ import structlog
 
 from pipebell.core.errors import InvalidEvent
 from pipebell.core.event import EventPage
-from pipebell.kube.client import MERGE_PATCH, PAGE_SIZE
+from pipebell.kube.client import MERGE_PATCH, METADATA_ONLY, PAGE_SIZE
 from pipebell.kube.parse import parse_event
 from pipebell.kube.paths import custom
 from pipebell.kube.patience import patiently
@@ -65,7 +65,7 @@ class PipelineEvents:
         path = custom(_KIND, namespace, name) + "/status"
         body = {"metadata": {"resourceVersion": resource_version, "uid": uid}, "status": status}
         item = await patiently(
-            lambda: self._client.request("PATCH", path, body=body, content_type=MERGE_PATCH),
+            lambda: self._client.request("PATCH", path, body=body, content_type=MERGE_PATCH, accept=METADATA_ONLY),
             what="patch event",
             limit=self._patience,
         )
