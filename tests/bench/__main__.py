@@ -1,4 +1,4 @@
-"""`python -m bench`: everything; `python -m bench --quick`: the essentials in two minutes."""
+"""`python -m bench`: everything; `python -m bench --quick`: the essentials in about two minutes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import click
 
 from bench.report import show
 from bench.scenarios import Bench, relay
-from bench.stage import Stage
+from bench.stage import NAIVE, Operator, Stage
 from pipebell import __version__
 
-ROUNDS = 3
+FINISHED = 20_000  # events that a restart shall not mind
 
 
 @click.command()
@@ -57,37 +57,42 @@ def main(*, quick: bool, output: Path) -> None:
 
 
 def _throughput(bench: Bench, rows: dict[str, Any], *, quick: bool) -> None:
-    """Ceiling and Pipebell in turns, so that a busy neighbour meets both."""
+    """Ceiling, naive operator and Pipebell in turns, so that a busy neighbour meets all of them."""
     stage, one = bench.stage, ["org0"]
     many = [f"org{number}" for number in range(5000)]
-    count = 2000 if quick else 3000
-    say("naive kopf operator")
-    with stage.naive() as naive:  # first: at its start it would handle every event that there is
-        bench.events(naive, one, 100)
-        rows["naive"] = bench.events(naive, one, count // 2)
+    rounds, count = (2, 1500) if quick else (3, 3000)
     stage.root(relay(stage.sink))
     bench.configs(stage.sink, one, ready=False)
-    ceilings, runs = [], []
-    for turn in range(ROUNDS):
-        say(f"round {turn + 1} of {ROUNDS}")
-        ceilings.append(bench.ceiling(count // 2))
+    for turn in range(rounds):
+        say(f"round {turn + 1} of {rounds}")
+        rows.setdefault("ceiling", []).append(bench.ceiling(count // 2))
+        with stage.naive() as naive:
+            bench.events(naive, one, 100, namespace=NAIVE)
+            rows.setdefault("naive", []).append(bench.events(naive, one, count // 2, namespace=NAIVE))
         with stage.operator() as operator:
             if not turn:
                 rows["rss_at_start_mb"] = round(operator.measure(), 1)
-                bench.events(operator, one, 200)  # connections, caches
-            runs.append(bench.events(operator, one, count))
-            if turn == ROUNDS - 1:
-                say("idle latency")
-                rows["idle"] = bench.idle(operator, one)
-                if not quick:
-                    say("100 organisations")
-                    bench.configs(stage.sink, many[1:100])
-                    rows["orgs_100"] = bench.events(operator, many[:100], count)
-                say("5,000 organisations")
-                rows["configs_5000"] = bench.configs(stage.sink, many[1 if quick else 100 :])
-                rows["orgs_1_again"] = bench.events(operator, one, count // 2)
-                rows["orgs_5000"] = bench.events(operator, many, count)
-    rows["ceiling"], rows["orgs_1"] = ceilings, runs
+            bench.events(operator, one, 200)  # connections, caches
+            rows.setdefault("orgs_1", []).append(bench.events(operator, one, count))
+            if turn == rounds - 1:
+                _latency_and_width(bench, operator, rows, many, count, quick=quick)
+
+
+def _latency_and_width(
+    bench: Bench, operator: Operator, rows: dict[str, Any], many: list[str], count: int, *, quick: bool
+) -> None:
+    stage = bench.stage
+    say("idle latency")
+    rows["idle"] = bench.idle(operator, many[:1])
+    if not quick:
+        say("100 organisations")
+        bench.configs(stage.sink, many[1:100])
+        rows["orgs_100"] = bench.events(operator, many[:100], count)
+    say("5,000 organisations")
+    rows["configs_5000"] = bench.configs(stage.sink, many[1 if quick else 100 :])
+    for _ in range(1 if quick else 2):
+        rows.setdefault("orgs_1_again", []).append(bench.events(operator, many[:1], count))
+        rows.setdefault("orgs_5000", []).append(bench.events(operator, many, count))
 
 
 def _behaviour(bench: Bench, rows: dict[str, Any]) -> None:
@@ -95,6 +100,7 @@ def _behaviour(bench: Bench, rows: dict[str, Any]) -> None:
     say("e-mail, cooldown storm")
     with stage.operator() as operator:
         rows["email"] = bench.email(operator, 2000)
+        rows["relay"] = bench.relay(3000)
         rows["storm"] = bench.storm(operator, 10_000)
         say("a flood beside a single event")
         rows["beside_flood"] = bench.beside(operator, "org0", "org1", 5000, 200)
@@ -109,6 +115,9 @@ def _behaviour(bench: Bench, rows: dict[str, Any]) -> None:
 
 def _scale(bench: Bench, rows: dict[str, Any]) -> None:
     stage, one = bench.stage, ["org0"]
+    bench.ceiling(max(0, FINISHED - bench.finished))
+    say(f"restart beside {bench.finished:,} finished events")
+    rows["restart_finished"] = bench.restart(one)
     say("50,000 events in one process")
     with stage.operator() as operator:
         memory = []
@@ -116,8 +125,6 @@ def _scale(bench: Bench, rows: dict[str, Any]) -> None:
             run = bench.events(operator, one, 5000, timeout=300.0)
             memory.append(run["rss_mb"])
         rows["rss_by_5000_events_mb"] = memory
-    say("restart beside finished events")
-    rows["restart_finished"] = bench.restart(one)
     say("10,000 configurations")
     with stage.operator():
         rows["configs_10000"] = bench.configs(stage.sink, [f"org{number}" for number in range(5000, 10_000)])
@@ -131,31 +138,44 @@ def _headline(rows: dict[str, Any]) -> dict[str, Any]:
         return statistics.median(run[field] for run in runs)
 
     ceiling, ours = middle(rows["ceiling"], "events_per_s"), middle(rows["orgs_1"], "events_per_s")
-    again = rows["orgs_1_again"]
-    return {
+    naive = middle(rows["naive"], "events_per_s")
+    again, wide = rows["orgs_1_again"], rows["orgs_5000"]
+    headline = {
         "ceiling_events_per_s": ceiling,
         "events_per_s": ours,
-        "naive_kopf_events_per_s": rows["naive"]["events_per_s"],
+        "naive_kopf_events_per_s": naive,
         "over_ceiling": round(ours / ceiling, 3),
-        "over_naive_kopf": round(ours / rows["naive"]["events_per_s"], 3),
-        "cpu_ms_per_event": statistics.median(run["cpu_ms_per_event"]["operator"] for run in rows["orgs_1"]),
-        "cpu_over_api_server": round(statistics.median(_share(run) for run in rows["orgs_1"]), 3),
-        "naive_kopf_cpu_ms_per_event": rows["naive"]["cpu_ms_per_event"]["operator"],
-        "orgs_5000_over_1": round(rows["orgs_5000"]["events_per_s"] / again["events_per_s"], 3),
-        "orgs_5000_cpu_over_1": round(
-            rows["orgs_5000"]["cpu_ms_per_event"]["operator"] / again["cpu_ms_per_event"]["operator"], 3
-        ),
-        "orgs_5000_cpu_over_api_server_over_1": round(_share(rows["orgs_5000"]) / _share(again), 3),
+        "over_naive_kopf": round(ours / naive, 3),
+        "cpu_ms_per_event": _cpu(rows["orgs_1"]),
+        "cpu_over_api_server": _share(rows["orgs_1"]),
+        "naive_kopf_cpu_ms_per_event": _cpu(rows["naive"]),
+        "orgs_5000_over_1": round(middle(wide, "events_per_s") / middle(again, "events_per_s"), 3),
+        "orgs_5000_cpu_over_1": round(_cpu(wide) / _cpu(again), 3),
+        "orgs_5000_cpu_over_api_server_over_1": round(_share(wide) / _share(again), 3),
         "idle_p50_ms": rows["idle"]["create_to_sink"]["p50_ms"],
         "idle_p99_ms": rows["idle"]["create_to_sink"]["p99_ms"],
-        "rss_mb": rows.get("restart_10000_configs", rows["orgs_5000"])["rss_mb"],
+        "rss_mb": rows.get("restart_10000_configs", wide[-1])["rss_mb"],
     }
+    if "relay" in rows:
+        headline["mails_per_s"] = rows["relay"]["mails_per_s"]
+        headline["beside_flood_p99_ms"] = rows["beside_flood"]["create_to_sink"]["p99_ms"]
+        headline["beside_dead_p99_ms"] = rows["beside_dead"]["create_to_sink"]["p99_ms"]
+        headline["restart_finished_s"] = rows["restart_finished"]["first_delivery_s"]
+        headline["restart_10000_configs_s"] = rows["restart_10000_configs"]["first_delivery_s"]
+        memory = rows["rss_by_5000_events_mb"]
+        headline["rss_growth_mb"] = round(memory[-1] - memory[1], 1)
+    return headline
 
 
-def _share(run: dict[str, Any]) -> float:
+def _cpu(runs: list[dict[str, Any]]) -> float:
+    """The operator's CPU, ms an event."""
+    return statistics.median(run["cpu_ms_per_event"]["operator"] for run in runs)
+
+
+def _share(runs: list[dict[str, Any]]) -> float:
     """The operator's CPU over the API server's in the same run: a busy neighbour slows both down alike."""
-    cpu = run["cpu_ms_per_event"]
-    return cpu["operator"] / cpu["api_server"]
+    cpus = [run["cpu_ms_per_event"] for run in runs]
+    return round(statistics.median(cpu["operator"] / cpu["api_server"] for cpu in cpus), 3)
 
 
 def say(what: str) -> None:

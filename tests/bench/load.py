@@ -123,10 +123,13 @@ async def ceiling(api: Api, order: dict[str, Any]) -> dict[str, Any]:
 async def events(api: Api, order: dict[str, Any]) -> dict[str, Any]:
     """Create events as fast as they are taken, or one every `gap` seconds; watch until all are finished.
 
-    With `after`, an event is only made once the one before it is finished and so many seconds have passed.
+    With `after`, an event is only made once the one before it is finished and so many seconds have passed. With
+    `bystander`, a second watch notes when the API server tells of these events to anybody who listens.
     """
     seen = Seen(order["prefix"], order["count"])
     watch = await seen.start(api)
+    bystander = Told(order["prefix"], order["count"], f"spec.orgSlug={order['orgs'][0]}")
+    told = await bystander.start(api) if order.get("bystander") else None
     sent: dict[str, tuple[float, float]] = {}
     extra = order.get("spec") or {}
 
@@ -155,19 +158,21 @@ async def events(api: Api, order: dict[str, Any]) -> dict[str, Any]:
     cpu = _cpu()
     if watch.done():
         watch.result()
-    watch.cancel()
-    waiting.cancel()
-    await asyncio.gather(watch, waiting, return_exceptions=True)
+    background = [watch, waiting, *([told] if told else [])]
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
     rows = [[*sent[name], *seen.rows.get(name, (None, None, None))] for name in sent]
     ended = max((row[3] for row in rows if row[3]), default=created)
-    return {"began": began, "created": created, "ended": ended, "rows": rows, "cpu": cpu}
+    heard = {row[0]: row[1] for row in bystander.rows.values()}
+    return {"began": began, "created": created, "ended": ended, "rows": rows, "cpu": cpu, "bystander": heard}
 
 
 class Seen:
     """Events of one run that the watch has shown as finished: when, how, and their uid."""
 
-    def __init__(self, prefix: str, count: int) -> None:
-        self._prefix, self._count = f"{prefix}-", count
+    def __init__(self, prefix: str, count: int, selector: str = DONE) -> None:
+        self._prefix, self._count, self._selector = f"{prefix}-", count, selector
         self.rows: dict[str, tuple[str, float, str]] = {}
         self.all = asyncio.Event()
         self._waiting: dict[str, asyncio.Event] = {}
@@ -177,9 +182,8 @@ class Seen:
             version = (await response.json())["metadata"]["resourceVersion"]
         return asyncio.create_task(self._follow(api, await self._open(api, version)))
 
-    @staticmethod
-    async def _open(api: Api, version: str) -> aiohttp.ClientResponse:
-        query = f"pipelineevents?watch=1&resourceVersion={version}&fieldSelector={DONE.replace('=', '%3D')}"
+    async def _open(self, api: Api, version: str) -> aiohttp.ClientResponse:
+        query = f"pipelineevents?watch=1&resourceVersion={version}&fieldSelector={self._selector.replace('=', '%3D')}"
         limits = aiohttp.ClientTimeout(total=None)
         return await api.session.get(api.url(query), timeout=limits, read_bufsize=1 << 20)
 
@@ -203,18 +207,29 @@ class Seen:
 
     def _note(self, item: dict[str, Any], now: float) -> None:
         name = item["metadata"]["name"]
-        if not name.startswith(self._prefix) or name in self.rows or item["status"]["phase"] not in FINAL:
+        phase = item.get("status", {}).get("phase", "")
+        if not name.startswith(self._prefix) or name in self.rows or not self._wanted(phase):
             return
-        self.rows[name] = (item["metadata"]["uid"], now, item["status"]["phase"])
+        self.rows[name] = (item["metadata"]["uid"], now, phase)
         if waiting := self._waiting.pop(name, None):
             waiting.set()
         if len(self.rows) == self._count:
             self.all.set()
 
+    def _wanted(self, phase: str) -> bool:
+        return phase in FINAL
+
     async def finished(self, name: str, seconds: float) -> None:
         if name not in self.rows:
             waiting = self._waiting.setdefault(name, asyncio.Event())
             await asyncio.wait_for(waiting.wait(), seconds)
+
+
+class Told(Seen):
+    """Events of one run that a watch has shown at all, and when first."""
+
+    def _wanted(self, phase: str) -> bool:
+        return True
 
 
 async def configs(api: Api, order: dict[str, Any]) -> dict[str, Any]:

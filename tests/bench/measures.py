@@ -36,6 +36,7 @@ def summary(
     """One run of `bench.load.events`, with what reached the sink and the CPU seconds that everybody used.
 
     Latencies count from when the request that created the event was sent (`…_from_answer`: from its answer).
+    `create_to_bystander` is what another watch saw of the same events: the part that is the API server's.
     """
     rows = run["rows"]
     count = len(rows)
@@ -45,6 +46,7 @@ def summary(
             told.append((sent, created, times))
     finished = [(sent, at) for sent, _, _, at, _ in rows if at is not None]
     cpu = {**cpu, "load_generator": run["cpu"]}
+    heard = run.get("bystander") or {}
     return {
         "events": count,
         "phases": dict(Counter(row[4] or "unfinished" for row in rows)),
@@ -54,6 +56,7 @@ def summary(
         "duplicates": sum(len(times) - 1 for _, _, times in told),
         "create_to_sink": spread([times[0] - sent for sent, _, times in told]),
         "create_to_sink_from_answer": spread([max(0.0, times[0] - created) for _, created, times in told]),
+        "create_to_bystander": spread([heard[uid] - sent for sent, _, uid, _, _ in rows if uid in heard]),
         "create_to_recorded": spread([at - sent for sent, at in finished]),
         "cpu_ms_per_event": {name: round(seconds * 1000 / count, 3) for name, seconds in cpu.items()},
     }

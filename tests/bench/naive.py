@@ -27,4 +27,4 @@ async def notify(spec, patch, memo, uid, **_):
 
 if __name__ == "__main__":
     kopf.configure(verbose=False)
-    asyncio.run(kopf.operator(clusterwide=True, standalone=True))
+    asyncio.run(kopf.operator(namespaces=[os.environ["NAMESPACE"]], standalone=True))

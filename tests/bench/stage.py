@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 REPO = Path(__file__).parents[2]
 NAMESPACE = "bench"
+NAIVE = "naive"  # whatever the naive operator is to handle; it would handle everything that it finds
 SYSTEM = "pipebell-system"
 ACCOUNT = "relay"
 PASSWORD = "relay-password"
@@ -109,7 +110,8 @@ class Stage:
         kubectl = self.cluster.kubectl
         kubectl("apply", "--server-side", "-k", REPO / "manifests")  # nothing runs the Deployment here
         kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        kubectl("create", "namespace", NAMESPACE)
+        for namespace in (NAMESPACE, NAIVE):
+            kubectl("create", "namespace", namespace)
         self._account = self.cluster.kubeconfig_for_service_account(SYSTEM, "pipebell-operator", 8 * 3600)
 
     def root(self, config: dict[str, Any]) -> None:
@@ -148,11 +150,25 @@ class Stage:
     def naive(self) -> Iterator[Child]:
         """An operator as one writes it with kopf in an afternoon."""
         env = {"KUBECONFIG": str(self.cluster.kubeconfig), "SINK_CA": str(self.sink.ca_file)}
-        env["WEBHOOK"] = self.sink.webhook("naive")
-        with Child.spawn([sys.executable, "-m", "bench.naive"], self.folder / "naive.log", env) as child:
+        env |= {"WEBHOOK": self.sink.webhook("naive"), "NAMESPACE": NAIVE}
+        log = self.folder / f"naive-{time.time():.0f}.log"
+        with Child.spawn([sys.executable, "-m", "bench.naive"], log, env) as child:
             child.wait_for(lambda: "Initial authentication" in child.log.read_text(), "the naive operator")
             time.sleep(2.0)
             yield child
+
+    def mails(self, count: int) -> dict[str, Any]:
+        """Send mails by the e-mail provider alone (bench.mails)."""
+        order = {"port": self.sink.smtp_port, "ca_file": str(self.sink.ca_file), "count": count}
+        order |= {"username": ACCOUNT, "password": PASSWORD}
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.mails"],
+            input=json.dumps(order),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
 
     def meter(self, operator: Child | None) -> Meter:
         """CPU time of everybody but the load generator, who counts its own."""
