@@ -83,9 +83,9 @@ async def test_cooldowns_that_cannot_be_rebuilt_are_no_life():
     async def fail() -> None:
         raise RuntimeError("boom")
 
-    app._spawn("cooldowns", fail())
+    app._background.last("cooldowns", fail())
+    app._background.once(asyncio.sleep(0))
     await asyncio.sleep(0)
-    app._spawn("invalid event", asyncio.sleep(0))
     assert app._alive() == "stopped working: cooldowns"
     await app.close()
 
@@ -96,7 +96,7 @@ async def test_leases_that_nobody_keeps_any_more_are_no_life():
     async def fail() -> None:
         raise RuntimeError("boom")
 
-    app._sharer = asyncio.create_task(fail())
+    app._background.last("leases", fail())
     await asyncio.sleep(0)
     assert app._alive() == "stopped working: leases"
     await app.close()
@@ -114,8 +114,6 @@ async def test_a_stopped_watch_of_events_is_no_life_and_an_unlisted_one_not_read
     assert "pipelineevents has not been listed yet" in app._ready()
     app._event_watches[0]._follow.trouble = None
     assert app._ready() is None
-    for task in app._tasks:
-        task.cancel()
-    await asyncio.sleep(0)
+    await app._background.close()
     assert app._alive() == "stopped working: events"
     await app.close()

@@ -121,9 +121,9 @@ async def on_notification_config(event: kopf.RawEvent, memo: kopf.Memo, **_: Any
     app: App = memo.app
     try:
         if event["type"] == "DELETED":
-            app.config_deleted(_object(event))
+            app.intake.config_deleted(_object(event))
         else:
-            app.config_seen(_object(event))
+            app.intake.config_seen(_object(event))
     except Exception:
         log.exception("notification config not taken in", config=_name(_object(event)))
 
@@ -132,9 +132,9 @@ def on_pipeline_event(app: App, kind: str, item: Mapping[str, Any]) -> None:
     """A PipelineEvent was listed, added or changed; or deleted, or has just been finished."""
     try:
         if kind == "DELETED":
-            app.event_gone(item)
+            app.intake.event_gone(item)
         else:
-            app.event_seen(item)
+            app.intake.event_seen(item)
     except Exception:
         log.exception("pipeline event not taken in", _event=_name(item))
 

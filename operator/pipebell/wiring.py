@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-import yaml
 
-from pipebell.core.errors import ApiError, InvalidEvent, NotFound
-from pipebell.core.vocabulary import FINAL_PHASES, Phase, Reason
+from pipebell.background import Background
+from pipebell.clocks import SystemClock, boottime
+from pipebell.core.errors import NotFound
 from pipebell.engine.book import ConfigBook
 from pipebell.engine.bookkeeping import Bookkeeping
 from pipebell.engine.configs import ConfigKeeper
@@ -26,6 +25,7 @@ from pipebell.engine.root import RootKeeper
 from pipebell.engine.sharing import LEASE, Sharing
 from pipebell.health import HealthServer
 from pipebell.identity import claim
+from pipebell.intake import Intake
 from pipebell.kube.client import ApiClient
 from pipebell.kube.configs import NotificationConfigs
 from pipebell.kube.event_watch import EventWatch
@@ -33,15 +33,14 @@ from pipebell.kube.events import PipelineEvents
 from pipebell.kube.leases import KubeLeases, group_of
 from pipebell.kube.namespaces import KubeNamespaces
 from pipebell.kube.notices import KubeNotices
-from pipebell.kube.parse import parse_config, parse_event
-from pipebell.kube.root import RootWatch
+from pipebell.kube.root import RootWatch, load_yaml
 from pipebell.kube.secrets import KubeSecrets
 from pipebell.kube.watches import Watches
 from pipebell.metrics import Metrics
 from pipebell.providers.registry import build_providers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
@@ -58,13 +57,6 @@ DRAIN: Final = 25.0  # seconds that deliveries under way may take at shutdown
 log = structlog.get_logger(__name__)
 
 
-class SystemClock:
-    """The real time."""
-
-    now = staticmethod(time.time)
-    sleep = staticmethod(asyncio.sleep)
-
-
 class App:
     """The running operator, short of kopf: handlers feed it."""
 
@@ -75,7 +67,7 @@ class App:
         config_scope = tuple(dict.fromkeys((*self._scope, *settings.shared_namespaces))) if self._scope else ()
         self._client = ApiClient(connection)
         self._watching = ApiClient(connection, connections=0)  # each watch holds one for good
-        self._events = PipelineEvents(self._client, self._scope, on_invalid=self._invalid)
+        self._events = PipelineEvents(self._client, self._scope, on_invalid=lambda error: self.intake.invalid(error))
         self._configs = NotificationConfigs(self._client, config_scope)
         self._notices = KubeNotices(self._client, clock)
         self._book = ConfigBook()
@@ -84,7 +76,7 @@ class App:
             settings.root_configmap,
             clock,
             self._notices,
-            _load_yaml,
+            load_yaml,
             lambda: self._keeper.root_changed(),
         )
         self._root_watch = RootWatch(
@@ -95,6 +87,7 @@ class App:
             on_change=self.root.update,
         )
         self._event_watches: list[EventWatch] = []
+        self._background = Background()
         self._providers = build_providers(settings, clock)
         self._resolver = Resolver(
             self._book,
@@ -160,11 +153,18 @@ class App:
             engine=self.engine,
             clock=clock,
         )
-        self.watches = Watches(on_list=self._watch_listed)
+        self.intake = Intake(
+            book=self._book,
+            keeper=self._keeper,
+            engine=self.engine,
+            recovery=self._recovery,
+            ownership=self.sharing,
+            events=self._events,
+            background=self._background,
+        )
+        self.watches = Watches(on_list=lambda plural: self.intake.listed(plural))
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
         self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._sharer: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -191,17 +191,17 @@ class App:
 
     async def _start(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         port = await self._health.start()
-        self._spawn("root", self._root_watch.run())
-        self._spawn("notices", self._notices.run())
+        self._background.last("root", self._root_watch.run())
+        self._background.last("notices", self._notices.run())
         await self._list_configs()
-        self._spawn("readiness", self.readiness.run())
-        self._spawn("cooldowns", self._recovery.run())
+        self._background.last("readiness", self.readiness.run())
+        self._background.last("cooldowns", self._recovery.run())
         await self.sharing.join()
-        self._sharer = asyncio.create_task(self.sharing.run(), name="leases")
+        self._background.last("leases", self.sharing.run())
         self._watch_events(on_event)
-        self._spawn("bookkeeping", self._bookkeeping.run())
-        self._spawn("retention", self._retention.run())
-        self._spawn("heal", self._keeper.run())
+        self._background.last("bookkeeping", self._bookkeeping.run())
+        self._background.last("retention", self._retention.run())
+        self._background.last("heal", self._keeper.run())
         log.info("started", configs=len(self._book), http_port=port, namespaces=list(self._scope) or "all")
 
     def _watch_events(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
@@ -216,11 +216,7 @@ class App:
                 gone=self.engine.forget,
             )
             self._event_watches.append(watch)
-            self._spawn("events", watch.run())
-
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks = [task for task in self._tasks if not task.done() or task.get_name() in _FOREVER]
-        self._tasks.append(asyncio.create_task(work, name=name))
+            self._background.last("events", watch.run())
 
     async def close(self) -> None:
         """Finish what is under way, give all shards back, then stop everything."""
@@ -229,13 +225,8 @@ class App:
         cut_off = await self.engine.close(max(0.0, DRAIN - (time.monotonic() - began)))
         if cut_off:
             log.warning("deliveries cut off at shutdown; they go on elsewhere or at the next start", count=cut_off)
-        if self._sharer is not None:
-            self._sharer.cancel()
-            await asyncio.gather(self._sharer, return_exceptions=True)
+        await self._background.close()
         left = await self.sharing.left()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.root.close()
         for provider in self._providers.values():
             await provider.close()
@@ -244,53 +235,6 @@ class App:
         await self._watching.close()
         self._identity.close(keep=not left)
         log.info("stopped")
-
-    # ------------------------------------------------------------------ what the watches tell
-
-    def _watch_listed(self, plural: str) -> None:
-        if plural == "notificationconfigs":
-            self._keeper.relisted()
-
-    def config_seen(self, item: Mapping[str, Any]) -> None:
-        """A NotificationConfig as it is now."""
-        metadata = item["metadata"]
-        if not self._book.knows((metadata["namespace"], metadata["name"]), metadata["resourceVersion"]):
-            self._keeper.learn(parse_config(item))
-
-    def config_deleted(self, item: Mapping[str, Any]) -> None:
-        """A NotificationConfig is gone."""
-        metadata = item["metadata"]
-        self._keeper.forget((metadata["namespace"], metadata["name"]), metadata["uid"])
-
-    def event_seen(self, item: Mapping[str, Any]) -> None:
-        """A PipelineEvent as it is now."""
-        if not self.sharing.owns(item["spec"]["orgSlug"]) or self.engine.knows(item["metadata"]["uid"]):
-            return
-        try:
-            event = parse_event(item)
-        except InvalidEvent as error:
-            self._invalid(error)
-        else:
-            self._recovery.take_in(event)
-
-    def event_gone(self, item: Mapping[str, Any]) -> None:
-        """A PipelineEvent was deleted, or left the watch because it is finished."""
-        self.engine.forget(item["metadata"]["uid"])
-
-    # ------------------------------------------------------------------ events
-
-    def _invalid(self, error: InvalidEvent) -> None:
-        """An event that breaks the rules (stored before they were tightened): say so on it, once."""
-        if error.phase in {phase.value for phase in FINAL_PHASES}:
-            return
-        status = {"phase": Phase.FAILED.value, "reason": Reason.INTERNAL_ERROR.value, "message": str(error)[:1024]}
-        self._spawn("invalid event", self._mark(error, status))
-
-    async def _mark(self, error: InvalidEvent, status: Mapping[str, Any]) -> None:
-        try:
-            await self._events.patch_status(error.namespace, error.name, error.uid, error.resource_version, status)
-        except ApiError as failure:
-            log.warning("invalid event not marked", _event=f"{error.namespace}/{error.name}", error=str(failure))
 
     # ------------------------------------------------------------------ sharing with other replicas
 
@@ -332,11 +276,8 @@ class App:
             self.readiness.refused(resolved.config, error)
 
     def _alive(self) -> str | None:
-        dead = [task.get_name() for task in self._tasks if task.done() and task.get_name() in _FOREVER]
-        if self._sharer is not None and self._sharer.done():
-            dead.append("leases")
-        if dead:
-            return f"stopped working: {', '.join(dead)}"
+        if self._background.ended:
+            return f"stopped working: {', '.join(self._background.ended)}"
         # What was sent and is not recorded yet is known to this process alone: it outlives an API server that is away.
         if self.engine.queue.stuck > QUEUE_STUCK and not self._recorder.waiting:
             return f"the queue has not moved for {self.engine.queue.stuck:.0f} s"
@@ -352,25 +293,6 @@ class App:
         if not self._event_watches:
             return "events are not watched yet"
         return next((watch.trouble for watch in self._event_watches if watch.trouble), None)
-
-
-_FOREVER: Final = ("root", "events", "notices", "readiness", "cooldowns", "bookkeeping", "retention", "heal")
-
-
-def boottime() -> float:
-    """Seconds of a clock that runs on while the machine sleeps or the process is stopped."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def _load_yaml(text: str) -> Any:  # noqa: ANN401  (whatever the document is)
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise ValueError(f"not valid YAML: {error.problem}{where}") from None
-    except yaml.YAMLError:
-        raise ValueError("not valid YAML") from None
 
 
 def build_app(settings: Settings, connection: Connection) -> App:

@@ -1,0 +1,84 @@
+"""What the watches tell, parsed and handed to whom it concerns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pipebell.core.errors import ApiError, InvalidEvent
+from pipebell.core.vocabulary import FINAL_PHASES, Phase, Reason
+from pipebell.kube.parse import parse_config, parse_event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipebell.background import Background
+    from pipebell.engine.book import ConfigBook
+    from pipebell.engine.configs import ConfigKeeper
+    from pipebell.engine.engine import Engine
+    from pipebell.engine.ports import Events, Ownership
+    from pipebell.engine.recovery import Recovery
+
+log = structlog.get_logger(__name__)
+
+
+class Intake:
+    """Takes in NotificationConfigs, and those PipelineEvents that are this replica's."""
+
+    def __init__(  # noqa: PLR0913  (the composition root names them)
+        self,
+        *,
+        book: ConfigBook,
+        keeper: ConfigKeeper,
+        engine: Engine,
+        recovery: Recovery,
+        ownership: Ownership,
+        events: Events,
+        background: Background,
+    ) -> None:
+        self._book, self._keeper, self._engine, self._recovery = book, keeper, engine, recovery
+        self._ownership, self._events, self._background = ownership, events, background
+
+    def listed(self, plural: str) -> None:
+        """A kind is listed anew by its watch."""
+        if plural == "notificationconfigs":
+            self._keeper.relisted()
+
+    def config_seen(self, item: Mapping[str, Any]) -> None:
+        """A NotificationConfig as it is now."""
+        metadata = item["metadata"]
+        if not self._book.knows((metadata["namespace"], metadata["name"]), metadata["resourceVersion"]):
+            self._keeper.learn(parse_config(item))
+
+    def config_deleted(self, item: Mapping[str, Any]) -> None:
+        """A NotificationConfig is gone."""
+        metadata = item["metadata"]
+        self._keeper.forget((metadata["namespace"], metadata["name"]), metadata["uid"])
+
+    def event_seen(self, item: Mapping[str, Any]) -> None:
+        """A PipelineEvent as it is now. Another replica's is dropped here, before anything is done for it."""
+        if not self._ownership.owns(item["spec"]["orgSlug"]) or self._engine.knows(item["metadata"]["uid"]):
+            return
+        try:
+            event = parse_event(item)
+        except InvalidEvent as error:
+            self.invalid(error)
+        else:
+            self._recovery.take_in(event)
+
+    def event_gone(self, item: Mapping[str, Any]) -> None:
+        """A PipelineEvent was deleted, or left the watch because it is finished."""
+        self._engine.forget(item["metadata"]["uid"])
+
+    def invalid(self, error: InvalidEvent) -> None:
+        """An event that breaks the rules (stored before they were tightened): say so on it, once."""
+        if error.phase not in {phase.value for phase in FINAL_PHASES}:
+            self._background.once(self._mark(error))
+
+    async def _mark(self, error: InvalidEvent) -> None:
+        status = {"phase": Phase.FAILED.value, "reason": Reason.INTERNAL_ERROR.value, "message": str(error)[:1024]}
+        try:
+            await self._events.patch_status(error.namespace, error.name, error.uid, error.resource_version, status)
+        except ApiError as failure:
+            log.warning("invalid event not marked", _event=f"{error.namespace}/{error.name}", error=str(failure))
