@@ -273,7 +273,7 @@ async def test_what_succeeded_is_not_repeated_because_another_destination_failed
 
 
 async def test_a_success_beside_a_slow_destination_is_recorded_early_and_starts_the_cooldown(house, monkeypatch):
-    monkeypatch.setattr("pipebell.engine.engine.PARTIAL_AFTER", 0.1)
+    monkeypatch.setattr("pipebell.engine.travel.PARTIAL_AFTER", 0.1)
     house.config(slack=SLACK, eventTriggers=BOTH)
     house.slack.gate = asyncio.Event()
     event, second = house.event(), house.event()

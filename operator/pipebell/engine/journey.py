@@ -75,6 +75,11 @@ class Journey:
         return journey
 
     @property
+    def full_name(self) -> str:
+        """Namespace and name, as people write them."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
     def attempted(self) -> bool:
         """Whether any destination was tried before."""
         return any(item.attempts or item.delivered_time for item in self.deliveries.values())

@@ -22,6 +22,8 @@ class Roster:
         self._active: dict[str, Journey] = {}
         self._finished: dict[str, None] = {}
         self._for_config: dict[str, set[str]] = {}
+        self._for_ledger: dict[str, None] = {}
+        self._for_lease: dict[str, None] = {}
         self._parked_with_event = 0
 
     def __len__(self) -> int:
@@ -46,15 +48,20 @@ class Roster:
         """A journey is over. `forget_oldest` bounds the memory of finished ones."""
         self.unpark(journey)
         self._active.pop(journey.uid, None)
+        self._wait_no_more(journey)
         self._finished[journey.uid] = None
         if forget_oldest and len(self._finished) > REMEMBERED:
             del self._finished[next(iter(self._finished))]
-        self.needs_no_config(journey)
 
     def discard(self, journey: Journey) -> None:
         """A journey is somebody else's to go on with: nothing of it is remembered."""
         self.unpark(journey)
         self._active.pop(journey.uid, None)
+        self._wait_no_more(journey)
+
+    def _wait_no_more(self, journey: Journey) -> None:
+        self._for_ledger.pop(journey.uid, None)
+        self._for_lease.pop(journey.uid, None)
         self.needs_no_config(journey)
 
     def of_shards(self, shards: Collection[int]) -> list[Journey]:
@@ -83,6 +90,24 @@ class Roster:
     def await_config(self, journey: Journey) -> None:
         """This journey waits for its organisation's configuration (or root's) to be mended."""
         self._for_config.setdefault(journey.org, set()).add(journey.uid)
+
+    def await_ledger(self, journey: Journey) -> None:
+        """This journey waits until the past of its organisation's events is known."""
+        self._for_ledger[journey.uid] = None
+
+    def ledger_opened(self) -> list[str]:
+        """Those who waited for that, in order; they wait no more."""
+        waiting, self._for_ledger = self._for_ledger, {}
+        return list(waiting)
+
+    def await_lease(self, journey: Journey) -> None:
+        """This journey waits until this replica may send again."""
+        self._for_lease[journey.uid] = None
+
+    def lease_renewed(self) -> list[str]:
+        """Those who waited for that, in order; they wait no more."""
+        waiting, self._for_lease = self._for_lease, {}
+        return list(waiting)
 
     def needs_no_config(self, journey: Journey) -> None:
         """This journey has all it wants of its configuration."""
