@@ -1,5 +1,7 @@
+import asyncio
 import base64
 import json
+import socket
 import ssl
 import stat
 import sys
@@ -290,6 +292,23 @@ async def test_kopfs_session_carries_the_current_token(api, tmp_path):
     async with access.aiohttp_session as session, session.get(f"{api.url}/x") as response:
         assert response.status == 200
     assert [asked.headers["Authorization"] for asked in api.asked] == ["Bearer one", "Bearer two"]
+
+
+async def test_a_server_that_vanishes_without_a_word_is_noticed(api):
+    """A watch may be quiet for minutes: only probes of the connection itself tell silence from absence."""
+
+    async def quiet(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await asyncio.sleep(30)
+        return answer
+
+    api.script.append(quiet)
+    session = Connection(api.url, None, "d", StaticToken("t")).session()
+    async with session, session.get(f"{api.url}/x") as response:
+        sock = response.connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
 
 
 async def test_a_redirect_elsewhere_gets_no_token(api, aiohttp_elsewhere):
