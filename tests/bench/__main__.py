@@ -37,6 +37,7 @@ def main(*, quick: bool, output: Path) -> None:
                 _behaviour(bench, rows)
                 _scale(bench, rows)
         except BaseException:
+            (Path(tempfile.gettempdir()) / "bench-rows.json").write_text(json.dumps(rows, indent=2))
             for log in Path(folder).glob("*.log"):
                 (Path(tempfile.gettempdir()) / f"bench-{log.name}").write_bytes(log.read_bytes())
             raise
@@ -115,7 +116,8 @@ def _behaviour(bench: Bench, rows: dict[str, Any]) -> None:
 
 def _scale(bench: Bench, rows: dict[str, Any]) -> None:
     stage, one = bench.stage, ["org0"]
-    bench.ceiling(max(0, FINISHED - bench.finished))
+    if bench.finished < FINISHED:
+        bench.ceiling(FINISHED - bench.finished)
     say(f"restart beside {bench.finished:,} finished events")
     rows["restart_finished"] = bench.restart(one)
     say("50,000 events in one process")
