@@ -11,6 +11,7 @@ import structlog
 from pipebell.background import Background
 from pipebell.clocks import SystemClock, boottime
 from pipebell.core.errors import NotFound
+from pipebell.core.shards import SHARDS
 from pipebell.engine.book import ConfigBook
 from pipebell.engine.bookkeeping import Bookkeeping
 from pipebell.engine.configs import ConfigKeeper
@@ -67,6 +68,7 @@ class App:
         config_scope = tuple(dict.fromkeys((*self._scope, *settings.shared_namespaces))) if self._scope else ()
         self._client = ApiClient(connection)
         self._watching = ApiClient(connection, connections=0)  # each watch holds one for good
+        self._keeping = ApiClient(connection, connections=SHARDS + 2)  # leases do not queue behind events
         self._events = PipelineEvents(self._client, self._scope, on_invalid=lambda error: self.intake.invalid(error))
         self._configs = NotificationConfigs(self._client, config_scope)
         self._notices = KubeNotices(self._client, clock)
@@ -104,7 +106,7 @@ class App:
         group = group_of(settings.root_configmap)
         self._identity = claim(f"{connection.server} {settings.namespace} {group}")
         self.sharing = Sharing(
-            KubeLeases(self._client, clock, namespace=settings.namespace, group=group, seconds=LEASE),
+            KubeLeases(self._keeping, clock, namespace=settings.namespace, group=group, seconds=LEASE),
             self,
             clock,
             name=self._identity.name,
@@ -120,7 +122,7 @@ class App:
             ttl_failed=settings.ttl_failed,
             cooldown_of=lambda event: self._keeper.cooldown_of(event),
         )
-        self._recorder = Recorder(self._events, clock)
+        self._recorder = Recorder(self._events, clock, self.sharing)
         self.engine = Engine(
             resolver=self._resolver,
             recorder=self._recorder,
@@ -233,6 +235,7 @@ class App:
         await self._health.close()
         await self._client.close()
         await self._watching.close()
+        await self._keeping.close()
         self._identity.close(keep=not left)
         log.info("stopped")
 

@@ -145,7 +145,11 @@ class FakeConfigs:
     async def scan(self) -> AsyncIterator[list[ConfigObject]]:
         yield list(self.store.values())
 
-    async def patch_status(self, config: ConfigObject, status: Mapping[str, Any]) -> None:
+    async def patch_status(
+        self, config: ConfigObject, status: Mapping[str, Any], allowed: Callable[[], bool] = lambda: True
+    ) -> None:
+        if not allowed():
+            raise Fenced(config.name)
         self.patches.append((config.name, dict(status)))
 
 
@@ -283,7 +287,7 @@ class House:
         )
         self.engine = Engine(
             resolver=self.resolver,
-            recorder=Recorder(self.events, self.clock),
+            recorder=Recorder(self.events, self.clock, self.ownership),
             ledger=self.ledger,
             providers={ProviderName.EMAIL: self.email, ProviderName.SLACK: self.slack},
             clock=self.clock,

@@ -285,3 +285,70 @@ async def test_only_the_owner_deletes_and_what_fell_due_elsewhere_goes_when_it_b
     await house.clock.advance(11)
     assert ("team", done.name) not in house.events.store
     task.cancel()
+
+
+def tried_elsewhere(house, event):
+    """Another replica has made a first attempt, in vain."""
+    delivery = {"provider": "email", "destination": "email", "phase": "Pending", "attempts": 1}
+    delivery |= {"reason": "Retrying", "lastAttemptTime": rfc3339(house.clock.now())}
+    house.events.force_status("team", event.name, {"phase": "Pending", "deliveries": [delivery]})
+
+
+async def test_a_decision_that_another_replica_has_to_take_by_now_is_not_written(house):
+    """It was stopped right before its write; meanwhile there is a configuration, and the new owner has tried."""
+    event = house.event()
+
+    def meanwhile(_):
+        house.events.before_patch = None
+        lose(house)
+        tried_elsewhere(house, event)
+
+    house.events.before_patch = meanwhile
+    await house.submit(event)
+    assert house.status(event).phase is Phase.PENDING
+    assert house.status(event).deliveries[0].attempts == 1
+    assert not house.engine.unfinished
+
+
+async def test_a_decision_is_taken_anew_when_somebody_else_has_tried_meanwhile(house):
+    """As a process that came back late does; ours goes on from there."""
+    event = house.event()
+
+    def meanwhile(_):
+        house.events.before_patch = None
+        house.config()
+        tried_elsewhere(house, event)
+
+    house.events.before_patch = meanwhile
+    await house.submit(event)
+    assert house.status(event).phase is Phase.DELIVERED
+    assert house.status(event).deliveries[0].attempts == 2
+
+
+async def test_what_was_sent_is_recorded_by_whoever_sent_it_even_if_it_has_lost_the_shard(house):
+    house.config()
+    house.email.gate = asyncio.Event()
+    event = house.event()
+    await house.submit(event)
+    lose(house)
+    house.ownership.fresh = False
+    house.email.gate.set()
+    await settle_down()
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_a_probe_that_may_not_be_sent_lets_the_next_one_go(house):
+    other = next(org for org in map(str, range(99)) if shard_of(org) not in SHARD)
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    house.config(org=other, name="other", eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    house.email.script = [Outcome(Verdict.PAUSE, "Smtp421", "later", retry_after=10.0)]
+    first = house.event()
+    await house.submit(first)
+    theirs = house.event(org=other)
+    await house.submit(theirs)
+    house.email.before = asyncio.Event()
+    await house.clock.advance(10)  # the probe is on its way …
+    lose(house)
+    house.email.before.set()  # … and may not be sent
+    await house.clock.advance(1)
+    assert house.status(theirs).phase is Phase.DELIVERED

@@ -11,7 +11,7 @@ from tests.engine.fakes import FakeClock, settle_down
 
 from pipebell.core.errors import Conflict, NotFound, Unavailable
 from pipebell.core.shards import ALL_SHARDS, LeaseRecord, replica_lease, shard_lease, shard_of
-from pipebell.engine.sharing import BLIND, LEASE, VALID, Sharing
+from pipebell.engine.sharing import BLIND, DRAINED, LEASE, VALID, Sharing
 
 ORG = "acme"
 
@@ -36,10 +36,11 @@ class FakeLeases:
         self.store[name] = LeaseRecord(name, holder, version, f"uid-{version}", f"{self.clock.now():020.3f}", scope)
         return self.store[name]
 
-    def renew(self, name):
+    def renew(self, name, *, leaving):
         if name not in self.store:
             raise NotFound(name)
-        self.store[name] = replace(self.store[name], version=str(next(self.versions)))
+        leaving = leaving or self.store[name].leaving
+        self.store[name] = replace(self.store[name], version=str(next(self.versions)), leaving=leaving)
 
     def hand(self, lease, holder):
         self._same(lease)
@@ -69,11 +70,11 @@ class Reach:
         self._leases, self.away, self.deaf = leases, False, False
 
     def __getattr__(self, verb):
-        async def ask(*args):
+        async def ask(*args, **more):
             await asyncio.sleep(0)
             if self.away:
                 raise Unavailable("away")
-            answer = getattr(self._leases, verb)(*args)
+            answer = getattr(self._leases, verb)(*args, **more)
             if self.deaf and verb not in ("list", "renew"):
                 self.deaf = False
                 raise Unavailable("the answer was lost")
@@ -110,7 +111,8 @@ class Replica:
 
     def stop(self):
         """What SIGSTOP does to the loop, and SIGKILL."""
-        self.task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def go_on(self):
         self.task = asyncio.create_task(self.sharing.run())
@@ -339,3 +341,70 @@ async def test_an_upgrade_to_other_namespaces_hands_over_when_the_old_one_leaves
     await old.leave(house.clock)
     await house.apart(2)
     assert new.held == ALL_SHARDS
+
+
+async def test_what_one_that_leaves_has_freed_is_served_while_it_still_finishes_the_rest(house):
+    a, b = await house.start("a"), await house.start("b")
+    await house.apart(3)
+    busy = min(a.held)
+    a.busy = {busy}
+    leaving = asyncio.create_task(a.sharing.leave(25.0))
+    await house.apart(3)
+    assert b.held == ALL_SHARDS - {busy}
+    assert not leaving.done()
+    a.busy = set()
+    await house.apart(1)
+    assert leaving.done()
+    assert b.held == ALL_SHARDS
+
+
+async def test_a_shard_is_given_away_in_the_end_whatever_is_under_way(house):
+    a = await house.start("a")
+    a.busy = set(ALL_SHARDS)
+    b = await house.start("b")
+    await house.apart(DRAINED - 5)
+    assert not b.held
+    await house.apart(10)
+    assert len(b.held) == 12
+
+
+async def test_a_list_that_hangs_does_not_keep_the_lease_from_being_renewed(house):
+    a, b = await house.start("a"), await house.start("b")
+    await house.apart(3)
+    look = a.reach.list
+
+    async def hang(*_):
+        await house.clock.sleep(30.0)
+        return await look()
+
+    a.reach.list = hang
+    await house.apart(25)
+    assert a.sharing.fresh
+    assert len(b.held) == 12, "it lives"
+
+
+async def test_a_start_that_is_given_up_leaves_no_replica_that_others_count_on(house):
+    replica = Replica("a", house.leases, house.clock)
+    house.replicas.append(replica)
+    create = replica.reach.create
+
+    async def slow(*args):
+        made = await create(*args)
+        await house.clock.sleep(10.0)
+        return made
+
+    replica.reach.create = slow
+    task = asyncio.create_task(replica.sharing.join())
+    await house.clock.advance(1)
+    assert replica_lease("a") in house.leases.store
+    task.cancel()
+    assert await replica.sharing.left()
+    assert house.leases.store == {}
+
+
+async def test_a_shard_that_is_found_to_be_ours_is_taken_by_a_write(house):
+    a = await house.start("a")
+    a.stop()
+    version = house.leases.store[shard_lease(0)].version
+    await house.start("a")
+    assert house.leases.store[shard_lease(0)].version != version

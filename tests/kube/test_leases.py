@@ -37,7 +37,7 @@ async def test_a_replicas_lease_is_made_renewed_and_taken_away(leases, cluster, 
     name = replica_lease("a")
     made = await leases.create(name, "a", "x,y")
     assert (made.name, made.holder, made.scope, made.shard) == (name, "a", "x,y", None)
-    await leases.renew(name)
+    await leases.renew(name, leaving=False)
     (renewed,) = await leases.list()
     assert renewed.version != made.version or renewed.acquired == made.acquired
     stored = json.loads(
@@ -49,14 +49,24 @@ async def test_a_replicas_lease_is_made_renewed_and_taken_away(leases, cluster, 
     assert "ownerReferences" not in stored["metadata"], "an administrator owns nothing"
     await leases.delete(renewed)
     with pytest.raises(NotFound):
-        await leases.renew(name)
+        await leases.renew(name, leaving=False)
+
+
+async def test_a_replica_that_is_leaving_says_so(leases):
+    name = replica_lease("a")
+    made = await leases.create(name, "a", "x")
+    assert not made.leaving
+    await leases.renew(name, leaving=True)
+    (found,) = await leases.list()
+    assert found.leaving
+    assert found.scope == "x", "the other annotation stays"
 
 
 async def test_whoever_renews_at_the_last_moment_is_not_deleted(leases, monkeypatch):
     name = replica_lease("a")
     made = await leases.create(name, "a", "")
     monkeypatch.setattr(leases, "_clock", SimpleNamespace(now=lambda: CLOCK.now() + 1))
-    await leases.renew(name)
+    await leases.renew(name, leaving=False)
     with pytest.raises(Conflict):
         await leases.delete(made)
     assert len(await leases.list()) == 1

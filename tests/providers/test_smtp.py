@@ -386,6 +386,39 @@ async def test_whoever_may_not_send_any_more_takes_back_what_was_announced(send,
     assert len(sink.mails) == 1
 
 
+async def test_whoever_may_not_send_while_the_server_makes_up_its_mind_hands_nothing_over(
+    send, email, sink, at, notification
+):
+    """The server waits for the message, which is the last moment: the connection is closed, and there is none."""
+    answers = iter([True, True, False])
+    with pytest.raises(Fenced):
+        await email.send(notification, at(sink.port), Attempt("e.email", allowed=lambda: next(answers)))
+    assert list(answers) == [], "asked three times"
+    assert sink.mails == []
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+    assert len(sink.logins) == 2, "over a new connection"
+    assert len(sink.mails) == 1
+
+
+async def test_whoever_may_not_send_any_more_leaves_the_queue(send, email_with, sink, at, notification, monkeypatch):
+    monkeypatch.setattr("pipebell.providers.smtp._LOOK", 0.05)
+    email = email_with(connections=1)
+    sink.plan(Say(wait=3.0))
+    first = asyncio.create_task(send(email, at(sink.port)))
+    await asyncio.sleep(0.2)
+    may = [True]
+    second = asyncio.create_task(email.send(notification, at(sink.port), Attempt("e2.email", allowed=lambda: may[0])))
+    await asyncio.sleep(0.2)
+    assert not second.done()
+    may[0] = False
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Fenced):
+        await second
+    assert asyncio.get_running_loop().time() - began < 1.0
+    assert (await first).verdict is Verdict.DELIVERED
+    assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED, "the connection was given back"
+
+
 async def test_being_fenced_says_nothing_about_the_server(send, email_with, sink, at, notification):
     email = email_with(connections=1)
     fenced = email.send(notification, at(sink.port), Attempt("e.email", allowed=lambda: False))

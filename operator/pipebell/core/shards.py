@@ -29,7 +29,8 @@ def shard_of(org_slug: str) -> int:
 class LeaseRecord:
     """A Lease as it was read: a replica's or a shard's. `holder` is "" when nobody holds it.
 
-    `acquired` orders replicas (text that sorts by time); `scope` is what a replica serves, "" for all namespaces.
+    `acquired` orders replicas (text that sorts by time); `scope` is what a replica serves, "" for all namespaces. One
+    that is `leaving` still has what it has not given back, and gets nothing more.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LeaseRecord:
     acquired: str
     scope: str = ""
     transitions: int = 0
+    leaving: bool = False
 
     @property
     def shard(self) -> int | None:
@@ -83,8 +85,9 @@ def plan(
     those of another scope than the eldest's hold nothing. `busy` shards are not taken: what this replica did there
     has not ended yet. Those `leaving` are given before others, and idle ones before busy ones, for they go at once.
     """
-    eldest = min(replicas, key=lambda lease: (lease.acquired, lease.holder))
-    peers = sorted(lease.holder for lease in replicas if lease.scope == eldest.scope)
+    staying = [lease for lease in replicas if not lease.leaving]
+    eldest = min(staying, key=lambda lease: (lease.acquired, lease.holder), default=None)
+    peers = sorted(lease.holder for lease in staying if eldest is not None and lease.scope == eldest.scope)
     mine = sorted(
         (shard for shard, holder in holders.items() if holder == me),
         key=lambda shard: (shard in leaving, shard not in busy, shard),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from pipebell.core.errors import ApiError
+from pipebell.core.errors import ApiError, Fenced
 from pipebell.core.status import Counters, LastDelivery, NotificationConfigStatus, TriggerRecord, rfc3339
 from pipebell.core.vocabulary import EventType, Phase
 
@@ -82,9 +83,10 @@ class Bookkeeping:
         # Moved to the end, so that everybody gets a turn.
         del self._pages[key]
         self._pages[key] = _Page(written=now)
+        document = status.model_dump(by_alias=True, exclude_none=True, mode="json")
         try:
-            await self._configs.patch_status(config, status.model_dump(by_alias=True, exclude_none=True, mode="json"))
-        except ApiError as error:
+            await self._configs.patch_status(config, document, partial(self._ownership.owns, config.org_slug))
+        except (ApiError, Fenced) as error:
             log.info("bookkeeping not written", config="/".join(key), error=str(error))
 
 

@@ -119,7 +119,9 @@ class Deliverer:
                 outcome = await self._with_fresh_secrets(delivery, notification, ready, attempt, outcome)
         except Fenced:
             journey.fenced = True
+            self._pauses.forfeited(target.endpoint)
             return
+        journey.unrecorded = True
         ended = self._clock.now()
         if outcome.verdict is Verdict.PAUSE:
             self._pauses.pause(target.endpoint, journey.uid, ended + pause_seconds(outcome))

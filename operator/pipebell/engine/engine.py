@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pipebell.core.errors import Unavailable
+from pipebell.core.errors import Fenced, Unavailable
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.engine.gate import Gate
 from pipebell.engine.journey import Journey
@@ -177,6 +177,8 @@ class Engine:
         self._running[shard] += 1
         try:
             await self._travel.round(journey)
+        except Fenced:
+            self._travel.wait_for_lease(journey)
         except Unavailable as error:
             log.warning("event postponed", _event=journey.full_name, error=str(error))
             self.timers.at(self._clock.now() + 1.0, lambda: self.wake(journey.uid))

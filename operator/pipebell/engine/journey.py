@@ -48,6 +48,8 @@ class Journey:
     """The event was parked long enough to be read again before anything is sent."""
     fenced: bool = False
     """An attempt was not made, because this replica was not permitted to send at that moment."""
+    unrecorded: bool = False
+    """Something was attempted, and what came of it is not on the resource yet."""
     lost: bool = False
     """The organisation is another replica's now: what is under way ends, and nothing follows."""
 

@@ -79,13 +79,20 @@ class EndpointPauses:
         if pause is not None:
             pause.probed.set()
 
+    def forfeited(self, endpoint: Hashable) -> None:
+        """An attempt that was to go there was not made: if it was the probe, the next one in the row is."""
+        pause = self._pauses.get(endpoint)
+        if pause is not None:
+            pause.renewed = True
+            pause.probed.set()
+
     def forget(self, uid: str) -> None:
         """This event does not wait any more."""
-        for pause in self._pauses.values():
+        for endpoint, pause in self._pauses.items():
             pause.waiting.pop(uid, None)
             if uid in pause.passes:
                 pause.passes.discard(uid)
-                pause.probed.set()
+                self.forfeited(endpoint)
 
     async def _recover(self, endpoint: Hashable, pause: _Pause) -> None:
         interval = 0.0

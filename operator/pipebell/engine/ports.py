@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event, EventPage, Notification
@@ -76,8 +76,10 @@ class Configs(Protocol):
     def scan(self) -> AsyncIterator[list[ConfigObject]]:
         """All configurations, page by page, with a consistent first page."""
 
-    async def patch_status(self, config: ConfigObject, status: Mapping[str, Any]) -> None:
-        """Merge-patch the status of the object with this uid (not fenced: only the operator writes it)."""
+    async def patch_status(
+        self, config: ConfigObject, status: Mapping[str, Any], allowed: Callable[[], bool] = ...
+    ) -> None:
+        """Merge-patch the status of the object with this uid, whatever else changed; raises Fenced if not `allowed`."""
 
 
 class Secrets(Protocol):
@@ -113,8 +115,8 @@ class Leases(Protocol):
     async def create(self, name: str, holder: str, scope: str) -> LeaseRecord:
         """Raises Conflict when it exists already, NotFound when the namespace does not."""
 
-    async def renew(self, name: str) -> None:
-        """Say that its holder lives. Raises NotFound when it was taken away."""
+    async def renew(self, name: str, *, leaving: bool) -> None:
+        """Say that its holder lives, and whether it is leaving. Raises NotFound when it was taken away."""
 
     async def hand(self, lease: LeaseRecord, holder: str) -> LeaseRecord:
         """Give it to a holder ("" for none) if it is as it was read. Raises Conflict when it is not."""

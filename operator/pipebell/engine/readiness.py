@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from pipebell.core import resolve
-from pipebell.core.errors import ApiError, NotFound, NotReady
+from pipebell.core.errors import ApiError, Fenced, NotFound, NotReady
 from pipebell.core.placeholders import secrets_of
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
@@ -178,6 +179,9 @@ class Readiness:
         except NotFound:
             self._conditions.pop(key, None)
             return
+        except Fenced:
+            self._forget(key)
+            return
         except ApiError as error:
             log.warning("condition not written, trying again", config="/".join(key), error=str(error))
             self._timers.at(self._clock.now() + 2.0, lambda: self._again(key))
@@ -255,12 +259,15 @@ class Readiness:
     async def _write(self, config: ConfigObject, verdicts: tuple[Verdict, ...]) -> None:
         """Write the conditions unless they stand there already."""
         before = {item.type: item for item in config.status.conditions or []}
+        allowed = partial(self._ownership.owns, config.org_slug)
+        if not allowed():
+            raise Fenced("another replica judges this configuration by now")
         self._conditions[config.key] = verdicts
         memo = (config.uid, config.generation, verdicts)
         if self._written.get(config.key) == memo:
             return
         if config.status.observed_generation != config.generation or not _same(before, verdicts):
-            await self._configs.patch_status(config, self._patch(config, verdicts, before))
+            await self._configs.patch_status(config, self._patch(config, verdicts, before), allowed)
             if not verdicts[0].status:
                 reason, message = verdicts[0].reason, verdicts[0].message
                 self._notices.warn("NotificationConfig", config.namespace, config.name, config.uid, reason, message)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from pipebell.core.errors import ApiError, Conflict, Forbidden, NotFound, Rejected, Unavailable
+from pipebell.core.errors import ApiError, Conflict, Fenced, Forbidden, NotFound, Rejected, Unavailable
 from pipebell.core.settle import summarise
 from pipebell.core.status import EventStatus
 from pipebell.engine.journey import status_patch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.settle import Verdicts
     from pipebell.engine.journey import Journey
-    from pipebell.engine.ports import Clock, Events
+    from pipebell.engine.ports import Clock, Events, Ownership
 
 Result = TypeVar("Result")
 _VOLATILE = ("completionTime", "conditions")
@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 class Recorder:
     """Brings a journey's state onto its resource."""
 
-    def __init__(self, events: Events, clock: Clock) -> None:
-        self._events, self._clock = events, clock
+    def __init__(self, events: Events, clock: Clock, ownership: Ownership) -> None:
+        self._events, self._clock, self._ownership = events, clock, ownership
         self._waiting = 0
 
     @property
@@ -47,7 +47,8 @@ class Recorder:
         """Write where the event stands. False when the event is gone, or somebody else has finished it.
 
         Nothing is written when the resource says the same already. Returns only once it is written: what was sent is
-        known to this process alone until then.
+        known to this process alone until then. Raises Fenced for what is a decision and no outcome, when deciding is
+        another replica's by now, or another one has tried meanwhile: then it has to be decided anew.
         """
         attempted = False
         while True:
@@ -55,6 +56,8 @@ class Recorder:
             if (attempted or not verdicts.phase.final) and _says(journey.status, patch):
                 return True
             attempted = True
+            if not (journey.unrecorded or self._ownership.may_send(journey.org)):
+                raise Fenced("another replica decides for this organisation by now")
             try:
                 journey.resource_version = await self._patch(journey, patch)
             except Conflict:
@@ -67,6 +70,7 @@ class Recorder:
             except Rejected as error:
                 return await self._record_less(journey, patch, error)
             else:
+                journey.unrecorded = False
                 if not verdicts.phase.final:  # what is finished is not written again
                     journey.status = EventStatus.model_validate(_shown(journey.status, patch))
                 return True
@@ -95,13 +99,15 @@ class Recorder:
         without_deliveries = not journey.deliveries
         if await self.reread(journey) is None:
             return None
-        if without_deliveries:  # the verdict is about the event as a whole, whatever its status listed before
+        if without_deliveries and not journey.tried:  # it is about the event as a whole, whatever was listed before
             journey.deliveries.clear()
         if _says(journey.status, patch):  # it was written, but the answer was lost
             return verdicts
         if journey.status.phase is not None and journey.status.phase.final:
             log.info("event finished by another writer", namespace=journey.namespace, _event=journey.name)
             return None
+        if without_deliveries and journey.tried:
+            raise Fenced("another replica has tried meanwhile")
         return summarise(list(journey.deliveries.values())) if journey.deliveries else verdicts
 
     async def reread(self, journey: Journey) -> Journey | None:

@@ -2,8 +2,9 @@
 
 A shard is its holder's for as long as the holder's own Lease exists. Whoever finds that another's was not renewed for
 `LEASE` seconds deletes it (if it is still as it was read), and then takes the shards that it held; from its deletion on
-it cannot be renewed. A replica stops sending `VALID` seconds after the start of its last renewal, so before anybody may
-delete its Lease; if it can renew it after all, nobody took anything, and it simply goes on.
+it cannot be renewed. Every shard is taken by a write that fails if anybody else has written there. A replica stops
+sending `VALID` seconds after the start of its last renewal, so before anybody may delete its Lease; if it can renew it
+after all, nobody took anything, and it simply goes on.
 
 All times are of a clock that also runs while the machine or the process is suspended; clocks are never compared.
 """
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
 LEASE: Final = 8.0  # seconds without a renewal after which a replica counts as dead
 VALID: Final = 6.0  # seconds from the start of a renewal within which a replica may send
 RENEW: Final = 1.4  # seconds between renewals
+RETRY: Final = 0.3  # seconds until the next try of one that failed
 ROUND: Final = 0.7  # seconds between looks at all Leases
-DRAINING: Final = 0.1  # the same while shards are being given away
+DRAINING: Final = 0.2  # the same while shards are being given away
+DRAINED: Final = 60.0  # seconds after which a shard is given away although something is still under way for it
 LEAVING: Final = 0.02  # seconds between looks at what is still under way at the end
-BLIND: Final = 3.0  # seconds without a look after which nobody can be blamed for what was not seen
-ALONE: Final = 5.0  # seconds between tries to find the namespace
+BLIND: Final = 6.0  # seconds without a look after which nobody can be blamed for what was not seen
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +73,11 @@ class Sharing:
         self._name, self._scope = name, ",".join(sorted(scope))
         self._own = replica_lease(name)
         self._held: set[int] = set()
-        self._draining: set[int] = set()
+        self._draining: dict[int, float] = {}  # since when
         self._joined, self._alone, self._leaving = False, False, False
-        self._valid_until = self._renewed = 0.0
+        self._epoch = 0  # counts how often this replica has joined or lost everything
+        self._begun = False
+        self._valid_until = 0.0
         self._seen: dict[str, tuple[str, float]] = {}
         self._looked = 0.0
         self._soon = asyncio.Event()
@@ -108,18 +112,35 @@ class Sharing:
     # ------------------------------------------------------------------ life
 
     async def join(self) -> None:
-        """The first round: comes back once this replica takes part. Waits for the API as long as it takes."""
+        """Comes back once this replica takes part. Waits for the API as long as it takes."""
         while self.trouble:
-            await self._try_round()
+            await self._try_look()
             if self.trouble:
                 await self._clock.sleep(ROUND)
+        await self._try_look()  # a share at once
 
     async def run(self) -> None:
-        """Renew, look, take and give, until cancelled."""
+        """Renew, look, take and give, until cancelled. What takes long must not keep the Lease from being renewed."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew_for_ever())
+            tasks.create_task(self._look_for_ever())
+
+    async def _renew_for_ever(self) -> None:
         while True:
-            await wait_for(self._soon, self._clock, ALONE if self._alone else DRAINING if self._draining else ROUND)
+            wait = RENEW
+            if self._joined:
+                try:
+                    await self._renew()
+                except ApiError as error:
+                    self._complain(error)
+                    wait = RETRY
+            await self._clock.sleep(wait)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await wait_for(self._soon, self._clock, DRAINING if self._draining else ROUND)
             self._soon.clear()
-            await self._try_round()
+            await self._try_look()
 
     async def leave(self, patience: float) -> None:
         """Begin nothing more, and wait for what is under way, for so many seconds.
@@ -128,6 +149,11 @@ class Sharing:
         """
         self._leaving = True
         self._give(set(self._held))
+        if self._joined:
+            try:
+                await self._renew()  # so that the others know, and do not count on this one
+            except ApiError as error:
+                self._complain(error)
         end = self._boot() + patience
         while self._work.busy and self._boot() < end:
             await self._clock.sleep(LEAVING)
@@ -138,7 +164,7 @@ class Sharing:
         False when that could not be told: then others wait for the end of its Lease, or a successor goes on.
         """
         self._valid_until = 0.0
-        if not self._joined:
+        if not self._begun:
             return True
         self._joined = False
         try:
@@ -152,30 +178,32 @@ class Sharing:
 
     # ------------------------------------------------------------------ a round
 
-    async def _try_round(self) -> None:
+    async def _try_look(self) -> None:
         try:
-            if self._joined:
-                await self._renew()
             await self._look()
         except ApiError as error:
-            self._trouble = str(error)
-            if self._failures % 20 == 0:
-                log.warning("leases could not be kept", error=str(error), may_send=self.fresh, times=self._failures + 1)
-            self._failures += 1
+            self._complain(error)
         else:
             self._failures = 0
 
+    def _complain(self, error: ApiError) -> None:
+        self._trouble = str(error)
+        if self._failures % 20 == 0:
+            log.warning("leases could not be kept", error=str(error), may_send=self.fresh, times=self._failures + 1)
+        self._failures += 1
+
     async def _renew(self) -> None:
-        began = self._boot()
-        if began - self._renewed < RENEW:
-            return
+        began, epoch = self._boot(), self._epoch
         try:
-            await self._leases.renew(self._own)
+            await self._leases.renew(self._own, leaving=self._leaving)
         except NotFound:
-            self._lose_all("others took over, for this replica had not renewed its lease in time")
+            if epoch == self._epoch:
+                self._lose_all("others took over, for this replica had not renewed its lease in time")
             return
+        if epoch != self._epoch:
+            return  # it was of the Lease before this one
         lapsed = not self.fresh
-        self._renewed, self._valid_until = began, began + VALID
+        self._valid_until = began + VALID
         if lapsed:
             log.warning("lease renewed late; sending goes on")
             self._work.resumed()
@@ -183,31 +211,40 @@ class Sharing:
     async def _look(self) -> None:
         leases = {lease.name: lease for lease in await self._leases.list()}
         if not self._joined:
-            await self._join(leases)
+            if not self._leaving:
+                await self._join(leases)
             return
         if self._own not in leases:
             self._lose_all("its lease was deleted")
             return
+        epoch = self._epoch
         living = await self._without_dead(leases)
-        shards = {lease.shard: lease for lease in leases.values() if lease.shard is not None}
-        await self._act(living, shards)
+        if epoch == self._epoch:
+            await self._act(living, {lease.shard: lease for lease in leases.values() if lease.shard is not None})
 
     async def _join(self, leases: dict[str, LeaseRecord]) -> None:
         """Only this process can have this name now: a Lease of it is that of a predecessor, which is dead."""
-        if (old := leases.get(self._own)) is not None:
-            await self._leases.delete(old)
+        old, self._begun = leases.get(self._own), True
         began = self._boot()
         try:
-            await self._leases.create(self._own, self._name, self._scope)
+            if old is None:
+                await self._leases.create(self._own, self._name, self._scope)
+            elif old.scope == self._scope and not old.leaving:
+                await self._leases.hand(old, self._name)
+            else:
+                await self._leases.delete(old)
+                return  # and join by the next look
         except NotFound as error:
-            self._be_alone(error)
+            if old is None:
+                self._be_alone(error)
             return
         if self._alone:
             self._alone = False
             self._drop(set(self._held))
-        self._renewed, self._valid_until, self._joined = began, began + VALID, True
+        self._epoch += 1
+        self._valid_until, self._joined = began + VALID, True
         log.info("joined", replica=self._name)
-        await self._look()
+        self._soon.set()
 
     def _be_alone(self, error: NotFound) -> None:
         """Without the namespace there are no Leases, and no pods that could hold one."""
@@ -246,19 +283,25 @@ class Sharing:
         return True
 
     async def _act(self, living: Sequence[LeaseRecord], shards: dict[int, LeaseRecord]) -> None:
-        holders = {shard: lease.holder for shard, lease in shards.items()}
+        epoch, holders = self._epoch, {shard: lease.holder for shard, lease in shards.items()}
         busy = self._work.busy
         todo = self._plan(living, holders, busy)
         self._drop({shard for shard in self._held if holders.get(shard) != self._name})  # by somebody's hand
         self._give(self._held.intersection(todo.give))
-        # What is ours and we do not know of: a predecessor's of the same name, or we took it and heard no answer.
-        found = {shard for shard, holder in holders.items() if holder == self._name and shard not in self._draining}
-        found.difference_update(self._held, todo.give, busy)
-        taken = await asyncio.gather(*(self._take(shard, shards.get(shard)) for shard in todo.take))
-        self._take_in(found.union(shard for shard, won in zip(todo.take, taken, strict=True) if won))
-        unwanted = (shard for shard in todo.give if shard not in self._held)
-        for shard in {*self._draining, *unwanted}.difference(self._work.busy):
-            await self._free(shard, shards.get(shard))
+        # What is ours and we do not know of: a predecessor's of the same name, or we took it and heard no answer. It
+        # has to be taken all the same: somebody who thought that this name was dead may be about to take it.
+        found = {shard for shard, holder in holders.items() if holder == self._name}
+        found.difference_update(self._held, self._draining, todo.give, busy)
+        wanted = [*sorted(found), *todo.take]
+        won = await asyncio.gather(*(self._take(shard, shards.get(shard)) for shard in wanted))
+        if epoch != self._epoch:
+            return  # what was won meanwhile is found by the next look
+        if not self._leaving:
+            self._take_in({shard for shard, ours in zip(wanted, won, strict=True) if ours})
+        late = self._boot() - DRAINED
+        idle = {shard for shard, since in self._draining.items() if shard not in busy or since < late}
+        unwanted = {shard for shard in todo.give if shard not in self._held and shard not in self._draining}
+        await asyncio.gather(*(self._free(shard, shards.get(shard)) for shard in {*idle, *unwanted.difference(busy)}))
 
     def _plan(self, living: Sequence[LeaseRecord], holders: dict[int, str], busy: Collection[int]) -> Plan:
         if self._leaving:
@@ -286,7 +329,7 @@ class Sharing:
                 await self._leases.hand(lease, "")
             except Conflict:
                 return  # read it again first
-        self._draining.discard(shard)
+        self._draining.pop(shard, None)
 
     def _take_in(self, shards: set[int]) -> None:
         if shards:
@@ -298,7 +341,7 @@ class Sharing:
         if shards:
             log.info("shards given away", shards=sorted(shards), held=len(self._held) - len(shards), of=SHARDS)
             self._drop(shards)
-            self._draining |= shards
+            self._draining |= dict.fromkeys(shards, self._boot())
             self._soon.set()
 
     def _drop(self, shards: set[int]) -> None:
@@ -308,6 +351,7 @@ class Sharing:
 
     def _lose_all(self, why: str) -> None:
         log.error("all shards lost", why=why, held=len(self._held))
+        self._epoch += 1
         self._joined, self._trouble, self._valid_until = False, why, 0.0
         self._draining.clear()
         self._drop(set(self._held))

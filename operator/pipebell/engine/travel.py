@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from pipebell.core.errors import NotReady
+from pipebell.core.errors import Fenced, NotReady
 from pipebell.core.settle import Verdicts, summarise
 from pipebell.core.status import clip, rfc3339
 from pipebell.core.triggers import Match, Skip, match_trigger
@@ -116,7 +116,7 @@ class Travel:
         if journey.gone:
             return None
         if not self._ownership.may_send(journey.org):
-            self._wait_for_lease(journey)
+            self.wait_for_lease(journey)
             return None
         if journey.event is None or journey.stale:
             if await self._recorder.reread(journey) is None:
@@ -181,7 +181,7 @@ class Travel:
         if journey.tried or not fenced:
             await self._settle(journey)
         if fenced:
-            self._wait_for_lease(journey)
+            self.wait_for_lease(journey)
 
     async def _settle(self, journey: Journey) -> None:
         """Record where the deliveries stand; finish the event, or park it until its next step is due."""
@@ -199,10 +199,11 @@ class Travel:
 
     # ------------------------------------------------------------------ waiting and ending
 
-    def _wait_for_lease(self, journey: Journey) -> None:
+    def wait_for_lease(self, journey: Journey) -> None:
+        """It goes on when this replica may send for it; at once, if that is so again."""
         self._roster.await_lease(journey)
         self._roster.park(journey)
-        if self._ownership.may_send(journey.org):  # again, so nobody would wake it
+        if self._ownership.may_send(journey.org):  # nobody would wake it
             journey.again = True
 
     async def _wait_for_config(self, journey: Journey, error: NotReady) -> None:
@@ -260,6 +261,8 @@ class Travel:
             verdicts = Verdicts(Phase.PARTIALLY_DELIVERED, verdicts.reason, verdicts.message)
         try:
             await self._finish(journey, verdicts)
+        except Fenced:
+            self.wait_for_lease(journey)
         except Exception:
             log.exception("internal error could not be recorded", _event=journey.full_name)
             self.end(journey)

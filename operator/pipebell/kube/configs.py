@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.core.errors import Conflict, NotFound
+from pipebell.core.errors import Conflict, Fenced, NotFound
 from pipebell.kube.client import MERGE_PATCH
 from pipebell.kube.events import PATIENCE
 from pipebell.kube.parse import parse_config
@@ -12,7 +12,7 @@ from pipebell.kube.paths import custom, selector_value
 from pipebell.kube.patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.kube.client import ApiClient
@@ -51,15 +51,20 @@ class NotificationConfigs:
             async for page in self._client.pages(custom(_KIND, namespace), patience=self._patience):
                 yield [parse_config(item) for item in page.get("items") or ()]
 
-    async def patch_status(self, config: ConfigObject, status: Mapping[str, Any]) -> None:
+    async def patch_status(
+        self, config: ConfigObject, status: Mapping[str, Any], allowed: Callable[[], bool] = lambda: True
+    ) -> None:
         """Merge-patch the status of the object with this uid, whatever else changed on it.
 
+        `allowed` is asked before each try; if it says no, Fenced is raised.
         Raises NotFound when it is gone or another has its name now. The API server ignores a uid in a write to
         `/status`, so only a version that is known to be this object's keeps a namesake from being written to.
         """
         path = custom(_KIND, config.namespace, config.name)
         version = config.resource_version
         for _ in range(_ATTEMPTS):
+            if not allowed():
+                raise Fenced("another replica writes there by now")
             try:
                 await self._patch(path, {"metadata": {"resourceVersion": version}, "status": status})
             except Conflict:

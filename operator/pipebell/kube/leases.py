@@ -1,6 +1,6 @@
 """Leases (coordination.k8s.io/v1) of one group of replicas (implements `pipebell.engine.ports.Leases`).
 
-The first one made names the operator's ServiceAccount as its owner, so that Kubernetes removes them with it.
+Their owner is the ServiceAccount of whoever made or took them last, so that Kubernetes removes them with it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = 2.0  # seconds for one request: a late answer is worth nothing
 GROUP: Final = "pipebell.io/replicas"  # the label that says whose Lease it is
+LEAVING: Final = "pipebell.io/leaving"  # the annotation of a replica that gives everything back
 SCOPE: Final = "pipebell.io/namespaces"  # the annotation that says which namespaces a replica serves
 _API: Final = "coordination.k8s.io/v1"
 _LONGEST: Final = 40  # characters of a group's name
@@ -68,9 +69,12 @@ class KubeLeases:
         body = {"apiVersion": _API, "kind": "Lease", "metadata": metadata, "spec": spec}
         return self._record(await self._request("POST", self._path, body=body))
 
-    async def renew(self, name: str) -> None:
-        """Say that its holder lives. Raises NotFound when it was taken away."""
-        await self._patch(name, {"spec": {"renewTime": self._now()}})
+    async def renew(self, name: str, *, leaving: bool) -> None:
+        """Say that its holder lives, and whether it is leaving. Raises NotFound when it was taken away."""
+        body: dict[str, Any] = {"spec": {"renewTime": self._now()}}
+        if leaving:
+            body["metadata"] = {"annotations": {LEAVING: "true"}}
+        await self._patch(name, body)
 
     async def hand(self, lease: LeaseRecord, holder: str) -> LeaseRecord:
         """Give it to a holder ("" for none) if it is as it was read. Raises Conflict when it is not."""
@@ -78,9 +82,10 @@ class KubeLeases:
         spec: dict[str, Any] = {"holderIdentity": holder or None, "renewTime": now}
         if holder:
             spec |= {"acquireTime": now, "leaseTransitions": lease.transitions + 1}
-        return self._record(
-            await self._patch(lease.name, {"metadata": {"resourceVersion": lease.version}, "spec": spec})
-        )
+        metadata: dict[str, Any] = {"resourceVersion": lease.version}
+        if owner := await self._owner():
+            metadata["ownerReferences"] = owner
+        return self._record(await self._patch(lease.name, {"metadata": metadata, "spec": spec}))
 
     async def delete(self, lease: LeaseRecord) -> None:
         """Remove it if it is as it was read. Raises Conflict when it is not."""
@@ -111,14 +116,16 @@ class KubeLeases:
 
     def _record(self, item: Mapping[str, Any]) -> LeaseRecord:
         metadata, spec = item["metadata"], item.get("spec") or {}
+        annotations = metadata.get("annotations") or {}
         return LeaseRecord(
             name=metadata["name"].removeprefix(f"{self._group}-"),
             holder=spec.get("holderIdentity") or "",
             version=metadata["resourceVersion"],
             uid=metadata["uid"],
             acquired=spec.get("acquireTime") or "",
-            scope=(metadata.get("annotations") or {}).get(SCOPE, ""),
+            scope=annotations.get(SCOPE, ""),
             transitions=spec.get("leaseTransitions") or 0,
+            leaving=annotations.get(LEAVING) == "true",
         )
 
     def _now(self) -> str:

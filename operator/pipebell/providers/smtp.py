@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Envelope", "Limits", "Smtp"]
 
+_LOOK: Final = 1.0  # seconds between looks, while waiting for a connection, at whether this may be sent at all
+
 _PLAINTEXT: Final = Outcome(
     Verdict.PERMANENT,
     "TlsRequired",
@@ -69,12 +71,15 @@ class Smtp:
         known = endpoint.failures
         endpoint.users += 1
         try:
-            async with endpoint.turns:
+            await _turn(endpoint.turns, envelope)
+            try:
                 if endpoint.failure is not None and endpoint.failures != known:
                     # The server could not be reached, or refused the login, while this one waited: it would fare the
                     # same, and a dead server must not hold up everybody for as long as all their timeouts add up to.
                     return endpoint.failure
                 return await self._attempt(endpoint, target, envelope)
+            finally:
+                endpoint.turns.release()
         finally:
             endpoint.users -= 1
             self._forget_unused(target, endpoint)
@@ -182,3 +187,21 @@ class Smtp:
     def _forget_unused(self, target: EmailTarget, endpoint: _Endpoint) -> None:
         if not endpoint.users and not endpoint.idle and self._endpoints.get(target.endpoint) is endpoint:
             del self._endpoints[target.endpoint]
+
+
+async def _turn(turns: asyncio.Semaphore, envelope: Envelope) -> None:
+    """Wait for a connection; whoever may not send any more leaves the queue, however long that is. Raises Fenced."""
+    if not turns.locked():
+        await turns.acquire()
+        return
+    turn = asyncio.ensure_future(turns.acquire())
+    try:
+        while not (await asyncio.wait({turn}, timeout=_LOOK))[0] and envelope.allowed():
+            pass
+    except asyncio.CancelledError:
+        if not turn.cancel():
+            turns.release()  # it was our turn at that very moment
+        raise
+    if not turn.done():
+        turn.cancel()
+        raise Fenced("this replica may not send any more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # all: every refused login brings an account nearer to being locked.
 _AUTH_METHODS: Final = ("plain", "login", "cram-md5")
 _UNKNOWN_METHOD: Final = (502, 504)
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+_DOT: Final = re.compile(rb"^\.", re.MULTILINE)
 _SHARES: Final = 3  # of the time to connect, when a host has many addresses
 
 
@@ -148,7 +151,7 @@ class Session:
     async def transact(self, envelope: Envelope) -> Receipt:
         """One message to its recipients. Raises OSError, SMTPException: then this session is done for.
 
-        Raises Fenced if the message may not go any more, asked right before the command that hands it over.
+        Raises Fenced if the message may not go any more: asked before DATA, and again right before it goes out.
         """
         smtp = self._smtp
         if smtp is None:
@@ -179,9 +182,25 @@ class Session:
             await self._reset(smtp)
             raise Fenced("this replica may not send any more")
         self.stage = Stage.DATA
-        await smtp.data(envelope.data)
+        await self._hand_over(smtp, envelope)
         self._clean = True
         return receipt
+
+    async def _hand_over(self, smtp: aiosmtplib.SMTP, envelope: Envelope) -> None:
+        """The message, once the server waits for it, which may take as long as it likes: so it is asked again.
+
+        What does not end with the line of a dot must not be delivered (RFC 5321, 4.1.1.4 and 4.1.1.10): a connection
+        that is closed at this point has sent nothing.
+        """
+        answer = await smtp.execute_command(b"DATA")
+        if answer.code != aiosmtplib.SMTPStatus.start_input or smtp.protocol is None:
+            raise aiosmtplib.SMTPDataError(answer.code, answer.message)
+        if not envelope.allowed():
+            raise Fenced("this replica may not send any more")
+        smtp.protocol.write(_dotted(envelope.data))
+        answer = await smtp.protocol.read_response(timeout=self._limits.command)
+        if answer.code != aiosmtplib.SMTPStatus.completed:
+            raise aiosmtplib.SMTPDataError(answer.code, answer.message)
 
     async def _reset(self, smtp: aiosmtplib.SMTP) -> None:
         """Take back what was announced, so that the connection serves the next message; all is known without it."""
@@ -200,6 +219,12 @@ class Session:
         """Close at once."""
         if self._smtp is not None:
             self._smtp.close()
+
+
+def _dotted(message: bytes) -> bytes:
+    """As it goes over the wire: lines end with CR LF, a dot that begins one is doubled, a line of one dot ends it."""
+    lines = _LINE_END.sub(b"\r\n", message)
+    return _DOT.sub(b"..", lines) + (b".\r\n" if lines.endswith(b"\r\n") else b"\r\n.\r\n")
 
 
 async def _connected(addresses: Sequence[Address], seconds: float) -> socket.socket:
