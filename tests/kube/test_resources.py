@@ -1,7 +1,7 @@
 import pytest
 
 from pipebell.core.errors import Conflict, InvalidEvent, NotFound, Unavailable
-from pipebell.kube.client import MERGE_PATCH
+from pipebell.kube.client import MERGE_PATCH, PAGE_SIZE
 from pipebell.kube.configs import NotificationConfigs
 from pipebell.kube.events import PipelineEvents
 from pipebell.kube.parse import parse_config
@@ -56,13 +56,16 @@ async def test_a_scan_walks_each_watched_namespace_and_tells_what_it_cannot_read
     assert [asked.path for asked in api.asked] == [
         f"{ROOT}/namespaces/{namespace}/pipelineevents" for namespace in ("one", "one", "two")
     ]
-    assert api.asked[0].query == {"fieldSelector": "status.phase!=Delivered,status.phase!=Failed", "limit": "500"}
+    assert api.asked[0].query == {
+        "fieldSelector": "status.phase!=Delivered,status.phase!=Failed",
+        "limit": str(PAGE_SIZE),
+    }
 
 
 async def test_a_scan_without_namespaces_is_one_list_of_all(api, client):
     api.answers({"metadata": {}, "items": None})
     assert [page.events async for page in PipelineEvents(client).scan()] == [[]]
-    assert (api.asked[0].path, api.asked[0].query) == (f"{ROOT}/pipelineevents", {"limit": "500"})
+    assert (api.asked[0].path, api.asked[0].query) == (f"{ROOT}/pipelineevents", {"limit": str(PAGE_SIZE)})
 
 
 async def test_a_delete_is_of_this_very_object(api, client):

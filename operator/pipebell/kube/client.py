@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MERGE_PATCH: Final = "application/merge-patch+json"  # RFC 7396
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # half of an event's answer
-PAGE_SIZE: Final = 500
+PAGE_SIZE: Final = 200  # objects; the heap never gives back what its largest page took
 REQUEST_TIMEOUT: Final = 10.0  # seconds
 WATCH_SILENCE: Final = 30.0  # seconds beyond the watch's own end after which its connection counts as dead
 _CHUNK: Final = 1 << 18  # bytes that a response may buffer before the socket is no longer read
