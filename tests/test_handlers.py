@@ -10,6 +10,7 @@ from pipebell.handlers import on_pipeline_event
 class App:
     def __init__(self):
         self.calls = []
+        self.intake = self
 
     def event_seen(self, item):
         self.calls.append(("seen", item["metadata"]["name"]))

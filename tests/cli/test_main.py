@@ -66,10 +66,10 @@ def test_a_missing_extra_is_one_line_with_the_mend(monkeypatch, capsys):
     )
 
 
-LIGHT = ["send", "exec", "history", "test", "replay", "migrate", "validate", "completion"]
+LIGHT = ["send", "exec", "history", "test", "replay", "migrate", "validate", "verify", "completion"]
 WITHOUT_EXTRAS = """
 import sys
-EXTRAS = {"kopf", "aiohttp", "aiosmtplib", "httpx", "jinja2", "prometheus_client", "structlog"}
+EXTRAS = {"kopf", "aiohttp", "aiosmtplib", "jinja2", "prometheus_client", "structlog"}
 EXTRAS |= {"aiosmtpd", "cryptography"}
 class Missing:
     def find_spec(self, name, path=None, target=None):

@@ -45,9 +45,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "replay": Entry("pipebell.cli.replay", "Send an event again where it failed.", section=_PEOPLE),
     "migrate": Entry("pipebell.cli.migrate", "Turn configs/ with JSON files into manifests.", section=_CONFIGURATION),
     "validate": Entry("pipebell.cli.validate", "Check files offline by the cluster's rules.", section=_CONFIGURATION),
-    "verify": Entry(
-        "pipebell.cli.verify", "Check SMTP login and webhooks without sending.", "operator", section=_CONFIGURATION
-    ),
+    "verify": Entry("pipebell.cli.verify", "Check SMTP login and webhooks without sending.", section=_CONFIGURATION),
     "preview": Entry(
         "pipebell.cli.preview", "Show what would be sent, where, and why.", "operator", section=_CONFIGURATION
     ),
