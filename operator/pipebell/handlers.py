@@ -84,6 +84,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.watching.server_timeout = LONGEST
     settings.watching.chunk_size = 200  # all at once, 10,000 configurations take 80 MB more, and keep them
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    gc.set_threshold(10_000, 20, 20)  # the start makes a great many objects
     memo.connection = connect()
     memo.app = build_app(memo.get("settings") or Settings.from_env(os.environ), memo.connection)
     await memo.app.start(partial(on_pipeline_event, memo.app))
@@ -98,7 +99,6 @@ def _spare_the_garbage_collector() -> None:
     gc.unfreeze()  # what an earlier run of this process left behind
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 @kopf.on.login()

@@ -89,6 +89,11 @@ class Metrics:
                 "Shards of organisations that this replica may send for; none while its lease is not fresh.",
                 lambda: len(sharing.held) if sharing.fresh else 0,
             ),
+            (
+                "pipebell_standby",
+                "1 while this replica waits for others, which serve other namespaces, to leave.",
+                lambda: sharing.standby,
+            ),
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
             ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
             ("pipebell_unfinished_events", "Events taken in and not finished.", lambda: engine.unfinished),

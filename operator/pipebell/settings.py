@@ -93,6 +93,9 @@ class Settings:
     """All settings of `pipebell run`; durations are in seconds. `from_env` reads `PIPEBELL_<NAME>`."""
 
     namespace: str = _setting("", _name, "The operator's own namespace [default: the pod's, else pipebell-system]")
+    installation: str = _setting(
+        "", _name, "Replicas of one installation share the work [default: by the name of the root ConfigMap]"
+    )
     root_configmap: str = _setting("pipebell-root", _name, "Name of the ConfigMap with the root configuration")
     watch_namespaces: tuple[str, ...] = _setting((), _names, "Namespaces to serve, comma-separated [default: all]")
     shared_namespaces: tuple[str, ...] = _setting(

@@ -103,7 +103,7 @@ class App:
         )
         self._ledger = CooldownLedger()
         self.metrics = Metrics()
-        group = group_of(settings.root_configmap)
+        group = group_of(settings.installation or settings.root_configmap)
         self._identity = claim(f"{connection.server} {settings.namespace} {group}")
         self.sharing = Sharing(
             KubeLeases(self._keeping, clock, namespace=settings.namespace, group=group, seconds=LEASE),

@@ -338,9 +338,11 @@ async def test_an_upgrade_to_other_namespaces_hands_over_when_the_old_one_leaves
     await house.apart(5)
     assert old.held == ALL_SHARDS
     assert not new.held
+    assert (old.sharing.standby, new.sharing.standby) == (False, True)
     await old.leave(house.clock)
     await house.apart(2)
     assert new.held == ALL_SHARDS
+    assert not new.sharing.standby
 
 
 async def test_what_one_that_leaves_has_freed_is_served_while_it_still_finishes_the_rest(house):

@@ -132,6 +132,7 @@ async def test_a_service_accounts_leases_go_with_it_and_rights_are_needed(cluste
 def test_installations_in_one_namespace_differ_by_their_root_configmap():
     assert group_of("pipebell-root") == "pipebell"
     assert group_of("team-a.settings") == "team-a-settings"
+    assert group_of("pipebell") == "pipebell"
     long = "x" * 200
     assert len(group_of(long)) == 40
     assert group_of(long) != group_of(long + "y")

@@ -97,6 +97,11 @@ class Sharing:
         return self._alone or self._boot() < self._valid_until
 
     @property
+    def standby(self) -> bool:
+        """Whether this replica waits for others, which serve other namespaces, to leave."""
+        return self._standby
+
+    @property
     def trouble(self) -> str | None:
         """Why this replica has not joined; None when it has."""
         return None if self._joined or self._alone else self._trouble

@@ -29,9 +29,9 @@ _LONGEST: Final = 40  # characters of a group's name
 _ACCOUNT: Final = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
 
 
-def group_of(root_configmap: str) -> str:
-    """The replicas of one installation: two in one namespace differ by the name of their root ConfigMap."""
-    name = root_configmap.removesuffix("-root").replace(".", "-")
+def group_of(installation: str) -> str:
+    """A name for the replicas of one installation, from its own name or that of its root ConfigMap."""
+    name = installation.removesuffix("-root").replace(".", "-")
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 9]}-{crc32(name.encode()):08x}"
 
 
