@@ -65,6 +65,13 @@ def test_an_email_that_came_twice_is_noticed(evidence):
     assert "e-mails in all: nothing twice, nothing unasked" in broken(twice)
 
 
+def test_a_number_in_the_metrics_that_is_wrong_is_noticed(evidence):
+    lost = evidence.posts_of("globex/orders-quality")[0]
+    told = broken(replace(evidence, requests=without(evidence.requests, lost)))
+    assert {"/metrics counts what was delivered, to the number", "and what was attempted"} <= set(told)
+    assert "and how events ended" in broken(with_status(evidence, DISABLED, phase="Delivered"))
+
+
 def test_a_slack_message_that_did_not_arrive_is_missed(evidence):
     lost = evidence.posts_of("globex/orders-quality")[0]
     assert "Slack messages in all" in broken(replace(evidence, requests=without(evidence.requests, lost)))
@@ -157,7 +164,7 @@ def test_a_second_write_is_noticed(evidence):
 
 
 def test_no_evidence_proves_nothing():
-    empty = Evidence({}, {}, [], [], Refusal(0, ""), [], [], [], {}, "", (), "")
+    empty = Evidence({}, {}, [], [], Refusal(0, ""), [], [], [], {}, "", "", (), "")
     assert len(broken(empty)) > len(GROUPS)
 
 

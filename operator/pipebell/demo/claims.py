@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.demo import hostility
@@ -205,6 +207,24 @@ def _economy(evidence: Evidence) -> Iterator[Claim]:
     )
 
 
+def _numbers(evidence: Evidence) -> Iterator[Claim]:
+    def counted(name: str, label: str, **where: str) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for family in text_string_to_metric_families(evidence.metrics):
+            for sample in family.samples:
+                if sample.name == name and where.items() <= sample.labels.items():
+                    found[sample.labels[label]] += int(sample.value)
+        return dict(found)
+
+    arrived = {"email": len(evidence.mails), "slack": len(evidence.posts)}
+    delivered = counted("pipebell_deliveries_total", "provider", phase="Delivered")
+    yield Claim("/metrics counts what was delivered, to the number", arrived, delivered)
+    tried = {"email": len(evidence.attempts), "slack": len(evidence.requests)}
+    yield Claim("and what was attempted", tried, counted("pipebell_delivery_attempts_total", "provider"))
+    phases = Counter(str(evidence.status(event).get("phase")) for event in evidence.events)
+    yield Claim("and how events ended", dict(phases), counted("pipebell_events_total", "phase"))
+
+
 def _rights(evidence: Evidence) -> Iterator[Claim]:
     refused = [entry["requestURI"] for entry in evidence.audit if entry["responseStatus"]["code"] == _FORBIDDEN]
     yield Claim(
@@ -244,6 +264,7 @@ GROUPS: Final[tuple[Callable[[Evidence], Iterator[Claim]], ...]] = (
     _silence,
     _hostile,
     _economy,
+    _numbers,
     _rights,
     _discretion,
 )

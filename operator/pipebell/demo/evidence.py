@@ -50,6 +50,7 @@ class Evidence:
     notices: Sequence[Object]
     rights: Mapping[str, bool]
     log: str
+    metrics: str
     secrets: Sequence[str]
     table: str
 
@@ -112,6 +113,7 @@ def collect(stage: Stage, typo: Refusal, seen: Sequence[Seen], webhooks: Sequenc
         ],
         rights={f"{verb} {resource}": _may(stage, verb, group, resource) for verb, group, resource in FORBIDDEN},
         log=stage.operator.log_text(),
+        metrics=stage.operator.get("/metrics")[1],
         secrets=(*stage.users.values(), *webhooks, *(webhook.rpartition("/")[2] for webhook in webhooks)),
         table=stage.cluster.kubectl("get", "nc,pe", "-A").stdout,
     )
