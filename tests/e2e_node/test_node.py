@@ -120,10 +120,15 @@ def flood(kube, prefix):
     url = "https://slack.sinks.svc/services/T1/B1"
     orgs = [f"{prefix}{number}" for number in range(ORGS)]
     kube.apply(*(config(org, slack={"webhookUrl": f"{url}/{org}"}, eventTriggers=trigger) for org in orgs))
-    events = [event(f"{org}-{number}", org) for number in range(EACH) for org in orgs]
+
+    def create():
+        for number in range(EACH):
+            kube.apply(*(event(f"{org}-{number}", org) for org in orgs))
+            time.sleep(0.4)  # so that what happens meanwhile does, on a fast machine too
+
     with ThreadPoolExecutor(1) as pool:
-        created = pool.submit(kube.apply, *events)
-        eventually(lambda: len(phases(kube, prefix)) > ORGS, "the first events")
+        created = pool.submit(create)
+        eventually(lambda: len(phases(kube, prefix)) >= ORGS, "the first events")
         assert not created.done(), "the rest is still being created"
         yield
         created.result()
