@@ -410,3 +410,33 @@ async def test_a_shard_that_is_found_to_be_ours_is_taken_by_a_write(house):
     version = house.leases.store[shard_lease(0)].version
     await house.start("a")
     assert house.leases.store[shard_lease(0)].version != version
+
+
+async def test_a_renewal_that_arrives_while_leaving_does_not_keep_the_lease(house):
+    a = await house.start("a")
+    look = a.reach.list
+
+    async def overtaken(*_):
+        leases = await look()
+        a.reach.list = look
+        house.leases.renew(replica_lease("a"), leaving=True)
+        return leases
+
+    a.stop()
+    a.reach.list = overtaken
+    assert await a.sharing.left()
+    assert replica_lease("a") not in house.leases.store
+
+
+async def test_an_answer_that_comes_after_a_long_pause_permits_nothing(house):
+    a = await house.start("a")
+    renew = a.reach.renew
+
+    async def late(*args, **more):
+        await renew(*args, **more)
+        await house.clock.sleep(VALID + 20)
+
+    a.reach.renew = late
+    await house.clock.advance(1.5 + VALID + 21)
+    assert not a.sharing.may_send(ORG)
+    assert ("resumed", frozenset()) not in a.told

@@ -173,13 +173,19 @@ class Sharing:
             return True
         self._joined = False
         try:
-            mine = next((lease for lease in await self._leases.list() if lease.name == self._own), None)
-            if mine is not None:
-                await self._leases.delete(mine)
+            try:
+                await self._delete_own()
+            except Conflict:  # a last renewal was still on its way
+                await self._delete_own()
         except ApiError as error:
             log.warning("lease not deleted; others wait for its end", seconds=LEASE, error=str(error))
             return False
         return True
+
+    async def _delete_own(self) -> None:
+        mine = next((lease for lease in await self._leases.list() if lease.name == self._own), None)
+        if mine is not None:
+            await self._leases.delete(mine)
 
     # ------------------------------------------------------------------ a round
 
@@ -209,7 +215,7 @@ class Sharing:
             return  # it was of the Lease before this one
         lapsed = not self.fresh
         self._valid_until = began + VALID
-        if lapsed:
+        if lapsed and self.fresh:
             log.warning("lease renewed late; sending goes on")
             self._work.resumed()
 
