@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipebell.core.versions import as_number
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -36,13 +38,13 @@ class ConfigBook:
     def knows(self, key: Key, resource_version: str) -> bool:
         """Whether this very version, or a newer one, is in the book already."""
         known = self._by_key.get(key)
-        return known is not None and _version(known.resource_version) >= _version(resource_version)
+        return known is not None and as_number(known.resource_version) >= as_number(resource_version)
 
     def put(self, config: ConfigObject) -> ConfigObject | None:
         """Take in a version unless a newer one is known. Returns what it replaced; the same object when it did not."""
         old = self._by_key.get(config.key)
         if old is not None:
-            if _version(old.resource_version) >= _version(config.resource_version):
+            if as_number(old.resource_version) >= as_number(config.resource_version):
                 return config
             self._unlink(old)
         self._by_key[config.key] = config
@@ -68,8 +70,3 @@ class ConfigBook:
         del org[config.key]
         if not org:
             del self._by_org[config.org_slug]
-
-
-def _version(resource_version: str) -> int:
-    """Resource versions are comparable as numbers (KEP-5504); anything else counts as oldest."""
-    return int(resource_version) if resource_version.isdecimal() else 0

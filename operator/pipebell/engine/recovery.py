@@ -9,6 +9,7 @@ import structlog
 
 from pipebell.core.errors import ApiError
 from pipebell.core.shards import shard_of
+from pipebell.core.versions import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -54,7 +55,7 @@ class Recovery:
         seen = self._seen.get(shard_of(event.spec.org_slug))
         if seen is None:
             self._engine.submit(event, stale=True)
-        elif _version(event.resource_version) > seen.get(event.namespace, seen.get(None, 0)):
+        elif as_number(event.resource_version) > seen.get(event.namespace, seen.get(None, 0)):
             self._engine.submit(event)
 
     async def run(self) -> None:
@@ -92,7 +93,7 @@ class Recovery:
         count, unfinished = 0, []
         seen: dict[str | None, int] = {}
         async for page in self._events.scan():
-            seen.setdefault(page.namespace, _version(page.version))
+            seen.setdefault(page.namespace, as_number(page.version))
             count += len(page.events)
             for event in page.events:
                 if shard_of(event.spec.org_slug) not in shards:
@@ -109,8 +110,3 @@ def _fold(ledger: CooldownLedger, event: Event) -> None:
         ledger.fold(event)
     except ValueError as error:
         log.warning("event left out of the cooldowns", _event=f"{event.namespace}/{event.name}", error=str(error))
-
-
-def _version(text: str) -> int:
-    """Resource versions are comparable as numbers (KEP-5504)."""
-    return int(text) if text.isdecimal() else 0

@@ -10,6 +10,7 @@ import structlog
 
 from pipebell.core.errors import InvalidInput
 from pipebell.core.root import parse_root
+from pipebell.core.versions import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +66,7 @@ class RootKeeper:
         self.listed.set()
 
     def _load(self, data: Mapping[str, str], resource_version: str, uid: str) -> None:
-        generation = int(resource_version) if resource_version.isdecimal() else 0
+        generation = as_number(resource_version)
         if self.current.generation == generation and self.current.generation:
             return
         try:
