@@ -5,18 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.engine.fakes import House, settle_down
+from tests.engine.fakes import settle_down
 
 from pipebell.engine.configs import APART, HEAL_EVERY, ConfigKeeper
 from pipebell.engine.readiness import Readiness
-
-
-@pytest.fixture
-async def house():
-    house = House()
-    house.no_root()
-    yield house
-    await house.engine.close(0)
 
 
 @pytest.fixture

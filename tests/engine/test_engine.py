@@ -18,14 +18,6 @@ BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 
 
-@pytest.fixture
-async def house():
-    house = House()
-    house.no_root()
-    yield house
-    await house.engine.close(0)
-
-
 async def test_a_happy_event_is_sent_once_and_costs_one_write(house):
     house.config()
     event = house.event()

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests.engine.fakes import EMAIL, House, settle_down
+from tests.engine.fakes import EMAIL, settle_down
 
 from pipebell.core.cooldown import Sent, suppressed_until
 from pipebell.core.errors import Forbidden, NotReady, Rejected
@@ -22,14 +22,6 @@ BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
 PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
-
-
-@pytest.fixture
-async def house():
-    house = House()
-    house.no_root()
-    yield house
-    await house.engine.close(0)
 
 
 @pytest.fixture

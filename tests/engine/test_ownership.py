@@ -19,14 +19,6 @@ BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/X"}
 
 
-@pytest.fixture
-async def house():
-    house = House()
-    house.no_root()
-    yield house
-    await house.engine.close(0)
-
-
 def lose(house):
     """As `Sharing` does it: first it is not ours, then the engine is told."""
     house.ownership.lost.add("acme")

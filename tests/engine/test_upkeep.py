@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests.engine.fakes import EMAIL, START, House, settle_down
+from tests.engine.fakes import EMAIL, START, settle_down
 
 from pipebell.core.errors import NotReady, Problem
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
@@ -15,14 +15,6 @@ from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName
 from pipebell.engine.bookkeeping import Bookkeeping
 from pipebell.engine.readiness import Readiness
 from pipebell.engine.retention import Retention
-
-
-@pytest.fixture
-async def house():
-    house = House()
-    house.no_root()
-    yield house
-    await house.engine.close(0)
 
 
 @pytest.fixture
