@@ -16,6 +16,7 @@ from tests.e2e.world import ORG_PASSWORD, ORG_USER, ROOT_PASSWORD
 from pipebell.sinks import Respond, Say, SmtpSink
 
 SETTINGS = {"log_level": "debug"}
+SLACK = {"eventTriggers": [{"event": "pipeline_failure", "providers": ["slack"], "cooldownSeconds": 0}]}
 BOTH = {"eventTriggers": [{"event": "pipeline_failure", "providers": ["email", "slack"], "cooldownSeconds": 0}]}
 LONGEST = 32_768
 
@@ -134,6 +135,27 @@ def test_the_longest_message_arrives_whole_by_email_and_cut_visibly_in_slack(hos
     assert "key-0000" in details
     assert "key-0949" not in details
     assert "…" in details
+
+
+@pytest.mark.parametrize("depth", [400, 3_000, 9_000])
+def test_details_that_no_parser_takes_hold_up_nobody(world, operator, cluster, depth):
+    namespace, other = world.namespace(), world.namespace()
+    world.api.create(config(namespace, "bottomless", "bottomless", **world.slack_only("Bottomless") | SLACK))
+    world.api.create(config(other, "beside", "beside", **world.slack_only("Beside") | SLACK))
+    document = json.dumps(event(namespace, "bottomless", "bottomless", details="?"))
+    document = document.replace('"?"', '{"a":' * depth + '"<!channel>"' + "}" * depth)
+    path = f"/apis/pipebell.io/v1alpha1/namespaces/{namespace}/pipelineevents"
+    cluster.kubectl("create", "--raw", path, "-f", "-", input=document)
+    try:
+        world.api.create(event(other, "beside", "beside"))
+        assert phase(world.api.finished(other, 1, seconds=20)["beside"]) == "Delivered"
+        delivered = "--for=jsonpath={.status.phase}=Delivered"
+        cluster.kubectl("wait", "-n", namespace, "pe/bottomless", delivered, "--timeout=20s")
+        text = " ".join(strings(world.posts_to("Bottomless")[-1].payload))
+        assert '"a": {' in text
+        assert "…" in text
+    finally:  # the other tests' own parser is no better
+        cluster.kubectl("delete", "-n", namespace, "pe/bottomless")
 
 
 def test_a_message_longer_than_that_is_refused_by_name(world, operator):

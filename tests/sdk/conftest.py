@@ -23,7 +23,7 @@ class FakeServer:
     """Answers what `reply` says (status, document); keeps events by name as the real one does; remembers requests."""
 
     url: str = ""
-    reply: tuple[int, dict] | None = None
+    reply: tuple[int, dict | bytes] | None = None
     delay: float = 0.0
     trickle: bool = False
     requests: list[tuple[str, str, dict]] = field(default_factory=list)
@@ -63,7 +63,7 @@ def _handler(fake: FakeServer):
             body = json.loads(self.rfile.read(length)) if length else {}
             fake.tokens.append(self.headers.get("Authorization"))
             status, document = fake.answer("POST", self.path, body)
-            data = json.dumps(document).encode()
+            data = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -391,3 +391,12 @@ def test_emptying_reports_what_it_did(fake, spool):
     api.close()
     assert (emptied.sent, emptied.left) == (1, 1)
     assert "https://another" in emptied.reason
+
+
+def test_an_event_that_no_parser_takes_does_not_spoil_the_answer(fake):
+    deep = b'{"a":' * 5_000 + b"1" + b"}" * 5_000
+    fake.reply = 200, b'{"items":[{"spec":{"details":' + deep + b'},"status":{"phase":"Failed"}}]}'
+    api = Api(lambda: find_endpoint(fake.url))
+    (item,) = api.request("POST", "/", b"{}", timeout=2).document["items"]
+    api.close()
+    assert item["status"] == {"phase": "Failed"}

@@ -7,6 +7,7 @@ any part of a transport owns all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.backoff import RetryPolicy
@@ -30,6 +31,7 @@ _SMTP: Final = (
 )
 _WEBHOOK: Final = ("webhook_url", "webhook_url_secret_ref")
 _IMPLICIT_TLS_PORT: Final = 465
+_DEFAULT_RETRY: Final = RetryPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Layer:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layers:
     """The configuration that applies: an organisation's over root's, or either alone."""
 
@@ -72,13 +74,17 @@ class Layers:
 
     def get(self, block: str, field: str) -> Any:  # noqa: ANN401
         """A setting after the merge, not filled; None when nobody set it."""
-        return next((value for layer in self._stack if (value := layer.raw(block, field)) is not None), None)
+        for layer in self._stack:
+            value = layer.raw(block, field)
+            if value is not None:
+                return value
+        return None
 
     def filled(self, block: str, field: str) -> str | None:
         """A text after the merge, filled by the layer that set it. Raises NotReady."""
         return next((layer.text(block, field) for layer in self._stack if layer.raw(block, field) is not None), None)
 
-    @property
+    @cached_property
     def _stack(self) -> tuple[Layer, ...]:
         return tuple(layer for layer in (self.org, self.root) if layer is not None)
 
@@ -97,6 +103,8 @@ class Layers:
     @property
     def retry(self) -> RetryPolicy:
         """How failed deliveries are tried again."""
+        if all(layer.spec.retry_config is None for layer in self._stack):
+            return _DEFAULT_RETRY
         given = {field: self.get("retry_config", field) for field in RetryPolicy.__dataclass_fields__}
         return RetryPolicy(**{field: value for field, value in given.items() if value is not None})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -17,8 +18,13 @@ Word = Annotated[str, StringConstraints(max_length=64)]
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC, to the millisecond (rounded half up)."""
-    moment = datetime.fromtimestamp(round(seconds * 1000) / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{_to_the_second(whole)}.{thousandths:03d}Z"
+
+
+@lru_cache(maxsize=16)  # under load, many events have the same second
+def _to_the_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def epoch(text: str) -> float:

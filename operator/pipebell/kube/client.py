@@ -6,7 +6,6 @@ API conventions: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 from __future__ import annotations
 
 import asyncio
-import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from urllib.parse import urlencode
@@ -16,6 +15,7 @@ from yarl import URL
 
 from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
 from pipebell.core.status import clip
+from pipebell.core.wire import decode, encode
 from pipebell.kube.patience import patiently
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _KINDS: Final[dict[int, type[ApiError]]] = {
     HTTPStatus.CONFLICT: Conflict,
     HTTPStatus.GONE: Gone,
 }
-
-_compact: Final = json.JSONEncoder(separators=(",", ":"))
 
 Object = dict[str, Any]
 
@@ -88,7 +86,7 @@ class ApiClient:
         headers = {} if body is None else {"Content-Type": content_type}
         if accept is not None:
             headers["Accept"] = accept
-        data = None if body is None else _compact.encode(body).encode()
+        data = None if body is None else encode(body)
         try:
             async with self._open().request(
                 method, self._url(path, params), data=data, headers=headers, timeout=limits, allow_redirects=False
@@ -100,7 +98,7 @@ class ApiClient:
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             _refuse(method, path, status, _parsed(answer), retry_after)
         try:
-            return json.loads(answer)
+            return decode(answer)
         except ValueError:
             raise Unavailable(f"{method} {path}: the answer is not JSON; is this the API server?") from None
 
@@ -213,7 +211,7 @@ def _happening(path: str, line: bytes) -> tuple[str, Object]:
 
 def _parsed(answer: bytes) -> Object:
     try:
-        document = json.loads(answer)
+        document = decode(answer)
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -5,7 +5,6 @@ https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handli
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -16,6 +15,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.render import slack_payload
 from pipebell.core.vocabulary import NotReadyReason
+from pipebell.core.wire import encode
 from pipebell.providers.failures import masked, outcome_of
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ class SlackProvider:
         payload = slack_payload(notification, target)
         headers = {"Content-Type": "application/json; charset=utf-8", "X-Pipebell-Delivery": attempt.delivery_id}
         try:
-            answer = await self._http.post(
-                target.webhook_url, json.dumps(payload).encode(), headers, allowed=attempt.allowed
-            )
+            answer = await self._http.post(target.webhook_url, encode(payload), headers, allowed=attempt.allowed)
         except OSError as error:
             return outcome_of(error, urlsplit(target.webhook_url).hostname or "webhook")
         except ValueError:

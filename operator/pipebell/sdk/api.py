@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pipebell.core.depth import shallow
 from pipebell.core.errors import Unavailable
 from pipebell.version import __version__
 
@@ -193,6 +194,8 @@ def _why(error: Exception) -> str:
 def _document(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data)
+    except RecursionError:
+        document = json.loads(shallow(data))
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -99,7 +99,7 @@ def facts(notification: Notification) -> Facts:
 
 def _when(event: Event) -> str:
     try:
-        return f"{datetime.fromtimestamp(event.occurred, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{datetime.fromtimestamp(event.occurred, UTC).isoformat(' ', 'seconds')[:19]} UTC"
     except (ValueError, OverflowError, OSError):  # the year 0 or 10,000, after a shift of time zone
         return "at a time that cannot be shown"
 

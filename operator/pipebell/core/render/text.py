@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 _CONTROLS: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\))")
 _LINE_ENDS: Final = re.compile("\r\n|[\r\x85\u2028\u2029]")
@@ -14,6 +16,7 @@ _LINE_ENDS: Final = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _INVISIBLE: Final = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}\ud800-\udfff\ufffe\uffff]")
 _GAPS: Final = re.compile(f"[{_CONTROLS}\\s]+")
+_TOO_LONG: Final = "\n… (cut off: too long to show in full)"
 
 
 def clean(text: str) -> str:
@@ -21,7 +24,7 @@ def clean(text: str) -> str:
 
     Other control characters and lone surrogates show as U+FFFD, so that the result can always be encoded.
     """
-    if text.isprintable():
+    if text.replace("\n", "").isprintable():
         return text
     text = _LINE_ENDS.sub("\n", _ANSI.sub("", text))
     return _UNPRINTABLE.sub("\ufffd", _INVISIBLE.sub("", text))
@@ -53,23 +56,31 @@ def pretty(details: dict[str, Any], limit: int) -> str:
 
     Never raises: what JSON has no word for is shown by its `str`, and what cannot be walked through ends in a mark.
     """
+    try:
+        text, ending = to_json(details, indent=2).decode(), ""
+    except Exception:  # noqa: BLE001  (anything may be in there)
+        text, ending = _as_far_as_possible(details, limit)
+    if len(text) > limit:
+        text, ending = text[:limit], _TOO_LONG
+    text = clean(text)
+    if len(text) * 3 > limit and len(encoded := text.encode()) > limit:
+        text, ending = encoded[:limit].decode(errors="ignore"), ending or _TOO_LONG
+    return text + ending
+
+
+def _as_far_as_possible(details: dict[str, Any], limit: int) -> tuple[str, str]:
+    """Circular, too deep, a number too long, half a character: what comes before that, and a mark."""
     parts: list[str] = []
     size = 0
-    ending = ""
     try:
         for part in _ENCODER.iterencode(details):
             parts.append(part)
             size += len(part)
             if size > limit:
-                ending = "\n… (cut off: too long to show in full)"
                 break
-    except Exception as error:  # noqa: BLE001  (circular, too deep, a number too long: anything may be in there)
-        ending = f"\n… (cut off: cannot be shown, {type(error).__name__})"
-    text = clean("".join(parts)[:limit])
-    if len(text) * 3 > limit and len(encoded := text.encode()) > limit:
-        ending = ending or "\n… (cut off: too long to show in full)"
-        text = encoded[:limit].decode(errors="ignore")
-    return text + ending
+    except Exception as error:  # noqa: BLE001
+        return "".join(parts), f"\n… (cut off: cannot be shown, {type(error).__name__})"
+    return "".join(parts), ""
 
 
 def _as_text(value: object) -> str:
