@@ -146,7 +146,7 @@ class App:
             ready=self.engine.wake_org,
             ownership=self.sharing,
         )
-        self._recovery = Recovery(self._events, self._ledger, self.engine, clock)
+        self._recovery = Recovery(self._events, self._ledger, self.engine, clock, met=self._retention.seen)
         self._keeper = ConfigKeeper(
             book=self._book,
             configs=self._configs,

@@ -73,6 +73,7 @@ def _throughput(bench: Bench, rows: dict[str, Any], *, quick: bool) -> None:
         with stage.operator() as operator:
             if not turn:
                 rows["rss_at_start_mb"] = round(operator.measure(), 1)
+            operator.settle()
             bench.events(operator, one, 200)  # connections, caches
             rows.setdefault("orgs_1", []).append(bench.events(operator, one, count))
             if turn == rounds - 1:

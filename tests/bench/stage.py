@@ -74,9 +74,14 @@ class Operator(Child):
 
     started: float
     ready: float
+    log_began: int
 
     def measure(self) -> float:
         return rss_mb(self.pid)
+
+    def settle(self) -> None:
+        """Wait until it has read all finished events for the cooldowns, which every start does once."""
+        self.wait_for(lambda: b"cooldowns rebuilt" in self.log.read_bytes()[self.log_began :], "the cooldowns' pass")
 
 
 class Stage:
@@ -140,8 +145,10 @@ class Stage:
         }
         began = time.time()
         command = [sys.executable, "-m", "pipebell.cli.main", "run"]
-        with Operator.spawn(command, self.folder / "operator.log", env) as operator:
-            operator.started = began
+        log = self.folder / "operator.log"
+        log_began = log.stat().st_size if log.exists() else 0
+        with Operator.spawn(command, log, env) as operator:
+            operator.started, operator.log_began = began, log_began
             operator.wait_for(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), "the operator")
             operator.ready = time.time()
             yield operator

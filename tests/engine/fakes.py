@@ -22,6 +22,7 @@ from pipebell.engine.ledger import CooldownLedger
 from pipebell.engine.recorder import Recorder
 from pipebell.engine.recovery import Recovery
 from pipebell.engine.resolver import Resolver
+from pipebell.engine.retention import Retention
 from pipebell.engine.root import RootKeeper
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ class House:
         self.email, self.slack = FakeProvider(self.clock), FakeProvider(self.clock)
         self.book, self.observer, self.ownership = ConfigBook(), Recording(), FakeOwnership()
         self.max_age, self.environ = max_age, environ or {}
+        self.met: Callable[[Event], None] = lambda _: None
         self._uids = itertools.count(1)
         self.root = RootKeeper("ops", "pipebell-root", self.clock, self.notices, _no_yaml, lambda: None)
         self.start()
@@ -309,11 +311,24 @@ class House:
 
     async def recover(self, shards: Collection[int] = ALL_SHARDS) -> None:
         """Shards are gained: one pass for all of them."""
-        recovery = Recovery(self.events, self.ledger, self.engine, self.clock)
+        recovery = Recovery(self.events, self.ledger, self.engine, self.clock, met=self.met)
         recovery.gained(shards)
         task = asyncio.create_task(recovery.run())
         await settle_down()
         task.cancel()
+
+    def sweeper(self, *, cooldown: float = 300.0, ttl_delivered: float = 60.0) -> Retention:
+        """Told of what the engine finishes and of what a pass (`recover`) meets."""
+        retention = Retention(
+            events=self.events,
+            ledger=self.ledger,
+            clock=self.clock,
+            cooldown_of=lambda _: cooldown,
+            ttl_delivered=ttl_delivered,
+            ttl_failed=600.0,
+        )
+        self.met, self.observer.finished = retention.seen, retention.finished
+        return retention
 
     def no_root(self) -> None:
         self.root.update(None, "")

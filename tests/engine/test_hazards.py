@@ -15,7 +15,6 @@ from pipebell.core.event import EventPage
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName, Reason
 from pipebell.engine.readiness import Readiness
-from pipebell.engine.retention import Retention
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
 BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
@@ -328,20 +327,10 @@ def _key(house, event):
 # ---------------------------------------------------------------------- upkeep
 
 
-def sweeper(house, cooldown=300.0):
-    return Retention(
-        events=house.events,
-        ledger=house.ledger,
-        clock=house.clock,
-        cooldown_of=lambda _: cooldown,
-        ttl_delivered=60,
-        ttl_failed=600,
-    )
-
-
 async def test_one_event_that_may_not_be_deleted_keeps_none_of_the_others(house):
     house.config()
     events = [house.event(test=True) for _ in range(3)]
+    task = asyncio.create_task(house.sweeper().run())
     await house.submit(*events)
     real = house.events.delete
 
@@ -351,7 +340,6 @@ async def test_one_event_that_may_not_be_deleted_keeps_none_of_the_others(house)
         await real(namespace, name, uid)
 
     house.events.delete = delete
-    task = asyncio.create_task(sweeper(house).run())
     await house.clock.advance(120)
     assert set(house.events.store) == {("team", events[0].name)}
     task.cancel()
@@ -363,7 +351,8 @@ async def test_a_long_cooldown_is_never_deleted_while_it_runs(house):
     sent = house.event()
     await house.submit(sent)
     await house.clock.advance(month - 10_000)
-    task = asyncio.create_task(sweeper(house, month).run())
+    task = asyncio.create_task(house.sweeper(cooldown=month).run())
+    await house.recover()
     await house.clock.advance(20)
     assert ("team", sent.name) in house.events.store
     task.cancel()
@@ -381,7 +370,8 @@ async def test_a_status_that_nobody_understands_stops_neither_the_pass_nor_the_s
     held = house.event()
     await house.submit(held)
     assert house.status(held).suppressed_by == sent.name
-    task = asyncio.create_task(sweeper(house).run())
+    task = asyncio.create_task(house.sweeper().run())
+    await house.recover()
     await house.clock.advance(120)
     assert not task.done()
     task.cancel()

@@ -12,7 +12,6 @@ from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.recovery import Recovery
-from pipebell.engine.retention import Retention
 
 SHARD = {shard_of("acme")}
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
@@ -173,7 +172,7 @@ class Watching:
 
     def __init__(self, house):
         self.house, self.gate = house, asyncio.Event()
-        self.recovery = Recovery(house.events, house.ledger, house.engine, house.clock)
+        self.recovery = Recovery(house.events, house.ledger, house.engine, house.clock, met=house.met)
         scan = house.events.scan
 
         async def held_up(phases_excluded=()):
@@ -262,18 +261,10 @@ async def test_only_the_owner_deletes_and_what_fell_due_elsewhere_goes_when_it_b
         {"phase": "Skipped", "reason": Reason.NO_TRIGGER.value, "completionTime": rfc3339(house.clock.now())},
     )
     house.ledger.close(SHARD)
-    retention = Retention(
-        events=house.events,
-        ledger=house.ledger,
-        clock=house.clock,
-        ttl_delivered=60,
-        ttl_failed=600,
-        cooldown_of=lambda _: 300,
-    )
-    task = asyncio.create_task(retention.run())
+    task = asyncio.create_task(house.sweeper().run())
     await house.clock.advance(120)
     assert ("team", done.name) in house.events.store
-    house.ledger.finish_fold(SHARD)
+    await gain(house)
     await house.clock.advance(11)
     assert ("team", done.name) not in house.events.store
     task.cancel()

@@ -14,7 +14,6 @@ from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName
 from pipebell.engine.bookkeeping import Bookkeeping
 from pipebell.engine.readiness import Readiness
-from pipebell.engine.retention import Retention
 
 
 @pytest.fixture
@@ -211,21 +210,9 @@ async def test_bookkeeping_is_written_seldom(house):
     task.cancel()
 
 
-def sweeper(house, **ttl):
-    return Retention(
-        events=house.events,
-        ledger=house.ledger,
-        clock=house.clock,
-        cooldown_of=lambda _: 300,
-        **{"ttl_delivered": 60, "ttl_failed": 600, **ttl},
-    )
-
-
 async def test_finished_events_go_when_their_time_has_come_unless_a_cooldown_needs_them(house):
     house.config()
-    retention = sweeper(house)
-    house.observer.finished = retention.finished
-    task = asyncio.create_task(retention.run())
+    task = asyncio.create_task(house.sweeper().run())
     sent, held = house.event(), house.event()
     own = house.event(ttlSecondsAfterFinished=10, event="system_error", test=True)
     unwanted = house.event(event="pipeline_started")
@@ -248,10 +235,10 @@ async def test_failures_are_kept_longer_and_unfinished_events_for_ever(house):
     house.config(email={"toEmails": ["a@x.example"]})
     waiting = house.event()
     await house.submit(waiting)
-    retention = sweeper(house, ttl_delivered=0)
-    task = asyncio.create_task(retention.run())
+    task = asyncio.create_task(house.sweeper(ttl_delivered=0).run())
     house.events.force_status("team", waiting.name, {"phase": "Failed", "completionTime": rfc3339(START)})
     other = house.event()
+    await house.recover()
     await house.clock.advance(500)
     assert len(house.events.store) == 2
     await house.clock.advance(700)
@@ -264,7 +251,31 @@ async def test_thousands_that_fell_due_are_deleted_within_seconds(house):
     events = [house.event(test=True) for _ in range(1000)]
     for event in events:
         house.events.force_status("team", event.name, {"phase": "Delivered", "completionTime": rfc3339(START)})
-    task = asyncio.create_task(sweeper(house, ttl_delivered=1).run())
+    task = asyncio.create_task(house.sweeper(ttl_delivered=1).run())
+    await house.recover()
     await house.clock.advance(10)
     assert house.events.store == {}
+    task.cancel()
+
+
+async def test_a_look_at_all_events_is_rare(house):
+    """Ten in an event's life, for each reads everything that there is; and the pass at the start is the first."""
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    looks = []
+    real = house.events.scan
+
+    def scan(**how):
+        looks.append(house.clock.now() - START)
+        return real(**how)
+
+    retention = house.sweeper(ttl_delivered=3600)
+    await house.recover()
+    house.events.scan = scan
+    task = asyncio.create_task(retention.run())
+    for _ in range(240):
+        await house.submit(house.event())
+        await house.clock.advance(60)
+    assert looks[0] == 3600, "none at the start"
+    assert len(looks) <= 3 * 10, "in the three hours in which something falls due every minute"
+    assert 60 <= len(house.events.store) <= 60 * 1.1 + 2
     task.cancel()

@@ -12,7 +12,7 @@ from pipebell.core.shards import shard_of
 from pipebell.core.versions import as_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from pipebell.core.event import Event
     from pipebell.engine.engine import Engine
@@ -28,10 +28,20 @@ class Recovery:
     The watch tells of unfinished events too, but of nothing that was created before the shard was gained; and what it
     tells late must not start an event again that the shard's last owner has finished. So what it says of a state that
     the pass has seen counts for nothing, and what it says during the pass is read again before anything is sent.
+
+    `met` gets each event of those shards, finished ones too, for whoever else would have to list them all.
     """
 
-    def __init__(self, events: Events, ledger: CooldownLedger, engine: Engine, clock: Clock) -> None:
-        self._events, self._ledger, self._engine, self._clock = events, ledger, engine, clock
+    def __init__(
+        self,
+        events: Events,
+        ledger: CooldownLedger,
+        engine: Engine,
+        clock: Clock,
+        *,
+        met: Callable[[Event], None],
+    ) -> None:
+        self._events, self._ledger, self._engine, self._clock, self._met = events, ledger, engine, clock, met
         self._todo: set[int] = set()
         self._held: set[int] = set()
         self._seen: dict[int, dict[str | None, int]] = {}
@@ -99,6 +109,7 @@ class Recovery:
                 if shard_of(event.spec.org_slug) not in shards:
                     continue
                 _fold(self._ledger, event)
+                self._met(event)
                 if event.status.phase is None or not event.status.phase.final:
                     unfinished.append(event)
         return count, unfinished, seen

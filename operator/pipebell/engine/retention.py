@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Clock, Events
 
 AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second
-SHORTEST, LONGEST = 5.0, 600.0  # seconds between two looks
+SHORTEST, LONGEST = 5.0, 3600.0  # seconds between two looks
+LATENESS: Final = 0.1  # of its time to live that an event may be kept longer: each look reads all events there are
 UNCOUNTED_AT_MOST: Final = 604_800.0  # a suppression that nothing followed for a week is not waited for any longer
 
 log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """The sweeper. It lists for itself, because the watch hides finished events."""
+    """The sweeper. It lists for itself, because the watch hides finished events.
+
+    A look costs 0.1 ms for each event that there is, so looks are rare: when the first event is late by a tenth of its
+    time to live, which makes ten looks in an event's life, and once an hour for what nobody has told of.
+    """
 
     def __init__(  # noqa: PLR0913  (the composition root names them)
         self,
@@ -42,24 +47,26 @@ class Retention:
     ) -> None:
         self._events, self._ledger, self._clock = events, ledger, clock
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
-        self._next_due = 0.0
-        self._shards: frozenset[int] = frozenset()
+        self._next_look = clock.now() + LONGEST
 
     def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
         """Note when this event's time will come."""
         own = journey.event.spec.ttl_seconds_after_finished if journey.event is not None else None
-        self._next_due = min(self._next_due, now + self._ttl(verdicts.phase, own))
+        self._note(now, self._ttl(verdicts.phase, own))
+
+    def seen(self, event: Event) -> None:
+        """Note when the time of this event will come, if it is finished: a pass over all events has met it."""
+        ended = _end_of(event)
+        if ended is not None:
+            self._note(ended, self._ttl_of(event))
 
     async def run(self) -> None:
-        """Sweep whenever something has fallen due, and now and then anyway, until cancelled."""
+        """Sweep whenever something is late, and now and then anyway, until cancelled."""
         not_before = 0.0
         while True:
             await self._clock.sleep(SHORTEST)
             began = self._clock.now()
-            if not self._shards >= (shards := self._ledger.shards):
-                self._next_due = began  # what fell due at another replica is ours to delete now
-            self._shards = shards
-            if not shards or began < max(self._next_due, not_before):
+            if not self._ledger.shards or began < max(self._next_look, not_before):
                 continue
             try:
                 await self._sweep(began)
@@ -69,7 +76,7 @@ class Retention:
             not_before = self._clock.now() + min(3 * (self._clock.now() - began), LONGEST)
 
     async def _sweep(self, now: float) -> None:
-        self._next_due = now + LONGEST
+        self._next_look = now + LONGEST
         deleted = 0
         async for page in self._events.scan(phases_excluded=(Phase.PENDING.value, Phase.DELIVERING.value)):
             ripe = [event for event in page.events if self._ripe(event, now)]
@@ -86,22 +93,22 @@ class Retention:
         if due is None:  # not finished, or another replica's
             return False
         if due > now:
-            self._next_due = min(self._next_due, due)
+            self.seen(event)
             return False
         return not self._needed(event, now, due)
 
     def _due(self, event: Event) -> float | None:
         """When this event may go (seconds since the epoch); None while it is not finished."""
-        status = event.status
-        if status.phase is None or not status.phase.final:
-            return None
-        try:
-            ended = epoch(status.completion_time) if status.completion_time else event.created
-        except ValueError:  # not written by us
-            ended = event.created
-        return ended + self._ttl(status.phase, event.spec.ttl_seconds_after_finished)
+        ended = _end_of(event)
+        return None if ended is None else ended + self._ttl_of(event)
 
-    def _ttl(self, phase: Phase, own: int | None) -> float:
+    def _note(self, ended: float, ttl: float) -> None:
+        self._next_look = min(self._next_look, ended + ttl * (1 + LATENESS))
+
+    def _ttl_of(self, event: Event) -> float:
+        return self._ttl(event.status.phase, event.spec.ttl_seconds_after_finished)
+
+    def _ttl(self, phase: Phase | None, own: int | None) -> float:
         if own is not None:
             return float(own)
         return self._ttl_failed if phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED) else self._ttl_delivered
@@ -117,3 +124,14 @@ class Retention:
             return
         except Rejected as error:  # one namespace's webhook or missing permission is not the others' trouble
             log.warning("finished event not deleted", _event=f"{event.namespace}/{event.name}", error=str(error))
+
+
+def _end_of(event: Event) -> float | None:
+    """When this event was finished (seconds since the epoch); None while it is not."""
+    status = event.status
+    if status.phase is None or not status.phase.final:
+        return None
+    try:
+        return epoch(status.completion_time) if status.completion_time else event.created
+    except ValueError:  # not written by us
+        return event.created
