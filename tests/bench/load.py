@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from pipebell.core.wire import decode
 from pipebell.kube.connection import connect
 
 FINAL = frozenset({"Delivered", "PartiallyDelivered", "Suppressed", "Skipped", "Failed"})
@@ -197,7 +198,7 @@ class Seen:
                     now = time.time()
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
-                        item = json.loads(line)["object"]
+                        item = decode(line)["object"]
                         if item["kind"] == "Status":
                             raise RuntimeError(f"watch: {item['message']}")
                         version = item["metadata"]["resourceVersion"]

@@ -6,10 +6,13 @@ import asyncio
 import email
 import email.policy
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from pipebell.core.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,9 +91,8 @@ class Post:
 def read(file: Path) -> tuple[list[Mail], list[Post]]:
     """What sinks wrote into this file so far."""
     mails, posts = [], []
-    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break  # still being written
+    *lines, _ = file.read_bytes().split(b"\n")  # the last one is still being written
+    for line in lines:
         document = json.loads(line)
         if document.pop("kind") == "mail":
             document["raw"] = document["raw"].encode("utf-8", "surrogateescape")
@@ -118,6 +120,7 @@ class Journal(Generic[R]):
         self.all: list[R] = []
         self.accepted: list[R] = []
         self._file = file
+        self._open: int | None = None
         self._changed: set[asyncio.Event] = set()
 
     def add(self, record: R) -> None:
@@ -126,9 +129,10 @@ class Journal(Generic[R]):
         if record.accepted:
             self.accepted.append(record)
         if self._file:
-            # Opened for each line: a reader, and a sink that is killed, see whole lines only.
-            with self._file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(record.as_json()) + "\n")
+            if self._open is None:
+                self._open = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            # A write for each line: a reader, and a sink that is killed, see whole lines only.
+            os.write(self._open, encode(record.as_json()) + b"\n")
         for event in self._changed:
             event.set()
 
@@ -157,6 +161,12 @@ class Journal(Generic[R]):
                 raise TimeoutError(f"{len(records)} of {count} arrived within {seconds:g} s")
             time.sleep(0.01)
         return list(records)
+
+    def close(self) -> None:
+        """Close the file, if it is open; another record opens it again."""
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
 
     def clear(self) -> None:
         """Forget what is in memory."""

@@ -6,14 +6,15 @@ https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks: 200 `
 from __future__ import annotations
 
 import asyncio
-import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
 from pipebell import ports
 from pipebell.certificates import LOOPBACK
+from pipebell.core.wire import decode
 from pipebell.sinks import slack_rules
 from pipebell.sinks.answers import Behaviour, Respond, Script
 from pipebell.sinks.records import Journal, Post
@@ -137,6 +138,7 @@ class SlackSink:
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+        self.journal.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -149,10 +151,11 @@ class SlackSink:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         usual = self._usual(request, body)
-        asked = self._scripts.get(request.path, self._everywhere).next(Post(request.path, headers, body, usual.status))
+        post = Post(request.path, headers, body, usual.status)
+        asked = self._scripts.get(request.path, self._everywhere).next(post)
         answer = asked if isinstance(asked, Respond) else usual
         how = asked or usual
-        self.journal.add(Post(request.path, headers, body, answer.status if how.keep or not how.drop else 0))
+        self.journal.add(replace(post, status=answer.status if how.keep or not how.drop else 0) if asked else post)
         if how.wait:
             await asyncio.sleep(how.wait)
         if how.drop and request.transport:
@@ -166,7 +169,7 @@ class SlackSink:
         if request.method != "POST":
             return Respond(400, "invalid_payload")
         try:
-            complaint = slack_rules.complaint(json.loads(body))
+            complaint = slack_rules.complaint(decode(body))
         except ValueError:
             complaint = "invalid_payload"
         return Respond(400, complaint) if complaint else Respond()

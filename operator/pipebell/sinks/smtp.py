@@ -138,6 +138,7 @@ class SmtpSink:
             await asyncio.sleep(0)
         await self._server.wait_closed()
         self._server = None
+        self.journal.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
