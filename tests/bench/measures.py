@@ -36,14 +36,15 @@ def summary(
     """One run of `bench.load.events`, with what reached the sink and the CPU seconds that everybody used.
 
     Latencies count from when the request that created the event was sent (`…_from_answer`: from its answer).
-    `create_to_bystander` is what another watch saw of the same events: the part that is the API server's.
+    `create_to_bystander` is what another watch saw of the same events: the part that is the API server's;
+    `bystander_to_sink` is what the sink was behind that watch, event by event: the part that is the operator's.
     """
     rows = run["rows"]
     count = len(rows)
     told = []
     for sent, created, uid, _, _ in rows:
         if times := arrivals.get(f"{uid}.{destination}"):
-            told.append((sent, created, times))
+            told.append((sent, created, times, uid))
     finished = [(sent, at) for sent, _, _, at, _ in rows if at is not None]
     cpu = {**cpu, "load_generator": run["cpu"]}
     heard = run.get("bystander") or {}
@@ -53,9 +54,10 @@ def summary(
         "events_per_s": round(len(finished) / (run["ended"] - run["began"]), 1),
         "seconds": round(run["ended"] - run["began"], 2),
         "sent": len(told),
-        "duplicates": sum(len(times) - 1 for _, _, times in told),
-        "create_to_sink": spread([times[0] - sent for sent, _, times in told]),
-        "create_to_sink_from_answer": spread([max(0.0, times[0] - created) for _, created, times in told]),
+        "duplicates": sum(len(times) - 1 for _, _, times, _ in told),
+        "create_to_sink": spread([times[0] - sent for sent, _, times, _ in told]),
+        "create_to_sink_from_answer": spread([max(0.0, times[0] - created) for _, created, times, _ in told]),
+        "bystander_to_sink": spread([max(0.0, times[0] - heard[uid]) for _, _, times, uid in told if uid in heard]),
         "create_to_bystander": spread([heard[uid] - sent for sent, _, uid, _, _ in rows if uid in heard]),
         "create_to_recorded": spread([at - sent for sent, at in finished]),
         "cpu_ms_per_event": {name: round(seconds * 1000 / count, 3) for name, seconds in cpu.items()},

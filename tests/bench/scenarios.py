@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.measures import summary
-from bench.processes import rss_mb
-from bench.stage import ACCOUNT, watched_connections
+from bench.processes import connections_to, rss_mb
+from bench.stage import ACCOUNT, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Bench:
         wanted = [(org, {"email": {"toEmails": [f"{org}@example.com"]}, "eventTriggers": [trigger]}) for org in orgs]
         self.stage.load("configs", configs=wanted, concurrency=2, ready=True)
         connections: list[int] = []
-        with watched_connections(operator, self.stage.sink.smtp_port, connections):
+        with sampled(lambda: connections_to(operator.pid, self.stage.sink.smtp_port), connections):
             result = self.events(operator, orgs, count, destination="email")
         return {**result, "connections": max(connections, default=0)}
 
@@ -97,8 +97,17 @@ class Bench:
         run = self.stage.load("events", prefix=self._prefix(), count=count, orgs=[quiet], gap=0.05, bystander=True)
         result = summary(run, self.stage.sink.arrivals(), {})
         done()
-        kept = ("events", "phases", "create_to_sink", "create_to_bystander", "create_to_recorded")
+        kept = ("events", "phases", "create_to_sink", "create_to_bystander", "bystander_to_sink", "create_to_recorded")
         return {key: result[key] for key in kept}
+
+    def burst(self, operator: Operator, slow: Sink, count: int) -> dict[str, Any]:
+        """So many organisations' events at once, at a destination that is slow to answer: how much is held meanwhile."""
+        orgs = [f"burst{number}" for number in range(count)]
+        self.configs(slow, orgs)
+        memory: list[float] = []
+        with sampled(operator.measure, memory):
+            result = self.events(operator, orgs, count, timeout=300.0)
+        return {"phases": result["phases"], "peak_rss_mb": round(max(memory), 1)}
 
     def restart(self, orgs: Sequence[str]) -> dict[str, Any]:
         """From the start of the process to the first deliveries of events that were waiting for it."""
@@ -115,6 +124,7 @@ class Bench:
         return {
             "finished_events": self.finished,
             "ready_s": round(operator.ready - operator.started, 2),
+            "cooldowns_s": operator.settle(),
             "first_delivery_s": round(min(arrived) - operator.started, 2),
             "all_recorded_s": round(max(recorded) - operator.started, 2),
             "recorded": len(recorded),

@@ -13,12 +13,12 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from bench.processes import Child, Meter, connections_to, rss_mb
+from bench.processes import Child, Meter, rss_mb
 from pipebell import ports
 from pipebell.cluster import Cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REPO = Path(__file__).parents[2]
 NAMESPACE = "bench"
@@ -79,9 +79,14 @@ class Operator(Child):
     def measure(self) -> float:
         return rss_mb(self.pid)
 
-    def settle(self) -> None:
-        """Wait until it has read all finished events for the cooldowns, which every start does once."""
-        self.wait_for(lambda: b"cooldowns rebuilt" in self.log.read_bytes()[self.log_began :], "the cooldowns' pass")
+    def settle(self) -> float:
+        """Wait until it has read all finished events for the cooldowns, which every start does once; its seconds."""
+
+        def line() -> bytes | None:
+            lines = self.log.read_bytes()[self.log_began :].splitlines()
+            return next((line for line in lines if b"cooldowns rebuilt" in line), None)
+
+        return json.loads(self.wait_for(line, "the cooldowns' pass"))["seconds"]
 
 
 class Stage:
@@ -215,13 +220,13 @@ class Stage:
 
 
 @contextlib.contextmanager
-def watched_connections(operator: Operator, port: int, counts: list[int]) -> Iterator[None]:
-    """Look ten times a second how many connections the operator has to a port."""
+def sampled(measure: Callable[[], float], into: list[Any]) -> Iterator[None]:
+    """Measure ten times a second."""
     done = threading.Event()
 
     def look() -> None:
         while not done.wait(0.1):
-            counts.append(connections_to(operator.pid, port))
+            into.append(measure())
 
     thread = threading.Thread(target=look)
     thread.start()
