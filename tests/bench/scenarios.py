@@ -101,7 +101,7 @@ class Bench:
         return {key: result[key] for key in kept}
 
     def burst(self, operator: Operator, slow: Sink, count: int) -> dict[str, Any]:
-        """So many organisations' events at once, at a destination that is slow to answer: how much is held meanwhile."""
+        """So many organisations' events at once, where a slow destination takes them: how much is held meanwhile."""
         orgs = [f"burst{number}" for number in range(count)]
         self.configs(slow, orgs)
         memory: list[float] = []
