@@ -119,12 +119,13 @@ class Bench:
             run = done()
             recorded = [row[3] for row in run["rows"] if row[3]]
             arrived = [times[0] for times in self.stage.sink.arrivals().values()]
+            cooldowns = operator.settle()
             time.sleep(15.0)  # kopf's own list comes last
             memory = rss_mb(operator.pid)
         return {
             "finished_events": self.finished,
             "ready_s": round(operator.ready - operator.started, 2),
-            "cooldowns_s": operator.settle(),
+            "cooldowns_s": cooldowns,
             "first_delivery_s": round(min(arrived) - operator.started, 2),
             "all_recorded_s": round(max(recorded) - operator.started, 2),
             "recorded": len(recorded),

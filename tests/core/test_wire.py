@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipebell.core.depth import DEEPEST, shallow
+from pipebell.core.bounds import DEEPEST, shallow
 from pipebell.core.wire import decode, encode
 
 text = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(

@@ -434,7 +434,7 @@ async def test_a_refused_login_reads_the_secret_again_at_once(house):
 
 
 async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monkeypatch):
-    monkeypatch.setattr("pipebell.engine.roster.PARKED_WITH_EVENT", 10)
+    monkeypatch.setattr("pipebell.engine.roster.HELD", 10 * house.event().size)
     house.config()
     house.email.script = [RETRY, BROKEN]
     events = [house.event() for _ in range(30)]
@@ -445,6 +445,29 @@ async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monk
     assert phases.count(Phase.FAILED) == 1
     assert phases.count(Phase.DELIVERED) == 1
     assert phases.count(Phase.SUPPRESSED) == 28
+
+
+async def test_events_that_queue_beyond_the_limit_are_read_again_in_their_turn(house, monkeypatch):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    events = [house.event() for _ in range(100)]
+    monkeypatch.setattr("pipebell.engine.roster.HELD", 10 * events[0].size)
+    await house.submit(*events)
+    await settle_down(600)
+    assert house.email.names == [event.name for event in events]
+    assert house.events.reads == [event.name for event in events[10:]]
+    await house.submit(later := house.event())
+    assert house.email.names[-1] == later.name
+    assert len(house.events.reads) == 90, "nothing waits any more, so the next ones are kept"
+
+
+async def test_a_backlog_beyond_the_limit_goes_out_in_order_after_a_start(house, monkeypatch):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    events = [house.event() for _ in range(50)]
+    monkeypatch.setattr("pipebell.engine.recovery.HELD", 10 * events[0].size)
+    await house.recover()
+    await settle_down(600)
+    assert house.email.names == [event.name for event in events]
+    assert house.events.reads == [event.name for event in events[10:]]
 
 
 async def test_a_sender_that_falls_under_another_configuration_frees_the_first_ones_cooldown():

@@ -7,7 +7,7 @@ import pytest
 
 from pipebell import __version__
 from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
-from pipebell.kube.client import MERGE_PATCH, ApiClient
+from pipebell.kube.client import MERGE_PATCH, PAGE_BYTES, ApiClient
 from pipebell.kube.connection import Connection
 from pipebell.kube.credentials import StaticToken
 from pipebell.kube.patience import patiently
@@ -149,6 +149,21 @@ async def test_pages_are_walked_by_their_tokens(api, client):
         {"fieldSelector": "a=b", "limit": "2"},
         {"fieldSelector": "a=b", "limit": "2", "continue": "more"},
     ]
+
+
+async def test_pages_of_large_objects_have_fewer_of_them(api, client):
+    large = {"metadata": {"continue": "never seen"}, "items": ["x" * PAGE_BYTES]}
+    api.answers({"metadata": {"continue": "a"}, "items": [1]})
+    api.answers(large)
+    api.answers({"metadata": {"continue": "b"}, "items": [2]})
+    api.answers(large)
+    api.answers({"metadata": {"continue": "c"}, "items": ["y" * PAGE_BYTES]})
+    api.answers({"metadata": {"continue": "d"}, "items": [4]})
+    api.answers({"metadata": {}, "items": [5]})
+    items = [item for page in [page async for page in client.pages("/list", limit=40)] for item in page["items"]]
+    assert items == [1, 2, "y" * PAGE_BYTES, 4, 5]
+    asked = [(request.query["limit"], request.query.get("continue")) for request in api.asked]
+    assert asked == [*zip(["40", "40", "5", "10", "1", "1", "2"], [None, "a", "a", "b", "b", "c", "d"], strict=True)]
 
 
 async def test_a_list_that_expires_midway_goes_on_behind_the_last_object(api, client):

@@ -107,6 +107,10 @@ class Forbidden(Rejected):
     """403: this identity is not permitted to do that."""
 
 
+class TooLong(ApiError):  # noqa: N818
+    """The answer has more bytes than are wanted."""
+
+
 class Gone(Rejected):
     """410: the resourceVersion or the list's snapshot is forgotten. `continue_token` goes on at the present state."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One PipelineEvent, parsed. Times are seconds since the epoch."""
+    """One PipelineEvent, parsed. Times are seconds since the epoch; `size` is about how many bytes it takes."""
 
     namespace: str
     name: str
@@ -23,6 +23,7 @@ class Event:
     created: float
     spec: PipelineEventSpec
     status: EventStatus
+    size: int = 5_000
 
     @property
     def occurred(self) -> float:

@@ -36,6 +36,7 @@ RFC3339: Final = (
 )
 
 MAX_ERROR_MESSAGE: Final = 32_768  # characters
+DETAILS_SHOWN: Final = 16 * 1024  # bytes of UTF-8 of the details that a message shows
 
 
 def _no_placeholder(value: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from pipebell.core.depth import shallow
+from pipebell.core.bounds import shallow
 
 
 def encode(value: object) -> bytes:

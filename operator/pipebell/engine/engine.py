@@ -90,11 +90,13 @@ class Engine:
 
         A `stale` one may have come to its end already: it is read again before anything is sent.
         """
-        if self.knows(event.uid):
+        if event.status.phase is None or not event.status.phase.final:
+            self.admit(Journey.of(event), stale=stale)
+
+    def admit(self, journey: Journey, *, stale: bool = False) -> None:
+        """The same for an unfinished event whose journey has been made already; it may be without the event itself."""
+        if self.knows(journey.uid):
             return
-        if event.status.phase is not None and event.status.phase.final:
-            return
-        journey = Journey.of(event)
         journey.queued, journey.stale = True, stale
         self._roster.add(journey)
         self.queue.put(journey.org, journey, urgent=journey.attempted)
@@ -119,6 +121,7 @@ class Engine:
             journey.again = True
             return
         self._roster.unpark(journey)
+        self._roster.rest(journey)
         journey.queued = True
         self.queue.put(journey.org, journey, urgent=True)
 
@@ -173,6 +176,7 @@ class Engine:
         if journey.lost:
             return
         shard = shard_of(journey.org)
+        self._roster.work(journey)
         journey.running, journey.again = True, False
         self._running[shard] += 1
         try:

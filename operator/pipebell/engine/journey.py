@@ -40,6 +40,8 @@ class Journey:
     queued: bool = False
     running: bool = False
     parked: bool = False
+    held: int = 0
+    """Bytes that this event counts for among those that wait."""
     again: bool = False
     gone: bool = False
     expired: bool = False

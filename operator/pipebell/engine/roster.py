@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pipebell.engine.journey import Journey
 
-PARKED_WITH_EVENT: Final = 10_000  # beyond these, waiting events stay in memory as identities only
+HELD: Final = 64 << 20  # bytes of waiting events; beyond these, they stay in memory as identities only
 REMEMBERED: Final = 50_000  # finished events whose late echoes must not start them again
 
 
@@ -24,7 +24,7 @@ class Roster:
         self._for_config: dict[str, set[str]] = {}
         self._for_ledger: dict[str, None] = {}
         self._for_lease: dict[str, None] = {}
-        self._parked_with_event = 0
+        self._held = 0
 
     def __len__(self) -> int:
         return len(self._active)
@@ -41,12 +41,14 @@ class Roster:
         return [uid for uid, journey in self._active.items() if namespace in (None, journey.namespace)]
 
     def add(self, journey: Journey) -> None:
-        """A journey begins."""
+        """A journey begins, by waiting for its turn."""
         self._active[journey.uid] = journey
+        self.rest(journey)
 
     def remove(self, journey: Journey, *, forget_oldest: bool) -> None:
         """A journey is over. `forget_oldest` bounds the memory of finished ones."""
         self.unpark(journey)
+        self.work(journey)
         self._active.pop(journey.uid, None)
         self._wait_no_more(journey)
         self._finished[journey.uid] = None
@@ -56,6 +58,7 @@ class Roster:
     def discard(self, journey: Journey) -> None:
         """A journey is somebody else's to go on with: nothing of it is remembered."""
         self.unpark(journey)
+        self.work(journey)
         self._active.pop(journey.uid, None)
         self._wait_no_more(journey)
 
@@ -72,20 +75,32 @@ class Roster:
         """The watch will not speak of this event again."""
         self._finished.pop(uid, None)
 
+    def rest(self, journey: Journey) -> None:
+        """It waits for its turn or to be woken; without the event itself, when those that wait hold too much."""
+        if journey.held or journey.event is None:
+            return
+        if self._held + journey.event.size > HELD:
+            journey.event = None
+            return
+        journey.held = journey.event.size
+        self._held += journey.held
+
+    def work(self, journey: Journey) -> None:
+        """It is being worked on, as only a few are at once."""
+        self._held -= journey.held
+        journey.held = 0
+
     def park(self, journey: Journey) -> None:
-        """Wait without a slot; the many also without the event itself."""
+        """Wait without a slot."""
         if journey.parked or journey.uid not in self._active:
             return
-        if self._parked_with_event >= PARKED_WITH_EVENT:
-            journey.event = None
+        self.rest(journey)
         journey.parked = True
-        self._parked_with_event += journey.event is not None
 
-    def unpark(self, journey: Journey) -> None:
+    @staticmethod
+    def unpark(journey: Journey) -> None:
         """Wait no more."""
-        if journey.parked:
-            journey.parked = False
-            self._parked_with_event -= journey.event is not None
+        journey.parked = False
 
     def await_config(self, journey: Journey) -> None:
         """This journey waits for its organisation's configuration (or root's) to be mended."""

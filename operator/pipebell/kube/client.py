@@ -6,6 +6,7 @@ API conventions: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
+from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, TooLong, Unavailable
 from pipebell.core.status import clip
 from pipebell.core.wire import decode, encode
 from pipebell.kube.patience import patiently
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MERGE_PATCH: Final = "application/merge-patch+json"  # RFC 7396
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # half of an event's answer
 PAGE_SIZE: Final = 200  # objects; the heap never gives back what its largest page took
+PAGE_BYTES: Final = 4 << 20  # of a page; objects may have 1.5 MB each, and become five times as large in memory
 REQUEST_TIMEOUT: Final = 10.0  # seconds
 WATCH_SILENCE: Final = 30.0  # seconds beyond the watch's own end after which its connection counts as dead
 _CHUNK: Final = 1 << 18  # bytes that a response may buffer before the socket is no longer read
@@ -79,28 +81,38 @@ class ApiClient:
         timeout: float | None = None,  # noqa: ASYNC109  (it ends the request at aiohttp, which frees the connection)
     ) -> Any:  # noqa: ANN401  (JSON)
         """The answer's JSON. `timeout` is seconds for the whole exchange. Raises ApiErrors."""
-        seconds = self._timeout if timeout is None else timeout
-        limits = self._timeouts.get(seconds)
-        if limits is None:
-            limits = self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds)
         headers = {} if body is None else {"Content-Type": content_type}
         if accept is not None:
             headers["Accept"] = accept
         data = None if body is None else encode(body)
+        return _value(method, path, await self._exchange(method, path, params, data, headers, timeout))
+
+    async def _exchange(  # noqa: PLR0913  (the same parts)
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        most: int | None = None,
+    ) -> bytes:
+        """The answer of a request that succeeded. Raises TooLong as soon as more than `most` bytes have come."""
+        seconds = self._timeout if timeout is None else timeout
+        limits = self._timeouts.get(seconds)
+        if limits is None:
+            limits = self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._open().request(
                 method, self._url(path, params), data=data, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
-                answer = await response.read()
+                answer = await (response.read() if most is None else _read(response.content, most))
                 status, retry_after = response.status, response.headers.get("Retry-After")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(method, path, error) from None
         if status >= HTTPStatus.MULTIPLE_CHOICES:
             _refuse(method, path, status, _parsed(answer), retry_after)
-        try:
-            return decode(answer)
-        except ValueError:
-            raise Unavailable(f"{method} {path}: the answer is not JSON; is this the API server?") from None
+        return answer
 
     async def pages(
         self,
@@ -115,15 +127,25 @@ class ApiClient:
         Each object that exists during the whole walk is given exactly once. When the server forgets the list's
         snapshot midway (410), the walk goes on behind the last object given, at the present state, by the token that
         the server hands out for this; so objects made or deleted meanwhile may or may not be given. Each page is asked
-        for again for `patience` seconds (None: for ever) while the API is unavailable. Raises ApiErrors.
+        for again for `patience` seconds (None: for ever) while the API is unavailable. Pages have fewer objects than
+        `limit` where these are large. Raises ApiErrors.
         """
         # Asking for the next page while this one is being worked on was tried: no gain on two cores.
-        query = {**(params or {}), "limit": str(limit)}
+        query, count = dict(params or {}), limit
         while True:
+            query["limit"] = str(count)
+            most = PAGE_BYTES if count > 1 else None
             try:
-                page = await patiently(lambda: self._page(path, query), what=f"list {path}", limit=patience)
+                page, length = await patiently(
+                    partial(self._page, path, query, most), what=f"list {path}", limit=patience
+                )
             except Gone:
                 raise Unavailable(f"GET {path}: the list expired midway; begin again") from None
+            except TooLong:
+                count = max(1, count // 8)
+                continue
+            if length < PAGE_BYTES // 4:
+                count = min(limit, count * 2)
             if page.get("kind") != "Status":
                 yield page
             token = page["metadata"].get("continue")
@@ -131,17 +153,21 @@ class ApiClient:
                 return
             query["continue"] = token
 
-    async def _page(self, path: str, query: Mapping[str, str]) -> Object:
-        """One page; or, for an expired snapshot, the Status with the token to go on by. Raises Gone without one."""
+    async def _page(self, path: str, query: Mapping[str, str], most: int | None) -> tuple[Object, int]:
+        """One page, and its bytes; or, for an expired snapshot, the Status with the token to go on by.
+
+        Raises Gone without such a token.
+        """
         try:
-            page: Object = await self.request("GET", path, params=query)
+            answer = await self._exchange("GET", path, query, most=most)
         except Gone as gone:
             if gone.continue_token is None:
                 raise
-            return {"kind": "Status", "metadata": {"continue": gone.continue_token}}
+            return {"kind": "Status", "metadata": {"continue": gone.continue_token}}, 0
+        page = _value("GET", path, answer)
         if not isinstance(page, dict) or not isinstance(page.get("metadata"), dict):
             raise Unavailable(f"GET {path}: the answer is not a list")
-        return page
+        return page, len(answer)
 
     async def watch(
         self,
@@ -184,6 +210,17 @@ class ApiClient:
         return URL(f"{self._connection.server}{path}{query}", encoded=True)
 
 
+async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
+    """All of it. Raises TooLong as soon as that is more than `most` bytes."""
+    parts, length = [], 0
+    async for chunk in content.iter_any():
+        parts.append(chunk)
+        length += len(chunk)
+        if length > most:
+            raise TooLong
+    return b"".join(parts)
+
+
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     """Lines of any length: aiohttp's own reading by lines gives up beyond its buffer."""
     parts: list[bytes] = []
@@ -207,6 +244,13 @@ def _happening(path: str, line: bytes) -> tuple[str, Object]:
         code = item.get("code")
         _refuse("WATCH", path, code if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR, item, None)
     return kind, item
+
+
+def _value(method: str, path: str, answer: bytes) -> Any:  # noqa: ANN401  (JSON)
+    try:
+        return decode(answer)
+    except ValueError:
+        raise Unavailable(f"{method} {path}: the answer is not JSON; is this the API server?") from None
 
 
 def _parsed(answer: bytes) -> Object:

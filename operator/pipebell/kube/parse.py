@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from pipebell.core.bounds import shortened
 from pipebell.core.config import ConfigObject
 from pipebell.core.errors import InvalidEvent, Problem, explain
 from pipebell.core.event import Event
-from pipebell.core.models import NotificationConfigSpec, PipelineEventSpec
+from pipebell.core.models import DETAILS_SHOWN, NotificationConfigSpec, PipelineEventSpec
 from pipebell.core.status import EventStatus, NotificationConfigStatus, epoch
+from pipebell.core.wire import encode
 from pipebell.kube.lean import lean, shared
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
+_SHOWN: Final = 2 * DETAILS_SHOWN  # characters of details that are kept: more than any message shows
+_LONG: Final = 2 * _SHOWN  # bytes of JSON from which on details are looked at
+_OBJECTS: Final = 4_000  # bytes that an event takes besides what it says (measured: 5 to 6 KB for an ordinary one)
 _ROUNDS: Final = 8  # of cutting out what cannot be read, before all of it is given up
 
 
@@ -27,12 +32,18 @@ def parse_event(item: Mapping[str, Any]) -> Event:
     """A PipelineEvent as the API gives it. Raises InvalidEvent when its spec breaks the rules.
 
     Fields that this version does not know are passed over: an event is a fact to be told, whoever wrote it. A status
-    that cannot be read loses just what is wrong in it, and a line in the log says so.
+    that cannot be read loses just what is wrong in it, and a line in the log says so. Of details, what cannot be shown
+    anyway is left out.
     """
     metadata = _mapping(item.get("metadata"))
     status = _status(EventStatus, item, metadata)
+    raw = item.get("spec")
+    length = len(encode(raw))
+    if length > _LONG and isinstance(raw, dict) and isinstance(raw.get("details"), dict):
+        raw = raw | {"details": shortened(raw["details"], _SHOWN)}
+        length = len(encode(raw))
     try:
-        spec = _event_spec(item.get("spec"))
+        spec = _event_spec(raw)
     except ValidationError as error:
         raise InvalidEvent(
             explain(error, PipelineEventSpec).problems,
@@ -51,6 +62,7 @@ def parse_event(item: Mapping[str, Any]) -> Event:
         created=_created(metadata),
         spec=spec,
         status=status,
+        size=_OBJECTS + 3 * length,
     )
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pipebell.core.depth import shallow
+from pipebell.core.bounds import shallow
 from pipebell.core.errors import Unavailable
 from pipebell.version import __version__
 

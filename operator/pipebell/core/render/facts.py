@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipebell.core.models import MAX_ERROR_MESSAGE
+from pipebell.core.models import DETAILS_SHOWN, MAX_ERROR_MESSAGE
 from pipebell.core.render.text import clean, cut, one_line, pretty
 from pipebell.core.vocabulary import EventType, Severity
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event, Notification
 
-DETAILS_LIMIT: Final = 16 * 1024  # bytes of UTF-8
 _ID_LIMIT: Final = 512
 _TITLE_LIMIT: Final = 200
 
@@ -89,7 +88,7 @@ def facts(notification: Notification) -> Facts:
         run=one_line(spec.pipeline_logging_id or "", _ID_LIMIT),
         when=_when(event),
         message=cut(clean(spec.error_message or "").strip("\n"), MAX_ERROR_MESSAGE),
-        details=pretty(spec.details, DETAILS_LIMIT) if spec.details else "",
+        details=pretty(spec.details, DETAILS_SHOWN) if spec.details else "",
         links=_links(event),
         notes=_notes(notification),
         marks=tuple(mark for mark, given in (("TEST", spec.test), ("REPLAY", spec.replay_of)) if given),
