@@ -21,6 +21,7 @@ from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import rfc3339
 from pipebell.core.targets import EmailTarget, Target
 from pipebell.core.triggers import Match, Skip, match_trigger
+from pipebell.core.wire import encode
 from pipebell.engine.ledger import CooldownLedger, Go, Held, key_for
 from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
@@ -147,7 +148,7 @@ def _sent(notification: Notification, target: Target, provider: ProviderName, no
         }
     return {
         "headers": {"Content-Type": "application/json; charset=utf-8", "X-Pipebell-Delivery": attempt.delivery_id},
-        "body": json.dumps(slack_payload(notification, target)),
+        "body": encode(slack_payload(notification, target)).decode(),
     }
 
 
