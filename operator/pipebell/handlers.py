@@ -75,9 +75,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
-    # A worker of kopf keeps its object for both of these: with 10,000 configurations, 20 MB that are never given back.
+    # A worker of kopf keeps its object for so long: with 10,000 configurations, 20 MB that are never given back.
     settings.queueing.idle_timeout = 0.02
-    settings.queueing.batch_window = 0.001
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()
     settings.networking.request_timeout = 60.0

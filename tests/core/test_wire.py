@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -65,3 +66,11 @@ def test_what_is_no_json_is_refused(garbage):
 
 def test_numbers_that_json_does_not_have_are_not_sent():
     assert json.loads(encode({"a": math.inf})) == {"a": None}
+
+
+def test_a_string_without_an_end_takes_no_longer_than_others():
+    document = b"[" * 300 + b'"' + b'\\"' * 500_000
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r"."):
+        decode(document)
+    assert time.process_time() - began < 2

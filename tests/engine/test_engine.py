@@ -460,6 +460,19 @@ async def test_events_that_queue_beyond_the_limit_are_read_again_in_their_turn(h
     assert len(house.events.reads) == 90, "nothing waits any more, so the next ones are kept"
 
 
+async def test_events_that_are_read_again_in_any_case_take_no_room_while_they_wait(house, monkeypatch):
+    house.config("broken", email={"toEmails": ["a@x.example"]})
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    waiting = [house.event(org="broken") for _ in range(30)]
+    monkeypatch.setattr("pipebell.engine.roster.HELD", 10 * waiting[0].size)
+    await house.submit(*waiting)
+    await settle_down(200)
+    house.events.reads.clear()
+    await house.submit(*(events := [house.event() for _ in range(10)]))
+    assert house.email.names == [event.name for event in events]
+    assert house.events.reads == []
+
+
 async def test_a_backlog_beyond_the_limit_goes_out_in_order_after_a_start(house, monkeypatch):
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     events = [house.event() for _ in range(50)]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.engine.fakes import EMAIL, START, settle_down
 
-from pipebell.core.errors import NotReady, Problem
+from pipebell.core.errors import NotReady, Problem, Unavailable
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName
 from pipebell.engine.bookkeeping import Bookkeeping
@@ -279,3 +279,20 @@ async def test_a_look_at_all_events_is_rare(house):
     assert len(looks) <= 3 * 10, "in the three hours in which something falls due every minute"
     assert 60 <= len(house.events.store) <= 60 * 1.1 + 2
     task.cancel()
+
+
+async def test_a_look_that_fails_is_made_again_soon(house):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    task = asyncio.create_task(house.sweeper(cooldown=0).run())
+    await house.submit(*(house.event() for _ in range(3)))
+    real, house.events.delete = house.events.delete, refuse
+    await house.clock.advance(80)
+    assert len(house.events.store) == 3
+    house.events.delete = real
+    await house.clock.advance(10)
+    assert house.events.store == {}
+    task.cancel()
+
+
+async def refuse(*_):
+    raise Unavailable("429 too many requests")

@@ -1,5 +1,6 @@
 import json
 import timeit
+import tracemalloc
 
 import pytest
 import structlog
@@ -9,6 +10,7 @@ from pipebell.core.models import DETAILS_SHOWN
 from pipebell.core.render.text import pretty
 from pipebell.core.status import NotificationConfigStatus, epoch
 from pipebell.core.vocabulary import EventType, Phase, ProviderName, Severity
+from pipebell.core.wire import decode
 from pipebell.kube import newer, parse_config, parse_event
 
 
@@ -161,8 +163,21 @@ def test_of_details_only_what_a_message_can_show_is_kept(event_item):
     usual, large = parse_event(event_item()), parse_event(event_item(details=details))
     assert pretty(large.spec.details, DETAILS_SHOWN) == pretty(details, DETAILS_SHOWN)
     assert len(json.dumps(large.spec.details)) < 4 * DETAILS_SHOWN
-    assert usual.size < large.size < 150_000
+    assert usual.size < large.size < 500_000
     (key,) = parse_event(event_item(details={"k" * 200_000: 1})).spec.details
     assert len(key) < 4 * DETAILS_SHOWN
     small = {"deep": {"a": [1, 2.5, None, True, "x"]}}
     assert parse_event(event_item(details=small)).spec.details == small
+
+
+@pytest.mark.parametrize("entry", [[], {"a": 1}, [[]], 1, "x", {"key": "a longer value, as people write them"}])
+@pytest.mark.parametrize("count", [100, 7_000, 100_000])
+def test_the_size_of_an_event_is_no_less_than_what_it_takes(event_item, entry, count):
+    text = json.dumps(event_item(details={"list": [entry] * count})).encode()
+    tracemalloc.start()
+    try:
+        event = parse_event(decode(text))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert event.size >= taken / 1.5

@@ -398,5 +398,7 @@ def test_an_event_that_no_parser_takes_does_not_spoil_the_answer(fake):
     fake.reply = 200, b'{"items":[{"spec":{"details":' + deep + b'},"status":{"phase":"Failed"}}]}'
     api = Api(lambda: find_endpoint(fake.url))
     (item,) = api.request("POST", "/", b"{}", timeout=2).document["items"]
+    fake.reply = 200, b"[" * 5_000
+    assert api.request("POST", "/", b"{}", timeout=2).document == {}
     api.close()
     assert item["status"] == {"phase": "Failed"}

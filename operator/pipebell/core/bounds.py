@@ -10,13 +10,13 @@ from typing import Any, Final
 
 DEEPEST: Final = 100  # levels of arrays and objects that are kept
 _MARK: Final = '"…"'.encode()
-_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|\[\]|\{\}|[\[\]{}]', re.DOTALL)
 
 
 def shallow(document: bytes, deepest: int = DEEPEST) -> bytes:
     """The same JSON with "…" in the place of each array and object that lies deeper than `deepest` levels.
 
-    Strings are passed over as they are. What is no JSON before is none afterwards.
+    Strings are passed over as they are. What is left out is not looked at: whether it was JSON is not told afterwards.
     """
     kept: list[bytes] = []
     level = start = 0
@@ -26,6 +26,10 @@ def shallow(document: bytes, deepest: int = DEEPEST) -> bytes:
             level += 1
             if level == deepest + 1:
                 kept += (document[start : token.start()], _MARK)
+        elif sign in (b"{}", b"[]"):
+            if level == deepest:
+                kept += (document[start : token.start()], _MARK)
+                start = token.end()
         elif sign in (b"}", b"]"):
             if level == deepest + 1:
                 start = token.end()

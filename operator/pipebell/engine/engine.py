@@ -121,8 +121,8 @@ class Engine:
             journey.again = True
             return
         self._roster.unpark(journey)
-        self._roster.rest(journey)
         journey.queued = True
+        self._roster.rest(journey)
         self.queue.put(journey.org, journey, urgent=True)
 
     def wake_org(self, org_slug: str | None) -> None:

@@ -66,14 +66,15 @@ class Retention:
         while True:
             await self._clock.sleep(SHORTEST)
             began = self._clock.now()
-            if not self._ledger.shards or began < max(self._next_look, not_before):
+            if not self._ledger.shards or self._ledger.folding or began < max(self._next_look, not_before):
                 continue
             try:
                 await self._sweep(began)
             except ApiError as error:
                 log.warning("finished events could not be swept", error=str(error))
-            # A sweep that takes long is not made all the time.
-            not_before = self._clock.now() + min(3 * (self._clock.now() - began), LONGEST)
+                self._next_look = began
+            # A twentieth of the time at most, however soon the next event falls due.
+            not_before = self._clock.now() + min(19 * (self._clock.now() - began), LONGEST)
 
     async def _sweep(self, now: float) -> None:
         self._next_look = now + LONGEST

@@ -76,10 +76,13 @@ class Roster:
         self._finished.pop(uid, None)
 
     def rest(self, journey: Journey) -> None:
-        """It waits for its turn or to be woken; without the event itself, when those that wait hold too much."""
+        """It waits for its turn or to be woken; without the event itself, when those that wait hold too much.
+
+        What is stale is read again in any case. Those that wait to be woken leave half of the room to those that queue.
+        """
         if journey.held or journey.event is None:
             return
-        if self._held + journey.event.size > HELD:
+        if journey.stale or self._held + journey.event.size > (HELD if journey.queued else HELD // 2):
             journey.event = None
             return
         journey.held = journey.event.size

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MERGE_PATCH: Final = "application/merge-patch+json"  # RFC 7396
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"  # half of an event's answer
 PAGE_SIZE: Final = 200  # objects; the heap never gives back what its largest page took
-PAGE_BYTES: Final = 4 << 20  # of a page; objects may have 1.5 MB each, and become five times as large in memory
+PAGE_BYTES: Final = 2 << 20  # of a page; objects may have 1.5 MB each, and take 5 to 20 times as much as values
 REQUEST_TIMEOUT: Final = 10.0  # seconds
 WATCH_SILENCE: Final = 30.0  # seconds beyond the watch's own end after which its connection counts as dead
 _CHUNK: Final = 1 << 18  # bytes that a response may buffer before the socket is no longer read

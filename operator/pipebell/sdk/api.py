@@ -193,9 +193,10 @@ def _why(error: Exception) -> str:
 
 def _document(data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data)
-    except RecursionError:
-        document = json.loads(shallow(data))
+        try:
+            document = json.loads(data)
+        except RecursionError:
+            document = json.loads(shallow(data))
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
