@@ -118,6 +118,8 @@ def _behaviour(bench: Bench, rows: dict[str, Any]) -> None:
         rows["storm"] = bench.storm(operator, 10_000)
         say("a flood beside a single event")
         rows["beside_flood"] = bench.beside(operator, "org0", "org1", 5000, 200)
+    say("a single event behind a flood")
+    rows["behind_flood"] = bench.behind("org0", "org1", 5000, 200)
     slow, slower, dead = stage.slow_sink(2.0), stage.slow_sink(8.0), stage.slow_sink(86_400.0)
     with stage.operator(slower) as operator:
         say("2,500 organisations at once at a slow destination")
@@ -177,6 +179,7 @@ def _headline(rows: dict[str, Any]) -> dict[str, Any]:
     if "relay" in rows:
         headline["mails_per_s"] = rows["relay"]["mails_per_s"]
         headline["beside_flood_p99_ms"] = rows["beside_flood"]["create_to_sink"]["p99_ms"]
+        headline["behind_flood_p99_ms"] = rows["behind_flood"]["create_to_sink"]["p99_ms"]
         headline["beside_flood_ours_p99_ms"] = rows["beside_flood"]["bystander_to_sink"]["p99_ms"]
         headline["beside_dead_p99_ms"] = rows["beside_dead"]["create_to_sink"]["p99_ms"]
         headline["restart_finished_s"] = rows["restart_finished"]["first_delivery_s"]

@@ -100,6 +100,20 @@ class Bench:
         kept = ("events", "phases", "create_to_sink", "create_to_bystander", "bystander_to_sink", "create_to_recorded")
         return {key: result[key] for key in kept}
 
+    def behind(self, noisy: str, quiet: str, flood: int, count: int) -> dict[str, Any]:
+        """One organisation's flood that is there already, and another one's single events while it is worked off."""
+        self.finished += flood + count
+        load = {"count": flood, "concurrency": CONCURRENCY, "orgs": [noisy], "timeout": 0.1}
+        self.stage.load("events", prefix=self._prefix(), **load)
+        with self.stage.operator() as operator:
+            operator.settle()
+            self.stage.sink.skip()
+            run = self.stage.load("events", prefix=self._prefix(), count=count, orgs=[quiet], gap=0.03, bystander=True)
+            arrivals = self.stage.sink.arrivals()
+        result = summary(run, arrivals, {})
+        kept = ("events", "phases", "create_to_sink", "create_to_bystander", "bystander_to_sink", "create_to_recorded")
+        return {**{key: result[key] for key in kept}, "of_the_flood_meanwhile": len(arrivals) - result["sent"]}
+
     def burst(self, operator: Operator, slow: Sink, count: int) -> dict[str, Any]:
         """So many organisations' events at once, where a slow destination takes them: how much is held meanwhile."""
         orgs = [f"burst{number}" for number in range(count)]
