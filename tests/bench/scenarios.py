@@ -94,11 +94,9 @@ class Bench:
             "events", prefix=self._prefix(), count=flood, concurrency=CONCURRENCY, orgs=[noisy], timeout=5.0
         )
         time.sleep(1.0)  # the generator's start
-        run = self.stage.load("events", prefix=self._prefix(), count=count, orgs=[quiet], gap=0.05, bystander=True)
-        result = summary(run, self.stage.sink.arrivals(), {})
+        row, _ = self._singles(quiet, count, gap=0.05)
         done()
-        kept = ("events", "phases", "create_to_sink", "create_to_bystander", "bystander_to_sink", "create_to_recorded")
-        return {key: result[key] for key in kept}
+        return row
 
     def behind(self, noisy: str, quiet: str, flood: int, count: int) -> dict[str, Any]:
         """One organisation's flood that is there already, and another one's single events while it is worked off."""
@@ -108,11 +106,16 @@ class Bench:
         with self.stage.operator() as operator:
             operator.settle()
             self.stage.sink.skip()
-            run = self.stage.load("events", prefix=self._prefix(), count=count, orgs=[quiet], gap=0.03, bystander=True)
-            arrivals = self.stage.sink.arrivals()
+            row, others = self._singles(quiet, count, gap=0.03)
+        return {**row, "of_the_flood_meanwhile": others}
+
+    def _singles(self, org: str, count: int, gap: float) -> tuple[dict[str, Any], int]:
+        """Single events of one organisation, one every `gap` seconds; and how many of others arrived meanwhile."""
+        run = self.stage.load("events", prefix=self._prefix(), count=count, orgs=[org], gap=gap, bystander=True)
+        arrivals = self.stage.sink.arrivals()
         result = summary(run, arrivals, {})
         kept = ("events", "phases", "create_to_sink", "create_to_bystander", "bystander_to_sink", "create_to_recorded")
-        return {**{key: result[key] for key in kept}, "of_the_flood_meanwhile": len(arrivals) - result["sent"]}
+        return {key: result[key] for key in kept}, len(arrivals) - result["sent"]
 
     def burst(self, operator: Operator, slow: Sink, count: int) -> dict[str, Any]:
         """So many organisations' events at once, where a slow destination takes them: how much is held meanwhile."""

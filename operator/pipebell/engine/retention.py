@@ -90,18 +90,14 @@ class Retention:
 
     def _ripe(self, event: Event, now: float) -> bool:
         """Whether this event may go now; if only later, that is noted."""
-        due = self._due(event) if self._ledger.opened(event.spec.org_slug) else None
-        if due is None:  # not finished, or another replica's
+        ended = _end_of(event) if self._ledger.opened(event.spec.org_slug) else None
+        if ended is None:  # not finished, or another replica's
             return False
-        if due > now:
-            self.seen(event)
+        ttl = self._ttl_of(event)
+        if ended + ttl > now:
+            self._note(ended, ttl)
             return False
-        return not self._needed(event, now, due)
-
-    def _due(self, event: Event) -> float | None:
-        """When this event may go (seconds since the epoch); None while it is not finished."""
-        ended = _end_of(event)
-        return None if ended is None else ended + self._ttl_of(event)
+        return not self._needed(event, now, ended + ttl)
 
     def _note(self, ended: float, ttl: float) -> None:
         self._next_look = min(self._next_look, ended + ttl * (1 + LATENESS))

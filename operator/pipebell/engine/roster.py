@@ -47,10 +47,7 @@ class Roster:
 
     def remove(self, journey: Journey, *, forget_oldest: bool) -> None:
         """A journey is over. `forget_oldest` bounds the memory of finished ones."""
-        self.unpark(journey)
-        self.work(journey)
-        self._active.pop(journey.uid, None)
-        self._wait_no_more(journey)
+        self.discard(journey)
         self._finished[journey.uid] = None
         if forget_oldest and len(self._finished) > REMEMBERED:
             del self._finished[next(iter(self._finished))]
