@@ -115,6 +115,11 @@ class EventStatus(StatusModel):
     )
     observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing follows any more."""
+        return self.phase is not None and self.phase.final
+
 
 class TriggerRecord(StatusModel):
     """What a configuration's trigger did of late."""

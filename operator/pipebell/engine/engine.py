@@ -90,7 +90,7 @@ class Engine:
 
         A `stale` one may have come to its end already: it is read again before anything is sent.
         """
-        if event.status.phase is None or not event.status.phase.final:
+        if not event.status.finished:
             self.admit(Journey.of(event), stale=stale)
 
     def admit(self, journey: Journey, *, stale: bool = False) -> None:

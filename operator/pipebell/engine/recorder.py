@@ -103,7 +103,7 @@ class Recorder:
             journey.deliveries.clear()
         if _says(journey.status, patch):  # it was written, but the answer was lost
             return verdicts
-        if journey.status.phase is not None and journey.status.phase.final:
+        if journey.status.finished:
             log.info("event finished by another writer", namespace=journey.namespace, _event=journey.name)
             return None
         if without_deliveries and journey.tried:

@@ -113,7 +113,7 @@ class Recovery:
                     continue
                 _fold(self._ledger, event)
                 self._met(event)
-                if event.status.phase is None or not event.status.phase.final:
+                if not event.status.finished:
                     journey = Journey.of(event)
                     held += event.size
                     if held > HELD:  # a backlog: these are read again when their turn comes

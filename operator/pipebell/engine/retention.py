@@ -126,7 +126,7 @@ class Retention:
 def _end_of(event: Event) -> float | None:
     """When this event was finished (seconds since the epoch); None while it is not."""
     status = event.status
-    if status.phase is None or not status.phase.final:
+    if not status.finished:
         return None
     try:
         return epoch(status.completion_time) if status.completion_time else event.created

@@ -123,7 +123,7 @@ class Travel:
                 journey.gone = True
                 return None
             journey.stale = False
-            if journey.status.phase is not None and journey.status.phase.final:
+            if journey.status.finished:
                 self.end(journey)
                 return None
         return journey.event
