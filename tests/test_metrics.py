@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from prometheus_client import generate_latest
 
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.core.settle import Verdicts
+from pipebell.core.policy.settle import Verdicts
 from pipebell.core.vocabulary import EventType, Phase, ProviderName, Reason
 from pipebell.metrics import Metrics
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipebell.background import Background
-    from pipebell.engine.book import ConfigBook
-    from pipebell.engine.configs import ConfigKeeper
-    from pipebell.engine.engine import Engine
+    from pipebell.engine.configs.lister import ConfigKeeper
+    from pipebell.engine.configs.store import ConfigBook
+    from pipebell.engine.events.engine import Engine
     from pipebell.engine.ports import Events, Ownership
-    from pipebell.engine.recovery import Recovery
+    from pipebell.engine.upkeep.recovery import Recovery
 
 log = structlog.get_logger(__name__)
 

@@ -16,14 +16,14 @@ from pipebell.version import __version__
 if TYPE_CHECKING:
     from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
-    from pipebell.core.settle import Verdicts
+    from pipebell.core.policy.settle import Verdicts
     from pipebell.core.vocabulary import ProviderName
-    from pipebell.engine.engine import Engine
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.readiness import Readiness
-    from pipebell.engine.resolver import Resolved
-    from pipebell.engine.root import RootKeeper
-    from pipebell.engine.sharing import Sharing
+    from pipebell.engine.configs.readiness import Readiness
+    from pipebell.engine.configs.resolver import Resolved
+    from pipebell.engine.configs.root import RootKeeper
+    from pipebell.engine.events.engine import Engine
+    from pipebell.engine.events.state import Journey
+    from pipebell.engine.shards.sharing import Sharing
     from pipebell.kube.watches import Watches
 
 _ORGS: Final = 200

@@ -12,18 +12,18 @@ from pipebell.background import Background
 from pipebell.clocks import SystemClock, boottime
 from pipebell.core.errors import NotFound
 from pipebell.core.shards import SHARDS
-from pipebell.engine.book import ConfigBook
-from pipebell.engine.bookkeeping import Bookkeeping
-from pipebell.engine.configs import ConfigKeeper
-from pipebell.engine.engine import Engine
-from pipebell.engine.ledger import CooldownLedger
-from pipebell.engine.readiness import Readiness
-from pipebell.engine.recorder import Recorder, patiently
-from pipebell.engine.recovery import Recovery
-from pipebell.engine.resolver import Resolver
-from pipebell.engine.retention import Retention
-from pipebell.engine.root import RootKeeper
-from pipebell.engine.sharing import LEASE, Sharing
+from pipebell.engine.configs.lister import ConfigKeeper
+from pipebell.engine.configs.readiness import Readiness
+from pipebell.engine.configs.resolver import Resolver
+from pipebell.engine.configs.root import RootKeeper
+from pipebell.engine.configs.store import ConfigBook
+from pipebell.engine.events.engine import Engine
+from pipebell.engine.events.ledger import CooldownLedger
+from pipebell.engine.events.recorder import Recorder, patiently
+from pipebell.engine.shards.sharing import LEASE, Sharing
+from pipebell.engine.upkeep.recovery import Recovery
+from pipebell.engine.upkeep.retention import Retention
+from pipebell.engine.upkeep.usage import Bookkeeping
 from pipebell.health import HealthServer
 from pipebell.identity import claim
 from pipebell.intake import Intake
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
     from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
-    from pipebell.core.settle import Verdicts
+    from pipebell.core.policy.settle import Verdicts
     from pipebell.core.vocabulary import ProviderName
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.resolver import Resolved
+    from pipebell.engine.configs.resolver import Resolved
+    from pipebell.engine.events.state import Journey
     from pipebell.kube.connection import Connection
     from pipebell.settings import Settings
 

@@ -13,7 +13,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of
-from pipebell.core.triggers import providers_in_use
+from pipebell.core.policy.triggers import providers_in_use
 from pipebell.core.vocabulary import NotReadyReason, ProviderName, Severity
 
 ENVIRON = {

@@ -7,17 +7,17 @@ from tests.engine.fakes import config_object
 
 from pipebell.core import resolve
 from pipebell.core.backoff import RetryPolicy
-from pipebell.core.cooldown import Sent, suppressed_until
 from pipebell.core.errors import InvalidInput
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import LabelSelector, NotificationSpec, PipelineEventSpec
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.placeholders import Environment
+from pipebell.core.policy.cooldown import Sent, suppressed_until
+from pipebell.core.policy.settle import settle, summarise
+from pipebell.core.policy.triggers import Match, Skip, match_trigger
 from pipebell.core.root import parse_root
-from pipebell.core.settle import settle, summarise
 from pipebell.core.status import Delivery, clip, epoch, rfc3339
-from pipebell.core.triggers import Match, Skip, match_trigger
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Phase, ProviderName, Reason, Severity
 
 

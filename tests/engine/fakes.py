@@ -16,14 +16,14 @@ from pipebell.core.outcome import Attempt, Outcome, Verdict
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import EventStatus, NotificationConfigStatus
 from pipebell.core.vocabulary import ProviderName
-from pipebell.engine.book import ConfigBook
-from pipebell.engine.engine import Engine
-from pipebell.engine.ledger import CooldownLedger
-from pipebell.engine.recorder import Recorder
-from pipebell.engine.recovery import Recovery
-from pipebell.engine.resolver import Resolver
-from pipebell.engine.retention import Retention
-from pipebell.engine.root import RootKeeper
+from pipebell.engine.configs.resolver import Resolver
+from pipebell.engine.configs.root import RootKeeper
+from pipebell.engine.configs.store import ConfigBook
+from pipebell.engine.events.engine import Engine
+from pipebell.engine.events.ledger import CooldownLedger
+from pipebell.engine.events.recorder import Recorder
+from pipebell.engine.upkeep.recovery import Recovery
+from pipebell.engine.upkeep.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence

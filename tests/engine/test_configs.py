@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from tests.engine.fakes import settle_down
 
-from pipebell.engine.configs import APART, HEAL_EVERY, ConfigKeeper
-from pipebell.engine.readiness import Readiness
+from pipebell.engine.configs.lister import APART, HEAL_EVERY, ConfigKeeper
+from pipebell.engine.configs.readiness import Readiness
 
 
 @pytest.fixture

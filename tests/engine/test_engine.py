@@ -265,7 +265,7 @@ async def test_what_succeeded_is_not_repeated_because_another_destination_failed
 
 
 async def test_a_success_beside_a_slow_destination_is_recorded_early_and_starts_the_cooldown(house, monkeypatch):
-    monkeypatch.setattr("pipebell.engine.travel.PARTIAL_AFTER", 0.1)
+    monkeypatch.setattr("pipebell.engine.events.reconcile.PARTIAL_AFTER", 0.1)
     house.config(slack=SLACK, eventTriggers=BOTH)
     house.slack.gate = asyncio.Event()
     event, second = house.event(), house.event()
@@ -434,7 +434,7 @@ async def test_a_refused_login_reads_the_secret_again_at_once(house):
 
 
 async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monkeypatch):
-    monkeypatch.setattr("pipebell.engine.roster.HELD", 10 * house.event().size)
+    monkeypatch.setattr("pipebell.engine.events.roster.HELD", 10 * house.event().size)
     house.config()
     house.email.script = [RETRY, BROKEN]
     events = [house.event() for _ in range(30)]
@@ -450,7 +450,7 @@ async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monk
 async def test_events_that_queue_beyond_the_limit_are_read_again_in_their_turn(house, monkeypatch):
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     events = [house.event() for _ in range(100)]
-    monkeypatch.setattr("pipebell.engine.roster.HELD", 10 * events[0].size)
+    monkeypatch.setattr("pipebell.engine.events.roster.HELD", 10 * events[0].size)
     await house.submit(*events)
     await settle_down(600)
     assert house.email.names == [event.name for event in events]
@@ -464,7 +464,7 @@ async def test_events_that_are_read_again_in_any_case_take_no_room_while_they_wa
     house.config("broken", email={"toEmails": ["a@x.example"]})
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     waiting = [house.event(org="broken") for _ in range(30)]
-    monkeypatch.setattr("pipebell.engine.roster.HELD", 10 * waiting[0].size)
+    monkeypatch.setattr("pipebell.engine.events.roster.HELD", 10 * waiting[0].size)
     await house.submit(*waiting)
     await settle_down(200)
     house.events.reads.clear()
@@ -476,7 +476,7 @@ async def test_events_that_are_read_again_in_any_case_take_no_room_while_they_wa
 async def test_a_backlog_beyond_the_limit_goes_out_in_order_after_a_start(house, monkeypatch):
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     events = [house.event() for _ in range(50)]
-    monkeypatch.setattr("pipebell.engine.recovery.HELD", 10 * events[0].size)
+    monkeypatch.setattr("pipebell.engine.upkeep.recovery.HELD", 10 * events[0].size)
     await house.recover()
     await settle_down(600)
     assert house.email.names == [event.name for event in events]

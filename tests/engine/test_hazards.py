@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from tests.engine.fakes import EMAIL, settle_down
 
-from pipebell.core.cooldown import Sent, suppressed_until
 from pipebell.core.errors import Forbidden, NotReady, Rejected
 from pipebell.core.event import EventPage
 from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.policy.cooldown import Sent, suppressed_until
 from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName, Reason
-from pipebell.engine.readiness import Readiness
+from pipebell.engine.configs.readiness import Readiness
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
 BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")

@@ -11,7 +11,7 @@ from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Phase, Reason
-from pipebell.engine.recovery import Recovery
+from pipebell.engine.upkeep.recovery import Recovery
 
 SHARD = {shard_of("acme")}
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]

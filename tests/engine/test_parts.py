@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from tests.engine.fakes import FakeClock, config_object, settle_down
 
-from pipebell.core.cooldown import Sent
+from pipebell.core.policy.cooldown import Sent
 from pipebell.core.vocabulary import EventType
-from pipebell.engine.book import ConfigBook
-from pipebell.engine.ledger import CooldownKey, CooldownLedger, Go, Held, Wait
-from pipebell.engine.pauses import EndpointPauses
-from pipebell.engine.queue import FairQueue
+from pipebell.engine.configs.store import ConfigBook
+from pipebell.engine.events.endpoints import EndpointPauses
+from pipebell.engine.events.ledger import CooldownKey, CooldownLedger, Go, Held, Wait
+from pipebell.engine.events.queue import FairQueue
 from pipebell.engine.timers import Timers
 
 KEY = CooldownKey("NotificationConfig", "team", "config", "acme", EventType.PIPELINE_FAILURE)
@@ -229,7 +229,7 @@ def test_a_configuration_may_change_its_organisation():
 
 async def test_a_queue_in_which_nothing_moves_says_for_how_long(monkeypatch):
     now = 50.0
-    monkeypatch.setattr("pipebell.engine.queue.time.monotonic", lambda: now)
+    monkeypatch.setattr("pipebell.engine.events.queue.time.monotonic", lambda: now)
     freed = asyncio.Event()
 
     async def work(item):

@@ -11,7 +11,7 @@ from tests.engine.fakes import FakeClock, settle_down
 
 from pipebell.core.errors import Conflict, NotFound, Unavailable
 from pipebell.core.shards import ALL_SHARDS, LeaseRecord, replica_lease, shard_lease, shard_of
-from pipebell.engine.sharing import BLIND, DRAINED, LEASE, VALID, Sharing
+from pipebell.engine.shards.sharing import BLIND, DRAINED, LEASE, VALID, Sharing
 
 ORG = "acme"
 

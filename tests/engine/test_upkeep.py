@@ -12,8 +12,8 @@ from tests.engine.fakes import EMAIL, START, settle_down
 from pipebell.core.errors import NotReady, Problem, Unavailable
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName
-from pipebell.engine.bookkeeping import Bookkeeping
-from pipebell.engine.readiness import Readiness
+from pipebell.engine.configs.readiness import Readiness
+from pipebell.engine.upkeep.usage import Bookkeeping
 
 
 @pytest.fixture

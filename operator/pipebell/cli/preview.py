@@ -16,13 +16,13 @@ from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.core.errors import InvalidInput, NotReady
 from pipebell.core.event import Event, Notification
 from pipebell.core.outcome import Attempt, delivery_id
+from pipebell.core.policy.triggers import Match, Skip, match_trigger
 from pipebell.core.render import email_content, slack_payload
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import rfc3339
 from pipebell.core.targets import EmailTarget, Target
-from pipebell.core.triggers import Match, Skip, match_trigger
 from pipebell.core.wire import encode
-from pipebell.engine.ledger import CooldownLedger, Go, Held, key_for
+from pipebell.engine.events.ledger import CooldownLedger, Go, Held, key_for
 from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 

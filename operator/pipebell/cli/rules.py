@@ -17,9 +17,9 @@ from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NAME, NotificationConfigSpec, NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import variables_of
+from pipebell.core.policy.triggers import providers_in_use
 from pipebell.core.root import parse_notification_json, parse_root
 from pipebell.core.targets import SlackTarget
-from pipebell.core.triggers import providers_in_use
 from pipebell.core.vocabulary import API_VERSION, NotReadyReason
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pipebell.cli.client import CONFIGS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.smtp_check import Finding
 from pipebell.core.errors import NotReady
+from pipebell.core.policy.triggers import providers_in_use
 from pipebell.core.targets import EmailTarget
-from pipebell.core.triggers import providers_in_use
 
 if TYPE_CHECKING:
     from pathlib import Path

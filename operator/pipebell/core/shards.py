@@ -1,6 +1,6 @@
 """How replicas share the organisations: which shard an organisation is in, and which replica should have which shards.
 
-Each shard belongs to one replica at a time, so each cooldown key has exactly one owner. Pure rules: `engine.sharing`
+Each shard belongs to one replica at a time, so each cooldown key has exactly one owner. Pure rules: `engine.shards`
 holds the Leases that make them true.
 """
 

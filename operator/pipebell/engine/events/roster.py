@@ -9,7 +9,7 @@ from pipebell.core.shards import shard_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from pipebell.engine.journey import Journey
+    from pipebell.engine.events.state import Journey
 
 HELD: Final = 64 << 20  # bytes of waiting events; beyond these, they stay in memory as identities only
 REMEMBERED: Final = 50_000  # finished events whose late echoes must not start them again

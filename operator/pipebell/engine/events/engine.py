@@ -9,24 +9,24 @@ import structlog
 
 from pipebell.core.errors import Fenced, Unavailable
 from pipebell.core.shards import ALL_SHARDS, shard_of
-from pipebell.engine.gate import Gate
-from pipebell.engine.journey import Journey
-from pipebell.engine.pauses import EndpointPauses
-from pipebell.engine.queue import FairQueue
-from pipebell.engine.roster import Roster
+from pipebell.engine.events.endpoints import EndpointPauses
+from pipebell.engine.events.gate import Gate
+from pipebell.engine.events.queue import FairQueue
+from pipebell.engine.events.reconcile import Travel
+from pipebell.engine.events.roster import Roster
+from pipebell.engine.events.state import Journey
 from pipebell.engine.timers import Timers
-from pipebell.engine.travel import Travel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from pipebell.core.event import Event
     from pipebell.core.vocabulary import ProviderName
-    from pipebell.engine.ledger import CooldownLedger
-    from pipebell.engine.observer import Observer
+    from pipebell.engine.configs.resolver import Resolver
+    from pipebell.engine.events.ledger import CooldownLedger
+    from pipebell.engine.events.observer import Observer
+    from pipebell.engine.events.recorder import Recorder
     from pipebell.engine.ports import Clock, Notices, Ownership, Provider
-    from pipebell.engine.recorder import Recorder
-    from pipebell.engine.resolver import Resolver
 
 log = structlog.get_logger(__name__)
 

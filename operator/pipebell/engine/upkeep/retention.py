@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.core.event import Event
-    from pipebell.core.settle import Verdicts
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.ledger import CooldownLedger
+    from pipebell.core.policy.settle import Verdicts
+    from pipebell.engine.events.ledger import CooldownLedger
+    from pipebell.engine.events.state import Journey
     from pipebell.engine.ports import Clock, Events
 
 AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from pipebell.core.errors import ApiError, Conflict, Fenced, Forbidden, NotFound, Rejected, Unavailable
-from pipebell.core.settle import summarise
+from pipebell.core.policy.settle import summarise
 from pipebell.core.status import EventStatus
-from pipebell.engine.journey import status_patch
+from pipebell.engine.events.state import status_patch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from pipebell.core.settle import Verdicts
-    from pipebell.engine.journey import Journey
+    from pipebell.core.policy.settle import Verdicts
+    from pipebell.engine.events.state import Journey
     from pipebell.engine.ports import Clock, Events, Ownership
 
 Result = TypeVar("Result")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipebell.core.cooldown import Sent
+from pipebell.core.policy.cooldown import Sent
 from pipebell.core.status import epoch
-from pipebell.engine.ledger import Go, key_for
+from pipebell.engine.events.ledger import Go, key_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.core.event import Event
+    from pipebell.core.policy.triggers import Match
     from pipebell.core.status import Delivery
-    from pipebell.core.triggers import Match
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.ledger import CooldownLedger, Held, Wait
+    from pipebell.engine.events.ledger import CooldownLedger, Held, Wait
+    from pipebell.engine.events.state import Journey
 
 
 class Gate:

@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pipebell.core.errors import Fenced, NotReady
-from pipebell.core.settle import Verdicts, summarise
+from pipebell.core.policy.settle import Verdicts, summarise
+from pipebell.core.policy.triggers import Match, Skip, match_trigger
 from pipebell.core.status import clip, rfc3339
-from pipebell.core.triggers import Match, Skip, match_trigger
 from pipebell.core.vocabulary import Phase, ProviderName, Reason
-from pipebell.engine import plan
-from pipebell.engine.deliver import Deliverer, Ready
-from pipebell.engine.journey import Journey, drop, next_attempt
-from pipebell.engine.ledger import Go, Held
+from pipebell.engine.events import plan
+from pipebell.engine.events.deliver import Deliverer, Ready
+from pipebell.engine.events.ledger import Go, Held
+from pipebell.engine.events.state import Journey, drop, next_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipebell.core.event import Event
-    from pipebell.engine.gate import Gate
-    from pipebell.engine.observer import Observer
-    from pipebell.engine.pauses import EndpointPauses
+    from pipebell.engine.configs.resolver import Resolver
+    from pipebell.engine.events.endpoints import EndpointPauses
+    from pipebell.engine.events.gate import Gate
+    from pipebell.engine.events.observer import Observer
+    from pipebell.engine.events.recorder import Recorder
+    from pipebell.engine.events.roster import Roster
     from pipebell.engine.ports import Clock, Notices, Ownership, Provider
-    from pipebell.engine.recorder import Recorder
-    from pipebell.engine.resolver import Resolver
-    from pipebell.engine.roster import Roster
     from pipebell.engine.timers import Timers
 
 ANNOUNCE_AFTER: Final = 2.0  # seconds that an event waits for another one before its status says so

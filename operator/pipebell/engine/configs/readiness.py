@@ -14,9 +14,9 @@ import structlog
 from pipebell.core import resolve
 from pipebell.core.errors import ApiError, Fenced, NotFound, NotReady
 from pipebell.core.placeholders import secrets_of
+from pipebell.core.policy.triggers import providers_in_use
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
-from pipebell.core.triggers import providers_in_use
 from pipebell.core.vocabulary import NotReadyReason, ProviderName
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.layers import Layers
-    from pipebell.engine.book import ConfigBook, Key
+    from pipebell.engine.configs.resolver import Resolver
+    from pipebell.engine.configs.store import ConfigBook, Key
     from pipebell.engine.ports import Clock, Configs, Notices, Ownership, Provider
-    from pipebell.engine.resolver import Resolver
     from pipebell.engine.timers import Timers
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 4.0, 45.0, 1.5  # seconds between looks for a missing Secret

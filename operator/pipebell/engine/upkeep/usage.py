@@ -14,10 +14,10 @@ from pipebell.core.vocabulary import EventType, Phase
 
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
-    from pipebell.core.settle import Verdicts
-    from pipebell.engine.book import ConfigBook, Key
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.ledger import CooldownKey, CooldownLedger
+    from pipebell.core.policy.settle import Verdicts
+    from pipebell.engine.configs.store import ConfigBook, Key
+    from pipebell.engine.events.ledger import CooldownKey, CooldownLedger
+    from pipebell.engine.events.state import Journey
     from pipebell.engine.ports import Clock, Configs, Ownership
 
 PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration

@@ -12,8 +12,8 @@ from pipebell.core import resolve
 from pipebell.core.errors import NotFound, NotReady, Rejected, Unavailable
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of
+from pipebell.core.policy.triggers import Skip
 from pipebell.core.status import ConfigReference
-from pipebell.core.triggers import Skip
 from pipebell.core.vocabulary import NotReadyReason, Reason
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.models import NotificationSpec
-    from pipebell.engine.book import ConfigBook
+    from pipebell.engine.configs.root import RootKeeper
+    from pipebell.engine.configs.store import ConfigBook
     from pipebell.engine.ports import Configs, Namespaces, Secrets
-    from pipebell.engine.root import RootKeeper
 
 log = structlog.get_logger(__name__)
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from pipebell.core.errors import ApiError
-from pipebell.core.triggers import DEFAULT_COOLDOWN
+from pipebell.core.policy.triggers import DEFAULT_COOLDOWN
 from pipebell.engine.timers import wait_for
 
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
-    from pipebell.engine.book import ConfigBook, Key
-    from pipebell.engine.engine import Engine
+    from pipebell.engine.configs.readiness import Readiness
+    from pipebell.engine.configs.root import RootKeeper
+    from pipebell.engine.configs.store import ConfigBook, Key
+    from pipebell.engine.events.engine import Engine
     from pipebell.engine.ports import Clock, Configs
-    from pipebell.engine.readiness import Readiness
-    from pipebell.engine.root import RootKeeper
 
 HEAL_EVERY: Final = 300.0  # seconds between full lists
 APART: Final = 10.0  # seconds between two lists at least; a relist that comes sooner is healed then, never ignored

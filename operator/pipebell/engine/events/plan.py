@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipebell.core.errors import NotReady
-from pipebell.core.settle import Verdicts
+from pipebell.core.policy.settle import Verdicts
 from pipebell.core.status import Delivery, clip
 from pipebell.core.vocabulary import Phase, Reason
-from pipebell.engine.deliver import Ready
-from pipebell.engine.journey import drop
+from pipebell.engine.events.deliver import Ready
+from pipebell.engine.events.state import drop
 
 if TYPE_CHECKING:
-    from pipebell.core.triggers import Match
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.resolver import Resolved
+    from pipebell.core.policy.triggers import Match
+    from pipebell.engine.configs.resolver import Resolved
+    from pipebell.engine.events.state import Journey
 
 
 def choose_destinations(journey: Journey, match: Match) -> None:

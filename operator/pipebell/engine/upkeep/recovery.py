@@ -10,15 +10,15 @@ import structlog
 from pipebell.core.errors import ApiError
 from pipebell.core.shards import shard_of
 from pipebell.core.versions import as_number
-from pipebell.engine.journey import Journey
-from pipebell.engine.roster import HELD
+from pipebell.engine.events.roster import HELD
+from pipebell.engine.events.state import Journey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from pipebell.core.event import Event
-    from pipebell.engine.engine import Engine
-    from pipebell.engine.ledger import CooldownLedger
+    from pipebell.engine.events.engine import Engine
+    from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Clock, Events
 
 log = structlog.get_logger(__name__)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
-    from pipebell.core.settle import Verdicts
+    from pipebell.core.policy.settle import Verdicts
     from pipebell.core.vocabulary import ProviderName
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.resolver import Resolved
+    from pipebell.engine.configs.resolver import Resolved
+    from pipebell.engine.events.state import Journey
 
 
 class Observer(Protocol):

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipebell.core.cooldown import Sent, suppressed_until
+from pipebell.core.policy.cooldown import Sent, suppressed_until
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import EventType, Phase

@@ -12,22 +12,22 @@ import structlog
 from pipebell.core.errors import Fenced, NotReady, Unavailable
 from pipebell.core.event import Notification
 from pipebell.core.outcome import Attempt, Outcome, Verdict, delivery_id
-from pipebell.core.settle import pause_seconds, settle
+from pipebell.core.policy.settle import pause_seconds, settle
 from pipebell.core.status import Delivery, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, ProviderName, Reason
-from pipebell.engine.journey import next_attempt
+from pipebell.engine.events.state import next_attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipebell.core.event import Event
+    from pipebell.core.policy.triggers import Match
     from pipebell.core.targets import Target
-    from pipebell.core.triggers import Match
-    from pipebell.engine.journey import Journey
-    from pipebell.engine.observer import Observer
-    from pipebell.engine.pauses import EndpointPauses
+    from pipebell.engine.configs.resolver import Resolved, Resolver
+    from pipebell.engine.events.endpoints import EndpointPauses
+    from pipebell.engine.events.observer import Observer
+    from pipebell.engine.events.state import Journey
     from pipebell.engine.ports import Clock, Ownership, Provider
-    from pipebell.engine.resolver import Resolved, Resolver
 
 log = structlog.get_logger(__name__)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Phase, Reason
-from pipebell.engine.ledger import key_for
+from pipebell.engine.events.ledger import key_for
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
-    from pipebell.core.settle import Verdicts
+    from pipebell.core.policy.settle import Verdicts
     from pipebell.core.status import ConfigReference
     from pipebell.core.vocabulary import Severity
-    from pipebell.engine.ledger import CooldownKey
+    from pipebell.engine.events.ledger import CooldownKey
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Pure rules that decide what becomes of an event."""

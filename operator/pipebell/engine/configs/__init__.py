@@ -1,0 +1,1 @@
+"""Configurations: which there are, which one serves an event, and whether each can be used."""

@@ -1,0 +1,1 @@
+"""What happens to an event: taken in, decided, delivered, recorded."""

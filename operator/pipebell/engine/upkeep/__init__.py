@@ -1,0 +1,1 @@
+"""What goes on beside the events: cooldowns rebuilt, usage written, finished events deleted."""
