@@ -12,11 +12,16 @@ def authority():
 
 
 def shake_hands(authority, pair: Pair, name, folder, *, client: Pair | None = None):
-    """A whole handshake in memory, as strict as Python can be."""
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(*pair.write(folder, "server"))
+    """A whole handshake, as strict as Python can be."""
     ours = ssl.create_default_context(cadata=authority.certificate.decode())
     ours.verify_flags |= ssl.VERIFY_X509_STRICT
+    return handshake(ours, pair, name, folder, authority=authority, client=client)
+
+
+def handshake(ours, pair: Pair, name, folder, *, authority=None, client: Pair | None = None):
+    """A whole handshake in memory, with what a client's context trusts."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*pair.write(folder, "server"))
     if client:
         server.load_verify_locations(cadata=authority.certificate.decode())
         server.verify_mode = ssl.CERT_REQUIRED

@@ -43,12 +43,15 @@ class Pair:
 
 
 class Authority:
-    """A certificate authority that lives in memory: what it signed can be trusted, and nothing else."""
+    """A certificate authority that lives in memory: what it signed can be trusted, and nothing else.
 
-    def __init__(self, name: str) -> None:
+    Without `identifiers`, its certificates are as many clusters' own: no key says whose it is or who signed it.
+    """
+
+    def __init__(self, name: str, *, identifiers: bool = True) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        self._identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()) if identifiers else None
         signed = (
             _builder(self._name, self._name, self._key, self._identifier)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -106,10 +109,10 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, authority: x509.SubjectKeyIdentifier
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, authority: x509.SubjectKeyIdentifier | None
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
@@ -117,9 +120,12 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SKEW)
         .not_valid_after(now + _LIFE)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority), critical=False)
     )
+    if authority is None:
+        return builder
+    return builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    ).add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority), critical=False)
 
 
 def _usage(*, sign_certificates: bool) -> x509.KeyUsage:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pipebell.core.errors import SettingsError
 from pipebell.core.hosts import HostPolicy
+from pipebell.tls import check_ca_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,9 +70,8 @@ def _port(text: str) -> int:
     return number
 
 
-def _file(text: str) -> str:
-    if text and not Path(text).is_file():
-        raise ValueError(f"there is no file {text}")
+def _ca_file(text: str) -> str:
+    check_ca_file(text)
     return text
 
 
@@ -104,7 +104,7 @@ class Settings:
     slack_hosts: tuple[str, ...] = _setting((), _hosts, "Webhook hosts allowed besides Slack's own")
     private_hosts: tuple[str, ...] = _setting((), _hosts, "Private hosts or CIDRs that organisations may reach by SMTP")
     https_proxy: str = _setting("", _proxy, "URL of a proxy for webhooks (SMTP connects directly)")
-    ca_file: str = _setting("", _file, "Extra CA bundle for SMTP and HTTPS")
+    ca_file: str = _setting("", _ca_file, "Extra CA bundle for SMTP and HTTPS")
     event_max_age: float = _setting(86_400.0, _seconds, "Events older than this are not attempted any more")
     ttl_delivered: float = _setting(86_400.0, _seconds, "Keep Delivered, Suppressed and Skipped events for so long")
     ttl_failed: float = _setting(604_800.0, _seconds, "Keep Failed and PartiallyDelivered events for so long")

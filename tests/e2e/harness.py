@@ -224,7 +224,8 @@ class Api:
 class Operator:
     """`pipebell run` as a process of its own: start, kill, stop, start again; `lines` is all it ever logged."""
 
-    def __init__(self, folder: Path, kubeconfig: Path, environ: dict[str, str]) -> None:
+    def __init__(self, folder: Path, kubeconfig: Path, environ: dict[str, str], python: str = sys.executable) -> None:
+        self._python = python
         self.log = folder / f"operator-{secrets.token_hex(3)}.log"
         self.log.touch()
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
@@ -253,7 +254,7 @@ class Operator:
         begun = self.log.stat().st_size
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pipebell.cli.main", "run"],
+                [self._python, "-m", "pipebell.cli.main", "run"],
                 env=self._environ,
                 cwd=self.log.parent,
                 stdout=log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class World:
             for plural in ("pipelineevents", "notificationconfigs"):
                 self.api.request("DELETE", f"{GROUP}/namespaces/{namespace}/{plural}")
 
-    def operator(self, *, kubeconfig=None, **settings):
+    def operator(self, *, kubeconfig=None, python=sys.executable, **settings):
         """An operator of these settings that may reach the sinks; not started yet."""
         environ = {
             "PIPEBELL_CA_FILE": str(self.trust.ca_file),
@@ -77,7 +78,7 @@ class World:
             ),
         }
         given = {name if name.isupper() else f"PIPEBELL_{name.upper()}": str(value) for name, value in settings.items()}
-        return Operator(self.folder, kubeconfig or self.kubeconfig, environ | given)
+        return Operator(self.folder, kubeconfig or self.kubeconfig, environ | given, python)
 
     def warm_up(self):
         """Wait until a change is seen: a young API server lets its first watches wait for two seconds."""

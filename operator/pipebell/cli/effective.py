@@ -18,12 +18,13 @@ from pipebell.cli.client import CONFIGS
 from pipebell.cli.filling import Filled
 from pipebell.core import resolve
 from pipebell.core.config import ConfigObject
-from pipebell.core.errors import InvalidInput, NotFound, PipebellError, Problem, Rejected, explain
+from pipebell.core.errors import InvalidInput, NotFound, PipebellError, Problem, Rejected, SettingsError, explain
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import secrets_of
 from pipebell.core.root import parse_root
 from pipebell.core.status import ConfigReference, NotificationConfigStatus
+from pipebell.tls import check_ca_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -232,4 +233,10 @@ def read_env(path: Path | None) -> dict[str, str] | None:
 
 def ca_file() -> str:
     """The extra CA bundle that the operator uses as well."""
-    return os.environ.get("PIPEBELL_CA_FILE", "")
+    path = os.environ.get("PIPEBELL_CA_FILE", "").strip()
+    if path:
+        try:
+            check_ca_file(path)
+        except ValueError as error:
+            raise SettingsError(f"PIPEBELL_CA_FILE={path!r} {error}") from None
+    return path

@@ -8,6 +8,8 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pipebell import tls
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -67,7 +69,7 @@ def check(target: EmailTarget, ca_file: str = "") -> Iterator[Finding]:
 
 
 def _context(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = tls.client_context()
     if ca_file:
         context.load_verify_locations(ca_file)
     return context

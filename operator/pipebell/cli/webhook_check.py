@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from pipebell import tls
 from pipebell.cli.smtp_check import Finding
 from pipebell.core.hosts import SLACK_HOSTS, HostPolicy
 
@@ -71,7 +72,7 @@ def _unreachable(error: Exception, host: str) -> Finding:
 
 
 def _ask(url: str, host: str, ca_file: str) -> Finding:
-    context = ssl.create_default_context()
+    context = tls.client_context()
     if ca_file:
         context.load_verify_locations(ca_file)
     headers = {"User-Agent": "pipebell verify", "Accept-Encoding": "identity"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pipebell import tls
 from pipebell.cluster.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Client:
 
     def __init__(self, url: str, authority: Path, certificate: Path, key: Path) -> None:
         self._host = urlsplit(url).netloc
-        self._tls = ssl.create_default_context(cafile=str(authority))
+        self._tls = tls.client_context(cafile=authority)
         self._tls.load_cert_chain(certificate, key)
 
     def request(self, method: str, path: str, body: Any = None, *, seconds: float = 30.0) -> Any:  # noqa: ANN401  (JSON)

@@ -48,19 +48,21 @@ class Cluster:
         *,
         extra_flags: Sequence[str] = (),
         audit_log: bool = False,
+        identifiers: bool = True,
         progress: Progress | None = None,
     ) -> Self:
         """A running cluster: a new one, or the one of this name, which is resumed as it was if it does not run.
 
         Without a name it is this process's own; what such a process leaves behind when it is killed, the next start
-        clears away. `extra_flags` are kube-apiserver's; `audit_log` makes `audit` work. Raises ClusterError.
+        clears away. `extra_flags` are kube-apiserver's; `audit_log` makes `audit` work; without
+        `identifiers` its certificates are as many clusters' own (see `certificates.Authority`). Raises ClusterError.
         """
         progress = progress or Progress()
         programs.find(progress)  # a build of minutes comes before anything else exists
         if name is None:
             _clear_orphans()
             directory = folders.passing() / secrets.token_hex(4)
-            return cls._create(directory, extra_flags, audit_log, Process.current())
+            return cls._create(directory, extra_flags, Process.current(), audit_log=audit_log, identifiers=identifiers)
         directory = folders.named(name)
         with locks.alone(directory.parent, progress, f"the cluster {name!r}"):
             if State.read(directory):
@@ -68,7 +70,7 @@ class Cluster:
                 cluster.resume()
                 return cluster
             shutil.rmtree(directory, ignore_errors=True)  # of a start that was killed before it wrote its state
-            return cls._create(directory, extra_flags, audit_log, None)
+            return cls._create(directory, extra_flags, None, audit_log=audit_log, identifiers=identifiers)
 
     @classmethod
     def find(cls, name: str) -> Self | None:
@@ -94,14 +96,22 @@ class Cluster:
         return folders.names()
 
     @classmethod
-    def _create(cls, directory: Path, extra_flags: Sequence[str], audit_log: bool, owner: Process | None) -> Self:
+    def _create(
+        cls,
+        directory: Path,
+        extra_flags: Sequence[str],
+        owner: Process | None,
+        *,
+        audit_log: bool,
+        identifiers: bool,
+    ) -> Self:
         directory.mkdir(mode=0o700, parents=True)
         store = folders.store_in(directory)
         state = State(port=0, store=store, extra_flags=tuple(extra_flags), audit_log=audit_log, owner=owner)
         state.write(directory)
         cluster = cls(directory)
         try:
-            credentials.create(cluster._layout.credentials)
+            credentials.create(cluster._layout.credentials, identifiers=identifiers)
             cluster._layout.audit_policy.write_text(yaml.safe_dump(flags.AUDIT_POLICY), encoding="utf-8")
             cluster._launch_on_a_free_port()
         except BaseException:

@@ -22,10 +22,13 @@ _SERVER_NAMES: Final = (
 )
 
 
-def create(folder: Path) -> None:
-    """Fill the folder: `ca.crt`, `server.*`, `admin.*` (group system:masters) and `tokens.*` (service accounts)."""
+def create(folder: Path, *, identifiers: bool = True) -> None:
+    """Fill the folder: `ca.crt`, `server.*`, `admin.*` (group system:masters) and `tokens.*` (service accounts).
+
+    Without `identifiers`, the certificates are as many clusters' own (see `certificates.Authority`).
+    """
     folder.mkdir(mode=0o700)
-    authority = certificates.Authority("pipebell-local-cluster")
+    authority = certificates.Authority("pipebell-local-cluster", identifiers=identifiers)
     (folder / "ca.crt").write_bytes(authority.certificate)
     authority.server(_SERVER_NAMES).write(folder, "server")
     authority.client("pipebell-admin", ["system:masters"]).write(folder, "admin")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -13,11 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import aiohttp
 from yarl import URL
 
+from pipebell import tls
 from pipebell.core.errors import SettingsError
 from pipebell.kube.credentials import Credential, TokenFile
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
 USER_AGENT: Final = f"pipebell/{__version__}"  # also the field manager that the API server records
@@ -139,7 +140,7 @@ def connect(environ: Mapping[str, str] | None = None, service_account: Path = SE
 def _from_pod(host: str, port: str, folder: Path) -> Connection:
     authority = folder / "ca.crt"
     try:
-        context = ssl.create_default_context(cafile=str(authority))
+        context = tls.client_context(cafile=authority)
     except OSError as error:
         raise SettingsError(
             f"cannot read {authority}: {error.strerror or 'not a certificate'}; "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from pipebell import tls
 from pipebell.core.errors import SettingsError
 from pipebell.kube.connection import Connection
 from pipebell.kube.credentials import Credential, Plugin, StaticToken, TokenFile
@@ -106,7 +107,7 @@ def _credential(user: Mapping[str, Any]) -> Credential:
 def _tls(cluster: Mapping[str, Any], user: Mapping[str, Any], certificate: tuple[str, str] | None) -> ssl.SSLContext:
     authority = _data(cluster, "certificate-authority-data")
     try:
-        context = ssl.create_default_context(
+        context = tls.client_context(
             cafile=None if authority else cluster.get("certificate-authority"),
             cadata=authority.decode() if authority else None,
         )

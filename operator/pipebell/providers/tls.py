@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
+from typing import TYPE_CHECKING
 
 import certifi
+
+from pipebell import tls
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def client_context(ca_file: str = "") -> ssl.SSLContext:
@@ -12,7 +17,7 @@ def client_context(ca_file: str = "") -> ssl.SSLContext:
 
     certifi's, because slim images and some Pythons come without any. Raises OSError if `ca_file` cannot be used.
     """
-    context = ssl.create_default_context()
+    context = tls.client_context()
     context.load_verify_locations(certifi.where())
     if ca_file:
         context.load_verify_locations(ca_file)

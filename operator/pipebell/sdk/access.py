@@ -69,11 +69,11 @@ def find(
 
 
 def _pod(environ: Mapping[str, str], folder: Path) -> Endpoint:
-    import ssl  # noqa: PLC0415  (20 ms that the import of the SDK need not pay)
+    from pipebell.tls import client_context  # noqa: PLC0415  (20 ms that the import of the SDK need not pay)
 
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT") or "443"
     try:
-        tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        tls = client_context(cafile=folder / "ca.crt")
         token = _TokenFile(folder / "token")
         namespace = (folder / "namespace").read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -157,8 +157,10 @@ def _bearer(configuration: Any) -> str | None:  # noqa: ANN401  (the client has 
 def _tls(configuration: Any) -> ssl.SSLContext:  # noqa: ANN401
     import ssl  # noqa: PLC0415
 
+    from pipebell.tls import client_context  # noqa: PLC0415
+
     try:
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+        context = client_context(cafile=configuration.ssl_ca_cert)
         if configuration.cert_file:
             context.load_cert_chain(configuration.cert_file, configuration.key_file)
     except OSError as error:

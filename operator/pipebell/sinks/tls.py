@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipebell import tls
 from pipebell.certificates import LOOPBACK, Authority
 
 if TYPE_CHECKING:
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 class Trust:
     """A throw-away authority; `ca_file` is what PIPEBELL_CA_FILE takes. Sinks may share one.
 
-    Its files are in the given folder, or in a temporary one that goes with this object.
+    Its files are in the given folder, or in a temporary one that goes with this object. `identifiers` are those of
+    `Authority`.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, identifiers: bool = True) -> None:
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="pipebell-sinks-"))
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._folder = folder
-        self._authority = Authority("pipebell-local-sinks")
+        self._authority = Authority("pipebell-local-sinks", identifiers=identifiers)
         self.ca_file = folder / "sinks-ca.crt"
         self.ca_file.write_bytes(self._authority.certificate)
 
@@ -41,4 +43,4 @@ class Trust:
 
     def client(self) -> ssl.SSLContext:
         """A client's side that trusts this authority and no other."""
-        return ssl.create_default_context(cafile=str(self.ca_file))
+        return tls.client_context(cafile=self.ca_file)
