@@ -86,6 +86,8 @@ def test_an_orgs_sender_on_roots_transport_is_reply_to():
         {"smtpUsername": "u"},
         {"smtpPassword": "p"},
         {"smtpUseTls": True},
+        {"smtpTls": "Auto"},
+        {"smtpHelo": "mail.acme.example"},
         {"smtpUsernameSecretRef": {"name": "s", "key": "k"}},
         {"smtpPasswordSecretRef": {"name": "s", "key": "k"}},
     ],
@@ -162,6 +164,40 @@ def test_credentials_are_never_sent_without_tls():
     assert refusal(org).reason is NotReadyReason.INVALID
     org["email"]["smtpPort"] = 465
     assert email(org).use_tls
+
+
+@pytest.mark.parametrize(
+    ("own", "port", "use_tls", "implicit"),
+    [
+        ({}, 587, True, False),
+        ({"smtpUseTls": False}, 587, False, False),
+        ({"smtpPort": 465}, 465, True, True),
+        ({"smtpPort": 465, "smtpUseTls": False}, 465, True, True),
+        ({"smtpTls": "Auto", "smtpPort": 465}, 465, True, True),
+        ({"smtpTls": "Auto", "smtpPort": 2465}, 2465, True, False),
+        ({"smtpTls": "StartTls", "smtpPort": 465}, 465, True, False),
+        ({"smtpTls": "Implicit", "smtpPort": 2465}, 2465, True, True),
+        ({"smtpTls": "Implicit"}, 465, True, True),
+    ],
+)
+def test_how_tls_begins(own, port, use_tls, implicit):
+    target = email({"email": OWN | own})
+    assert (target.port, target.use_tls, target.implicit_tls) == (port, use_tls, implicit)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_two_words_about_tls_are_one_too_many(flag):
+    error = refusal({"email": OWN | {"smtpTls": "Auto", "smtpUseTls": flag}})
+    assert error.reason is NotReadyReason.INCOMPLETE
+    assert "email.smtpTls" in error.message
+    assert "email.smtpUseTls" in error.message
+
+
+def test_the_name_for_ehlo_belongs_to_the_transport():
+    root = ROOT | {"email": ROOT["email"] | {"smtp_helo": "pipebell.root.example"}}
+    assert email({}, root=root).helo == "pipebell.root.example"
+    assert email({"email": OWN}, root=root).helo is None
+    assert email({"email": OWN | {"smtpHelo": "[192.0.2.1]"}}).helo == "[192.0.2.1]"
 
 
 def test_a_user_name_without_a_password_is_incomplete():

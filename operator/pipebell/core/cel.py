@@ -57,6 +57,7 @@ PATTERNS: Final[dict[str, str]] = {
     _fillable(models.EMAIL): "must be an e-mail address, such as ops@example.com, or exactly ${VAR}",
     _fillable(models.HOST): "must be a host name or an IP address, such as smtp.example.com, or exactly ${VAR}",
     _fillable(models.HTTPS_URL): "must be an https:// URL or exactly ${VAR}",
+    models.HELO: "must be a host name or an address literal, such as mail.example.com or [192.0.2.1]",
     models.ORG_SLUG: "must begin with a letter or digit and hold only letters, digits, '_', '.' and '-' (at most 63)",
     models.ONE_LINE: "must be one line, without control characters",
     models.NAME: _A_NAME,

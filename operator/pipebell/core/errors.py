@@ -131,6 +131,7 @@ _MENDS = {
     "string_pattern_mismatch": {
         "emails": "is not an e-mail address (name@host) or exactly ${VAR}",
         "email": "is not an e-mail address (name@host) or exactly ${VAR}",
+        "helo": "is not a host name, such as mail.example.com, or an address literal, such as [192.0.2.1]",
         "host": "is not a host name, an IP address or exactly ${VAR}",
         "url": "must be an https:// URL or exactly ${VAR}",
         "slug": "must begin with a letter or digit and hold only letters, digits, '_', '.' and '-' (at most 63)",

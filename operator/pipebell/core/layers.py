@@ -14,7 +14,7 @@ from pipebell.core.backoff import RetryPolicy
 from pipebell.core.errors import NotReady
 from pipebell.core.placeholders import checked, fill
 from pipebell.core.targets import EmailTarget, SlackTarget, Target
-from pipebell.core.vocabulary import NotReadyReason, ProviderName, Severity
+from pipebell.core.vocabulary import NotReadyReason, ProviderName, Severity, SmtpTls
 
 if TYPE_CHECKING:
     from pipebell.core.models import NotificationSpec, TriggerSpec
@@ -28,6 +28,8 @@ _SMTP: Final = (
     "smtp_password",
     "smtp_password_secret_ref",
     "smtp_use_tls",
+    "smtp_tls",
+    "smtp_helo",
 )
 _WEBHOOK: Final = ("webhook_url", "webhook_url_secret_ref")
 _IMPLICIT_TLS_PORT: Final = 465
@@ -133,8 +135,7 @@ class Layers:
             own = owner is self.org and self.root is not None and any(owner.raw("email", f) is not None for f in _SMTP)
             hint = " (with an smtp setting of your own, none of root's transport is inherited)" if own else ""
             raise NotReady(NotReadyReason.INCOMPLETE, f"email.smtpHost is not set{hint}")
-        port = owner.raw("email", "smtp_port") or 587
-        use_tls = owner.raw("email", "smtp_use_tls") is not False or port == _IMPLICIT_TLS_PORT
+        port, use_tls, implicit = _smtp_tls(owner)
         username, password = owner.text("email", "smtp_username"), owner.text("email", "smtp_password")
         if (username is None) != (password is None):
             missing = "smtpPassword" if password is None else "smtpUsername"
@@ -169,6 +170,8 @@ class Layers:
             subject_prefix=self.get("email", "subject_prefix"),
             username=username,
             password=password,
+            implicit_tls=implicit,
+            helo=owner.raw("email", "smtp_helo"),
         )
 
     def _addresses(self, field: str) -> tuple[str, ...]:
@@ -197,6 +200,20 @@ class Layers:
             mention_channel=self.get("slack", "mention_channel") is True,
             mention_min_severity=self.get("slack", "mention_min_severity") or Severity.CRITICAL,
         )
+
+
+def _smtp_tls(owner: Layer) -> tuple[int, bool, bool]:
+    """The port, whether TLS is required there, and whether it begins at once. Raises NotReady."""
+    port, mode = owner.raw("email", "smtp_port"), owner.raw("email", "smtp_tls")
+    required = owner.raw("email", "smtp_use_tls")
+    if mode is not None and required is not None:
+        message = "email.smtpTls and email.smtpUseTls are both set: keep smtpTls"
+        raise NotReady(NotReadyReason.INCOMPLETE, message)
+    if mode is SmtpTls.IMPLICIT:
+        return port or _IMPLICIT_TLS_PORT, True, True
+    port = port or 587
+    implicit = port == _IMPLICIT_TLS_PORT and mode is not SmtpTls.STARTTLS
+    return port, required is not False or implicit, implicit
 
 
 def _camel(field: str) -> str:

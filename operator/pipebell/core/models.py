@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
-from pipebell.core.vocabulary import EventType, ProviderName, Severity
+from pipebell.core.vocabulary import EventType, ProviderName, Severity, SmtpTls
 
 PLACEHOLDER: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]{0,127}\}"
 EMAIL: Final = (
@@ -22,6 +22,10 @@ EMAIL: Final = (
     r"@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
 HOST: Final = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?"
+HELO: Final = (
+    r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+    r"|\[(IPv6:)?[0-9A-Fa-f:.]+\])$"
+)
 HTTPS_URL: Final = r"https://[A-Za-z0-9._:\[\]-]+([/?][!-#%-~]*)?"  # printable ASCII, no '$'
 LINK_URL: Final = r"^https?://[^\x00-\x20\x7f]+$"
 EMOJI: Final = r"^:[^:\x00-\x20\x7f]+:$"
@@ -105,6 +109,7 @@ Providers = Annotated[list[ProviderName], Field(max_length=16), AfterValidator(_
 Port = Annotated[int, Field(strict=True, ge=1, le=65535), BeforeValidator(_whole_number)]
 Attempts = Annotated[int, Field(strict=True, ge=1, le=100), BeforeValidator(_whole_number)]
 DelaySeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(_whole_number)]
+ElapsedSeconds = Annotated[int, Field(strict=True, ge=0, le=604_800), BeforeValidator(_whole_number)]
 CooldownSeconds = Annotated[int, Field(strict=True, ge=0, le=2_592_000), BeforeValidator(_whole_number)]
 TtlSeconds = Annotated[int, Field(strict=True, ge=0, le=31_536_000), BeforeValidator(_whole_number)]
 Moment = Annotated[datetime, BeforeValidator(_time_with_zone)]
@@ -154,7 +159,21 @@ class EmailSpec(Spec):
         None, description="Key of a Secret that holds the password; instead of smtpPassword."
     )
     smtp_use_tls: Flag | None = Field(
-        None, description="Whether TLS is required: STARTTLS, or from the start on port 465. Default true."
+        None,
+        description=(
+            "Whether TLS is required: STARTTLS, or from the start on port 465. Default true. Not beside smtpTls."
+        ),
+    )
+    smtp_tls: SmtpTls | None = Field(
+        None,
+        description=(
+            "How TLS begins. Auto: from the start on port 465, else by STARTTLS; StartTls: by STARTTLS on any port; "
+            "Implicit: from the start on any port (default port 465). Default: what smtpUseTls says."
+        ),
+    )
+    smtp_helo: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=HELO)] | None = Field(
+        None,
+        description="Name that EHLO gives: a host name or an address literal. Default: the connection's own address.",
     )
     from_email: EmailAddress | None = Field(
         None, description="From address, or exactly ${VAR}. On root's transport it becomes Reply-To."
@@ -238,7 +257,9 @@ class TriggerSpec(Spec):
 class RetrySpec(Spec):
     """How a failed delivery is tried again."""
 
-    max_attempts: Attempts | None = Field(None, description="Attempts in all, the first included. Default 3.")
+    max_attempts: Attempts | None = Field(
+        None, description="Attempts in all, the first included. Default: as many as fit into maxElapsedSeconds."
+    )
     initial_delay_seconds: DelaySeconds | None = Field(
         None, description="Seconds between the first failed attempt's end and the second attempt. Default 5."
     )
@@ -247,6 +268,13 @@ class RetrySpec(Spec):
     )
     exponential_backoff: Flag | None = Field(
         None, description="Whether the delay doubles after each attempt. Default true."
+    )
+    max_elapsed_seconds: ElapsedSeconds | None = Field(
+        None,
+        description=(
+            "No further attempt begins later than this many seconds after the first one. Default 3600 where "
+            "maxAttempts is unset; where it is set, only if set too."
+        ),
     )
 
 

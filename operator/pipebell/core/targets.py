@@ -15,7 +15,8 @@ class EmailTarget:
     """An SMTP transport and an envelope.
 
     `trusted` says that the host comes from root's configuration, which may name any address. `reply_to` is the
-    organisation's own From on root's transport.
+    organisation's own From on root's transport. TLS is required when `use_tls`: by STARTTLS, or from the start when
+    `implicit_tls`. `helo` is the name for EHLO; None for the connection's own address.
     """
 
     host: str
@@ -30,6 +31,8 @@ class EmailTarget:
     subject_prefix: str | None = None
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    implicit_tls: bool = False
+    helo: str | None = None
 
     @property
     def provider(self) -> ProviderName:
@@ -39,7 +42,8 @@ class EmailTarget:
     @property
     def endpoint(self) -> tuple[object, ...]:
         """What a "too many" answer pauses, and what connections may be shared for: the transport and its account."""
-        return (self.host, self.port, self.use_tls, self.trusted, self.username, self.password)
+        account = (self.username, self.password)
+        return (self.host, self.port, self.use_tls, self.implicit_tls, self.helo, self.trusted, account)
 
 
 @dataclass(frozen=True, slots=True)

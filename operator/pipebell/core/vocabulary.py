@@ -56,6 +56,14 @@ class ProviderName(StrEnum):
     SLACK = "slack"
 
 
+class SmtpTls(StrEnum):
+    """How TLS begins on an SMTP connection."""
+
+    AUTO = "Auto"
+    STARTTLS = "StartTls"
+    IMPLICIT = "Implicit"
+
+
 class Phase(StrEnum):
     """Where an event, or one of its deliveries, stands."""
 
