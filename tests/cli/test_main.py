@@ -1,6 +1,7 @@
 """The table of commands: light, complete, and never a traceback."""
 
 import importlib
+import json
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import time
 import click
 import pytest
 
-from pipebell.cli import main
+from pipebell.cli import group, main
 from pipebell.core.errors import PipebellError
 
 
@@ -16,7 +17,7 @@ from pipebell.core.errors import PipebellError
 def test_every_entry_leads_to_a_command(name):
     if importlib.util.find_spec(main.COMMANDS[name].module) is None:
         pytest.skip("not delivered yet")
-    command = main.pipebell.get_command(click.Context(main.pipebell), name)
+    command = group.pipebell.get_command(click.Context(group.pipebell), name)
     assert isinstance(command, click.Command)
     assert command.get_short_help_str()
 
@@ -28,10 +29,13 @@ def test_help_exits_with_0_and_says_how(cli, name):
     assert "Usage: pipebell" in done.out
 
 
+HEAVY = "{'click', 'argparse', 'kopf', 'kubernetes', 'pydantic', 'aiohttp', 'rich', 'jinja2', 'yaml', 'ssl'}"
+
+
 def test_help_is_light():
     code = (
         "import sys\nfrom pipebell.cli.main import run\nrun(['--help'])\n"
-        "heavy = {'kopf', 'kubernetes', 'pydantic', 'aiohttp', 'rich', 'jinja2', 'yaml', 'ssl'} & set(sys.modules)\n"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     began = time.monotonic()
@@ -50,11 +54,11 @@ def test_wrong_usage_exits_with_2(cli, arguments):
 
 
 def test_expected_errors_are_one_line(monkeypatch, capsys):
-    def fail():
+    def fail(*_):
         raise PipebellError("it is\nso")
 
-    monkeypatch.setattr(main, "pipebell", click.Command("x", callback=fail))
-    assert main.run([]) == 1
+    monkeypatch.setattr(group, "run", fail)
+    assert main.run(["history"]) == 1
     assert capsys.readouterr().err == "Error: it is so\n"
 
 
@@ -66,28 +70,61 @@ def test_a_missing_extra_is_one_line_with_the_mend(monkeypatch, capsys):
     )
 
 
-LIGHT = ["send", "exec", "history", "test", "replay", "migrate", "validate", "verify", "completion"]
-WITHOUT_EXTRAS = """
+PLAIN = [name for name, entry in main.COMMANDS.items() if entry.plain]
+LIGHT = ["history", "test", "replay", "migrate", "validate", "verify", "completion"]
+OPERATOR = {"kopf", "aiohttp", "aiosmtplib", "jinja2", "prometheus_client", "structlog", "aiosmtpd", "cryptography"}
+WITHOUT = """
 import sys
-EXTRAS = {"kopf", "aiohttp", "aiosmtplib", "jinja2", "prometheus_client", "structlog"}
-EXTRAS |= {"aiosmtpd", "cryptography"}
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in EXTRAS:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.split(".")[0] in {packages}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Missing())
 from pipebell.cli.main import run
-for name in sys.argv[1:]:
+for name in sys.argv[2:]:
     assert run([name, "--help"]) == 0, name
-sys.exit(run(["preview", "--help"]))
+sys.exit(run([sys.argv[1], "--help"]))
 """
 
 
-def test_commands_of_the_light_installation_need_no_extra():
-    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS, *LIGHT], capture_output=True, text=True, check=False)
+def without(packages, *names):
+    code = WITHOUT.format(packages=packages)
+    return subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
+
+
+def test_commands_of_the_cli_extra_need_no_other():
+    done = without(OPERATOR, "preview", *LIGHT, *PLAIN)
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("Error: `preview` needs the package ")
     assert done.stderr.endswith(": pip install 'pipebell[operator]'\n")
+
+
+def test_plain_commands_need_no_package_at_all():
+    packages = OPERATOR | {"click", "pydantic", "rich", "yaml", "kubernetes", "httpx", "tenacity"}
+    assert {"send", "exec"} <= set(PLAIN)
+    done = without(packages, "history", *PLAIN)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == "Error: `history` needs the package click: pip install 'pipebell[cli]'\n"
+
+
+def test_options_may_stand_before_the_command(cli, tmp_path):
+    done = cli("-n", "team-x", "--context=c", "--kubeconfig", "/nowhere", "send", "--org", "a", "--spool")
+    assert done.code == 0, done.err
+    (path,) = (tmp_path / "spool").glob("*.json")
+    assert json.loads(path.read_text())["namespace"] == "team-x"
+
+
+def test_a_value_may_begin_with_a_dash(cli, tmp_path):
+    done = cli("send", "--org", "a", "--message", "--boom", "--pipeline", "-1", "--spool", "--kubeconfig", "/nowhere")
+    assert done.code == 0, done.err
+    (path,) = (tmp_path / "spool").glob("*.json")
+    spec = json.loads(path.read_text())["spec"]
+    assert (spec["errorMessage"], spec["pipelineId"]) == ("--boom", "-1")
+
+
+def test_a_mistyped_command_is_guessed(cli):
+    done = cli("hystory")
+    assert (done.code, done.err.splitlines()[-1]) == (2, "Error: No such command 'hystory'. Did you mean 'history'?")
 
 
 def test_completion_knows_commands_and_options(cli):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from pipebell.core.errors import Conflict, NotFound, Rejected, Unavailable
@@ -13,8 +13,9 @@ from pipebell.sdk.api import Answer, Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
-    from pipebell.cli.options import Access
+    from pipebell.cli.access import Access
 
 EVENTS: Final = "pipelineevents"
 CONFIGS: Final = "notificationconfigs"

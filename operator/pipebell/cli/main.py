@@ -1,20 +1,19 @@
 """`pipebell`, also `kubectl pipebell`: the table of commands, and how every command ends.
 
-Exit codes: 0 done, 1 failed, 2 usage. What can be expected to go wrong ends in one line on stderr, never a traceback.
+Plain commands need the standard library alone; the others are click's, and come with an extra. Nothing is imported
+before it is called. Exit codes: 0 done, 1 failed, 2 usage. What can be expected to go wrong ends in one line on stderr,
+never a traceback.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import click
-from click.shell_completion import CompletionItem
-
-from pipebell.cli.options import Access, cluster_options
 from pipebell.core.errors import PipebellError
 from pipebell.version import __version__
 
@@ -23,12 +22,18 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """Where a command lives, its line in `pipebell --help`, and the extra it needs besides a plain `pip install`."""
+    """Where a command lives, its line in `pipebell --help`, and the extra that it needs.
+
+    A `plain` command's module has `main(argv: Sequence[str]) -> int`, where `argv` is what follows the command's name
+    (options that stood before it come first). It may have `parser()`, from which the shell's completion knows its
+    options. Any other module has a click command called `command`, or as in the table.
+    """
 
     module: str
     help: str
-    extra: str = ""
+    extra: str = "cli"
     section: str = "Commands"
+    plain: bool = False
 
 
 _PIPELINES: Final = "For pipelines"
@@ -36,77 +41,28 @@ _PEOPLE: Final = "For people"
 _CONFIGURATION: Final = "For configuration"
 _PLATFORM: Final = "For the platform"
 
-# A module's click command is called `command`, or as in the table. Nothing is imported before it is called.
 COMMANDS: Final[dict[str, Entry]] = {
-    "send": Entry("pipebell.cli.send", "Send an event, or what waits in the spool.", section=_PIPELINES),
-    "exec": Entry("pipebell.cli.exec", "Run a command; tell when it fails or hangs.", section=_PIPELINES),
+    "send": Entry("pipebell.cli.send", "Send an event.", "", _PIPELINES, plain=True),
+    "exec": Entry("pipebell.cli.exec", "Run a command; tell when it fails or hangs.", "", _PIPELINES, plain=True),
     "history": Entry("pipebell.cli.history", "Events of an organisation and what became of them.", section=_PEOPLE),
     "test": Entry("pipebell.cli.test", "Send a test event and watch its deliveries.", section=_PEOPLE),
     "replay": Entry("pipebell.cli.replay", "Send an event again where it failed.", section=_PEOPLE),
     "migrate": Entry("pipebell.cli.migrate", "Turn configs/ with JSON files into manifests.", section=_CONFIGURATION),
     "validate": Entry("pipebell.cli.validate", "Check files offline by the cluster's rules.", section=_CONFIGURATION),
     "verify": Entry("pipebell.cli.verify", "Check SMTP login and webhooks without sending.", section=_CONFIGURATION),
-    "preview": Entry(
-        "pipebell.cli.preview", "Show what would be sent, where, and why.", "operator", section=_CONFIGURATION
-    ),
-    "run": Entry("pipebell.cli.run", "Run the operator.", "operator", section=_PLATFORM),
-    "cluster": Entry("pipebell.cli.cluster", "A real API server on this machine.", "local", section=_PLATFORM),
-    "demo": Entry("pipebell.cli.demo", "Watch Pipebell do its job.", "operator,local", section=_PLATFORM),
+    "preview": Entry("pipebell.cli.preview", "Show what would be sent, where, and why.", "operator", _CONFIGURATION),
+    "run": Entry("pipebell.cli.run", "Run the operator.", "operator", _PLATFORM),
+    "cluster": Entry("pipebell.cli.cluster", "A real API server on this machine.", "cli,local", _PLATFORM),
+    "demo": Entry("pipebell.cli.demo", "Watch Pipebell do its job.", "operator,local", _PLATFORM),
     "completion": Entry("pipebell.cli.completion", "Print the shell's completion script.", section=_PLATFORM),
 }
+# Options that may stand before the command, as with kubectl; each takes a value.
+_ACCESS: Final = ("--kubeconfig", "--context", "--namespace", "-n")
+_NEWER: Final = (3, 11)  # what everything but the SDK and the plain commands is written for
 
 
-class Table(click.Group):
-    """A group that knows its commands' names and help, and imports a command when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
-        """Names, in the table's order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import a command. Raises ClickException when its extra is not installed."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        try:
-            module = import_module(entry.module)
-        except ModuleNotFoundError as error:
-            raise _missing(cmd_name, entry, error) from None
-        command: click.Command = getattr(module, "command", None) or getattr(module, cmd_name)
-        return command
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete names and options from the table; click's own way would import every command."""
-        names = [
-            CompletionItem(name, help=entry.help) for name, entry in COMMANDS.items() if name.startswith(incomplete)
-        ]
-        return names + click.Command.shell_complete(self, ctx, incomplete)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table, by section, without importing anything."""
-        for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
-            with formatter.section(section):
-                formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.section == section])
-
-
-def _missing(name: str, entry: Entry, error: ModuleNotFoundError) -> click.ClickException:
-    module = (error.name or "").partition(".")[0]
-    if module == "pipebell":
-        return click.ClickException(f"`{name}` is not part of this installation ({error.name} is missing)")
-    extra = entry.extra or "operator"
-    return click.ClickException(f"`{name}` needs the package {module}: pip install 'pipebell[{extra}]'")
-
-
-@click.group(cls=Table, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
-@cluster_options
-@click.pass_context
-def pipebell(ctx: click.Context, access: Access) -> None:
-    """Tell people when their data pipelines fail."""
-    ctx.obj = access
-
-
-def _program() -> str:
+def program() -> str:
+    """What this program was called as."""
     called = Path(sys.argv[0]).name
     return "kubectl pipebell" if called.startswith("kubectl-") else "pipebell"
 
@@ -119,23 +75,118 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str]) -> int:
     """Run a command; its exit code. Expected errors have become one line on stderr."""
     try:
-        result: Any = pipebell.main(
-            args=list(args), prog_name=_program(), complete_var="_PIPEBELL_COMPLETE", standalone_mode=False
-        )
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        click.echo("Interrupted.", err=True)
-        return 1
+        code = _run(list(args))
+        sys.stdout.flush()
     except PipebellError as error:
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        return _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)  # noqa: T201  (this is a program)
         return 1
     except BrokenPipeError:
         # Whoever read our output (`| head`) has seen enough; the interpreter must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return result if isinstance(result, int) else 0
+    return code
+
+
+def _run(args: list[str]) -> int:
+    if os.environ.get("_PIPEBELL_COMPLETE"):
+        return _click(args, "completion")
+    before, rest = _before_the_command(args)
+    if not rest:
+        sys.stderr.write(_help())
+        return 2
+    name, after = rest[0], rest[1:]
+    entry = COMMANDS.get(name)
+    if entry is None:
+        return _no_command(name)
+    return _plain(name, entry, [*before, *after]) if entry.plain else _click(args, name)
+
+
+def _no_command(word: str) -> int:
+    """What stands where a command should: `--help`, `--version`, or a mistake."""
+    if word in ("-h", "--help"):
+        sys.stdout.write(_help())
+        return 0
+    if word in ("-V", "--version"):
+        sys.stdout.write(f"{program()} {__version__}\n")
+        return 0
+    what = "option" if word.startswith("-") else "command"
+    near = get_close_matches(word, COMMANDS, n=1) if what == "command" else []
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    sys.stderr.write(f"{_USAGE.format(program())}\n\nError: No such {what} {word!r}.{hint}\n")
+    return 2
+
+
+def _plain(name: str, entry: Entry, argv: list[str]) -> int:
+    """A plain command: its module's `main`."""
+    try:
+        module = import_module(entry.module)
+    except ModuleNotFoundError as error:
+        return _fail(missing(name, entry, error))
+    try:
+        return int(module.main(argv))
+    except SystemExit as end:  # argparse's way out
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+
+
+def _before_the_command(args: list[str]) -> tuple[list[str], list[str]]:
+    """Options of `_ACCESS` at the beginning, and the rest."""
+    position = 0
+    while position < len(args):
+        word = args[position]
+        if word in _ACCESS:
+            position += 2
+        elif word.partition("=")[0] in _ACCESS[:-1] or (word[:2] == "-n" and len(word) > len("-n")):
+            position += 1
+        else:
+            break
+    return args[:position], args[position:]
+
+
+def _click(args: list[str], name: str) -> int:
+    """A command that click parses, or the shell's completion, which click makes."""
+    if sys.version_info < _NEWER:
+        return _fail(f"`{name}` needs Python 3.11 or later; this is {sys.version.split()[0]}")
+    try:
+        from pipebell.cli import group  # noqa: PLC0415  (plain commands work without click)
+    except ModuleNotFoundError as error:
+        return _fail(missing(name, COMMANDS[name], error))
+    return group.run(args, program())
+
+
+def missing(name: str, entry: Entry, error: ModuleNotFoundError) -> str:
+    """In words: what a command needs that is not installed, and how to get it."""
+    module = (error.name or "").partition(".")[0]
+    if module == "pipebell":
+        return f"`{name}` is not part of this installation ({error.name} is missing)"
+    return f"`{name}` needs the package {module}: pip install 'pipebell[{entry.extra or 'cli'}]'"
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"Error: {message}\n")
+    return 1
+
+
+_USAGE: Final = "Usage: {} [--kubeconfig FILE] [--context NAME] [-n NAME] COMMAND [ARGS]..."
+
+
+def _help() -> str:
+    lines = [_USAGE.format(program()), "", "  Tell people when their data pipelines fail.", ""]
+    width = max(map(len, COMMANDS)) + 2
+    for section in dict.fromkeys(entry.section for entry in COMMANDS.values()):
+        lines += [f"{section}:"]
+        lines += [f"  {name:{width}}{entry.help}" for name, entry in COMMANDS.items() if entry.section == section]
+        lines += [""]
+    lines += [
+        "Options:",
+        "  --kubeconfig FILE     Path of the kubeconfig file.",
+        "  --context NAME        Context of the kubeconfig to use.",
+        "  -n, --namespace NAME  Namespace [default: the context's, or the pod's].",
+        "  -V, --version         Show the version.",
+        "  -h, --help            Show this; `COMMAND --help` shows a command's.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

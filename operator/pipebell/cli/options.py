@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipebell.cli.access import Access
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to reach the cluster. None leaves it to KUBECONFIG, the current context and its namespace, or the pod."""
-
-    kubeconfig: str | None = None
-    context: str | None = None
-    namespace: str | None = None
+__all__ = ["Access", "cluster_options", "output_option"]
 
 
 def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,24 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pipebell.cli.terminal import delivery, phase, summary
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COLOURS: Final = {
-    "Delivered": "green",
-    "PartiallyDelivered": "yellow",
-    "Failed": "red",
-    "Suppressed": "cyan",
-    "Skipped": "bright_black",
-    "Pending": "yellow",
-    "Delivering": "yellow",
-}
+__all__ = ["Period", "age", "delivery", "phase", "summary", "table"]
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def phase(word: str) -> str:
-    """A phase in its colour; click drops colours where nobody can see them."""
-    return click.style(word, fg=_COLOURS.get(word))
 
 
 def age(timestamp: str | None, now: float | None = None) -> str:
@@ -57,30 +47,6 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in plain) for column in range(len(headers))]
     for row in plain:
         click.echo("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def delivery(item: dict[str, Any]) -> str:
-    """One delivery in a line: where, how it stands, and what is next."""
-    parts = [f"{item.get('destination')}: {phase(item.get('phase', '?'))}"]
-    attempts = item.get("attempts") or 0
-    if attempts:
-        parts.append(f"after {attempts} attempt{'s' if attempts > 1 else ''}")
-    if item.get("phase") != "Delivered" and (item.get("message") or item.get("reason")):
-        parts.append(f"({item.get('message') or item.get('reason')})")
-    if item.get("nextAttemptTime"):
-        parts.append(f"next at {item['nextAttemptTime']}")
-    return " ".join(parts)
-
-
-def summary(event: dict[str, Any]) -> str:
-    """Where an event stands, in a line."""
-    status = event.get("status") or {}
-    words = [phase(status.get("phase") or "Pending")]
-    if status.get("reason"):
-        words.append(f"/{status['reason']}")
-    if status.get("message"):
-        words.append(f": {status['message']}")
-    return "".join(words)
 
 
 class Period(click.ParamType):  # type: ignore[type-arg]  # (click's older versions know no argument)

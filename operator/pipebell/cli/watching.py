@@ -6,9 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
-from pipebell.cli import show
+from pipebell.cli import terminal
 from pipebell.cli.client import EVENTS
 from pipebell.core.errors import PipebellError
 from pipebell.core.vocabulary import FINAL_PHASES, Phase
@@ -33,7 +31,7 @@ def create(client: Client, record: Record) -> dict[str, Any]:
 
 
 def watch(
-    client: Client, event: dict[str, Any], timeout: float, tell: Callable[[str], None] = click.echo
+    client: Client, event: dict[str, Any], timeout: float, tell: Callable[[str], None] = terminal.say
 ) -> dict[str, Any]:
     """Tell how an event's deliveries go until it is finished; the finished event.
 
@@ -45,7 +43,7 @@ def watch(
         event = client.get(EVENTS, name, namespace)
         status = event.get("status") or {}
         for item in status.get("deliveries") or ():
-            line = show.delivery(item)
+            line = terminal.delivery(item)
             if line not in seen:
                 seen.add(line)
                 tell(f"  {line}")
@@ -56,19 +54,21 @@ def watch(
             hinted = True
             tell("  nobody has looked at it yet: is the operator running? (kubectl get pods -A | grep pipebell)")
         if waited > timeout:
-            raise NotDelivered(f"after {timeout:g} s {name} is still {click.unstyle(show.summary(event))}")
+            raise NotDelivered(f"after {timeout:g} s {name} is still {terminal.unstyle(terminal.summary(event))}")
         time.sleep(_POLL)
 
 
 def conclude(event: dict[str, Any], output: str) -> None:
     """Tell how it ended. Raises NotDelivered unless everything was delivered."""
     if output == "json":
-        click.echo(json.dumps(event, indent=2))
+        terminal.say(json.dumps(event, indent=2))
     else:
-        click.echo(show.summary(event))
+        terminal.say(terminal.summary(event))
     status = event.get("status") or {}
     if status.get("phase") != Phase.DELIVERED:
-        raise NotDelivered(f"{event['metadata']['name']} ended {click.unstyle(show.summary(event))}{_mend(status)}")
+        raise NotDelivered(
+            f"{event['metadata']['name']} ended {terminal.unstyle(terminal.summary(event))}{_mend(status)}"
+        )
 
 
 def _mend(status: dict[str, Any]) -> str:

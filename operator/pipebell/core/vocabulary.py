@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
+
+from pipebell.backports import StrEnum
 
 GROUP: Final = "pipebell.io"
 VERSION: Final = "v1alpha1"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipebell.backports import StrEnum
 from pipebell.core.errors import PipebellError, SettingsError, Unavailable
 from pipebell.core.vocabulary import GROUP, VERSION
 from pipebell.sdk.spool import MAX_AGE

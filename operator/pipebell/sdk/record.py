@@ -7,9 +7,10 @@ import logging
 import re
 import secrets
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from pipebell.backports import UTC
 from pipebell.core.vocabulary import API_VERSION, EventType, Severity
 from pipebell.sdk import sanitise
 

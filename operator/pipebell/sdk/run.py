@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import time
 import traceback
 import uuid
@@ -24,8 +25,8 @@ from pipebell.sdk import sanitise
 from pipebell.sdk.factory import get_notification_service
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Self
 
@@ -81,7 +82,7 @@ class PipelineRun:
         self._on_start, self._on_success, self._links = on_start, on_success, links
         self._service = service
         self._began = time.monotonic()
-        self._limit: asyncio.Timeout | None = None
+        self._limit: AbstractAsyncContextManager[object] | None = None
 
     async def data_quality(
         self, *, failed: Sequence[str] = (), degraded: Sequence[str] = (), details: Mapping[str, Any] | None = None
@@ -108,13 +109,11 @@ class PipelineRun:
         return _Tale(event, f"data quality checks {'failed' if failed else 'degraded'}: {names}", found)
 
     async def __aenter__(self) -> Self:
-        import asyncio  # noqa: PLC0415  (only asynchronous callers need it, and they have it)
-
         self._began = time.monotonic()
         if self._on_start:
             await self._tell(_Tale(EventType.PIPELINE_STARTED, None, {}))
         if self.timeout is not None:
-            self._limit = asyncio.timeout(self.timeout)
+            self._limit = _limit(self.timeout)
             await self._limit.__aenter__()
         return self
 
@@ -234,6 +233,16 @@ class PipelineRun:
             self.details | tale.details or None,
             links=self._links,
         )
+
+
+def _limit(seconds: float) -> AbstractAsyncContextManager[object]:
+    if sys.version_info >= (3, 11):
+        import asyncio  # noqa: PLC0415  (only asynchronous callers need it, and they have it)
+
+        return asyncio.timeout(seconds)
+    from pipebell.sdk.limit import Limit  # noqa: PLC0415  (the same)
+
+    return Limit(seconds)
 
 
 def _reason(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import atexit
 import logging
 import os
 import queue
+import random
 import threading
 import time
 import weakref
@@ -30,6 +31,8 @@ log = logging.getLogger("pipebell")
 WORKERS: Final = 4
 _SLOW: Final = 0.5  # seconds; an API server that fails faster than that needs no sparing
 _SPARE: Final = 5.0  # seconds during which calls go to disk at once, after one that was slow and failed
+_FIRST_PAUSE: Final = 0.1  # seconds after an unexpected error
+_LONGEST_PAUSE: Final = 30.0
 _POLL: Final = 0.02  # seconds
 _EXIT: Final = 2.0  # seconds that the interpreter's end may take for what is still waiting
 
@@ -152,16 +155,11 @@ class Sender:
             self._emptied.set()
 
     def _retry(self) -> None:
-        from tenacity import Retrying, retry_if_result, stop_when_event_set, wait_random_exponential  # noqa: PLC0415
-
-        retrying = Retrying(
-            wait=wait_random_exponential(multiplier=1, max=self._longest_wait),
-            retry=retry_if_result(bool),
-            stop=stop_when_event_set(self._closing),
-            sleep=self._pause,
-            retry_error_callback=lambda _: None,
-        )
-        retrying(self._empty)
+        """Try until nothing is left, after a time drawn below 1 s, then 2 s, 4 s and so on."""
+        ceiling = 1.0
+        while self._empty() and not self._closing.is_set():
+            self._pause(random.uniform(0, min(ceiling, self._longest_wait)))  # noqa: S311  (nobody guesses it)
+            ceiling *= 2
 
     def _pause(self, seconds: float) -> None:
         """Wait for the next try; a call that got through ends the waiting."""
@@ -201,11 +199,16 @@ def _thread(name: str, step: Callable[[], object]) -> None:
     """Repeat a step for ever, in a thread that no failure ends."""
 
     def repeat() -> None:
+        pause = _FIRST_PAUSE
         while True:
             try:
                 step()
             except Exception:
                 log.exception("pipebell: unexpected")
+                time.sleep(pause)  # what fails at once would take a whole processor
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
 
     threading.Thread(target=repeat, name=name, daemon=True).start()
 

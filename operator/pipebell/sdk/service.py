@@ -240,7 +240,7 @@ async def _within(ended: asyncio.Event, seconds: float) -> bool:
 
     try:
         await asyncio.wait_for(ended.wait(), max(seconds, 0))
-    except TimeoutError:
+    except (TimeoutError, asyncio.TimeoutError):  # two of them until Python 3.11
         return False
     return True
 
