@@ -34,3 +34,10 @@ def test_the_start_stops_with_one_line(tmp_path):
     (line,) = done.stderr.splitlines()
     assert "PIPEBELL_CA_FILE" in line
     assert "holds a key and no certificate" in line
+
+
+@pytest.mark.parametrize("variable", ["PIPEBELL_SLACK_HOSTS", "PIPEBELL_PRIVATE_HOSTS"])
+@pytest.mark.parametrize("text", ["*.example.com", "mail.example.com, *", "10.0.*"])
+def test_a_wildcard_in_a_list_of_hosts_is_refused(variable, text):
+    with pytest.raises(SettingsError, match=f"{variable}=.*wildcard"):
+        Settings.from_env({variable: text})

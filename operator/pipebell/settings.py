@@ -38,6 +38,8 @@ def _hosts(text: str) -> tuple[str, ...]:
     for part in _words(text):
         if "://" in part or ("/" in part and not _is_network(part)):
             raise ValueError(f"{part!r} is not a host, an address or a CIDR (no scheme, no path)")
+        if "*" in part:
+            raise ValueError(f"{part!r} has a wildcard, which would never match: name each host")
     return _words(text)
 
 

@@ -25,7 +25,7 @@ class HostPolicy:
         """Whether an organisation may post to this URL. The two hosts of Slack are admitted on port 443 only."""
         try:
             parts = urlsplit(url)
-            host, port = (parts.hostname or "").lower().rstrip("."), parts.port or 443
+            host, port = (parts.hostname or "").lower().rstrip("."), 443 if parts.port is None else parts.port
         except ValueError:
             return False
         if parts.scheme != "https" or parts.username is not None or parts.password is not None:
@@ -35,26 +35,72 @@ class HostPolicy:
         return (host in SLACK_HOSTS and port == 443) or bool({host, f"{shown}:{port}"} & allowed)  # noqa: PLR2004
 
     def admits_address(self, host: str, address: str) -> bool:
-        """Whether an organisation's SMTP host may be reached at this address (the one actually connected to)."""
+        """Whether an organisation's SMTP host may be reached at this address (the one actually connected to).
+
+        Raises ValueError when `address` is no IP address.
+        """
         name = host.lower().rstrip(".").strip("[]")
         ip = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(ip, ipaddress.IPv6Address):
-            ip = _embedded_ipv4(ip) or ip
+        reached = _embedded_ipv4(ip) or ip
         for entry in self.private_hosts:
             try:
-                if ip in ipaddress.ip_network(entry, strict=False):
-                    return True
+                network = ipaddress.ip_network(entry, strict=False)
             except ValueError:
                 if entry.lower().rstrip(".") == name:
                     return True
-        return ip.is_global and not ip.is_multicast
+            else:
+                if ip in network or reached in network:
+                    return True
+        return _public(reached)
 
 
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+# A list of our own: what Python calls global differs from version to version, and leaves addresses out that clouds and
+# networks use for themselves. Sources: the IANA registries of special-purpose addresses, and the clouds' own pages.
+_NOT_PUBLIC: Final = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network (RFC 791)
+        "10.0.0.0/8",  # private (RFC 1918)
+        "100.64.0.0/10",  # carriers' (RFC 6598), and Alibaba Cloud's metadata at 100.100.100.200
+        "127.0.0.0/8",  # loopback (RFC 1122)
+        "168.63.129.16/32",  # Azure's own services on each machine
+        "169.254.0.0/16",  # link-local (RFC 3927), and most clouds' metadata
+        "172.16.0.0/12",  # private (RFC 1918)
+        "192.0.0.0/24",  # protocol assignments (RFC 6890), and Oracle Cloud's metadata at 192.0.0.192
+        "192.0.2.0/24",  # documentation (RFC 5737)
+        "192.88.99.0/24",  # 6to4 relays (RFC 7526)
+        "192.168.0.0/16",  # private (RFC 1918)
+        "198.18.0.0/15",  # benchmarks (RFC 2544)
+        "198.51.100.0/24",  # documentation (RFC 5737)
+        "203.0.113.0/24",  # documentation (RFC 5737)
+        "224.0.0.0/4",  # multicast (RFC 5771)
+        "240.0.0.0/4",  # reserved (RFC 1112), and broadcast
+    )
+)
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out (RFC 4291)
+_NOT_PUBLIC_6: Final = tuple(
+    ipaddress.IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments (RFC 2928): Teredo, benchmarks, ORCHID
+        "2001:db8::/32",  # documentation (RFC 3849)
+        "2002::/16",  # 6to4 (RFC 3056): it leads to an IPv4 address, perhaps of ours
+        "3fff::/20",  # documentation (RFC 9637)
+    )
+)
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
-def _embedded_ipv4(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one is translated to (RFC 4291 mapped, RFC 6052 NAT64, RFC 3056 6to4)."""
+def _public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether anybody on the Internet might be there, and nobody else."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return not any(ip in network for network in _NOT_PUBLIC)
+    return ip in _GLOBAL_UNICAST and not any(ip in network for network in _NOT_PUBLIC_6)
+
+
+def _embedded_ipv4(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one is translated to (RFC 4291 mapped, RFC 6052 NAT64)."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return None
     if ip in _NAT64:
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour
+    return ip.ipv4_mapped
