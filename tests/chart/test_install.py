@@ -1,6 +1,7 @@
 """The chart and a real API server: every rendering is accepted, and installing is what users expect of it."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from tests.chart.test_values import ALL_ON, KNOBS, merge, nested
 from pipebell.cluster import ClusterError
 
 MONITORING = REPOSITORY / "tests" / "chart" / "monitoring-crds.yaml"
+OPERATOR = "pipebell-operator"
 CRDS = ["crd/notificationconfigs.pipebell.io", "crd/pipelineevents.pipebell.io"]
 SERVED = ["a", "b", "c"]
 EVERYTHING = {
@@ -149,6 +151,59 @@ def test_install_upgrade_rollback_uninstall_and_install_again(server, install):
 
     install({})
     assert "deployment.apps/pipebell-operator" in objects(server), "the definitions are the release's own again"
+
+
+def older_chart(folder):
+    """A chart of before some values existed."""
+    copy = folder / "older"
+    shutil.copytree(CHART, copy)
+    values = yaml.safe_load((copy / "values.yaml").read_text(encoding="utf-8"))
+    del values["networkPolicy"], values["caBundle"], values["root"]["existingConfigMap"], values["settings"]
+    (copy / "values.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return copy
+
+
+def test_an_upgrade_that_reuses_an_older_charts_values(server, tmp_path):
+    release = ("pipebell", "--namespace", NAMESPACE)
+    command = ("upgrade", "--install", "pipebell", older_chart(tmp_path), *release[1:])
+    helm(*command, values={"replicas": 2}, kubeconfig=server.kubeconfig)
+    helm("upgrade", "pipebell", CHART, *release[1:], "--reuse-values", kubeconfig=server.kubeconfig)
+    assert deployment(server)["spec"]["replicas"] == 2
+    assert args(server)["PIPEBELL_EVENT_MAX_AGE"] == "86400"
+    assert f"networkpolicy.networking.k8s.io/{OPERATOR}" in objects(server)
+    helm("uninstall", *release, kubeconfig=server.kubeconfig)
+
+
+def without_definitions(server):
+    helm("uninstall", "pipebell", "--namespace", NAMESPACE, "--ignore-not-found", kubeconfig=server.kubeconfig)
+    server.kubectl("delete", "--ignore-not-found", *CRDS)
+    server.kubectl("wait", "--for=delete", *CRDS, "--timeout=30s")
+
+
+@pytest.mark.parametrize("before", ["kubectl", "kubectl --server-side", "another release"])
+def test_definitions_that_are_there_already_are_taken_over(server, install, before):
+    """As docs/install.md says it: taken over when asked to, or left to whoever applied them."""
+    without_definitions(server)
+    if before == "another release":
+        install({}, release="other", namespace="b")
+        helm("uninstall", "other", "--namespace", "b", kubeconfig=server.kubeconfig)
+    else:
+        flags = ["--server-side"] if "server" in before else []
+        server.kubectl("apply", *flags, "-f", REPOSITORY / "crds")
+    server.kubectl("apply", "-f", "-", input=USERS_DATA)
+    with pytest.raises(HelmError, match="invalid ownership metadata"):
+        install({})
+    install({"crds": {"enabled": False}})
+    helm("uninstall", "pipebell", "--namespace", NAMESPACE, kubeconfig=server.kubeconfig)
+
+    install({}, "--take-ownership")
+    owner = server.kubectl("get", CRDS[0], "-o", r"jsonpath={.metadata.annotations.meta\.helm\.sh/release-name}").stdout
+    assert owner == "pipebell"
+    assert server.kubectl("get", "nc", "-n", "a", "-o", "name").stdout.split() == [
+        "notificationconfig.pipebell.io/acme"
+    ]
+    helm("upgrade", "pipebell", CHART, "--namespace", NAMESPACE, kubeconfig=server.kubeconfig)
+    without_definitions(server)
 
 
 def test_definitions_that_are_not_to_be_kept_go(server):

@@ -238,6 +238,7 @@ KNOBS = {
         ),
     ),
     "service.annotations": ({"a": "b"}, {}, lambda r: r.one("Service")["metadata"]["annotations"] == {"a": "b"}),
+    "networkPolicy.ingress": (False, {}, lambda r: not r.all("NetworkPolicy")),
     "networkPolicy.enabled": (
         True,
         {},

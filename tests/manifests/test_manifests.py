@@ -45,7 +45,7 @@ CONFIG, EVENT = "pipebell.io/notificationconfigs", "pipebell.io/pipelineevents"
 
 def test_applying_them_again_changes_nothing(installed):
     answers = installed.kubectl("apply", "-k", REPOSITORY / "manifests").stdout.splitlines()
-    assert len(answers) == 13
+    assert len(answers) == 14
     assert [answer for answer in answers if not answer.endswith(" unchanged")] == []
 
 

@@ -1,3 +1,21 @@
+{{/* Every template begins with this: what is missing or null in the values is put there (files/defaults.yaml says why). */}}
+{{- define "pipebell.complete" -}}
+{{- include "pipebell.fill" (dict "into" .Values "from" (.Files.Get "files/defaults.yaml" | fromYaml)) -}}
+{{- end -}}
+
+{{- define "pipebell.fill" -}}
+{{- $into := .into -}}
+{{- range $key, $default := .from -}}
+{{- if not (hasKey $into $key) -}}
+{{- $_ := set $into $key $default -}}
+{{- else if kindIs "invalid" (index $into $key) -}}
+{{- $_ := set $into $key $default -}}
+{{- else if kindIs "map" $default -}}
+{{- include "pipebell.fill" (dict "into" (index $into $key) "from" $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "pipebell.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}

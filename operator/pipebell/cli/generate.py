@@ -16,6 +16,7 @@ from pipebell.core.vocabulary import GROUP
 
 _HEADER = "# Generated from operator/pipebell/core/models.py and status.py by `make generate`: edit those.\n"
 _LABELS: Final = "  labels:\n    app.kubernetes.io/name: pipebell\n"
+_COMPLETE: Final = '{{- include "pipebell.complete" . -}}\n'
 _CHART_METADATA: Final = """\
   labels:
     {{- include "pipebell.labels" . | nindent 4 }}
@@ -59,7 +60,7 @@ def _template(text: str) -> str:
     head, found, tail = text.partition(_LABELS)
     if not found:
         raise ValueError(f"the definition has no {_LABELS!r} to be replaced")
-    return f"{{{{- if .Values.crds.enabled -}}}}\n{head}{_CHART_METADATA}{tail}{{{{- end }}}}\n"
+    return f"{_COMPLETE}{{{{- if .Values.crds.enabled -}}}}\n{head}{_CHART_METADATA}{tail}{{{{- end }}}}\n"
 
 
 def _texts(directory: Path) -> dict[str, str]:
