@@ -5,7 +5,16 @@ import pytest
 import structlog
 
 from pipebell.core.errors import Rejected, Unavailable
-from pipebell.kube.notices import SERIES, WAITING, WINDOW, KubeNotices
+from pipebell.kube.notices import (
+    AT_ONCE,
+    NAMESPACE_BURST,
+    NAMESPACE_SERIES,
+    NAMESPACE_WAITING,
+    SERIES,
+    WAITING,
+    WINDOW,
+    KubeNotices,
+)
 
 
 class Posts:
@@ -124,7 +133,7 @@ async def test_equal_warnings_become_one_more_event_with_a_count(clock):
         )
         await clock.move(2 * WINDOW + 60)
         assert len(posts.bodies) == 3
-        assert notices._series == {}, "what nobody repeats is forgotten"
+        assert notices._desks == {}, "what nobody repeats is forgotten"
         warn(notices)
         await clock.move(0)
         assert posts.bodies[3]["count"] == 1
@@ -134,7 +143,7 @@ async def test_a_burst_goes_out_at_once_and_the_rest_five_a_second(clock):
     began = clock.now()
     async with running(clock) as (notices, posts):
         for number in range(70):
-            warn(notices, str(number))
+            warn(notices, str(number), namespace=f"team-{number % 10}")
         await clock.move(0)
         assert len(posts.bodies) == 50
         await clock.move(10)
@@ -143,20 +152,92 @@ async def test_a_burst_goes_out_at_once_and_the_rest_five_a_second(clock):
     assert posts.times[69] - began == pytest.approx(4.0)
 
 
+async def test_one_namespaces_flood_leaves_the_others_their_events(clock):
+    async with running(clock) as (notices, posts):
+        for number in range(3_000):
+            warn(notices, str(number), namespace="evil", name=f"e{number}")
+        await clock.move(0)
+        assert len(posts.bodies) == NAMESPACE_BURST
+        warn(notices, namespace="team")
+        await clock.move(0)
+        assert posts.paths[-1] == "/api/v1/namespaces/team/events", "at once"
+        await clock.move(20)
+    evil = [path for path in posts.paths if "evil" in path]
+    assert len(evil) == NAMESPACE_BURST + 20, "one a second"
+
+
+async def test_namespaces_take_turns_when_all_have_more_than_may_be_posted(clock):
+    async with running(clock) as (notices, posts):
+        for namespace in ("a", "b", "c", "d", "e", "f", "g", "h"):
+            for number in range(NAMESPACE_WAITING):
+                warn(notices, str(number), namespace=namespace)
+        await clock.move(60)
+    counts = {path: posts.paths.count(path) for path in posts.paths}
+    assert len(counts) == 8
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+async def test_a_namespace_whose_events_the_api_takes_slowly_holds_up_no_other(clock):
+    async with running(clock) as (notices, posts):
+        freed, post = asyncio.Event(), posts.request
+
+        async def request(method, path, *, body):
+            if "/slow" in path:
+                await freed.wait()
+            await post(method, path, body=body)
+
+        posts.request = request
+        for number in range(AT_ONCE - 1):
+            for again in range(5):
+                warn(notices, str(again), namespace=f"slow-{number}")
+        warn(notices, namespace="team")
+        await clock.move(0)
+        assert posts.paths == ["/api/v1/namespaces/team/events"]
+        freed.set()
+        await clock.move(0)
+        assert len(posts.paths) == 5 * (AT_ONCE - 1) + 1
+
+
 async def test_what_does_not_fit_is_dropped_with_a_line(clock):
     notices = KubeNotices(Posts(clock), clock)
     with structlog.testing.capture_logs() as logs:
-        for number in range(WAITING + 150):
+        for number in range(NAMESPACE_WAITING + 150):
             warn(notices, str(number))
     assert [(line["event"], line["dropped"]) for line in logs] == [("notices_dropped", 1), ("notices_dropped", 101)]
+
+
+async def test_when_too_many_wait_the_namespace_with_most_of_them_loses_its_newest(clock):
+    async with running(clock) as (notices, posts):
+        with structlog.testing.capture_logs():
+            for namespace in range(WAITING // NAMESPACE_WAITING):
+                for number in range(NAMESPACE_WAITING):
+                    warn(notices, str(number), namespace=f"flood-{namespace}")
+            for number in range(5):
+                warn(notices, str(number), namespace="team")
+        assert notices._waiting == WAITING
+        await clock.move(6)
+        assert sum("team" in path for path in posts.paths) == 5
 
 
 async def test_memory_has_an_end(clock):
     notices = KubeNotices(Posts(clock), clock)
     with structlog.testing.capture_logs():
-        for number in range(SERIES + 10):
+        for number in range(NAMESPACE_SERIES + 10):
             warn(notices, str(number))
-    assert len(notices._series) == SERIES
+        assert len(notices._desks["team"].series) == NAMESPACE_SERIES
+        for namespace in range(SERIES // 16):
+            for number in range(20):
+                warn(notices, str(number), namespace=f"n{namespace}")
+    assert sum(len(desk.series) for desk in notices._desks.values()) == SERIES
+    assert len(notices._desks["team"].series) < 50, "whoever had most has lost most"
+
+
+async def test_a_quiet_namespace_is_forgotten(clock):
+    async with running(clock) as (notices, _):
+        for number in range(100):
+            warn(notices, namespace=f"n{number}")
+        await clock.move(WINDOW + 120)
+        assert notices._desks == {}
 
 
 async def test_failures_are_logged_and_the_next_is_posted(clock):
