@@ -120,7 +120,7 @@ class App:
             clock=clock,
             ttl_delivered=settings.ttl_delivered,
             ttl_failed=settings.ttl_failed,
-            cooldown_of=lambda event: self._keeper.cooldown_of(event),
+            cooldown_of=lambda key, kind: self._keeper.cooldown_of(key, kind),
         )
         self._recorder = Recorder(self._events, clock, self.sharing)
         self.engine = Engine(

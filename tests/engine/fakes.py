@@ -323,7 +323,7 @@ class House:
             events=self.events,
             ledger=self.ledger,
             clock=self.clock,
-            cooldown_of=lambda _: cooldown,
+            cooldown_of=lambda *_: cooldown,
             ttl_delivered=ttl_delivered,
             ttl_failed=600.0,
         )

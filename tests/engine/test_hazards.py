@@ -313,7 +313,7 @@ async def test_a_suppressed_event_keeps_no_open_delivery(house):
     first, second = house.event(), house.event()
     await house.submit(first)
     house.ledger.succeeded(_key(house, first), second.uid, Sent(house.clock.now(), "team", second.name))
-    house.ledger._entries[_key(house, first)].sender = None
+    house.ledger._find(_key(house, first)).sender = None
     house.engine.wake(first.uid)
     await settle_down()
     assert house.status(first).phase is Phase.SUPPRESSED
@@ -321,7 +321,7 @@ async def test_a_suppressed_event_keeps_no_open_delivery(house):
 
 
 def _key(house, event):
-    return next(key for key in house.ledger._entries if key.org == event.spec.org_slug)
+    return next(key for key in house.ledger._all() if key.org == event.spec.org_slug)
 
 
 # ---------------------------------------------------------------------- upkeep

@@ -169,8 +169,7 @@ def _cooldown(
     ledger.finish_fold()
     verdict = ledger.enter(key_for(found.reference, event), event.uid, match.cooldown, now)
     if isinstance(verdict, Held):
-        by = verdict.by.named_from(event.namespace)
-        return "Suppressed/Cooldown", f"runs until {rfc3339(verdict.until)} because of {by}", 0
+        return "Suppressed/Cooldown", f"runs until {rfc3339(verdict.until)} because of {verdict.by.name}", 0
     if isinstance(verdict, Go):
         told = f"; the message speaks for {verdict.suppressed} suppressed before it" if verdict.suppressed else ""
         return "would be sent", f"{_rule(match)}, none runs now{told}", verdict.suppressed

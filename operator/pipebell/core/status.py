@@ -101,10 +101,7 @@ class EventStatus(StatusModel):
     suppressed_until: Time | None = Field(None, description="End of the cooldown that suppressed it.")
     suppressed_by: Annotated[str, StringConstraints(max_length=320)] | None = Field(
         None,
-        description=(
-            "The event whose notification stands for this one: its name, with its namespace before a slash "
-            "when that is another."
-        ),
+        description="The event of the same namespace whose notification stands for this one.",
     )
     suppressed_count: int | None = Field(
         None, description="How many earlier events, suppressed since the last notification, this one speaks for."

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The last notification of a cooldown key: when it first reached a destination, and which event it was of."""
+    """The last notification of a cooldown key: when it first reached a destination, and which event it was of.
+
+    Keys hold the events' namespace, so that event is always in the namespace of whoever it holds back.
+    """
 
     at: float
     namespace: str
     name: str
-
-    def named_from(self, namespace: str) -> str:
-        """The event's name as an event in `namespace` would refer to it."""
-        return self.name if namespace == self.namespace else f"{self.namespace}/{self.name}"
 
 
 def suppressed_until(last: Sent | None, cooldown: float, now: float) -> float | None:

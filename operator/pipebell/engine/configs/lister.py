@@ -13,7 +13,7 @@ from pipebell.engine.timers import wait_for
 
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
-    from pipebell.core.event import Event
+    from pipebell.core.vocabulary import EventType
     from pipebell.engine.configs.readiness import Readiness
     from pipebell.engine.configs.root import RootKeeper
     from pipebell.engine.configs.store import ConfigBook, Key
@@ -105,13 +105,12 @@ class ConfigKeeper:
             except ApiError as error:
                 log.warning("configurations could not be listed", error=str(error))
 
-    def cooldown_of(self, event: Event) -> float:
-        """The cooldown (seconds) that is configured now for a finished event."""
-        reference = event.status.config_ref
-        config = self._book.get((reference.namespace, reference.name)) if reference is not None else None
+    def cooldown_of(self, key: Key | None, kind: EventType) -> float:
+        """The cooldown (seconds) configured now for events of this type in a configuration, or (None) in root's."""
+        config = self._book.get(key) if key is not None else None
         specs = [config.spec if config is not None else None, self._root.current.spec]
         triggers = next((s.event_triggers for s in specs if s is not None and s.event_triggers is not None), None)
         for trigger in triggers or ():
-            if trigger.event is event.spec.event and trigger.cooldown_seconds is not None:
+            if trigger.event is kind and trigger.cooldown_seconds is not None:
                 return trigger.cooldown_seconds
         return DEFAULT_COOLDOWN

@@ -142,7 +142,7 @@ class Travel:
             return True
         elif isinstance(decision, Held):
             journey.deliveries.clear()
-            until, name = rfc3339(decision.until), decision.by.named_from(journey.namespace)
+            until, name = rfc3339(decision.until), decision.by.name
             message = f"held back by the cooldown until {until}; {name} was sent instead"
             verdicts = Verdicts(Phase.SUPPRESSED, Reason.COOLDOWN, message)
             await self._finish(journey, verdicts, {"suppressedUntil": until, "suppressedBy": name})

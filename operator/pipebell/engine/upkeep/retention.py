@@ -10,12 +10,15 @@ import structlog
 from pipebell.core.errors import ApiError, Conflict, NotFound, Rejected
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase
+from pipebell.engine.events.ledger import UNCOUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.core.event import Event
     from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.vocabulary import EventType
+    from pipebell.engine.configs.store import Key
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.events.state import Journey
     from pipebell.engine.ports import Clock, Events
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second
 SHORTEST, LONGEST = 5.0, 3600.0  # seconds between two looks
 LATENESS: Final = 0.1  # of its time to live that an event may be kept longer: each look reads all events there are
-UNCOUNTED_AT_MOST: Final = 604_800.0  # a suppression that nothing followed for a week is not waited for any longer
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +45,7 @@ class Retention:
         clock: Clock,
         ttl_delivered: float,
         ttl_failed: float,
-        cooldown_of: Callable[[Event], float],
+        cooldown_of: Callable[[Key | None, EventType], float],
     ) -> None:
         self._events, self._ledger, self._clock = events, ledger, clock
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
@@ -66,6 +68,7 @@ class Retention:
         while True:
             await self._clock.sleep(SHORTEST)
             began = self._clock.now()
+            self._ledger.forget(began, self._cooldown_of)
             if not self._ledger.shards or self._ledger.folding or began < max(self._next_look, not_before):
                 continue
             try:
@@ -111,8 +114,12 @@ class Retention:
         return self._ttl_failed if phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED) else self._ttl_delivered
 
     def _needed(self, event: Event, now: float, due: float) -> bool:
-        uncounted = now - due < UNCOUNTED_AT_MOST
-        return self._ledger.needs(event, self._cooldown_of(event), now, uncounted=uncounted)
+        uncounted = now - due < UNCOUNTED
+        reference = event.status.config_ref
+        of_org = reference is not None and reference.kind == "NotificationConfig"
+        key = (reference.namespace, reference.name) if reference is not None and of_org else None
+        cooldown = self._cooldown_of(key, event.spec.event)
+        return self._ledger.needs(event, cooldown, now, uncounted=uncounted)
 
     async def _delete(self, event: Event) -> None:
         try:
