@@ -113,7 +113,24 @@ async def test_a_stopped_watch_of_events_is_no_life_and_an_unlisted_one_not_read
     await asyncio.sleep(0)
     assert "pipelineevents has not been listed yet" in app._ready()
     app._event_watches[0]._follow.trouble = None
+    assert app._ready() == "the operator's permissions have not been checked yet"
+    app._permissions.trouble = None
     assert app._ready() is None
     await app._background.close()
     assert app._alive() == "stopped working: events"
+    await app.close()
+
+
+async def test_who_is_not_known_not_heard_or_of_another_time_is_not_ready(monkeypatch):
+    app = _app()
+    app._keeper._listed_at, app.sharing._joined, app._permissions.trouble = 1.0, True, None
+    app.root.listed.set()
+    app._watch_events(lambda kind, item: None)
+    app._event_watches[0]._follow.trouble = None
+    assert app._ready() is None
+    said = "not well"
+    for part, name in ((app._vitals, "trouble"), (app.watches, "deaf")):
+        with monkeypatch.context() as context:
+            context.setattr(type(part), name, property(lambda _: said) if name == "trouble" else lambda _: said)
+            assert app._ready() == said
     await app.close()

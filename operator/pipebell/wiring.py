@@ -34,8 +34,10 @@ from pipebell.kube.events import PipelineEvents
 from pipebell.kube.leases import KubeLeases, group_of
 from pipebell.kube.namespaces import KubeNamespaces
 from pipebell.kube.notices import KubeNotices
+from pipebell.kube.permissions import Permissions
 from pipebell.kube.root import RootWatch, load_yaml
 from pipebell.kube.secrets import KubeSecrets
+from pipebell.kube.vitals import Vitals
 from pipebell.kube.watches import Watches
 from pipebell.metrics import Metrics
 from pipebell.providers.registry import build_providers
@@ -66,9 +68,14 @@ class App:
         self._settings, self._clock = settings, clock
         self._scope = settings.watch_namespaces
         config_scope = tuple(dict.fromkeys((*self._scope, *settings.shared_namespaces))) if self._scope else ()
-        self._client = ApiClient(connection)
-        self._watching = ApiClient(connection, connections=0)  # each watch holds one for good
-        self._keeping = ApiClient(connection, connections=SHARDS + 2)  # leases do not queue behind events
+        self._vitals = Vitals(steady=boottime)
+        self.watches = Watches(on_list=lambda plural: self.intake.listed(plural))
+        self._client = ApiClient(connection, vitals=self._vitals)
+        # Each watch holds a connection for good.
+        self._watching = ApiClient(connection, connections=0, vitals=self._vitals)
+        # Leases do not queue behind events.
+        self._keeping = ApiClient(connection, connections=SHARDS + 2, vitals=self._vitals)
+        self._permissions = Permissions(self._client, clock, events=self._scope, configs=config_scope)
         self._events = PipelineEvents(self._client, self._scope, on_invalid=lambda error: self.intake.invalid(error))
         self._configs = NotificationConfigs(self._client, config_scope)
         self._notices = KubeNotices(self._client, clock)
@@ -87,6 +94,7 @@ class App:
             namespace=settings.namespace,
             name=settings.root_configmap,
             on_change=self.root.update,
+            watches=self.watches,
         )
         self._event_watches: list[EventWatch] = []
         self._background = Background()
@@ -164,7 +172,6 @@ class App:
             events=self._events,
             background=self._background,
         )
-        self.watches = Watches(on_list=lambda plural: self.intake.listed(plural))
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
         self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
 
@@ -195,6 +202,7 @@ class App:
         port = await self._health.start()
         self._background.last("root", self._root_watch.run())
         self._background.last("notices", self._notices.run())
+        self._background.last("permissions", self._permissions.run())
         await self._list_configs()
         self._background.last("readiness", self.readiness.run())
         self._background.last("cooldowns", self._recovery.run())
@@ -295,7 +303,13 @@ class App:
             return f"leases: {self.sharing.trouble}"
         if not self._event_watches:
             return "events are not watched yet"
-        return next((watch.trouble for watch in self._event_watches if watch.trouble), None)
+        troubles = (
+            *(watch.trouble for watch in self._event_watches),
+            self._permissions.trouble,
+            self._vitals.trouble,
+            self.watches.deaf(),
+        )
+        return next(filter(None, troubles), None)
 
 
 def build_app(settings: Settings, connection: Connection) -> App:

@@ -305,6 +305,17 @@ class Operator:
         except (urllib.error.URLError, OSError) as error:
             return str(error)
 
+    def body(self, path):
+        """The same, and of an error its text."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5.0) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+        except OSError as error:
+            return str(error)
+
     def metric(self, name):
         """The sum of a metric over all its labels."""
         lines = [line for line in self.http("/metrics").splitlines() if line.startswith((f"{name} ", f"{name}{{"))]

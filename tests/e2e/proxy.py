@@ -39,6 +39,7 @@ class ApiProxy:
         self._fail = lambda method, path: None
         self._lose = lambda method, path: False
         self.deaf = False
+        self._muted: set[asyncio.Task] = set()
 
     # ------------------------------------------------------------------ faults
 
@@ -58,6 +59,11 @@ class ApiProxy:
             if transport is not None:
                 transport.abort()
         return len(tasks)
+
+    def mute(self):
+        """Every watch that is open now says nothing any more, and stays open; how many there are."""
+        self._muted = set(self._watches)
+        return len(self._muted)
 
     def gone(self):
         """Tell every watch that its history is forgotten, and end it; how many there were."""
@@ -147,7 +153,7 @@ class ApiProxy:
         self._watches[task] = response
         try:
             async for chunk in answer.content.iter_any():
-                if not self.deaf:
+                if not self.deaf and task not in self._muted:
                     await response.write(chunk)
         except asyncio.CancelledError:
             if request.transport is None or request.transport.is_closing():

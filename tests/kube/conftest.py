@@ -71,6 +71,15 @@ class FakeApi:
 
         self.script.append(hang)
 
+    def grants_and_says_nothing(self) -> None:
+        async def silent(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            await response.prepare(request)
+            await asyncio.sleep(30)
+            return response
+
+        self.script.append(silent)
+
     def watches(self, *events: tuple[str, dict[str, Any]], cut: bool = False, chunk: int = 1 << 20) -> None:
         """Stream these events in pieces of `chunk` bytes; then end well, or cut the connection in mid-line."""
 

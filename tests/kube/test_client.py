@@ -7,7 +7,7 @@ import pytest
 
 from pipebell import __version__
 from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
-from pipebell.kube.client import MERGE_PATCH, PAGE_BYTES, ApiClient
+from pipebell.kube.client import MERGE_PATCH, PAGE_BYTES, ApiClient, Silent
 from pipebell.kube.connection import Connection
 from pipebell.kube.credentials import StaticToken
 from pipebell.kube.patience import patiently
@@ -230,6 +230,13 @@ async def test_a_watch_that_falls_silent_is_unavailable(api, client, monkeypatch
     monkeypatch.setattr("pipebell.kube.client.WATCH_SILENCE", 0.05)
     api.hangs()
     with pytest.raises(Unavailable, match="no answer in time"):
+        await anext(client.watch("/list", seconds=0))
+
+
+async def test_an_open_watch_that_falls_silent_says_so(api, client, monkeypatch):
+    monkeypatch.setattr("pipebell.kube.client.WATCH_SILENCE", 0.05)
+    api.grants_and_says_nothing()
+    with pytest.raises(Silent, match="not even a bookmark"):
         await anext(client.watch("/list", seconds=0))
 
 

@@ -3,12 +3,12 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from pipebell.kube.client import ApiClient
+from pipebell.kube.client import WATCH_SILENCE, ApiClient
 from pipebell.kube.connection import Connection
 from pipebell.kube.credentials import StaticToken
 from pipebell.kube.event_watch import UNFINISHED, EventWatch
 from pipebell.kube.follow import WATCH_SECONDS
-from pipebell.kube.watches import Watches
+from pipebell.kube.watches import DEAF, Watches
 
 PATH = "/apis/pipebell.io/v1alpha1/pipelineevents"
 BOOKMARK = {"kind": "PipelineEvent", "metadata": {"resourceVersion": "90"}}
@@ -259,6 +259,35 @@ async def test_a_silent_connection_is_given_up(api, clock, monkeypatch):
     async with ApiClient(connection, timeout=0.5) as client, watching(client, clock, world):
         await played(api)
     assert world.told == [("ADDED", "a")]
+
+
+async def test_an_open_watch_without_even_a_bookmark_begins_anew_with_a_list_at_once(api, client, clock, monkeypatch):
+    monkeypatch.setattr("pipebell.kube.client.WATCH_SILENCE", 0.1)
+    world, watches = World(), Watches(clock.now)
+    api.answers(listing(5))
+    for version in (6, 7):
+        api.grants_and_says_nothing()
+        api.answers(listing(version, item(f"missed-{version}", version)))
+    api.hangs()
+    async with watching(client, clock, world, watches=watches):
+        await played(api)
+    assert world.told == [("ADDED", "missed-6"), ("ADDED", "missed-7")]
+    assert clock.slept == [], "the list came at once"
+    assert watches.deaf() is None
+
+
+def test_silence_is_noticed_within_90_seconds():
+    assert 75.0 < WATCH_SILENCE < DEAF <= 90.0, "bookmarks come every minute, give or take"
+
+
+async def test_whoever_hears_nothing_at_all_is_deaf(api, client, clock):
+    watches = Watches(clock.now)
+    api.answers(listing(5))
+    api.hangs()
+    async with watching(client, clock, World(), watches=watches):
+        await played(api)
+        clock.time += DEAF + 1
+        assert "pipelineevents" in watches.deaf()
 
 
 async def test_lines_that_make_no_sense_end_nothing(api, client, clock):

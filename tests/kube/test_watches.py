@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from yarl import URL
 
-from pipebell.kube.watches import LONGEST, STALLED, Watches
+from pipebell.kube.watches import DEAF, LONGEST, STALLED, Watches
 
 EVENTS = "https://api/apis/pipebell.io/v1alpha1/pipelineevents"
 
@@ -90,3 +90,31 @@ async def test_a_list_that_was_granted_is_told(clock):
     await ask(watches, EVENTS, status=500)
     await ask(watches)
     assert listed == ["pipelineevents"]
+
+
+OURS = "/apis/pipebell.io/v1alpha1/pipelineevents"
+
+
+async def test_a_watch_of_ours_is_deaf_when_not_even_bookmarks_come(watches, clock):
+    watches.asked(OURS)
+    watches.granted(OURS)
+    watches.heard(OURS)
+    clock.now += DEAF - 1
+    assert watches.deaf() is None
+    clock.now += 2
+    watches.asked(OURS)
+    watches.granted(OURS)  # opened again, and as silent as before
+    assert f"{OURS} for 91 s" in watches.deaf()
+    watches.heard(OURS)
+    assert watches.deaf() is None
+
+
+async def test_a_watch_of_kopfs_is_deaf_when_it_cannot_be_opened(watches, clock):
+    await ask(watches)
+    clock.now += LONGEST
+    for _ in range(4):
+        await ask(watches, status=503)
+        clock.now += DEAF / 3
+    assert "pipelineevents" in watches.deaf()
+    await ask(watches)
+    assert watches.deaf() is None

@@ -18,6 +18,7 @@ from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, 
 from pipebell.core.status import clip
 from pipebell.core.wire import decode, encode
 from pipebell.kube.patience import patiently
+from pipebell.kube.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -29,7 +30,7 @@ METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 PAGE_SIZE: Final = 200  # objects; the heap never gives back what its largest page took
 PAGE_BYTES: Final = 2 << 20  # of a page; objects may have 1.5 MB each, and take 5 to 20 times as much as values
 REQUEST_TIMEOUT: Final = 10.0  # seconds
-WATCH_SILENCE: Final = 30.0  # seconds beyond the watch's own end after which its connection counts as dead
+WATCH_SILENCE: Final = 80.0  # seconds without a line after which a watch counts as dead: bookmarks come every minute
 _CHUNK: Final = 1 << 18  # bytes that a response may buffer before the socket is no longer read
 # Not every 4xx means that asking again is useless: 401 comes while a token is being rotated and while a server starts.
 _LATER: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
@@ -43,16 +44,29 @@ _KINDS: Final[dict[int, type[ApiError]]] = {
 Object = dict[str, Any]
 
 
+class Silent(Unavailable):
+    """A watch is open, and not even a bookmark has come for `WATCH_SILENCE`."""
+
+
 class ApiClient:
     """One identity's requests, over one pool of kept-alive connections. Close it when done.
 
-    `connections` bounds how many are open at once; further requests wait for one within their time.
+    `connections` bounds how many are open at once; further requests wait for one within their time. `vitals` is told of
+    each answer.
     """
 
-    def __init__(self, connection: Connection, *, connections: int = 64, timeout: float = REQUEST_TIMEOUT) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        connections: int = 64,
+        timeout: float = REQUEST_TIMEOUT,
+        vitals: Vitals | None = None,
+    ) -> None:
         self._connection = connection
         self._connections = connections
         self._timeout = timeout
+        self._vitals = vitals or Vitals()
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
@@ -102,12 +116,14 @@ class ApiClient:
         limits = self._timeouts.get(seconds)
         if limits is None:
             limits = self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds)
+        began = self._vitals.begin()
         try:
             async with self._open().request(
                 method, self._url(path, params), data=data, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
                 answer = await (response.read() if most is None else _read(response.content, most))
                 status, retry_after = response.status, response.headers.get("Retry-After")
+                self._vitals.answered(status, response.headers.get("Date"), began)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(method, path, error) from None
         if status >= HTTPStatus.MULTIPLE_CHOICES:
@@ -181,21 +197,27 @@ class ApiClient:
 
         `opened` is called once the server has granted it. Ends when the server ends it, which it is asked to do after
         `seconds`. Raises Gone when the history since
-        `resourceVersion` is forgotten (list again), other ApiErrors when the connection breaks or falls silent.
+        `resourceVersion` is forgotten (list again), Silent when nothing has come for `WATCH_SILENCE`, other ApiErrors
+        when the connection breaks.
         """
         query = {"allowWatchBookmarks": "true", "timeoutSeconds": str(int(seconds)), **(params or {}), "watch": "1"}
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=seconds + WATCH_SILENCE)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout, sock_read=WATCH_SILENCE)
+        began, granted = self._vitals.begin(), False
         try:
             async with self._open().get(
                 self._url(path, query), timeout=limits, allow_redirects=False, read_bufsize=_CHUNK
             ) as response:
+                self._vitals.answered(response.status, response.headers.get("Date"), began)
                 if response.status != HTTPStatus.OK:
                     answer = await response.read()
                     _refuse("WATCH", path, response.status, _parsed(answer), response.headers.get("Retry-After"))
+                granted = True
                 opened()
                 async for line in _lines(response.content):
                     yield _happening(path, line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if granted and isinstance(error, TimeoutError):
+                raise Silent(f"WATCH {path}: nothing came for {WATCH_SILENCE:g} s, not even a bookmark") from None
             raise _broken("WATCH", path, error) from None
 
     def _open(self) -> aiohttp.ClientSession:

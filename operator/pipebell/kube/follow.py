@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import structlog
 
 from pipebell.core.errors import ApiError, Forbidden, Gone, NotFound, Unavailable
-from pipebell.kube.client import PAGE_SIZE
+from pipebell.kube.client import PAGE_SIZE, Silent
 from pipebell.kube.patience import LONGEST_RETRY_AFTER
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ class Follow:
                     continue
             except Gone:
                 self._version = None
+            except Silent as error:
+                # A server that has seen no change since its own start sends no bookmarks, and then the list is short.
+                # If the connection was dead, the list shows what came meanwhile.
+                _log.info("watch_silent", path=self._path, error=str(error))
+                self._version, failures = None, 0
+                continue
             except (Forbidden, NotFound) as error:
                 self._refused(error)
             except ApiError as error:
@@ -118,6 +124,7 @@ class Follow:
                 raise Gone(f"LIST {self._path}: the snapshot expired midway; what changed between was not shown")
             version = shown
         self._listener.list_ends(version)
+        self._heard()
         self.trouble = None
         self.listed.set()
         return version
@@ -135,9 +142,15 @@ class Follow:
             if kind != "BOOKMARK":
                 self._listener.happened(kind, item)
             self._version = reached
+            self._heard()
             number += 1
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
+        self._heard()  # the server ended it as it was asked to
+
+    def _heard(self) -> None:
+        if self._watches is not None:
+            self._watches.heard(self._path)
 
     def _opened(self) -> None:
         self.trouble = None

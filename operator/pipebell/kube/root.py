@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipebell.kube.client import ApiClient
     from pipebell.kube.clock import Clock
+    from pipebell.kube.watches import Watches
 
 _log = structlog.get_logger(__name__)
 
@@ -30,7 +31,7 @@ class RootWatch:
     after the first list. `on_change` must not block; what it raises is logged and changes nothing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the composition root names them)
         self,
         client: ApiClient,
         clock: Clock,
@@ -38,6 +39,7 @@ class RootWatch:
         namespace: str,
         name: str,
         on_change: Callable[[Mapping[str, str] | None, str], None],
+        watches: Watches | None = None,
     ) -> None:
         self._namespace = namespace
         self._name = name
@@ -52,6 +54,7 @@ class RootWatch:
             params={"fieldSelector": f"metadata.name={name}"},
             mend=f"allow get, list and watch on configmaps with resourceNames [{name}] "
             f"in namespace {namespace} to the operator's ServiceAccount (Role and RoleBinding of the manifests)",
+            watches=watches,
         )
 
     @property
