@@ -1,4 +1,4 @@
-"""The engine's parts by themselves: queue, timers, pauses, ledger, book."""
+"""The engine's parts by themselves: timers, pauses, ledger, book."""
 
 from __future__ import annotations
 
@@ -12,80 +12,9 @@ from pipebell.core.vocabulary import EventType
 from pipebell.engine.configs.store import ConfigBook
 from pipebell.engine.events.endpoints import EndpointPauses
 from pipebell.engine.events.ledger import CooldownKey, CooldownLedger, Go, Held, Wait
-from pipebell.engine.events.queue import FairQueue
 from pipebell.engine.timers import Timers
 
 KEY = CooldownKey("NotificationConfig", "team", "config", "acme", EventType.PIPELINE_FAILURE)
-
-
-class Desk:
-    """Work that ends when it is told to."""
-
-    def __init__(self) -> None:
-        self.started: list[str] = []
-        self.gates: dict[str, asyncio.Event] = {}
-
-    async def work(self, item: str) -> None:
-        self.started.append(item)
-        await self.gates.setdefault(item, asyncio.Event()).wait()
-
-    async def finish(self, *items: str) -> None:
-        for item in items:
-            self.gates[item].set()
-        await settle_down(5)
-
-
-async def test_lanes_take_turns_and_have_a_limit_of_their_own():
-    desk = Desk()
-    queue = FairQueue(desk.work, slots=4, slots_per_lane=2)
-    for number in range(100):
-        queue.put("flood", f"f{number}")
-    queue.put("other", "o0")
-    await settle_down(5)
-    assert desk.started == ["f0", "f1", "o0"]
-    await desk.finish("f0", "o0")
-    assert desk.started == ["f0", "f1", "o0", "f2"]
-    assert (queue.running, queue.depth) == (2, 97)
-    assert await queue.close(0) == 2
-
-
-async def test_urgent_items_of_a_lane_go_first():
-    desk = Desk()
-    queue = FairQueue(desk.work, slots=1)
-    for item in ("a", "b"):
-        queue.put("lane", item)
-    queue.put("lane", "urgent", urgent=True)
-    await settle_down(5)
-    await desk.finish("a")
-    assert desk.started == ["a", "urgent"]
-    await queue.close(0)
-
-
-async def test_a_queue_that_is_closed_lets_finish_what_runs():
-    desk = Desk()
-    queue = FairQueue(desk.work)
-    queue.put("lane", "a")
-    await settle_down(5)
-    closing = asyncio.create_task(queue.close(10))
-    await settle_down(5)
-    queue.put("lane", "late")
-    await settle_down(5)
-    await desk.finish("a")
-    assert await closing == 0
-    assert desk.started == ["a"]
-
-
-async def test_a_queue_knows_when_it_is_drained():
-    desk = Desk()
-    queue = FairQueue(desk.work, slots=1)
-    queue.put("x", "a")
-    queue.put("y", "b")
-    drained = asyncio.create_task(queue.drained())
-    await settle_down(5)
-    await desk.finish("a")
-    assert not drained.done()
-    await desk.finish("b")
-    await asyncio.wait_for(drained, 1)
 
 
 async def test_timers_fire_in_order_and_never_early():
@@ -225,24 +154,3 @@ def test_a_configuration_may_change_its_organisation():
     moved = config_object("beta", "team", "c", "6", {})
     book.put(moved)
     assert (book.of_org("acme"), book.of_org("beta")) == ((), (moved,))
-
-
-async def test_a_queue_in_which_nothing_moves_says_for_how_long(monkeypatch):
-    now = 50.0
-    monkeypatch.setattr("pipebell.engine.events.queue.time.monotonic", lambda: now)
-    freed = asyncio.Event()
-
-    async def work(item):
-        await freed.wait()
-
-    queue = FairQueue(work, slots=1)
-    queue.put("acme", 1)
-    now += 1000.0
-    assert queue.stuck == 0, "nothing waits"
-    queue.put("acme", 2)
-    assert queue.stuck == 0
-    now += 10.0
-    assert queue.stuck == 10.0
-    freed.set()
-    await queue.drained()
-    assert queue.stuck == 0

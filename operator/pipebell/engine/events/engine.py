@@ -99,7 +99,7 @@ class Engine:
             return
         journey.queued, journey.stale = True, stale
         self._roster.add(journey)
-        self.queue.put(journey.org, journey, urgent=journey.attempted)
+        self.queue.put(journey.namespace, journey.org, journey, again=journey.attempted)
 
     def forget(self, uid: str) -> None:
         """The event was deleted, or is finished and not watched any more."""
@@ -123,7 +123,7 @@ class Engine:
         self._roster.unpark(journey)
         journey.queued = True
         self._roster.rest(journey)
-        self.queue.put(journey.org, journey, urgent=True)
+        self.queue.put(journey.namespace, journey.org, journey, again=True)
 
     def wake_org(self, org_slug: str | None) -> None:
         """A configuration changed: whoever waits for one decides anew. None wakes all organisations."""
