@@ -22,9 +22,7 @@ def python(version):
     """The path of a Python of this version ("3.13") that can import pipebell; the environment is made once."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
-    found = next(filter(None, map(_works, _candidates(version))), None)
-    if found is None:
-        pytest.skip(f"there is no Python {version} here (searched PATH and ~/.pyenv/versions)")
+    found = interpreter(version)
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pipebell" / "test-pythons"
     home.mkdir(parents=True, exist_ok=True)
     key = hashlib.sha256(_LOCK.read_bytes() + str(_REPOSITORY).encode()).hexdigest()[:12]
@@ -34,6 +32,16 @@ def python(version):
         if not (folder / "ready").exists():
             _make(found, folder)
     return str(folder / "bin" / "python")
+
+
+def interpreter(version):
+    """The path of a Python of this version, as it is installed."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    found = next(filter(None, map(_works, _candidates(version))), None)
+    if found is None:
+        pytest.skip(f"there is no Python {version} here (searched PATH and ~/.pyenv/versions)")
+    return found
 
 
 def _candidates(version):

@@ -174,7 +174,7 @@ async def test_a_server_that_is_not_the_expected_one_is_not_talked_to(at, author
         ({**kubeconfig(), "users": None}, "no user 'u'"),
         (kubeconfig(""), "has no server URL"),
         (kubeconfig(user={"auth-provider": {"name": "gcp"}}), "auth-provider, which is not supported"),
-        (kubeconfig(user={"token": "t", "as": "admin"}), "uses as, which is not supported"),
+        (kubeconfig(user={"token": "t", "as": "admin"}), "with as, which is not supported"),
         (kubeconfig(user={"tokenFile": "missing"}), "cannot read the token file .*missing"),
         (kubeconfig(cluster={"certificate-authority": "missing"}), "certificates cannot be used: No such file"),
         (

@@ -11,7 +11,7 @@ import pytest
 from pipebell.core.errors import Conflict, Forbidden, NotFound
 from pipebell.core.shards import replica_lease, shard_lease
 from pipebell.kube.client import ApiClient
-from pipebell.kube.kubeconfig import from_kubeconfig
+from pipebell.kube.connection import from_kubeconfig
 from pipebell.kube.leases import GROUP, KubeLeases, group_of
 
 pytestmark = pytest.mark.cluster

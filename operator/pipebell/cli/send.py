@@ -90,7 +90,7 @@ def _record(options: argparse.Namespace) -> Record:
         EventType(options.event),
         options.org,
         created=time.time(),
-        namespace=options.namespace,
+        namespace=options.namespace or os.environ.get("PIPEBELL_NAMESPACE_FOR_EVENTS") or None,
         pipeline_id=options.pipeline,
         pipeline_logging_id=options.run_id,
         error_message=message,

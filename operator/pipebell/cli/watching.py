@@ -27,7 +27,8 @@ class NotDelivered(PipebellError):  # noqa: N818  (it names what became of the e
 
 def create(client: Client, record: Record) -> dict[str, Any]:
     """Create the event of a record."""
-    return client.create(EVENTS, record.manifest(client.namespace))
+    namespace = record.namespace or client.namespace
+    return client.create(EVENTS, record.manifest(namespace), namespace)
 
 
 def watch(

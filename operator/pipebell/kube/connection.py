@@ -14,7 +14,9 @@ from yarl import URL
 
 from pipebell import tls
 from pipebell.core.errors import SettingsError
-from pipebell.kube.credentials import Credential, TokenFile
+from pipebell.kube.credentials import Credential, Plugin, StaticToken, TokenFile
+from pipebell.kubeconfig import context as kubeconfig
+from pipebell.kubeconfig.login import Login
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
@@ -56,13 +58,16 @@ class Connection:
         A 401 renews the credential and repeats the request once. `connections` is how many may be open at once (0: any
         number); `middlewares` see each request before it is authenticated. Needs a running event loop.
         """
+        proxy = URL(self.proxy) if self.proxy else None
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, ssl=self.ssl_context or True, socket_factory=_probing),
             # Compression costs both ends more than the bytes cost a cluster's network.
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(*middlewares, _Authenticator(self)),
-            proxy=self.proxy,
+            # Without its password, which aiohttp's messages would quote.
+            proxy=proxy and proxy.with_user(None),
+            proxy_auth=aiohttp.BasicAuth(proxy.user or "", proxy.password or "") if proxy and proxy.user else None,
             trust_env=False,
         )
 
@@ -125,8 +130,6 @@ def kopf_access(connection: Connection, *middlewares: aiohttp.ClientMiddlewareTy
 
 def connect(environ: Mapping[str, str] | None = None, service_account: Path = SERVICE_ACCOUNT) -> Connection:
     """Find the cluster: KUBECONFIG when it is set, else the pod's. Raises SettingsError with one clear line."""
-    from pipebell.kube.kubeconfig import from_kubeconfig  # noqa: PLC0415  (it makes Connections: no import in a circle)
-
     environ = os.environ if environ is None else environ
     if paths := environ.get("KUBECONFIG"):
         return from_kubeconfig(paths)
@@ -134,6 +137,29 @@ def connect(environ: Mapping[str, str] | None = None, service_account: Path = SE
         return _from_pod(host, environ.get("KUBERNETES_SERVICE_PORT") or "443", service_account)
     raise SettingsError(
         "no cluster: set KUBECONFIG (for example to ~/.kube/config, or by `pipebell cluster env`), or run in a pod"
+    )
+
+
+def from_kubeconfig(paths: str) -> Connection:
+    """The current context of these files (joined by `:`). Raises SettingsError that names the file or field.
+
+    An exec plugin is run here once, and again when the server refuses what it gave.
+    """
+    context = kubeconfig.read(paths)
+    login = Login(context)
+    if context.user.get("exec"):
+        credential: Credential = Plugin(lambda: Login(context).token(), first=login.token())
+    elif context.user.get("tokenFile"):  # wins over token, as in kubectl
+        credential = TokenFile(context.user["tokenFile"])
+    else:
+        credential = StaticToken(login.token())
+    return Connection(
+        server=context.server,
+        ssl_context=login.tls(),
+        default_namespace=context.namespace,
+        credential=credential,
+        server_hostname=context.cluster.get("tls-server-name") or None,
+        proxy=context.cluster.get("proxy-url") or None,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipebell.core.errors import SettingsError
+from pipebell.kubeconfig.login import clean_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +35,10 @@ class StaticToken:
     """A token that never changes, or none (client certificates, `kubectl proxy`)."""
 
     def __init__(self, token: str | None) -> None:
-        self._token = token
+        self._token = clean_token(token or "", "the token")
 
     def token(self) -> str | None:
-        """The token as given."""
+        """The token, without a line break at its end."""
         return self._token
 
     async def renew(self) -> bool:
@@ -55,6 +56,8 @@ class TokenFile:
             self._token = self._read()
         except OSError as error:
             raise SettingsError(f"cannot read the token file {path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"the token file {path} holds no text") from None
         if not self._token:
             raise SettingsError(f"the token file {path} is empty")
         self._read_at = now()
@@ -75,11 +78,11 @@ class TokenFile:
         self._read_at = self._now()
         try:
             self._token = self._read() or self._token
-        except OSError:
+        except (OSError, UnicodeDecodeError, SettingsError):
             return  # kubelet swaps a symlink; the next reading finds it
 
     def _read(self) -> str:
-        return self._path.read_text(encoding="utf-8").strip()
+        return clean_token(self._path.read_text(encoding="utf-8"), f"the token file {self._path}") or ""
 
 
 class Plugin:

@@ -1,15 +1,13 @@
 """Where the API server is and how we prove who we are, for pipelines and the command line.
 
-In a pod this takes the standard library only. A kubeconfig is left to the official client, which knows every way to
-log in (exec plugins, OIDC); importing it costs about 0.4 s of CPU, paid only by who has a kubeconfig, and in the
-SDK's worker thread.
+By the standard library: a pod's service account, and kubeconfigs with tokens, client certificates, token files and exec
+plugins. Finding the server reads a file or two; plugins and certificates wait until the first connection needs them. A
+kubeconfig whose way to log in only the official client knows is left to that, where it is installed.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,26 +19,53 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    from pipebell.sdk.proxy import Proxy
+
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 HOME_KUBECONFIG: Final = Path("~/.kube/config")
-_REREAD_AFTER: Final = 60.0  # seconds; kubelet rotates the token in place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
-    """An API server and an identity there. `namespace` is where events go unless somebody says otherwise."""
+    """An API server and an identity there. `namespace` is where events go unless somebody says otherwise.
+
+    `token` and `tls` may block and raise SettingsError; they are called for each request and each connection.
+    """
 
     server: str
     namespace: str
     token: Callable[[], str | None] = field(repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    tls: Callable[[], ssl.SSLContext | None] = field(default=lambda: None, repr=False)
     tls_server_name: str | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: Proxy | None = field(default=None, repr=False)
 
     @property
     def url(self) -> SplitResult:
         """The server's URL in parts."""
         return urlsplit(self.server)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cluster is looked for, as the spool remembers it: the files of a kubeconfig and a context, or the pod."""
+
+    kubeconfig: str | None
+    context: str | None
+
+    @property
+    def key(self) -> str:
+        """The same text for the same place, on this machine."""
+        return f"{self.kubeconfig or 'pod'}#{self.context or ''}"
+
+
+def place(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]) -> Place:
+    """The kubeconfig given, else KUBECONFIG's, else the pod's, else ~/.kube/config. Looks at no file."""
+    paths = kubeconfig or environ.get("KUBECONFIG")
+    if not paths and not context and environ.get("KUBERNETES_SERVICE_HOST"):
+        return Place(None, None)
+    names = (paths or str(HOME_KUBECONFIG)).split(os.pathsep)
+    files = [str(Path(name).expanduser().absolute()) for name in names if name]
+    return Place(os.pathsep.join(files), context)
 
 
 def find(
@@ -49,10 +74,9 @@ def find(
     environ: Mapping[str, str] | None = None,
     service_account: Path = SERVICE_ACCOUNT,
 ) -> Endpoint:
-    """The kubeconfig given, else KUBECONFIG's, else the pod's, else ~/.kube/config.
+    """The cluster at the `place` that these arguments mean.
 
-    Raises SettingsError with one line that says what is missing. May block (exec plugins): never call it on an event
-    loop.
+    Raises SettingsError with one line that says what is missing. May block (a home folder on a network).
     """
     environ = os.environ if environ is None else environ
     paths = kubeconfig or environ.get("KUBECONFIG")
@@ -65,93 +89,98 @@ def find(
             "no cluster: there is no KUBECONFIG, no ~/.kube/config, and this is no pod; "
             "give --kubeconfig FILE, or start one with `pipebell cluster up`"
         )
-    return _kubeconfig(paths, context)
+    return _kubeconfig(paths, context, environ)
 
 
 def _pod(environ: Mapping[str, str], folder: Path) -> Endpoint:
-    from pipebell.tls import client_context  # noqa: PLC0415  (20 ms that the import of the SDK need not pay)
+    """The service account. HTTPS_PROXY is not for the cluster's own network."""
+    from pipebell.kubeconfig.context import Context  # noqa: PLC0415  (5 ms that the import of the SDK need not pay)
+    from pipebell.kubeconfig.login import Login  # noqa: PLC0415  (the same)
 
     host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT") or "443"
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     try:
-        tls = client_context(cafile=folder / "ca.crt")
-        token = _TokenFile(folder / "token")
         namespace = (folder / "namespace").read_text(encoding="utf-8").strip()
+        login = Login(
+            Context(
+                "pod",
+                server,
+                namespace,
+                {"certificate-authority": str(folder / "ca.crt")},
+                {"tokenFile": str(folder / "token")},
+            )
+        )
+        login.token()
     except OSError as error:
         raise SettingsError(
             f"the pod's service account cannot be read ({error.strerror or type(error).__name__} in {folder}): "
             "set automountServiceAccountToken: true"
         ) from None
-    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    return Endpoint(server, namespace or "default", token, tls)
+    except SettingsError as error:
+        raise SettingsError(f"{error}: set automountServiceAccountToken: true") from None
+    return Endpoint(server, namespace or "default", login.token, login.tls)
 
 
-class _TokenFile:
-    """A token in a file that the kubelet keeps fresh; the last one is kept while the file cannot be read."""
+def _kubeconfig(paths: str, context: str | None, environ: Mapping[str, str]) -> Endpoint:
+    from pipebell.kubeconfig.context import NotHonouredError, read  # noqa: PLC0415  (see above)
+    from pipebell.kubeconfig.login import Login  # noqa: PLC0415
+    from pipebell.sdk import proxy  # noqa: PLC0415
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._token = self._read()
-        self._read_at = time.monotonic()
-
-    def __call__(self) -> str:
-        if time.monotonic() - self._read_at >= _REREAD_AFTER:
-            self._read_at = time.monotonic()
-            with suppress(OSError):
-                self._token = self._read() or self._token
-        return self._token
-
-    def _read(self) -> str:
-        return self._path.read_text(encoding="utf-8").strip()
-
-
-def _kubeconfig(paths: str, context: str | None) -> Endpoint:
     if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
         raise SettingsError(f"no cluster: there is no kubeconfig {paths}")
+    found = read(paths, context)
     try:
-        configuration, namespace = _load(paths, context)
-    except SettingsError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        # The loader is not prepared for files that are no kubeconfig; its message may quote them, credentials and all.
-        raise SettingsError(f"the kubeconfig {paths} is malformed ({type(error).__name__})") from None
-    except Exception as error:  # noqa: BLE001  (the client's loader, and what it loads, raise as they like)
-        if type(error).__module__.startswith("yaml"):
-            raise SettingsError(f"the kubeconfig {paths} is not YAML") from None
-        raise SettingsError(f"the kubeconfig {paths} cannot be used: {_first_line(error)}") from None
+        login = Login(found)
+    except NotHonouredError as error:
+        if error.field != "auth-provider":
+            raise
+        return _official(paths, found.name, found.namespace, error)
+    own = found.cluster.get("proxy-url")
+    return Endpoint(
+        server=found.server,
+        namespace=found.namespace,
+        token=login.token,
+        tls=login.tls,
+        tls_server_name=found.cluster.get("tls-server-name") or None,
+        proxy=proxy.parse(str(own)) if own else proxy.find(urlsplit(found.server), environ),
+    )
+
+
+def _official(paths: str, context: str, namespace: str, reason: SettingsError) -> Endpoint:
+    """A context whose login is left to the official client, which knows auth-providers (OIDC)."""
+    try:
+        from kubernetes import client, config  # noqa: PLC0415  (0.4 s of CPU that hardly anybody needs)
+    except ImportError:
+        raise SettingsError(f"{reason}: pip install 'pipebell[kubeconfig]'") from None
+    from pipebell.sdk import proxy  # noqa: PLC0415
+
+    configuration: Any = client.Configuration()
+    kube_config: Any = config  # it has no types
+    try:
+        kube_config.load_kube_config(paths, context, client_configuration=configuration, persist_config=False)
+    except Exception as error:  # noqa: BLE001  (the client's loader, and what it loads, raise as they like, and quote)
+        raise SettingsError(f"{reason}, and the package kubernetes failed ({type(error).__name__})") from None
+    if not _bearer(configuration):
+        raise SettingsError(f"{reason}; nor does the package kubernetes know it")
     server = str(configuration.host).rstrip("/")
     return Endpoint(
         server=server,
         namespace=namespace,
         token=lambda: _bearer(configuration),
-        tls=_tls(configuration) if server.startswith("https://") else None,
-        tls_server_name=configuration.tls_server_name or None,
-        proxy=configuration.proxy or None,
+        tls=lambda: _tls(configuration) if server.startswith("https://") else None,
+        tls_server_name=getattr(configuration, "tls_server_name", None) or None,
+        proxy=proxy.parse(configuration.proxy) if configuration.proxy else None,
     )
 
 
-def _load(paths: str, context: str | None) -> tuple[Any, str]:
-    """The official client's configuration of a context, and the context's namespace."""
-    from kubernetes import client, config  # noqa: PLC0415  (0.4 s of CPU: see the module's docstring)
-
-    kube_config: Any = config  # it has no types
-    configuration: Any = client.Configuration()
-    contexts, active = kube_config.list_kube_config_contexts(config_file=paths)
-    chosen = next((item for item in contexts if item["name"] == context), None) if context else active
-    if chosen is None:
-        known = ", ".join(str(item["name"]) for item in contexts)
-        raise SettingsError(f"the kubeconfig has no context {context!r}; it has: {known}")
-    kube_config.load_kube_config(paths, context, client_configuration=configuration, persist_config=False)
-    return configuration, str(chosen["context"].get("namespace") or "default")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _bearer(configuration: Any) -> str | None:  # noqa: ANN401  (the client has no types)
-    """The token as it is now: the client runs an exec plugin again when its token has expired."""
-    value = configuration.get_api_key_with_prefix("BearerToken", "authorization") or ""
-    return value.removeprefix("Bearer ") or None
+    """The token as it is now, which the client renews by itself."""
+    from pipebell.kubeconfig.login import clean_token  # noqa: PLC0415
+
+    value = configuration.get_api_key_with_prefix("BearerToken") or configuration.get_api_key_with_prefix(
+        "authorization"
+    )
+    return clean_token(str(value or "").removeprefix("Bearer "), "the token that the package kubernetes gave")
 
 
 def _tls(configuration: Any) -> ssl.SSLContext:  # noqa: ANN401

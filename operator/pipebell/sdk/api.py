@@ -13,10 +13,12 @@ from pipebell.version import __version__
 
 if TYPE_CHECKING:
     import http.client
+    import ssl
     from collections.abc import Callable
 
     from pipebell.sdk.access import Endpoint
 
+_LONGEST_RETRY_AFTER: Final = 3_600.0  # seconds
 _CHUNK: Final = 65_536  # bytes
 _UNAUTHORIZED: Final = 401
 
@@ -44,11 +46,11 @@ class Api:
 
     def __init__(self, find: Callable[[], Endpoint]) -> None:
         self._find = find
-        self._endpoint: Endpoint | None = None
         self.start_over()
 
     def start_over(self) -> None:
-        """Forget connections and locks: what a forked child must do."""
+        """Forget connections, locks and who we are: what a forked child must do."""
+        self._endpoint: Endpoint | None = None
         self._lock = threading.Lock()
         self._local = threading.local()
 
@@ -95,12 +97,15 @@ class Api:
                 if reused and not isinstance(error, TimeoutError):
                     reused = False
                     continue
-                raise Unavailable(f"{endpoint.server} {_why(error)}") from None
+                by = f" through the proxy {endpoint.proxy.host}:{endpoint.proxy.port}" if endpoint.proxy else ""
+                raise Unavailable(f"{endpoint.server} {_why(error)}{by}") from None
 
     def _exchange(self, endpoint: Endpoint, method: str, path: str, body: bytes | None, deadline: float) -> Answer:
+        from pipebell.kubeconfig.login import clean_token  # noqa: PLC0415  (10 ms that the import need not pay)
+
         connection = self._connection(endpoint, deadline)
         headers = {"Accept": "application/json", "User-Agent": f"pipebell/{__version__}"}
-        if token := endpoint.token():
+        if token := clean_token(endpoint.token() or "", "the token"):
             headers["Authorization"] = f"Bearer {token}"
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -136,27 +141,27 @@ class Api:
 
 def _connect(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:
     from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415
-    from urllib.parse import urlsplit  # noqa: PLC0415
 
     url = endpoint.url
     target = (url.hostname or "", url.port or (443 if url.scheme == "https" else 80))
-    via = urlsplit(endpoint.proxy) if endpoint.proxy else None
-    address = (via.hostname or "", via.port or 80) if via else target
-    if endpoint.tls is None:
+    via = endpoint.proxy
+    address = (via.host, via.port) if via else target
+    tls = endpoint.tls()
+    if tls is None:
         connection = HTTPConnection(*address, timeout=timeout)
     else:
-        connection = HTTPSConnection(*address, timeout=timeout, context=_named(endpoint))
+        connection = HTTPSConnection(*address, timeout=timeout, context=_named(tls, endpoint.tls_server_name))
     if via:
-        connection.set_tunnel(*target)
+        headers = {"Proxy-Authorization": via.authorization} if via.authorization else {}
+        connection.set_tunnel(*target, headers=headers)
     connection.connect()
     return connection
 
 
-def _named(endpoint: Endpoint) -> Any:  # noqa: ANN401  (an SSLContext, or what looks like one)
+def _named(context: ssl.SSLContext, name: str | None) -> Any:  # noqa: ANN401  (it, or what looks like one)
     """The TLS context, made to expect another name than the URL's where the kubeconfig says so."""
-    if endpoint.tls is None or endpoint.tls_server_name is None:
-        return endpoint.tls
-    context, name = endpoint.tls, endpoint.tls_server_name
+    if name is None:
+        return context
 
     class Renamed:
         check_hostname = context.check_hostname
@@ -204,6 +209,7 @@ def _document(data: bytes) -> dict[str, Any]:
 
 def _seconds(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        seconds = float(text) if text else -1.0
     except ValueError:
         return None
+    return min(seconds, _LONGEST_RETRY_AFTER) if seconds >= 0 else None  # NaN is not

@@ -31,10 +31,12 @@ def get_notification_service(
     """The process's service; the same one for the same arguments.
 
     In a pod it needs no argument: the service account's token and namespace apply. Elsewhere KUBECONFIG and its current
-    context do, unless `kubeconfig` or `context` say otherwise. `timeout` is what each call may take, in seconds.
+    context do, unless `kubeconfig` or `context` say otherwise. Events go to `namespace`, else to
+    PIPEBELL_NAMESPACE_FOR_EVENTS, else to the context's or the pod's. `timeout` is what each call may take, in seconds.
     `spool` is the folder for what cannot be sent (PIPEBELL_SPOOL_DIR, else below ~/.local/state). Never raises: where
     there is no cluster, calls say so in the log.
     """
+    namespace = namespace or os.environ.get("PIPEBELL_NAMESPACE_FOR_EVENTS") or None
     key = (namespace, kubeconfig, context, timeout, spool)
     with _making:
         if key not in _services:
@@ -53,6 +55,7 @@ def make_service(
     spool: str | None = None,
 ) -> NotificationService:
     """A service of its own, with its own threads."""
+    namespace = namespace or os.environ.get("PIPEBELL_NAMESPACE_FOR_EVENTS") or None
     folder = Path(spool) if spool else default_folder(os.environ)
     sender = Sender(Api(lambda: find(kubeconfig, context)), Spool(folder))
     return NotificationService(sender, namespace=namespace, timeout=timeout)
