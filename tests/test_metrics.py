@@ -10,7 +10,7 @@ from pipebell.core.vocabulary import EventType, Phase, ProviderName, Reason
 from pipebell.metrics import Metrics
 
 
-def journey(org="acme", deliveries=(), created=100.0):
+def state(org="acme", deliveries=(), created=100.0):
     spec = SimpleNamespace(event=EventType.PIPELINE_FAILURE)
     return SimpleNamespace(
         org=org,
@@ -34,7 +34,7 @@ def test_a_finished_event_counts_once_and_each_of_its_destinations_too():
         delivery(ProviderName.EMAIL, Phase.DELIVERED),
         delivery(ProviderName.SLACK, Phase.FAILED, "Http404"),
     )
-    metrics.finished(journey(deliveries=both), Verdicts(Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR, ""), 101.0)
+    metrics.on_finished(state(deliveries=both), Verdicts(Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR, ""), 101.0)
     event = {"org": "acme", "event": "pipeline_failure", "phase": "PartiallyDelivered", "reason": "PermanentError"}
     assert value(metrics, "pipebell_events_total", **event) == 1
     assert value(metrics, "pipebell_deliveries_total", provider="email", phase="Delivered", reason="") == 1
@@ -44,19 +44,19 @@ def test_a_finished_event_counts_once_and_each_of_its_destinations_too():
 
 def test_a_delivered_events_latency_is_from_its_creation():
     metrics = Metrics()
-    metrics.finished(journey(created=100.0), Verdicts(Phase.DELIVERED, None, ""), 100.25)
+    metrics.on_finished(state(created=100.0), Verdicts(Phase.DELIVERED, None, ""), 100.25)
     assert value(metrics, "pipebell_event_delivered_seconds_sum") == 0.25
 
 
 def test_what_a_cooldown_holds_back_is_counted():
     metrics = Metrics()
-    metrics.finished(journey(), Verdicts(Phase.SUPPRESSED, Reason.COOLDOWN, ""), 101.0)
+    metrics.on_finished(state(), Verdicts(Phase.SUPPRESSED, Reason.COOLDOWN, ""), 101.0)
     assert value(metrics, "pipebell_cooldown_suppressed_total", event="pipeline_failure") == 1
 
 
 def test_attempts_are_counted_by_what_came_of_them():
     metrics = Metrics()
-    metrics.attempted(journey(), ProviderName.SLACK, Outcome(Verdict.RETRY, "Http503"), 0.2)
+    metrics.on_attempt(state(), ProviderName.SLACK, Outcome(Verdict.RETRY, "Http503"), 0.2)
     labels = {"provider": "slack", "outcome": "retry", "reason": "Http503"}
     assert value(metrics, "pipebell_delivery_attempts_total", **labels) == 1
     assert value(metrics, "pipebell_delivery_attempt_duration_seconds_sum", provider="slack") == 0.2
@@ -65,8 +65,8 @@ def test_attempts_are_counted_by_what_came_of_them():
 def test_who_makes_up_organisations_makes_no_more_series_than_that():
     metrics = Metrics()
     for number in range(1000):
-        metrics.finished(journey(f"org-{number}"), Verdicts(Phase.DELIVERED, None, ""), 101.0)
-    metrics.finished(journey("org-0"), Verdicts(Phase.DELIVERED, None, ""), 101.0)
+        metrics.on_finished(state(f"org-{number}"), Verdicts(Phase.DELIVERED, None, ""), 101.0)
+    metrics.on_finished(state("org-0"), Verdicts(Phase.DELIVERED, None, ""), 101.0)
     text = generate_latest(metrics.registry).decode()
     series = [line for line in text.splitlines() if line.startswith("pipebell_events_total{")]
     assert len(series) == 201

@@ -72,7 +72,7 @@ async def test_an_api_server_that_is_away_is_no_reason_to_be_restarted(monkeypat
     app = _app()
     monkeypatch.setattr(type(app.engine.queue), "stuck", property(lambda _: 301.0))
     assert "has not moved" in app._alive()
-    app._recorder._waiting = 16
+    app.engine._reconciler.recorder._waiting = 16
     assert app._alive() is None
     await app.close()
 

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Intake:
     """Takes in NotificationConfigs, and those PipelineEvents that are this replica's."""
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         *,
         book: ConfigBook,

@@ -10,19 +10,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipebell.core.shards import SHARDS
 from pipebell.core.vocabulary import Phase
+from pipebell.engine.events.observer import Observer
 from pipebell.kube.paths import PLURALS
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
-    from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import Verdicts
     from pipebell.core.vocabulary import ProviderName
     from pipebell.engine.configs.readiness import Readiness
-    from pipebell.engine.configs.resolver import Resolved
     from pipebell.engine.configs.root import RootKeeper
     from pipebell.engine.events.engine import Engine
-    from pipebell.engine.events.state import Journey
+    from pipebell.engine.events.state import EventState
     from pipebell.engine.shards.sharing import Sharing
     from pipebell.kube.watches import Watches
 
@@ -31,8 +30,8 @@ _OTHERS: Final = "_other"  # no organisation's slug begins with "_"
 _LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 86400)
 
 
-class Metrics:
-    """An observer of the engine that counts; gauges are read when Prometheus asks."""
+class Metrics(Observer):
+    """Counts what happens to events; gauges are read when Prometheus asks."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -104,20 +103,20 @@ class Metrics:
         ):
             Gauge(name, text, registry=self.registry).set_function(read)
 
-    def attempted(self, journey: Journey, provider: ProviderName, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Protocol's)
+    def on_attempt(self, state: EventState, provider: ProviderName, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Observer's)
         """See `Observer`."""
         self._attempts.labels(provider.value, outcome.verdict.name.lower(), outcome.reason).inc()
         self._seconds.labels(provider.value).observe(seconds)
 
-    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
         """See `Observer`."""
-        kind = journey.event.spec.event.value if journey.event is not None else ""
+        kind = state.event.spec.event.value if state.event is not None else ""
         reason = verdicts.reason.value if verdicts.reason else ""
-        self._events.labels(self._org(journey.org), kind, verdicts.phase.value, reason).inc()
-        for delivery in journey.deliveries.values():
+        self._events.labels(self._org(state.org), kind, verdicts.phase.value, reason).inc()
+        for delivery in state.deliveries.values():
             self._deliveries.labels(delivery.provider.value, delivery.phase.value, str(delivery.reason or "")).inc()
         if verdicts.phase is Phase.DELIVERED:
-            self._latency.observe(max(0.0, now - journey.created))
+            self._latency.observe(max(0.0, now - state.created))
         elif verdicts.phase is Phase.SUPPRESSED:
             self._suppressed.labels(kind).inc()
 
@@ -126,6 +125,3 @@ class Metrics:
         if len(self._orgs) < _ORGS:
             self._orgs.add(org)
         return org if org in self._orgs else _OTHERS
-
-    def not_ready(self, resolved: Resolved, error: NotReady) -> None:
-        """See `Observer`: configurations are counted where they are evaluated."""

@@ -19,7 +19,9 @@ from pipebell.engine.configs.root import RootKeeper
 from pipebell.engine.configs.store import ConfigBook
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
-from pipebell.engine.events.recorder import Recorder, patiently
+from pipebell.engine.events.observer import Observer
+from pipebell.engine.events.recorder import patiently
+from pipebell.engine.ports import Ports
 from pipebell.engine.shards.sharing import LEASE, Sharing
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
@@ -46,11 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from pipebell.core.errors import NotReady
-    from pipebell.core.outcome import Outcome
-    from pipebell.core.policy.settle import Verdicts
-    from pipebell.core.vocabulary import ProviderName
-    from pipebell.engine.configs.resolver import Resolved
-    from pipebell.engine.events.state import Journey
+    from pipebell.core.policy.situation import Resolved
     from pipebell.kube.connection import Connection
     from pipebell.settings import Settings
 
@@ -60,7 +58,7 @@ DRAIN: Final = 25.0  # seconds that deliveries under way may take at shutdown
 log = structlog.get_logger(__name__)
 
 
-class App:
+class App(Observer):
     """The running operator, short of kopf: handlers feed it."""
 
     def __init__(self, settings: Settings, connection: Connection, environ: Mapping[str, str]) -> None:
@@ -99,16 +97,6 @@ class App:
         self._event_watches: list[EventWatch] = []
         self._background = Background()
         self._providers = build_providers(settings, clock)
-        self._resolver = Resolver(
-            self._book,
-            self.root,
-            self._configs,
-            KubeSecrets(self._client, clock),
-            KubeNamespaces(self._client, clock),
-            environ=environ,
-            shared_namespaces=settings.shared_namespaces,
-            learn=lambda config: self._keeper.learn(config),
-        )
         self._ledger = CooldownLedger()
         self.metrics = Metrics()
         group = group_of(settings.installation or settings.root_configmap)
@@ -121,6 +109,24 @@ class App:
             scope=self._scope,
             boot=boottime,
         )
+        ports = Ports(
+            clock=clock,
+            events=self._events,
+            configs=self._configs,
+            secrets=KubeSecrets(self._client, clock),
+            namespaces=KubeNamespaces(self._client, clock),
+            notices=self._notices,
+            ownership=self.sharing,
+            providers=self._providers,
+        )
+        self._resolver = Resolver(
+            self._book,
+            self.root,
+            ports,
+            environ=environ,
+            shared_namespaces=settings.shared_namespaces,
+            learn=lambda config: self._keeper.learn(config),
+        )
         self._bookkeeping = Bookkeeping(self._book, self._configs, self._ledger, clock, self.sharing)
         self._retention = Retention(
             events=self._events,
@@ -130,29 +136,14 @@ class App:
             ttl_failed=settings.ttl_failed,
             cooldown_of=lambda key, kind: self._keeper.cooldown_of(key, kind),
         )
-        self._recorder = Recorder(self._events, clock, self.sharing)
-        self.engine = Engine(
-            resolver=self._resolver,
-            recorder=self._recorder,
-            ledger=self._ledger,
-            providers=self._providers,
-            clock=clock,
-            notices=self._notices,
-            observer=self,
-            ownership=self.sharing,
-            max_age=settings.event_max_age,
-        )
+        self.engine = Engine(ports, self._resolver, self._ledger, settings.event_max_age)
+        self.engine.observers.subscribe(self.metrics, self._bookkeeping, self._retention, self)
         self.readiness = Readiness(
             book=self._book,
             resolver=self._resolver,
-            configs=self._configs,
-            providers=self._providers,
+            ports=ports,
             shared_namespaces=settings.shared_namespaces,
-            clock=clock,
-            timers=self.engine.timers,
-            notices=self._notices,
             ready=self.engine.wake_org,
-            ownership=self.sharing,
         )
         self._recovery = Recovery(self._events, self._ledger, self.engine, clock, met=self._retention.seen)
         self._keeper = ConfigKeeper(
@@ -269,19 +260,7 @@ class App:
         """See `Work`."""
         return self.engine.busy
 
-    # ------------------------------------------------------------------ observing
-
-    def attempted(self, journey: Journey, provider: ProviderName, outcome: Outcome, seconds: float) -> None:
-        """See `Observer`."""
-        self.metrics.attempted(journey, provider, outcome, seconds)
-
-    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
-        """See `Observer`."""
-        self.metrics.finished(journey, verdicts, now)
-        self._bookkeeping.finished(journey, verdicts, now)
-        self._retention.finished(journey, verdicts, now)
-
-    def not_ready(self, resolved: Resolved, error: NotReady) -> None:
+    def on_not_ready(self, resolved: Resolved, error: NotReady) -> None:
         """See `Observer`."""
         if resolved.config is not None:
             self.readiness.refused(resolved.config, error)
@@ -290,7 +269,7 @@ class App:
         if self._background.ended:
             return f"stopped working: {', '.join(self._background.ended)}"
         # What was sent and is not recorded yet is known to this process alone: it outlives an API server that is away.
-        if self.engine.queue.stuck > QUEUE_STUCK and not self._recorder.waiting:
+        if self.engine.queue.stuck > QUEUE_STUCK and not self.engine.unanswered:
             return f"the queue has not moved for {self.engine.queue.stuck:.0f} s"
         return self.watches.stalled()
 

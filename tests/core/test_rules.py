@@ -56,19 +56,19 @@ def test_without_triggers_three_types_notify(event, sent):
 
 def test_empty_providers_mean_the_default_one():
     triggers = [{"event": "pipeline_failure", "providers": []}]
-    assert match({"event_triggers": triggers, "default_provider": "slack"}).providers == (ProviderName.SLACK,)
+    assert match({"event_triggers": triggers, "default_provider": "slack"}).destinations == (ProviderName.SLACK,)
 
 
 def test_disabled_providers_are_left_out():
     triggers = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
     config = {"event_triggers": triggers, "slack": {"enabled": False}}
-    assert match(config).providers == (ProviderName.EMAIL,)
+    assert match(config).destinations == (ProviderName.EMAIL,)
 
 
 def test_a_replay_goes_to_the_destinations_that_it_names():
     triggers = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
     replay = {"name": "x", "destinations": ["slack"]}
-    assert match({"event_triggers": triggers}, replayOf=replay).providers == (ProviderName.SLACK,)
+    assert match({"event_triggers": triggers}, replayOf=replay).destinations == (ProviderName.SLACK,)
 
 
 @pytest.mark.parametrize(("now", "until"), [(0, 300), (299.999, 300), (300, None), (301, None)])

@@ -21,7 +21,8 @@ from pipebell.engine.configs.root import RootKeeper
 from pipebell.engine.configs.store import ConfigBook
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
-from pipebell.engine.events.recorder import Recorder
+from pipebell.engine.events.observer import Observer
+from pipebell.engine.ports import Ports
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
 
@@ -221,7 +222,7 @@ class FakeProvider:
         pass
 
 
-class Recording:
+class Recording(Observer):
     """An observer that remembers."""
 
     def __init__(self) -> None:
@@ -229,13 +230,13 @@ class Recording:
         self.unready: list[str] = []
         self.attempts = 0
 
-    def attempted(self, journey: Any, provider: Any, outcome: Any, seconds: float) -> None:
+    def on_attempt(self, state: Any, provider: Any, outcome: Any, seconds: float) -> None:
         self.attempts += 1
 
-    def finished(self, journey: Any, verdicts: Any, now: float) -> None:
-        self.ended.append((journey.name, verdicts.phase.value, verdicts.reason.value if verdicts.reason else ""))
+    def on_finished(self, state: Any, verdicts: Any, now: float) -> None:
+        self.ended.append((state.name, verdicts.phase.value, verdicts.reason.value if verdicts.reason else ""))
 
-    def not_ready(self, resolved: Any, error: NotReady) -> None:
+    def on_not_ready(self, resolved: Any, error: NotReady) -> None:
         self.unready.append(error.reason.value)
 
 
@@ -276,34 +277,31 @@ class House:
 
     def start(self) -> None:
         """A new engine on the same API: what a restart is."""
+        self.ports = Ports(
+            clock=self.clock,
+            events=self.events,
+            configs=self.configs,
+            secrets=self.secrets,
+            namespaces=self.namespaces,
+            notices=self.notices,
+            ownership=self.ownership,
+            providers={ProviderName.EMAIL: self.email, ProviderName.SLACK: self.slack},
+        )
         self.ledger = CooldownLedger()
         self.resolver = Resolver(
             self.book,
             self.root,
-            self.configs,
-            self.secrets,
-            self.namespaces,
+            self.ports,
             environ=self.environ,
             shared_namespaces=("shared",),
             learn=self.book.put,
         )
-        self.engine = Engine(
-            resolver=self.resolver,
-            recorder=Recorder(self.events, self.clock, self.ownership),
-            ledger=self.ledger,
-            providers={ProviderName.EMAIL: self.email, ProviderName.SLACK: self.slack},
-            clock=self.clock,
-            notices=self.notices,
-            observer=self.observer,
-            ownership=self.ownership,
-            max_age=self.max_age,
-        )
+        self.engine = Engine(self.ports, self.resolver, self.ledger, self.max_age)
+        self.engine.observers.subscribe(self.observer)
 
     async def restart(self) -> None:
         """Kill the engine as SIGKILL would, and start another from what the API holds."""
-        self.engine.timers.close()
-        self.engine.pauses.close()
-        await self.engine.queue.close(0)
+        await self.engine.close(0)
         self.start()
         for event in list(self.events.store.values()):  # the watch tells first, in the order of the list
             self.engine.submit(event)
@@ -327,7 +325,8 @@ class House:
             ttl_delivered=ttl_delivered,
             ttl_failed=600.0,
         )
-        self.met, self.observer.finished = retention.seen, retention.finished
+        self.met = retention.seen
+        self.engine.observers.subscribe(retention)
         return retention
 
     def no_root(self) -> None:

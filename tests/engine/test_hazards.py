@@ -13,7 +13,7 @@ from pipebell.core.errors import Forbidden, NotReady, Rejected
 from pipebell.core.event import EventPage
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.policy.cooldown import Sent, suppressed_until
-from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName, Reason
+from pipebell.core.vocabulary import NotReadyReason, Phase, Reason
 from pipebell.engine.configs.readiness import Readiness
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
@@ -25,18 +25,7 @@ SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 
 @pytest.fixture
 async def readiness(house):
-    readiness = Readiness(
-        book=house.book,
-        resolver=house.resolver,
-        configs=house.configs,
-        providers={ProviderName.EMAIL: house.email, ProviderName.SLACK: house.slack},
-        shared_namespaces=("shared",),
-        clock=house.clock,
-        timers=house.engine.timers,
-        notices=house.notices,
-        ready=house.engine.wake_org,
-        ownership=house.ownership,
-    )
+    readiness = Readiness(house.ports, house.book, house.resolver, ("shared",), house.engine.wake_org)
     task = asyncio.create_task(readiness.run())
     yield readiness
     task.cancel()
@@ -86,7 +75,7 @@ async def test_a_sender_that_ended_while_the_pass_went_on_holds_no_cooldown(hous
     first = house.event()
     await house.submit(first)
     house.email.script = [BROKEN]
-    house.engine.timers.close()
+    house.engine.room.close()
     house.start()  # the pass lists the event while it is still retried …
     listed = house.events.store["team", first.name]
     house.events.scan = _pages([listed])
@@ -192,7 +181,7 @@ async def test_a_secret_that_may_not_be_read_holds_back_only_what_needs_it_and_i
     assert house.status(event).phase is Phase.DELIVERING
     house.secrets.read = known
     house.secrets.store["team", "s"] = {"url": SLACK["webhookUrl"]}
-    house.observer.not_ready = lambda resolved, error: readiness.refused(resolved.config, error)
+    house.observer.on_not_ready = lambda resolved, error: readiness.refused(resolved.config, error)
     house.engine.wake(event.uid)
     await house.clock.advance(60)
     assert house.status(event).phase is Phase.DELIVERED
@@ -200,7 +189,7 @@ async def test_a_secret_that_may_not_be_read_holds_back_only_what_needs_it_and_i
 
 async def test_a_secret_is_polled_by_one_chain_however_many_events_wait(house, readiness):
     house.config(email=EMAIL | {"toEmails": ["${TO}"]}, secretRef={"name": "s"})
-    house.observer.not_ready = lambda resolved, error: readiness.refused(resolved.config, error)
+    house.observer.on_not_ready = lambda resolved, error: readiness.refused(resolved.config, error)
     for _ in range(40):
         await house.submit(house.event())
     house.secrets.asked.clear()
@@ -233,18 +222,7 @@ async def test_a_refused_host_says_nothing_of_the_edit_that_mended_it(house, rea
 async def test_conditions_wait_for_root(house):
     house.root.listed.clear()
     house.root.current = replace(house.root.current, spec=None)
-    readiness = Readiness(
-        book=house.book,
-        resolver=house.resolver,
-        configs=house.configs,
-        providers={ProviderName.EMAIL: house.email, ProviderName.SLACK: house.slack},
-        shared_namespaces=(),
-        clock=house.clock,
-        timers=house.engine.timers,
-        notices=house.notices,
-        ready=house.engine.wake_org,
-        ownership=house.ownership,
-    )
+    readiness = Readiness(house.ports, house.book, house.resolver, (), house.engine.wake_org)
     task = asyncio.create_task(readiness.run())
     readiness.changed(house.config(email={"toEmails": ["a@acme.example"]}))
     await settle_down()
@@ -279,7 +257,7 @@ async def test_an_exception_of_one_provider_waits_for_what_the_other_one_does(ho
     house.slack.gate = asyncio.Event()
     event = house.event()
     await house.submit(event)
-    await asyncio.sleep(1.1)  # the patience for slow destinations is the event loop's
+    await house.clock.advance(10)
     house.slack.gate.set()
     await settle_down()
     status = house.status(event)

@@ -11,25 +11,14 @@ from tests.engine.fakes import EMAIL, START, settle_down
 
 from pipebell.core.errors import NotReady, Problem, Unavailable
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
-from pipebell.core.vocabulary import NotReadyReason, Phase, ProviderName
+from pipebell.core.vocabulary import NotReadyReason, Phase
 from pipebell.engine.configs.readiness import Readiness
 from pipebell.engine.upkeep.usage import Bookkeeping
 
 
 @pytest.fixture
 async def readiness(house):
-    readiness = Readiness(
-        book=house.book,
-        resolver=house.resolver,
-        configs=house.configs,
-        providers={ProviderName.EMAIL: house.email, ProviderName.SLACK: house.slack},
-        shared_namespaces=("shared",),
-        clock=house.clock,
-        timers=house.engine.timers,
-        notices=house.notices,
-        ready=house.engine.wake_org,
-        ownership=house.ownership,
-    )
+    readiness = Readiness(house.ports, house.book, house.resolver, ("shared",), house.engine.wake_org)
     task = asyncio.create_task(readiness.run())
     yield readiness
     task.cancel()
@@ -192,7 +181,7 @@ async def test_a_root_that_comes_back_in_time_was_never_gone(house):
 async def test_bookkeeping_is_written_seldom(house):
     house.config()
     books = Bookkeeping(house.book, house.configs, house.ledger, house.clock, house.ownership)
-    house.observer.finished = books.finished
+    house.engine.observers.subscribe(books)
     task = asyncio.create_task(books.run())
     events = [house.event() for _ in range(5)]
     await house.submit(*events)

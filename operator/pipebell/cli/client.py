@@ -104,7 +104,7 @@ class Client:
     def _path(self, resource: str, namespace: str | None) -> str:
         return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace or self.namespace}/{resource}"
 
-    def _ask(  # noqa: PLR0913  (what is asked, and what it is called when it fails)
+    def _ask(
         self, method: str, path: str, resource: str, name: str, namespace: str | None, body: object = None
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()

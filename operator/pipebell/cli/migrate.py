@@ -48,7 +48,7 @@ _Dumper.add_representer(str, _text)
 )
 @output_option
 @click.pass_context
-def command(  # noqa: PLR0913  (click's options)
+def command(
     ctx: click.Context, /, directory: Path, target: Path, namespace: str | None, root_namespace: str, output: str
 ) -> None:
     """Turn DIRECTORY (the seed's configs/) into manifests that `kubectl apply -R -f` takes.

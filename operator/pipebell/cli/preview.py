@@ -10,26 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipebell.cli import effective, preview_files
+from pipebell.cli import effective, observe, preview_files
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
-from pipebell.core.errors import InvalidInput, NotReady
+from pipebell.core.errors import NotReady
 from pipebell.core.event import Event, Notification
 from pipebell.core.outcome import Attempt, delivery_id
-from pipebell.core.policy.triggers import Match, Skip, match_trigger
+from pipebell.core.policy.decide import decide
+from pipebell.core.policy.decision import Deliver, Skip, Suppress
+from pipebell.core.policy.situation import CooldownFacts, Resolved, exempt
 from pipebell.core.render import email_content, slack_payload
-from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import rfc3339
 from pipebell.core.targets import EmailTarget, Target
+from pipebell.core.vocabulary import ProviderName
 from pipebell.core.wire import encode
-from pipebell.engine.events.ledger import CooldownLedger, Go, Held, key_for
 from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipebell.core.vocabulary import ProviderName
+    from pipebell.core.policy.decision import Decision
+    from pipebell.core.policy.triggers import Match
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Preview:
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Save the e-mail's HTML there."
 )
+@observe.max_age_option
 @effective.place_options
 @output_option
 @cluster_options
@@ -102,26 +105,38 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
             found = preview_files.configuration(finder, options["config_file"], options["root_file"], subject)
         else:
             found = finder.find(subject.spec.org_slug, subject.namespace)
-        others = [] if offline else _others(client, subject)
-        preview, html = make(subject, found, others, now)
+        others = [] if offline else observe.others_like(client, subject)
+        preview, html = make(subject, found, others, now, options["max_age"])
     if html is not None and (options["save"] or options["open_html"]):
         _save(html, options["save"] or Path(f"{subject.name}.html"), show=options["open_html"])
     click.echo(json.dumps(asdict(preview), indent=2)) if output == "json" else _print(preview)
 
 
-def make(event: Event, found: effective.Effective, others: Iterable[Event], now: float) -> tuple[Preview, str | None]:
+def make(
+    event: Event,
+    found: effective.Effective,
+    others: Iterable[Event],
+    now: float,
+    max_age: float = observe.MAX_AGE,
+) -> tuple[Preview, str | None]:
     """The preview, and the e-mail's HTML when there would be an e-mail."""
     preview = Preview(f"{event.namespace}/{event.name}", found.title, "", notes=found.notes)
-    match = match_trigger(found.layers, event.spec)
-    if isinstance(match, Skip):
-        preview.decision = f"Skipped/{match.reason.value}: {match.message}"
+    situation = observe.situation(event, Resolved(found.layers, found.reference, None), others, now, max_age)
+    if event.status.finished:  # what it would be now, were it not finished
+        situation = situation._replace(
+            cooldown=CooldownFacts(suppressed=event.status.suppressed_count or 0), now=event.created
+        )
+    decision = decide(situation)
+    preview.decision = _decided(event, decision)
+    if isinstance(decision, Skip) or decision.match is None:
         return preview, None
-    preview.trigger = f"{event.spec.event.value} → {', '.join(match.providers)}"
-    preview.severity = match.severity.value
-    preview.decision, preview.cooldown, suppressed = _cooldown(event, found, match, others, now)
+    match = decision.match
+    preview.trigger = f"{event.spec.event.value} → {', '.join(match.destinations)}"
+    preview.severity, preview.cooldown = match.severity.value, _cooldown(event, decision, match)
+    suppressed = decision.suppressed if isinstance(decision, Deliver) else 0
     notification = Notification(event, match.severity, suppressed)
     html = None
-    for provider in match.providers:
+    for provider in map(ProviderName, match.destinations):
         try:
             target = found.layers.target(provider)
         except NotReady as error:
@@ -131,6 +146,36 @@ def make(event: Event, found: effective.Effective, others: Iterable[Event], now:
         if isinstance(target, EmailTarget):
             html = email_content(notification, target).html
     return preview, html
+
+
+def _decided(event: Event, decision: Decision) -> str:
+    """The decision in the status's words."""
+    if event.status.finished and not isinstance(decision, Skip):
+        phase = event.status.phase.value if event.status.phase else ""
+        return f"it is finished already ({phase}); this is what it would be now"
+    match decision:
+        case Skip():
+            return f"Skipped/{decision.reason.value}: {decision.message}"
+        case Suppress():
+            return f"Suppressed/{decision.reason.value}"
+        case Deliver():
+            return "would be sent"
+        case _:
+            reason = f"Pending/{decision.reason.value}: " if decision.reason else ""
+            return f"{reason}{decision.message}"
+
+
+def _cooldown(event: Event, decision: Decision, match: Match) -> str:
+    rule = f"{match.cooldown} s" if match.cooldown else "none"
+    if exempt(event):
+        return "tests and replays neither obey nor start one"
+    if isinstance(decision, Suppress):
+        return f"runs until {rfc3339(decision.until)} because of {decision.by}"
+    if isinstance(decision, Deliver) and not event.status.finished:
+        suppressed = decision.suppressed
+        told = f"; the message speaks for {suppressed} suppressed before it" if suppressed else ""
+        return f"{rule}, none runs now{told}"
+    return rule
 
 
 def _sent(notification: Notification, target: Target, provider: ProviderName, now: float) -> dict[str, Any]:
@@ -150,45 +195,6 @@ def _sent(notification: Notification, target: Target, provider: ProviderName, no
         "headers": {"Content-Type": "application/json; charset=utf-8", "X-Pipebell-Delivery": attempt.delivery_id},
         "body": encode(slack_payload(notification, target)).decode(),
     }
-
-
-def _cooldown(
-    event: Event, found: effective.Effective, match: Match, others: Iterable[Event], now: float
-) -> tuple[str, str, int]:
-    """Decision, the cooldown's state, and how many suppressed events the message would speak for."""
-    if event.status.phase is not None and event.status.phase.final:
-        was = f"it is finished already ({event.status.phase.value}); this is what it would be now"
-        return was, _rule(match), event.status.suppressed_count or 0
-    if event.spec.test or event.spec.replay_of is not None:
-        return "would be sent", "tests and replays neither obey nor start one", 0
-    ledger = CooldownLedger()
-    ledger.begin_fold(ALL_SHARDS)
-    for other in others:
-        if other.uid != event.uid:
-            ledger.fold(other)
-    ledger.finish_fold()
-    verdict = ledger.enter(key_for(found.reference, event), event.uid, match.cooldown, now)
-    if isinstance(verdict, Held):
-        return "Suppressed/Cooldown", f"runs until {rfc3339(verdict.until)} because of {verdict.by.name}", 0
-    if isinstance(verdict, Go):
-        told = f"; the message speaks for {verdict.suppressed} suppressed before it" if verdict.suppressed else ""
-        return "would be sent", f"{_rule(match)}, none runs now{told}", verdict.suppressed
-    return "waits for the outcome of another event that is being sent", _rule(match), 0
-
-
-def _rule(match: Match) -> str:
-    return f"{match.cooldown} s" if match.cooldown else "none"
-
-
-def _others(client: Client, event: Event) -> list[Event]:
-    fields = {"spec.orgSlug": event.spec.org_slug, "spec.event": event.spec.event.value}
-    found = []
-    for item in client.list(EVENTS, event.namespace, fields=fields):
-        try:
-            found.append(parse_event(item))
-        except InvalidInput:
-            continue  # the operator cannot read it either
-    return found
 
 
 def _save(html: str, path: Path, *, show: bool) -> None:

@@ -33,7 +33,7 @@ class NothingToReplay(PipebellError):  # noqa: N818  (it names the event's state
 @click.option("--timeout", type=float, default=60.0, show_default=True, metavar="SECONDS", help="For --wait.")
 @output_option
 @cluster_options
-def command(  # noqa: PLR0913  (click's options)
+def command(
     event: str, destinations: tuple[str, ...], force: bool, wait: bool, timeout: float, output: str, access: Access
 ) -> None:
     """Create a new event from EVENT (a PipelineEvent's name) for the destinations that failed."""

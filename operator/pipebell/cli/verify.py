@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @output_option
 @cluster_options
 @click.pass_context
-def command(  # noqa: PLR0913  (click's options)
+def command(
     ctx: click.Context,
     /,
     org: str | None,

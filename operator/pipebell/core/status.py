@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from pipebell.core.vocabulary import EventType, Phase, ProviderName, Reason, Severity
+from pipebell.core.vocabulary import EventType, Phase, ProviderName, Reason, Severity, StageName
 
 Message = Annotated[str, StringConstraints(max_length=1024)]
 Time = Annotated[str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})]
@@ -87,6 +87,15 @@ class Delivery(StatusModel):
     )
 
 
+class DecisionRecord(StatusModel):
+    """Which rule decided last."""
+
+    stage: StageName = Field(description="The stage that decided: the first one that did not pass the event on.")
+    matched: Annotated[str, StringConstraints(max_length=320)] | None = Field(
+        None, description="What it went by: a configuration, a trigger, or the event that stands for this one."
+    )
+
+
 class EventStatus(StatusModel):
     """PipelineEvent's status."""
 
@@ -95,6 +104,7 @@ class EventStatus(StatusModel):
     message: Message | None = Field(None, description="The same for people.")
     severity: Severity | None = Field(None, description="The severity that the notification carries.")
     config_ref: ConfigReference | None = Field(None, description="The configuration that was used.")
+    decision: DecisionRecord | None = Field(None, description="Which rule decided; `pipebell why` explains it.")
     deliveries: Annotated[list[Delivery], Field(max_length=16)] | None = Field(
         None, description="One entry per destination.", json_schema_extra={"listMapKeys": ["destination"]}
     )

@@ -105,6 +105,24 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "InternalError"
 
 
+class StageName(StrEnum):
+    """The stages of deciding what becomes of an event, in their order (`pipebell.core.policy`)."""
+
+    EXPIRED = "expired"
+    CONFIGURED = "configured"
+    OVERRIDE = "override"
+    TRIGGER = "trigger"
+    RETRY_EXPECTED = "retryExpected"
+    INCIDENT = "incident"
+    SILENCE = "silence"
+    QUIET_HOURS = "quietHours"
+    REPEATED = "repeated"
+    COOLDOWN = "cooldown"
+    DIGEST = "digest"
+    BUDGET = "budget"
+    DELIVER = "deliver"
+
+
 class NotReadyReason(StrEnum):
     """Why a configuration cannot be used (reasons of the condition `Ready`)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event, EventPage, Notification
     from pipebell.core.outcome import Attempt, Outcome
     from pipebell.core.shards import LeaseRecord
+    from pipebell.core.vocabulary import ProviderName
 
 
 class Clock(Protocol):
@@ -26,10 +28,10 @@ class Clock(Protocol):
 class Provider(Protocol):
     """Carries notifications of one kind."""
 
-    async def send(self, notification: Notification, target: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401
+    async def send(self, notification: Notification, target: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401  (a target of its kind)
         """One attempt. Never raises for what the other side does; every answer is an `Outcome`."""
 
-    async def check(self, target: Any) -> None:  # noqa: ANN401
+    async def check(self, target: Any) -> None:  # noqa: ANN401  (the same)
         """Whether the target's host may be connected to at all; raises NotReady(HostNotAllowed). Sends nothing."""
 
     async def close(self) -> None:
@@ -102,7 +104,7 @@ class Namespaces(Protocol):
 class Notices(Protocol):
     """Kubernetes Events: what `kubectl describe` shows."""
 
-    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:  # noqa: PLR0913
+    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
         """Post a Warning in the background, rate-limited; failures are only logged."""
 
 
@@ -123,3 +125,17 @@ class Leases(Protocol):
 
     async def delete(self, lease: LeaseRecord) -> None:
         """Remove it if it is as it was read. Raises Conflict when it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All that the engine needs from the outside, as one value."""
+
+    clock: Clock
+    events: Events
+    configs: Configs
+    secrets: Secrets
+    namespaces: Namespaces
+    notices: Notices
+    ownership: Ownership
+    providers: Mapping[ProviderName, Provider]

@@ -1,16 +1,18 @@
-"""Things to do later, on the injected clock: one heap, one task."""
+"""Things to do later, on the injected clock: one heap and one task for each kind of them."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.engine.ports import Clock
+
+_SLACK: Final = 64  # entries that were replaced and may stay in a heap, beyond as many as count
 
 
 async def wait_for(event: asyncio.Event, clock: Clock, seconds: float) -> None:
@@ -23,45 +25,105 @@ async def wait_for(event: asyncio.Event, clock: Clock, seconds: float) -> None:
             way.cancel()
 
 
-class Timers:
-    """Calls back at given times (seconds since the epoch), never early; a callback must not raise."""
+class _Alarm:
+    """Calls `_fire` when the first time of a heap has come.
+
+    It looks at least once a minute: a wall clock that was set forward must not delay a retry.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
         self._sooner = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+
+    def _first(self) -> float | None:
+        raise NotImplementedError
+
+    def _fire(self) -> None:
+        raise NotImplementedError
+
+    def _arm(self, when: float) -> None:
+        """A time was added."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        elif self._first() == when:
+            self._sooner.set()
+
+    async def _run(self) -> None:
+        while True:
+            while (first := self._first()) is not None and first <= self._clock.now():
+                self._fire()
+            self._sooner.clear()
+            if first is None:
+                await self._sooner.wait()
+            else:
+                await wait_for(self._sooner, self._clock, min(first - self._clock.now(), 60.0))
+
+    def close(self) -> None:
+        """Call nobody back any more."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
+class Timers(_Alarm):
+    """Calls back at given times (seconds since the epoch), never early; a callback must not raise."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def at(self, when: float, call: Callable[[], None]) -> None:
         """Call back at `when`, or as soon as possible when that is past."""
-        if self._closed:
+        if not self._closed:
+            heapq.heappush(self._heap, (when, next(self._order), call))
+            self._arm(when)
+
+    def _first(self) -> float | None:
+        return self._heap[0][0] if self._heap else None
+
+    def _fire(self) -> None:
+        heapq.heappop(self._heap)[2]()
+
+
+class Deadlines(_Alarm):
+    """One time for each name, at which `call` gets the name; setting it again replaces it. `call` must not raise."""
+
+    def __init__(self, clock: Clock, call: Callable[[str], None]) -> None:
+        super().__init__(clock)
+        self._call = call
+        self._when: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._when)
+
+    def set(self, name: str, when: float | None) -> None:
+        """Call back for `name` at `when` (seconds since the epoch) and at no other time; never when that is None."""
+        if self._closed or when == self._when.get(name):
             return
-        heapq.heappush(self._heap, (when, next(self._order), call))
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
-        elif self._heap[0][0] == when:
-            self._sooner.set()
+        if when is None:
+            del self._when[name]
+            return
+        self._when[name] = when
+        if len(self._heap) > 2 * len(self._when) + _SLACK:
+            self._heap = [(at, who) for who, at in self._when.items()]
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, (when, name))
+        self._arm(when)
 
-    async def _run(self) -> None:
-        while True:
-            while self._heap and self._heap[0][0] <= self._clock.now():
-                heapq.heappop(self._heap)[2]()
-            self._sooner.clear()
-            if not self._heap:
-                await self._sooner.wait()
-                continue
-            # Woken at least once a minute: a wall clock that was set forward must not delay a retry.
-            await wait_for(self._sooner, self._clock, min(self._heap[0][0] - self._clock.now(), 60.0))
+    def _first(self) -> float | None:
+        return self._heap[0][0] if self._heap else None
 
-    def close(self) -> None:
-        """Forget everything, and take nothing more."""
-        self._closed = True
-        self._heap.clear()
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+    def _fire(self) -> None:
+        when, name = heapq.heappop(self._heap)
+        if self._when.get(name) == when:  # else it was replaced
+            del self._when[name]
+            self._call(name)

@@ -83,7 +83,7 @@ class ApiClient:
         if self._session is not None:
             await self._session.close()
 
-    async def request(  # noqa: PLR0913  (a request has these parts)
+    async def request(
         self,
         method: str,
         path: str,
@@ -101,7 +101,7 @@ class ApiClient:
         data = None if body is None else encode(body)
         return _value(method, path, await self._exchange(method, path, params, data, headers, timeout))
 
-    async def _exchange(  # noqa: PLR0913  (the same parts)
+    async def _exchange(
         self,
         method: str,
         path: str,

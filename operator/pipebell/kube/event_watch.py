@@ -28,7 +28,7 @@ class EventWatch:
     does not show: they were deleted or finished while nobody watched.
     """
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         client: ApiClient,
         clock: Clock,

@@ -50,7 +50,7 @@ class Follow:
     `patience` is for how many seconds one page of a list is asked for again before the list begins anew.
     """
 
-    def __init__(  # noqa: PLR0913  (each is something else to know of a kind)
+    def __init__(
         self,
         client: ApiClient,
         clock: Clock,

@@ -123,7 +123,7 @@ class KubeNotices:
         self._waiting = self._remembered = self._posting = self._dropped = 0
         self._changed = asyncio.Event()
 
-    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:  # noqa: PLR0913  (the Protocol's)
+    def warn(self, kind: str, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
         """Post a Warning in the background. Never blocks, never raises."""
         notice = _Notice(kind, namespace, name, uid, reason, clip(message))
         now = self._clock.now()

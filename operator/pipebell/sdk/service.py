@@ -153,7 +153,7 @@ class NotificationService:
             EventType.SYSTEM_ERROR, org_slug, pipeline_id, pipeline_logging_id, error_message, details, **more
         )
 
-    async def notify(  # noqa: PLR0913
+    async def notify(
         self,
         event: str,
         org_slug: str,
@@ -178,7 +178,7 @@ class NotificationService:
             await _within(ended, began + call.timeout - time.monotonic())
         return _receipt(call)
 
-    def notify_blocking(  # noqa: PLR0913
+    def notify_blocking(
         self,
         event: str,
         org_slug: str,
@@ -198,7 +198,7 @@ class NotificationService:
             call.wait(began + call.timeout - time.monotonic())
         return _receipt(call)
 
-    def _begin(  # noqa: PLR0913
+    def _begin(
         self,
         event: str,
         org_slug: str,

@@ -28,7 +28,7 @@ class SyncNotificationService:
         """See `NotificationService.flush`."""
         return self._service.flush(timeout)
 
-    def notify(  # noqa: PLR0913  (the seed's signature)
+    def notify(
         self,
         event: str,
         org_slug: str,

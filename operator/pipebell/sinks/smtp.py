@@ -49,7 +49,7 @@ class SmtpSink:
 
     host: Final = "127.0.0.1"
 
-    def __init__(  # noqa: PLR0913  (a mail server's options, all by name)
+    def __init__(
         self,
         *,
         port: int = 0,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, ProviderName, Reason, Severity
+from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.situation import Situation, Stage
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, ProviderName, Reason, Severity, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipebell.core.layers import Layers
     from pipebell.core.models import PipelineEventSpec, TriggerSpec
+    from pipebell.core.policy.decision import Decision
 
 DEFAULT_COOLDOWN: Final = 300
 DEFAULT_EVENTS: Final = (EventType.PIPELINE_FAILURE, EventType.DATA_QUALITY_FAILURE, EventType.SYSTEM_ERROR)
@@ -19,19 +22,15 @@ DEFAULT_EVENTS: Final = (EventType.PIPELINE_FAILURE, EventType.DATA_QUALITY_FAIL
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An event notifies: at this severity, through these providers, then not again for `cooldown` seconds."""
+    """An event notifies: at this severity, at these destinations, then not again for `cooldown` seconds.
+
+    `title` names the trigger for people.
+    """
 
     severity: Severity
-    providers: tuple[ProviderName, ...]
+    destinations: tuple[str, ...]
     cooldown: int
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """An event does not notify, and why."""
-
-    reason: Reason
-    message: str
+    title: str = ""
 
 
 def match_trigger(layers: Layers, spec: PipelineEventSpec) -> Match | Skip:
@@ -39,29 +38,37 @@ def match_trigger(layers: Layers, spec: PipelineEventSpec) -> Match | Skip:
     triggers = layers.triggers
     trigger = next((item for item in triggers or () if item.event is spec.event), None)
     if trigger is None and (triggers is not None or spec.event not in DEFAULT_EVENTS):
-        known = (
-            ", ".join(item.event for item in triggers)
-            if triggers
-            else "none"
-            if triggers is not None
-            else ", ".join(DEFAULT_EVENTS)
-        )
-        return Skip(Reason.NO_TRIGGER, f"no trigger for {spec.event}; there are: {known}")
+        known = ", ".join(DEFAULT_EVENTS if triggers is None else [item.event for item in triggers]) or "none"
+        return _skip(Reason.NO_TRIGGER, f"no trigger for {spec.event}; there are: {known}")
+    title = "default triggers" if trigger is None else f"eventTriggers[{spec.event}]"
     if trigger is not None and trigger.enabled is False:
-        return Skip(Reason.TRIGGER_DISABLED, f"the trigger for {spec.event} is disabled")
-    providers = _providers(layers, trigger, spec)
-    if not providers:
-        return Skip(Reason.NO_PROVIDER_ENABLED, f"no provider of the trigger for {spec.event} is enabled")
+        return _skip(Reason.TRIGGER_DISABLED, f"the trigger for {spec.event} is disabled", title)
+    destinations = _destinations(layers, trigger, spec)
+    if not destinations:
+        return _skip(Reason.NO_PROVIDER_ENABLED, f"no provider of the trigger for {spec.event} is enabled", title)
     severity = spec.severity or (trigger.severity if trigger else None) or DEFAULT_SEVERITIES[spec.event]
     cooldown = trigger.cooldown_seconds if trigger and trigger.cooldown_seconds is not None else DEFAULT_COOLDOWN
-    return Match(severity, providers, cooldown)
+    return Match(severity, destinations, cooldown, title)
 
 
-def _providers(layers: Layers, trigger: TriggerSpec | None, spec: PipelineEventSpec) -> tuple[ProviderName, ...]:
+def trigger(s: Situation) -> Decision | Situation:
+    """Skip what no enabled trigger wants; pass the rest on with what its trigger says."""
+    match = match_trigger(s.resolved.layers, s.event.spec)
+    return match if isinstance(match, Skip) else s._replace(match=match)
+
+
+TRIGGER = Stage(StageName.TRIGGER, trigger)
+
+
+def _skip(reason: Reason, message: str, matched: str = "") -> Skip:
+    return Skip(StageName.TRIGGER, reason, message, matched)
+
+
+def _destinations(layers: Layers, trigger: TriggerSpec | None, spec: PipelineEventSpec) -> tuple[str, ...]:
     named = (trigger.providers if trigger else None) or [layers.default_provider]
     if spec.replay_of is not None and spec.replay_of.destinations is not None:
-        named = [provider for provider in named if provider in spec.replay_of.destinations]
-    return tuple(dict.fromkeys(provider for provider in named if layers.provider_enabled(provider)))
+        named = [name for name in named if name in spec.replay_of.destinations]
+    return tuple(dict.fromkeys(name for name in named if layers.provider_enabled(name)))
 
 
 def providers_in_use(layers: Layers) -> Iterator[ProviderName]:

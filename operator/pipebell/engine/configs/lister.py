@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class ConfigKeeper:
     """Takes in what the watch and the lists say. A watch that broke may have hidden deletions: lists heal that."""
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         *,
         book: ConfigBook,

@@ -18,6 +18,7 @@ from pipebell.core.policy.triggers import providers_in_use
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, ProviderName
+from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from pipebell.core.layers import Layers
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.configs.store import ConfigBook, Key
-    from pipebell.engine.ports import Clock, Configs, Notices, Ownership, Provider
-    from pipebell.engine.timers import Timers
+    from pipebell.engine.ports import Ports
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 4.0, 45.0, 1.5  # seconds between looks for a missing Secret
 PACE: Final = 0.01  # seconds between two evaluations that nobody waits for
@@ -66,23 +66,17 @@ class _State:
 class Readiness:
     """Evaluates configurations after each change, writes their conditions, and tells the engine who can go on."""
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
-        *,
+        ports: Ports,
         book: ConfigBook,
         resolver: Resolver,
-        configs: Configs,
-        providers: Mapping[ProviderName, Provider],
         shared_namespaces: Sequence[str],
-        clock: Clock,
-        timers: Timers,
-        notices: Notices,
         ready: Callable[[str], None],
-        ownership: Ownership,
     ) -> None:
-        self._book, self._resolver, self._configs, self._providers = book, resolver, configs, providers
-        self._shared, self._notices = shared_namespaces, notices
-        self._clock, self._timers, self._ready, self._ownership = clock, timers, ready, ownership
+        self._book, self._resolver, self._shared, self._ready = book, resolver, shared_namespaces, ready
+        self._configs, self._providers, self._notices = ports.configs, ports.providers, ports.notices
+        self._clock, self._ownership, self._timers = ports.clock, ports.ownership, Timers(ports.clock)
         self._todo: dict[Key, bool] = {}
         self._later: dict[Key, None] = {}
         self._wanted = asyncio.Event()

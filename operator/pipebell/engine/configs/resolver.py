@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,9 +11,11 @@ from pipebell.core import resolve
 from pipebell.core.errors import NotFound, NotReady, Rejected, Unavailable
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of
-from pipebell.core.policy.triggers import Skip
+from pipebell.core.policy.configured import title
+from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.situation import Resolved
 from pipebell.core.status import ConfigReference
-from pipebell.core.vocabulary import NotReadyReason, Reason
+from pipebell.core.vocabulary import NotReadyReason, Reason, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -23,37 +24,26 @@ if TYPE_CHECKING:
     from pipebell.core.models import NotificationSpec
     from pipebell.engine.configs.root import RootKeeper
     from pipebell.engine.configs.store import ConfigBook
-    from pipebell.engine.ports import Configs, Namespaces, Secrets
+    from pipebell.engine.ports import Ports
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The configuration that serves an event. `config` is None for root's."""
-
-    layers: Layers
-    reference: ConfigReference
-    config: ConfigObject | None
 
 
 class Resolver:
     """Finds and assembles configurations; asks the API only where the book is not enough."""
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         book: ConfigBook,
         root: RootKeeper,
-        configs: Configs,
-        secrets: Secrets,
-        namespaces: Namespaces,
+        ports: Ports,
         *,
         environ: Mapping[str, str],
         shared_namespaces: Sequence[str],
         learn: Callable[[ConfigObject], None],
     ) -> None:
         self._book, self._root = book, root
-        self._configs, self._secrets, self._namespaces = configs, secrets, namespaces
+        self._configs, self._secrets, self._namespaces = ports.configs, ports.secrets, ports.namespaces
         self._environment = Environment(environ)
         self._shared = tuple(shared_namespaces)
         self._learn = learn
@@ -86,12 +76,12 @@ class Resolver:
     async def _with_org(self, config: ConfigObject) -> Resolved | Skip:
         if config.spec is None:
             raise NotReady(NotReadyReason.INVALID, "; ".join(map(str, config.problems)))
-        if config.spec.enabled is False:
-            return Skip(Reason.CONFIG_DISABLED, f"NotificationConfig {config.namespace}/{config.name} is disabled")
-        layers = await self.layers(config)
         reference = ConfigReference(
             kind="NotificationConfig", namespace=config.namespace, name=config.name, generation=config.generation
         )
+        if config.spec.enabled is False:
+            return _disabled(reference)
+        layers = await self.layers(config)
         return Resolved(layers, reference, config)
 
     async def _with_root(self) -> Resolved | Skip:
@@ -100,12 +90,13 @@ class Resolver:
         if root.unusable:
             raise NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {root.problems}")
         if root.spec is None:
-            return Skip(Reason.NO_CONFIG, "neither the organisation nor root has a configuration")
-        if root.spec.enabled is False:
-            return Skip(Reason.CONFIG_DISABLED, "the root configuration is disabled")
+            message = "neither the organisation nor root has a configuration"
+            return Skip(StageName.CONFIGURED, Reason.NO_CONFIG, message)
         reference = ConfigReference(
             kind="RootConfig", namespace=self._root.namespace, name=self._root.name, generation=root.generation or None
         )
+        if root.spec.enabled is False:
+            return _disabled(reference)
         return Resolved(Layers(None, self._root_layer()), reference, None)
 
     def _root_layer(self) -> Layer | None:
@@ -152,6 +143,11 @@ class Resolver:
             self._learn(config)
         for gone in self._book.missing_from((config.key for config in found), before):
             self._book.remove(gone)
+
+
+def _disabled(reference: ConfigReference) -> Skip:
+    name = "the root configuration" if reference.kind == "RootConfig" else title(reference)
+    return Skip(StageName.CONFIGURED, Reason.CONFIG_DISABLED, f"{name} is disabled", title(reference))
 
 
 def leans_on_root(spec: NotificationSpec) -> bool:

@@ -40,7 +40,7 @@ class Root:
 class RootKeeper:
     """Takes the ConfigMap's versions and says what root is."""
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         namespace: str,
         name: str,

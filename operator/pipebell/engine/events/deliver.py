@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -14,150 +14,180 @@ from pipebell.core.event import Notification
 from pipebell.core.outcome import Attempt, Outcome, Verdict, delivery_id
 from pipebell.core.policy.settle import pause_seconds, settle
 from pipebell.core.status import Delivery, rfc3339
-from pipebell.core.vocabulary import NotReadyReason, ProviderName, Reason
+from pipebell.core.vocabulary import NotReadyReason, Reason
 from pipebell.engine.events.state import next_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection
 
-    from pipebell.core.event import Event
-    from pipebell.core.policy.triggers import Match
-    from pipebell.core.targets import Target
-    from pipebell.engine.configs.resolver import Resolved, Resolver
+    from pipebell.core.policy.decision import Deliver
+    from pipebell.core.policy.situation import Resolved, Situation
+    from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.endpoints import EndpointPauses
     from pipebell.engine.events.observer import Observer
-    from pipebell.engine.events.state import Journey
-    from pipebell.engine.ports import Clock, Ownership, Provider
+    from pipebell.engine.events.state import EventState
+    from pipebell.engine.ports import Clock, Ports
+
+PARTIAL_AFTER: Final = 3.0  # seconds that a success waits for slower destinations before it is recorded by itself
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Everything that one round of attempts needs: usable destinations, and why the others are not."""
+@dataclass(slots=True)
+class Sending:
+    """One round of attempts. `slow` are those that go on; `fenced`: one was not made, for it was not permitted."""
 
     resolved: Resolved
-    match: Match
-    targets: dict[str, Target]
-    blocked: dict[str, NotReady]
+    decision: Deliver
+    notification: Notification
+    slow: Collection[asyncio.Task[None]] = ()
+    fenced: bool = False
+
+    async def complete(self) -> None:
+        """Wait for the attempts that go on."""
+        await _all_of(self.slow)
 
 
 class Deliverer:
-    """Makes attempts and settles them on the journey. `told` is called once a destination has the message."""
+    """Makes attempts and settles them on the state. `on_delivered` is called once a destination has the message."""
 
-    def __init__(  # noqa: PLR0913  (the engine names them)
+    def __init__(
         self,
+        ports: Ports,
         resolver: Resolver,
-        providers: Mapping[ProviderName, Provider],
         pauses: EndpointPauses,
-        clock: Clock,
         observer: Observer,
-        ownership: Ownership,
-        told: Callable[[Journey, Delivery], None],
+        on_delivered: Callable[[EventState, Delivery], None],
     ) -> None:
-        self._resolver, self._providers, self._pauses = resolver, providers, pauses
-        self._clock, self._observer, self._ownership, self._told = clock, observer, ownership, told
+        self._providers, self._clock, self._ownership = ports.providers, ports.clock, ports.ownership
+        self._resolver, self._pauses = resolver, pauses
+        self._observer, self._on_delivered = observer, on_delivered
 
-    async def attempt(self, journey: Journey, event: Event, ready: Ready, patience: float) -> set[asyncio.Task[None]]:
-        """Try every destination that is due. Returns those attempts that take longer than `patience` seconds."""
-        notification = Notification(event, ready.match.severity, journey.suppressed)
+    async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
+        """Try every destination that is due; comes back when all have answered, or after a while with the slow ones."""
+        notification = Notification(situation.event, decision.match.severity, state.suppressed)
+        sending = Sending(situation.resolved, decision, notification)
         now = self._clock.now()
         due = [
             delivery
-            for delivery in journey.open()
-            if delivery.destination in ready.targets and self._due(journey, delivery, ready, now)
+            for delivery in state.open()
+            if delivery.destination in decision.targets and self._due(state, delivery, decision, now)
         ]
-        journey.restored = False
+        state.restored = False
         if len(due) == 1:  # nothing to record before it ends, so nothing to wait beside it
-            await self._one(journey, due[0], notification, ready)
-            return set()
-        if not due:
-            return set()
-        tasks = [asyncio.create_task(self._one(journey, delivery, notification, ready)) for delivery in due]
-        done, slow = await asyncio.wait(tasks, timeout=patience)
-        if any(task.exception() for task in done):
-            if slow:  # what they do belongs to the record of this event as well
-                await asyncio.wait(slow)
-            done, slow = set(tasks), set()
-        for task in done:
-            task.result()
-        return slow
+            await self._one(state, due[0], sending)
+        elif due:
+            tasks = [asyncio.create_task(self._one(state, delivery, sending)) for delivery in due]
+            sending.slow = await _patiently(tasks, self._clock)
+        return sending
 
-    @staticmethod
-    async def complete(slow: set[asyncio.Task[None]]) -> None:
-        """Wait for attempts that are still under way."""
-        done, _ = await asyncio.wait(slow)
-        for task in done:
-            task.result()
-
-    def _due(self, journey: Journey, delivery: Delivery, ready: Ready, now: float) -> bool:
+    def _due(self, state: EventState, delivery: Delivery, decision: Deliver, now: float) -> bool:
         """Whether a destination may be tried now; if its endpoint is paused, the event is woken in its turn."""
-        endpoint = ready.targets[delivery.destination].endpoint
+        endpoint = decision.targets[delivery.destination].endpoint
         at = next_attempt(delivery)
         if delivery.reason != Reason.RATE_LIMITED and at > now:
             return False
-        if journey.restored and at > now:
-            self._pauses.pause(endpoint, journey.uid, at)  # it is still to be left alone, after our restart too
-        resume = self._pauses.admit(endpoint, journey.uid)
+        if state.restored and at > now:
+            self._pauses.pause(endpoint, state.uid, at)  # it is still to be left alone, after our restart too
+        resume = self._pauses.admit(endpoint, state.uid)
         if resume is None:
             return True
         if delivery.reason != Reason.RATE_LIMITED:
             message = "the endpoint asked for a pause; this waits for its turn"
             update = {"reason": Reason.RATE_LIMITED, "message": message, "next_attempt_time": rfc3339(resume)}
-            journey.deliveries[delivery.destination] = delivery.model_copy(update=update)
+            state.deliveries[delivery.destination] = delivery.model_copy(update=update)
         return False
 
-    async def _one(self, journey: Journey, delivery: Delivery, notification: Notification, ready: Ready) -> None:
-        target = ready.targets[delivery.destination]
+    async def _one(self, state: EventState, delivery: Delivery, sending: Sending) -> None:
+        target = sending.decision.targets[delivery.destination]
         recipients = tuple(delivery.retry_recipients) if delivery.retry_recipients else None
-        allowed = partial(self._ownership.may_send, journey.org)
-        attempt = Attempt(delivery_id(journey.uid, delivery.destination), recipients, allowed)
+        allowed = partial(self._ownership.may_send, state.org)
+        attempt = Attempt(delivery_id(state.uid, delivery.destination), recipients, allowed)
         began = self._clock.now()
         try:
-            outcome = await self._providers[delivery.provider].send(notification, target, attempt)
+            outcome = await self._providers[delivery.provider].send(sending.notification, target, attempt)
             if outcome.reason == "SmtpAuthFailed":
-                outcome = await self._with_fresh_secrets(delivery, notification, ready, attempt, outcome)
+                outcome = await self._with_fresh_secrets(delivery, sending, attempt, outcome)
         except Fenced:
-            journey.fenced = True
+            sending.fenced = True
             self._pauses.forfeited(target.endpoint)
             return
-        journey.unrecorded = True
+        state.unrecorded = True
         ended = self._clock.now()
         if outcome.verdict is Verdict.PAUSE:
-            self._pauses.pause(target.endpoint, journey.uid, ended + pause_seconds(outcome))
+            self._pauses.pause(target.endpoint, state.uid, ended + pause_seconds(outcome))
         else:
             self._pauses.answered(target.endpoint)
-        settled = settle(delivery, outcome, ready.resolved.layers.retry, began, ended)
-        journey.deliveries[delivery.destination] = settled
-        self._observer.attempted(journey, delivery.provider, outcome, ended - began)
+        settled = settle(delivery, outcome, sending.resolved.layers.retry, began, ended)
+        state.deliveries[delivery.destination] = settled
+        self._observer.on_attempt(state, delivery.provider, outcome, ended - began)
         if outcome.verdict is Verdict.HOST_NOT_ALLOWED:
-            ready.blocked[delivery.destination] = NotReady(NotReadyReason.HOST_NOT_ALLOWED, outcome.message)
+            refused = NotReady(NotReadyReason.HOST_NOT_ALLOWED, outcome.message)
+            sending.decision.blocked[delivery.destination] = refused
         elif outcome.verdict is not Verdict.DELIVERED:
-            _log_failure(journey, settled, outcome)
+            _log_failure(state, settled, outcome)
         if settled.delivered_time and not delivery.delivered_time:
-            self._told(journey, settled)
+            self._on_delivered(state, settled)
 
     async def _with_fresh_secrets(
-        self, delivery: Delivery, notification: Notification, ready: Ready, attempt: Attempt, outcome: Outcome
+        self, delivery: Delivery, sending: Sending, attempt: Attempt, outcome: Outcome
     ) -> Outcome:
         """A refused login may mean a Secret that changed a moment ago: read it again, and use it at once if so."""
-        config = ready.resolved.config
+        config = sending.resolved.config
         if config is None:
             return outcome
         try:
             target = (await self._resolver.layers(config, fresh=True)).target(delivery.provider)
         except (NotReady, Unavailable):
             return outcome
-        if target == ready.targets[delivery.destination]:
+        if target == sending.decision.targets[delivery.destination]:
             return outcome
-        return await self._providers[delivery.provider].send(notification, target, attempt)
+        return await self._providers[delivery.provider].send(sending.notification, target, attempt)
 
 
-def _log_failure(journey: Journey, delivery: Delivery, outcome: Outcome) -> None:
+async def _patiently(tasks: Collection[asyncio.Task[None]], clock: Clock) -> Collection[asyncio.Task[None]]:
+    """Wait for attempts, for a while; returns those that go on. An exception of one waits for what the others do."""
+    enough = asyncio.ensure_future(clock.sleep(PARTIAL_AFTER))
+    going = set(tasks)
+    try:
+        while going and not enough.done():
+            done, _ = await asyncio.wait({*going, enough}, return_when=asyncio.FIRST_COMPLETED)
+            going -= done
+    except asyncio.CancelledError:
+        _cancel(tasks)
+        raise
+    finally:
+        enough.cancel()
+    done = set(tasks) - going
+    if not going or any(task.exception() for task in done):
+        await _all_of(tasks)  # what the others do belongs to the record of this event as well
+        return ()
+    return going
+
+
+async def _all_of(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Wait for all, and raise what one of them raised."""
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        _cancel(tasks)
+        raise
+    for task in tasks:
+        task.result()
+
+
+def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+    """An attempt does not outlive the work on its event."""
+    for task in tasks:
+        task.cancel()
+
+
+def _log_failure(state: EventState, delivery: Delivery, outcome: Outcome) -> None:
     log.warning(
-        "notification failed",
-        org=journey.org,
-        _event=f"{journey.namespace}/{journey.name}",
+        "notification_failed",
+        org=state.org,
+        namespace=state.namespace,
+        name=state.name,
         provider=delivery.provider.value,
         reason=outcome.reason,
         message=outcome.message,

@@ -10,23 +10,22 @@ import structlog
 from pipebell.core.errors import Fenced, Unavailable
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.engine.events.endpoints import EndpointPauses
-from pipebell.engine.events.gate import Gate
+from pipebell.engine.events.observer import Observers
 from pipebell.engine.events.queue import FairQueue
-from pipebell.engine.events.reconcile import Travel
+from pipebell.engine.events.reconcile import Reconciler
 from pipebell.engine.events.roster import Roster
-from pipebell.engine.events.state import Journey
+from pipebell.engine.events.state import EventState, Life
+from pipebell.engine.events.turns import Turns
+from pipebell.engine.events.waiting import LEASE, Config, Ledger, WaitingRoom
 from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from pipebell.core.event import Event
-    from pipebell.core.vocabulary import ProviderName
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.ledger import CooldownLedger
-    from pipebell.engine.events.observer import Observer
-    from pipebell.engine.events.recorder import Recorder
-    from pipebell.engine.ports import Clock, Notices, Ownership, Provider
+    from pipebell.engine.ports import Ports
 
 log = structlog.get_logger(__name__)
 
@@ -34,41 +33,21 @@ log = structlog.get_logger(__name__)
 class Engine:
     """Takes events in, and brings each to its final phase."""
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
-        self,
-        *,
-        resolver: Resolver,
-        recorder: Recorder,
-        ledger: CooldownLedger,
-        providers: Mapping[ProviderName, Provider],
-        clock: Clock,
-        notices: Notices,
-        observer: Observer,
-        ownership: Ownership,
-        max_age: float,
-    ) -> None:
-        self._ledger, self._clock, self._max_age = ledger, clock, max_age
+    def __init__(self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, max_age: float) -> None:
+        self._ledger, self._clock, self._max_age = ledger, ports.clock, max_age
         self._roster = Roster()
         self._running: Counter[int] = Counter()
-        self.queue: FairQueue[Journey] = FairQueue(self._work)
-        self.timers = Timers(clock)
-        self.pauses = EndpointPauses(clock, self.wake)
-        self._travel = Travel(
-            resolver=resolver,
-            recorder=recorder,
-            providers=providers,
-            clock=clock,
-            notices=notices,
-            observer=observer,
-            ownership=ownership,
-            max_age=max_age,
-            roster=self._roster,
-            gate=Gate(ledger, self.wake),
-            timers=self.timers,
-            pauses=self.pauses,
-            wake=self.wake,
+        self._looked = ports.clock.now()
+        self.observers = Observers()
+        self.queue: FairQueue[EventState] = FairQueue(self._work)
+        self.room = WaitingRoom(ports.clock, self.wake)
+        self.pauses = EndpointPauses(ports.clock, self.wake)
+        self._timers = Timers(ports.clock)
+        self._turns = Turns(ledger, self._roster, self.room, self.wake)
+        self._reconciler = Reconciler(
+            ports, resolver, self.observers, self._roster, self.room, self._turns, self.pauses, max_age
         )
-        self._overdue_soon()
+        self._look_for_overdue()
 
     # ------------------------------------------------------------------ coming and going
 
@@ -91,53 +70,60 @@ class Engine:
         A `stale` one may have come to its end already: it is read again before anything is sent.
         """
         if not event.status.finished:
-            self.admit(Journey.of(event), stale=stale)
+            state = EventState.of(event)
+            if stale:
+                state.event = None
+            self.admit(state)
 
-    def admit(self, journey: Journey, *, stale: bool = False) -> None:
-        """The same for an unfinished event whose journey has been made already; it may be without the event itself."""
-        if self.knows(journey.uid):
+    def admit(self, state: EventState) -> None:
+        """The same for an unfinished event whose state has been made already; it may be without the event itself."""
+        if self.knows(state.uid):
             return
-        journey.queued, journey.stale = True, stale
-        self._roster.add(journey)
-        self.queue.put(journey.namespace, journey.org, journey, again=journey.attempted)
+        state.life = Life.QUEUED
+        self._roster.add(state)
+        self.queue.put(state.namespace, state.org, state, again=state.attempted)
+
+    def _requeue(self, state: EventState) -> None:
+        state.life = Life.QUEUED
+        self._roster.rest(state)
+        self.queue.put(state.namespace, state.org, state, again=True)
 
     def forget(self, uid: str) -> None:
         """The event was deleted, or is finished and not watched any more."""
-        journey = self._roster.get(uid)
-        if journey is None:
+        state = self._roster.get(uid)
+        if state is None:
             if not self._ledger.folding:  # the watch will not speak of it again; but a list under way may still show it
                 self._roster.last_word(uid)
-            return
-        journey.gone = True
-        if not journey.running and not journey.queued:
-            self._travel.end(journey)
+        elif state.life is Life.WAITING:
+            self._reconciler.end(state)
+        elif state.life is not Life.LOST:
+            state.life = Life.GONE
 
     def wake(self, uid: str) -> None:
         """Have an event decide anew, as soon as there is a slot."""
-        journey = self._roster.get(uid)
-        if journey is None or journey.queued:
+        state = self._roster.get(uid)
+        if state is None:
             return
-        if journey.running:
-            journey.again = True
-            return
-        self._roster.unpark(journey)
-        journey.queued = True
-        self._roster.rest(journey)
-        self.queue.put(journey.namespace, journey.org, journey, again=True)
+        if state.life is Life.RUNNING:
+            state.life = Life.AGAIN
+        elif state.life is Life.WAITING:
+            self._requeue(state)
 
     def wake_org(self, org_slug: str | None) -> None:
         """A configuration changed: whoever waits for one decides anew. None wakes all organisations."""
-        for uid in self._roster.config_changed(org_slug):
-            self.wake(uid)
+        if org_slug is None:
+            self.room.wake_all_configs()
+        else:
+            self.room.wake(Config(org_slug))
 
     def start_cooldowns(self, shards: Collection[int] = ALL_SHARDS) -> None:
         """The ledger knows these shards, and their unfinished events were submitted: those that waited decide now."""
         self._ledger.finish_fold(shards)
         for key, uid in self._ledger.senders():
             if self._roster.get(uid) is None:  # it ended after the pass had read it
-                self._ledger.released(key, uid)
-        for uid in self._roster.ledger_opened():
-            self.wake(uid)
+                self._turns.release_key(key, uid)
+        for shard in sorted(shards):
+            self.room.wake(Ledger(shard))
 
     # ------------------------------------------------------------------ sharing with other replicas
 
@@ -149,63 +135,81 @@ class Engine:
     def let_go(self, shards: Collection[int]) -> None:
         """Other replicas go on with these shards: forget their events, those under way as soon as they come to rest."""
         self._ledger.close(shards)
-        for journey in self._roster.of_shards(shards):
-            journey.lost = True
-            if not journey.running:
-                self._drop(journey)
+        for state in self._roster.of_shards(shards):
+            resting = state.life in (Life.WAITING, Life.QUEUED)
+            state.life = Life.LOST
+            if resting:
+                self._drop(state)
 
     def resumed(self) -> None:
         """This replica may send again."""
-        for uid in self._roster.lease_renewed():
-            self.wake(uid)
+        self.room.wake(LEASE)
 
-    def _drop(self, journey: Journey) -> None:
-        self._roster.discard(journey)
-        self.pauses.forget(journey.uid)
+    def _drop(self, state: EventState) -> None:
+        self._roster.discard(state)
+        self._reconciler.forget(state)
+
+    @property
+    def unanswered(self) -> int:
+        """Reads and writes of events that the API has not answered yet."""
+        return self._reconciler.recorder.waiting
 
     async def close(self, patience: float) -> int:
-        """Take nothing more in, finish what is under way within so many seconds. Returns how many were cut off."""
-        self.timers.close()
+        """Take nothing more in, finish what is under way within this many seconds. Returns how many were cut off."""
+        self._timers.close()
+        self.room.close()
         self.pauses.close()
         return await self.queue.close(patience)
 
-    # ------------------------------------------------------------------ one round
+    # ------------------------------------------------------------------ a slot
 
-    async def _work(self, journey: Journey) -> None:
-        journey.queued = False
-        if journey.lost:
+    async def _work(self, state: EventState) -> None:
+        if state.life is Life.GONE:
+            self._reconciler.end(state)
+        if state.life is not Life.QUEUED:
             return
-        shard = shard_of(journey.org)
-        self._roster.work(journey)
-        journey.running, journey.again = True, False
+        shard = shard_of(state.org)
+        self._roster.work(state)
+        state.life = Life.RUNNING
         self._running[shard] += 1
         try:
-            await self._travel.round(journey)
-        except Fenced:
-            self._travel.wait_for_lease(journey)
-        except Unavailable as error:
-            log.warning("event postponed", _event=journey.full_name, error=str(error))
-            self.timers.at(self._clock.now() + 1.0, lambda: self.wake(journey.uid))
-            self._roster.park(journey)
-        except Exception as error:  # noqa: BLE001  (one event's trouble must not become everybody's)
-            await self._travel.end_by_error(journey, error)
+            await self._step(state)
         finally:
-            journey.running = False
             self._running[shard] -= 1
             if not self._running[shard]:
                 del self._running[shard]
-        if self._roster.get(journey.uid) is not journey:
-            return
-        if journey.lost:
-            self._drop(journey)
-        elif journey.gone:
-            self._travel.end(journey)
-        elif journey.again:
-            self.wake(journey.uid)
+            self._rest(state)
 
-    def _overdue_soon(self) -> None:
-        """From time to time, have events that got too old while they waited decide anew: they expire then."""
+    async def _step(self, state: EventState) -> None:
+        try:
+            await self._reconciler.reconcile(state)
+        except Fenced:
+            self._reconciler.wait_for_lease(state)
+        except Unavailable as error:
+            log.warning("event_postponed", namespace=state.namespace, name=state.name, error=str(error))
+            self.room.wait(state, *state.waits, until=self._clock.now() + 1.0)
+        except Exception as error:  # noqa: BLE001  (one event's trouble must not become everybody's)
+            await self._reconciler.end_by_error(state, error)
+
+    def _rest(self, state: EventState) -> None:
+        """A slot is given back: its event waits, goes on at once, or is over."""
+        if self._roster.get(state.uid) is not state:
+            return
+        match state.life:
+            case Life.LOST:
+                self._drop(state)
+            case Life.GONE:
+                self._reconciler.end(state)
+            case Life.AGAIN:
+                self._requeue(state)
+            case _:
+                state.life = Life.WAITING
+                self._roster.rest(state)
+
+    def _look_for_overdue(self) -> None:
+        """From time to time, have events that got too old meanwhile decide anew: they expire then."""
         now = self._clock.now()
-        for journey in self._roster.overdue(now, self._max_age):
-            self.wake(journey.uid)
-        self.timers.at(now + min(60.0, self._max_age / 4 + 0.5), self._overdue_soon)
+        for uid in self._roster.created_between(self._looked - self._max_age, now - self._max_age):
+            self.wake(uid)
+        self._looked = now
+        self._timers.at(now + min(60.0, self._max_age / 4 + 0.5), self._look_for_overdue)

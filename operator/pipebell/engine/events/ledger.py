@@ -1,4 +1,4 @@
-"""The cooldown ledger: per key, when a notification last went out, who is sending, who waits, how many were held back.
+"""The cooldown ledger: per key, when a notification last went out, who is sending, how many were suppressed since.
 
 It lives in memory and is rebuilt from the events themselves: their status is the only record. A key is forgotten once
 its window is over and nothing suppressed is left to tell of. `MOST` keys are kept at once; beyond that, the namespace
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.core.policy.cooldown import Sent, suppressed_until
+from pipebell.core.policy.situation import CooldownFacts
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import EventType, Phase
@@ -27,6 +28,10 @@ MOST: Final = 200_000  # keys in memory, of about 500 bytes each
 KEPT: Final = 120.0  # seconds that a key is kept at least: what a configuration's status tells of is read that late
 UNCOUNTED: Final = 604_800.0  # seconds: a suppression that nothing followed for a week is not waited for any longer
 _SLICE: Final = 5_000  # keys that one `forget` looks at: a few milliseconds
+
+
+_UNKNOWN: Final = CooldownFacts(known=False)
+_NOTHING: Final = CooldownFacts()
 
 
 class CooldownKey(NamedTuple):
@@ -56,28 +61,6 @@ def key_for(reference: ConfigReference, event: Event) -> CooldownKey:
     return CooldownKey(reference.kind, event.namespace, reference.name, event.spec.org_slug, event.spec.event, home)
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
-    """Send, and say that so many were held back before."""
-
-    suppressed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The cooldown runs until then (seconds since the epoch), because of that notification."""
-
-    until: float
-    by: Sent
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Another event of this key is being sent; its outcome decides. `sender` is its uid."""
-
-    sender: str
-
-
 @dataclass(slots=True)
 class _Entry:
     last: Sent | None = None
@@ -85,24 +68,14 @@ class _Entry:
     suppressed: int = 0
     window: float = 0.0
     """The cooldown (seconds) that an event was last decided by."""
-    waiters: dict[str, None] | None = None
-
-    def wait(self, uid: str) -> None:
-        self.waiters = self.waiters or {}
-        self.waiters[uid] = None
-
-    def leave(self, uid: str) -> None:
-        if self.waiters is not None:
-            self.waiters.pop(uid, None)
-            self.waiters = self.waiters or None
 
     @property
     def empty(self) -> bool:
-        return self.last is None and self.sender is None and not self.waiters and not self.suppressed
+        return self.last is None and self.sender is None and not self.suppressed
 
     def over(self, window: float, now: float) -> bool:
         """Whether nothing depends on it any more."""
-        if self.last is None or self.sender is not None or self.waiters:
+        if self.last is None or self.sender is not None:
             return False
         age = now - self.last.at
         if age < 0:  # noted by a clock that was wrong: `suppressed_until` says for how long that counts
@@ -111,9 +84,9 @@ class _Entry:
 
 
 class CooldownLedger:
-    """Decides, for each event with a cooldown, whether it goes, waits or is held back. Nothing here waits itself.
+    """What is known of each cooldown key: the last notification, the event being sent, how many were suppressed since.
 
-    It decides for organisations whose shards are open: their events of the past were folded in.
+    It decides nothing. It knows organisations whose shards are open: their events of the past were folded in.
     """
 
     def __init__(self, *, most: int = MOST) -> None:
@@ -155,7 +128,7 @@ class CooldownLedger:
     def _forget_oldest(self) -> None:
         """Make room at the cost of the namespace that has most keys; those that are being sent for stay."""
         entries = max(self._namespaces.values(), key=len)
-        oldest = next((key for key, entry in entries.items() if entry.sender is None and not entry.waiters), None)
+        oldest = next((key for key, entry in entries.items() if entry.sender is None), None)
         if oldest is not None:
             self._remove(oldest)
 
@@ -175,56 +148,60 @@ class CooldownLedger:
     def _all(self) -> Iterator[CooldownKey]:
         return (key for entries in self._namespaces.values() for key in entries)
 
-    def enter(self, key: CooldownKey, uid: str, cooldown: float, now: float) -> Go | Held | Wait:
-        """Decide for one event; asking again is safe. After Go, `succeeded` or `released` must follow."""
-        entry = self._entry(key)
-        entry.window = cooldown
-        if entry.sender == uid:
-            return Go(entry.suppressed)
-        until = suppressed_until(entry.last, cooldown, now)
-        if until is not None and entry.last is not None:
-            entry.leave(uid)
-            entry.suppressed += 1
-            return Held(until, entry.last)
-        if entry.sender is not None:
-            entry.wait(uid)
-            return Wait(entry.sender)
-        entry.leave(uid)
-        entry.sender = uid
-        return Go(entry.suppressed)
+    def look(self, key: CooldownKey) -> CooldownFacts:
+        """What is known of this key now."""
+        if not self.opened(key.org):
+            return _UNKNOWN
+        entry = self._find(key)
+        if entry is None:
+            return _NOTHING
+        return CooldownFacts(True, entry.last, entry.sender, "", entry.suppressed)
 
-    def succeeded(self, key: CooldownKey, uid: str, sent: Sent) -> list[str]:
-        """The event reached its first destination: the window starts. Returns the uids that need not wait any more."""
+    def claim(self, key: CooldownKey, uid: str, window: float | None = None) -> None:
+        """This event is being sent: `succeeded` or `released` must follow. `window` is its cooldown (seconds)."""
+        entry = self._entry(key)
+        entry.sender = uid
+        if window is not None:
+            entry.window = window
+
+    def suppress(self, key: CooldownKey, window: float) -> None:
+        """One more event is suppressed by the last notification, within so long a window (seconds)."""
+        entry = self._entry(key)
+        entry.window = window
+        entry.suppressed += 1
+
+    def unsuppress(self, key: CooldownKey, by: Sent | None) -> None:
+        """It was not, after all; nothing to take back when another notification went out meanwhile."""
+        entry = self._find(key)
+        if entry is not None and entry.last == by and entry.suppressed:
+            entry.suppressed -= 1
+
+    def succeeded(self, key: CooldownKey, uid: str, sent: Sent) -> bool:
+        """The event reached its first destination: the window starts. Whether the turn is nobody's now."""
         entry = self._entry(key)
         entry.last, entry.suppressed = sent, 0
         if entry.sender in (uid, None):
             entry.sender = None
-            woken, entry.waiters = list(entry.waiters or ()), None
-            return woken
-        return []
+            return True
+        return False
 
-    def released(self, key: CooldownKey, uid: str) -> str | None:
-        """The event will not be sent (failed everywhere, deleted, skipped). Returns the uid whose turn it is now."""
+    def released(self, key: CooldownKey, uid: str) -> bool:
+        """The event will not be sent (failed everywhere, deleted, skipped). Whether the turn was its own."""
         entry = self._find(key)
-        if entry is None:
-            return None
-        entry.leave(uid)
-        if entry.sender == uid:
-            entry.sender = next(iter(entry.waiters or ()), None)
-            if entry.sender is not None:
-                entry.leave(entry.sender)
-                return entry.sender
+        if entry is None or entry.sender != uid:
+            return False
+        entry.sender = None
         if entry.empty:
             self._remove(key)
-        return None
+        return True
 
     def last(self, key: CooldownKey) -> Sent | None:
         """The last notification of this key."""
         entry = self._find(key)
         return entry.last if entry else None
 
-    def held_back(self, key: CooldownKey) -> int:
-        """Events held back since the last notification of this key."""
+    def suppressed(self, key: CooldownKey) -> int:
+        """Events suppressed since the last notification of this key."""
         entry = self._find(key)
         return entry.suppressed if entry else 0
 

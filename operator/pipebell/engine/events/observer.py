@@ -1,26 +1,52 @@
-"""Who is told what happens, for metrics and bookkeeping."""
+"""Who hears of what happens to events: metrics, usage, retention, readiness."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.policy.situation import Resolved
     from pipebell.core.vocabulary import ProviderName
-    from pipebell.engine.configs.resolver import Resolved
-    from pipebell.engine.events.state import Journey
+    from pipebell.engine.events.state import EventState
 
 
-class Observer(Protocol):
-    """Is told what happens. Must not raise and must not wait."""
+class Observer:
+    """Hears what happens, and overrides what it cares for. Must not raise and must not wait."""
 
-    def attempted(self, journey: Journey, provider: ProviderName, outcome: Outcome, seconds: float) -> None:
-        """One attempt was made; it took so many seconds."""
+    def on_attempt(self, state: EventState, provider: ProviderName, outcome: Outcome, seconds: float) -> None:
+        """One attempt was made; it took this long."""
 
-    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
         """One event reached its final phase, and that is recorded."""
 
-    def not_ready(self, resolved: Resolved, error: NotReady) -> None:
+    def on_not_ready(self, resolved: Resolved, error: NotReady) -> None:
         """A configuration turned out not to be usable while an event wanted it."""
+
+
+class Observers(Observer):
+    """Tells everybody who has subscribed, in that order."""
+
+    def __init__(self) -> None:
+        self._all: list[Observer] = []
+
+    def subscribe(self, *observers: Observer) -> None:
+        """Tell these too."""
+        self._all += observers
+
+    def on_attempt(self, state: EventState, provider: ProviderName, outcome: Outcome, seconds: float) -> None:
+        """See `Observer`."""
+        for observer in self._all:
+            observer.on_attempt(state, provider, outcome, seconds)
+
+    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
+        """See `Observer`."""
+        for observer in self._all:
+            observer.on_finished(state, verdicts, now)
+
+    def on_not_ready(self, resolved: Resolved, error: NotReady) -> None:
+        """See `Observer`."""
+        for observer in self._all:
+            observer.on_not_ready(resolved, error)

@@ -1,64 +1,45 @@
-"""Where an event goes, decided on its journey without asking anybody: destinations, targets, what is too old."""
+"""A decision brought onto an event's deliveries: which there are, which end, which wait and why."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipebell.core.errors import NotReady
-from pipebell.core.policy.settle import Verdicts
+from pipebell.core.policy.expiry import reason_to_end
 from pipebell.core.status import Delivery, clip
-from pipebell.core.vocabulary import Phase, Reason
-from pipebell.engine.events.deliver import Ready
+from pipebell.core.vocabulary import Phase, ProviderName, Reason
 from pipebell.engine.events.state import drop
 
 if TYPE_CHECKING:
-    from pipebell.core.policy.triggers import Match
-    from pipebell.engine.configs.resolver import Resolved
-    from pipebell.engine.events.state import Journey
+    from pipebell.core.policy.decision import Deliver
+    from pipebell.engine.events.state import EventState
 
 
-def choose_destinations(journey: Journey, match: Match) -> None:
-    """Once anything was tried, destinations are fixed: a changed configuration may take some away, never add any."""
-    if not journey.tried:
-        known = journey.deliveries
-        journey.deliveries = {
-            name.value: known.get(name.value) or Delivery(provider=name, destination=name.value, phase=Phase.PENDING)
-            for name in match.providers
+def plan_deliveries(state: EventState, decision: Deliver) -> None:
+    """One delivery for each destination. Once anything was tried, some may be taken away, but none is added."""
+    wanted = decision.match.destinations
+    if not state.tried:
+        known = state.deliveries
+        state.deliveries = {
+            name: known.get(name) or Delivery(provider=ProviderName(name), destination=name, phase=Phase.PENDING)
+            for name in wanted
         }
-        return
-    for delivery in journey.open():
-        if delivery.provider not in match.providers:
-            why = f"{delivery.destination} is not among the trigger's providers any more"
-            drop(journey, delivery, Reason.CONFIG_CHANGED, why)
+    else:
+        for delivery in state.open():
+            if delivery.destination not in wanted:
+                why = f"{delivery.destination} is not among the trigger's providers any more"
+                drop(state, delivery, Reason.CONFIG_CHANGED, why)
+    for name, error in decision.blocked.items():
+        update = {
+            "reason": Reason.CONFIG_NOT_READY,
+            "message": clip(f"{error.reason}: {error.message}"),
+            "next_attempt_time": None,
+        }
+        state.deliveries[name] = state.deliveries[name].model_copy(update=update)
 
 
-def prepare(journey: Journey, resolved: Resolved, match: Match) -> Ready:
-    """Resolve every open destination; those that cannot be used yet are marked and wait by themselves."""
-    ready = Ready(resolved, match, {}, {})
-    for delivery in journey.open():
-        try:
-            ready.targets[delivery.destination] = resolved.layers.target(delivery.provider)
-        except NotReady as error:
-            ready.blocked[delivery.destination] = error
-            update = {
-                "reason": Reason.CONFIG_NOT_READY,
-                "message": clip(f"{error.reason}: {error.message}"),
-                "next_attempt_time": None,
-            }
-            journey.deliveries[delivery.destination] = delivery.model_copy(update=update)
-    return ready
-
-
-def expire(journey: Journey, max_age: float) -> Verdicts | None:
-    """End what was never tried and is older than `max_age` seconds; what was tried goes on by its schedule.
-
-    Returns the end of an event of which nothing was ever tried.
-    """
-    if not journey.tried:
-        journey.deliveries.clear()
-        return Verdicts(Phase.SKIPPED, Reason.EXPIRED, f"older than {max_age:.0f} s before it could be sent")
-    for delivery in journey.open():
-        if not delivery.attempts:
-            reason = Reason.RATE_LIMITED if delivery.reason == Reason.RATE_LIMITED else Reason.EXPIRED
-            drop(journey, delivery, reason, f"not delivered within {max_age:.0f} s")
-    return None
+def close_overdue(state: EventState, max_age: float) -> None:
+    """End what has had no attempt within `max_age` seconds; the rest goes on by its schedule."""
+    for delivery in state.open():
+        reason = reason_to_end(delivery)
+        if reason is not None:
+            drop(state, delivery, reason, f"not delivered within {max_age:.0f} s")

@@ -1,7 +1,8 @@
-"""One round of an event's journey: load, resolve, match, plan, cooldown, deliver, settle, record.
+"""One step of an event's way: observe, decide, carry the decision out, record.
 
-Every step can be taken again: an event that has to wait is parked, and when it is woken it decides anew from what is
-configured then. Only `_deliver` has effects outside, and what it did is recorded before anything else happens.
+Every step can be taken again: an event that has to wait is put into the waiting room, and when it is woken it is
+decided anew from what is configured then. Only attempts have effects outside, and what came of them is recorded before
+anything else happens.
 """
 
 from __future__ import annotations
@@ -11,258 +12,302 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pipebell.core.errors import Fenced, NotReady
+from pipebell.core.policy.decide import decide
+from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
+from pipebell.core.policy.expiry import is_overdue
 from pipebell.core.policy.settle import Verdicts, summarise
-from pipebell.core.policy.triggers import Match, Skip, match_trigger
+from pipebell.core.policy.situation import CooldownFacts, Progress, Resolved, Situation, exempt
+from pipebell.core.shards import shard_of
 from pipebell.core.status import clip, rfc3339
-from pipebell.core.vocabulary import Phase, ProviderName, Reason
+from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events import plan
-from pipebell.engine.events.deliver import Deliverer, Ready
-from pipebell.engine.events.ledger import Go, Held
-from pipebell.engine.events.state import Journey, drop, next_attempt
+from pipebell.engine.events.deliver import Deliverer
+from pipebell.engine.events.recorder import Recorder
+from pipebell.engine.events.state import Life, drop, next_attempt
+from pipebell.engine.events.waiting import LEASE, Config, Ledger, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from pipebell.core.event import Event
+    from pipebell.core.policy.decision import Decision
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.endpoints import EndpointPauses
-    from pipebell.engine.events.gate import Gate
     from pipebell.engine.events.observer import Observer
-    from pipebell.engine.events.recorder import Recorder
     from pipebell.engine.events.roster import Roster
-    from pipebell.engine.ports import Clock, Notices, Ownership, Provider
-    from pipebell.engine.timers import Timers
+    from pipebell.engine.events.state import EventState
+    from pipebell.engine.events.turns import Turns
+    from pipebell.engine.events.waiting import WaitingRoom
+    from pipebell.engine.ports import Ports
 
 ANNOUNCE_AFTER: Final = 2.0  # seconds that an event waits for another one before its status says so
-PARTIAL_AFTER: Final = 3.0  # seconds that a success waits for slower destinations before it is recorded by itself
+
+_UNKNOWN: Final = CooldownFacts(known=False)
+_NEW: Final = Progress()
 
 log = structlog.get_logger(__name__)
 
 
-class Travel:
-    """Takes a journey as far as it can go now: to its end, or to where it has to wait without holding anything."""
+class Reconciler:
+    """Takes an event as far as it can go now: to its end, or to where it has to wait without holding anything."""
 
-    def __init__(  # noqa: PLR0913  (the engine names them)
+    def __init__(
         self,
-        *,
+        ports: Ports,
         resolver: Resolver,
-        recorder: Recorder,
-        providers: Mapping[ProviderName, Provider],
-        clock: Clock,
-        notices: Notices,
         observer: Observer,
-        ownership: Ownership,
-        max_age: float,
         roster: Roster,
-        gate: Gate,
-        timers: Timers,
+        room: WaitingRoom,
+        turns: Turns,
         pauses: EndpointPauses,
-        wake: Callable[[str], None],
+        max_age: float,
     ) -> None:
-        self._resolver, self._recorder, self._ownership = resolver, recorder, ownership
-        self._clock, self._notices, self._observer, self._max_age = clock, notices, observer, max_age
-        self._roster, self._gate, self._timers, self._pauses = roster, gate, timers, pauses
-        self._wake = wake
-        self._deliverer = Deliverer(resolver, providers, pauses, clock, observer, ownership, gate.told)
+        self._clock, self._ownership, self._notices = ports.clock, ports.ownership, ports.notices
+        self._resolver, self._observer, self._max_age = resolver, observer, max_age
+        self._roster, self._room, self._turns, self._pauses = roster, room, turns, pauses
+        self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
+        self._deliverer = Deliverer(ports, resolver, pauses, observer, turns.delivered)
 
-    async def round(self, journey: Journey) -> None:
+    async def reconcile(self, state: EventState) -> None:
         """Go on from wherever it is. Raises Unavailable when the API must be asked later, and whatever is a mistake."""
-        event = await self._load(journey)
+        situation = await self._observe(state)
+        if situation is None:
+            return
+        decision = decide(situation)
+        self._note(state, situation, decision)
+        match decision:
+            case Deliver():
+                await self._deliver(state, situation, decision)
+            case Wait():
+                await self._wait(state, situation, decision)
+            case Suppress():
+                await self._suppress(state, decision)
+            case Skip():
+                await self._skip(state, decision)
+            case _:
+                raise NotImplementedError(f"no stage batches yet, but {decision.stage} did")
+
+    @staticmethod
+    def _note(state: EventState, situation: Situation, decision: Decision) -> None:
+        """What the status says of the decision."""
+        state.stage, state.matched = decision.stage, decision.matched
+        resolved = situation.configuration
+        if isinstance(resolved, Resolved) and (state.config is None or not isinstance(decision, Skip)):
+            state.config = resolved.reference
+        if not isinstance(decision, Skip) and decision.match is not None:
+            state.severity = decision.match.severity
+
+    # ------------------------------------------------------------------ observing
+
+    async def _observe(self, state: EventState) -> Situation | None:
+        """What deciding goes by. None when there is nothing to decide."""
+        event = await self._load(state)
         if event is None:
-            return
+            return None
         now = self._clock.now()
-        if now - journey.created > self._max_age and await self._expire(journey):
-            return
-        self._roster.await_config(journey)  # before it is read: what changes meanwhile must wake this event
+        tried = state.tried
+        configuration: Resolved | Skip | NotReady | None = None
+        if is_overdue(state.created, now, self._max_age):
+            if tried:
+                plan.close_overdue(state, self._max_age)
+                if not state.open():
+                    await self._settle(state)
+                    return None
+            configuration = await self._configuration(state, event) if tried else None
+        else:
+            configuration = await self._configuration(state, event)
+        facts = _UNKNOWN
+        if isinstance(configuration, Resolved) and not exempt(event):
+            facts = self._turns.look(state, event, configuration.reference)
+        progress = _NEW
+        if state.deliveries or state.suppressed:
+            names = [item.destination for item in state.open()]
+            progress = Progress(tried, state.attempted, names, state.suppressed)
+        return Situation(event, self._clock.now(), self._max_age, configuration, facts, progress)
+
+    async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
+        self._room.join(state, Config(state.org))  # before it is read: what changes meanwhile must wake this event
         try:
-            resolved = await self._resolver.resolve(event.namespace, journey.org)
+            return await self._resolver.resolve(event.namespace, state.org)
         except NotReady as error:
-            await self._wait_for_config(journey, error)
-            return
-        if isinstance(resolved, Skip):
-            await self._skip(journey, resolved)
-            return
-        match = match_trigger(resolved.layers, event.spec)
-        if isinstance(match, Skip):
-            journey.config = journey.config or resolved.reference
-            await self._skip(journey, match)
-            return
-        journey.config, journey.severity = resolved.reference, match.severity
-        plan.choose_destinations(journey, match)
-        ready = plan.prepare(journey, resolved, match)
-        if not ready.blocked:
-            self._roster.needs_no_config(journey)
-        if not journey.open():
-            await self._settle(journey)
-        elif not ready.targets and not journey.attempted:
-            self._observer.not_ready(resolved, next(iter(ready.blocked.values())))
-            await self._wait_for_config(journey, next(iter(ready.blocked.values())))
-        elif await self._may_send(journey, event, match):
-            await self._deliver(journey, event, ready)
+            return error
 
-    async def _expire(self, journey: Journey) -> bool:
-        """End what is too old. True when that was all there was to do."""
-        verdicts = plan.expire(journey, self._max_age)
-        if verdicts is not None:
-            await self._finish(journey, verdicts)
-        elif not journey.open():
-            await self._settle(journey)
-        else:
-            return False
-        return True
-
-    async def _load(self, journey: Journey) -> Event | None:
-        """The event to work on: read again where it was dropped from memory or has waited for a retry."""
-        if journey.gone:
+    async def _load(self, state: EventState) -> Event | None:
+        """The event to work on: read again where it is not in memory, or has waited and may have changed."""
+        if not self._ownership.may_send(state.org):
+            self.wait_for_lease(state)
             return None
-        if not self._ownership.may_send(journey.org):
-            self.wait_for_lease(journey)
-            return None
-        if journey.event is None or journey.stale:
-            if await self._recorder.reread(journey) is None:
-                journey.gone = True
+        if state.event is None:
+            if await self.recorder.reread(state) is None:
+                state.life = Life.GONE
                 return None
-            journey.stale = False
-            if journey.status.finished:
-                self.end(journey)
+            if state.status.finished:
+                self.end(state)
                 return None
-        return journey.event
+        return state.event
 
-    # ------------------------------------------------------------------ cooldown
+    # ------------------------------------------------------------------ the ways out
 
-    async def _may_send(self, journey: Journey, event: Event, match: Match) -> bool:
-        """Whether this event is sent now. If not, it has been parked or finished."""
-        now = self._clock.now()
-        decision = self._gate.decide(journey, event, match, now)
-        if decision is None:
-            self._roster.await_ledger(journey)
-            self._roster.park(journey)
-        elif isinstance(decision, Go):
-            journey.suppressed = decision.suppressed
-            return True
-        elif isinstance(decision, Held):
-            journey.deliveries.clear()
-            until, name = rfc3339(decision.until), decision.by.name
-            message = f"held back by the cooldown until {until}; {name} was sent instead"
-            verdicts = Verdicts(Phase.SUPPRESSED, Reason.COOLDOWN, message)
-            await self._finish(journey, verdicts, {"suppressedUntil": until, "suppressedBy": name})
-        else:
-            await self._wait_for_sender(journey, decision.sender, now)
-        return False
-
-    async def _wait_for_sender(self, journey: Journey, sender: str, now: float) -> None:
-        if journey.waits_since is None:
-            journey.waits_since = now
-            self._timers.at(now + ANNOUNCE_AFTER, lambda: self._wake(journey.uid))
-        elif now - journey.waits_since >= ANNOUNCE_AFTER:
-            other = self._roster.get(sender)
-            name = other.name if other is not None and other.namespace == journey.namespace else "another event"
-            deliveries, journey.deliveries = journey.deliveries, {}
-            await self._record(
-                journey, Verdicts(Phase.PENDING, Reason.WAITING_FOR_SENDER, f"waits for the outcome of {name}")
-            )
-            journey.deliveries = deliveries
-        self._roster.park(journey)
-
-    # ------------------------------------------------------------------ delivery
-
-    async def _deliver(self, journey: Journey, event: Event, ready: Ready) -> None:
+    async def _deliver(self, state: EventState, situation: Situation, decision: Deliver) -> None:
         """Attempt every destination that is due, all at once, and record what came of it."""
-        slow = await self._deliverer.attempt(journey, event, ready, PARTIAL_AFTER)
-        if slow:
-            if journey.told:
-                await self._record(journey, summarise(list(journey.deliveries.values())))
-            await self._deliverer.complete(slow)
-        if ready.blocked:
-            self._roster.await_config(journey)
-        for error in ready.blocked.values():
-            self._observer.not_ready(ready.resolved, error)
-        fenced, journey.fenced = journey.fenced, False
-        if journey.tried or not fenced:
-            await self._settle(journey)
-        if fenced:
-            self.wait_for_lease(journey)
-
-    async def _settle(self, journey: Journey) -> None:
-        """Record where the deliveries stand; finish the event, or park it until its next step is due."""
-        verdicts = summarise(list(journey.deliveries.values()))
-        if verdicts.phase.final:
-            await self._finish(journey, verdicts)
+        plan.plan_deliveries(state, decision)
+        if not state.open():
+            await self._settle(state)
             return
-        if not await self._record(journey, verdicts):
-            return
-        for delivery in journey.open():
-            if delivery.reason == Reason.RETRYING:
-                self._timers.at(next_attempt(delivery), lambda: self._wake(journey.uid))
-        journey.stale = True
-        self._roster.park(journey)
-
-    # ------------------------------------------------------------------ waiting and ending
-
-    def wait_for_lease(self, journey: Journey) -> None:
-        """It goes on when this replica may send for it; at once, if that is so again."""
-        self._roster.await_lease(journey)
-        self._roster.park(journey)
-        if self._ownership.may_send(journey.org):  # nobody would wake it
-            journey.again = True
-
-    async def _wait_for_config(self, journey: Journey, error: NotReady) -> None:
-        verdicts = Verdicts(Phase.PENDING, Reason.CONFIG_NOT_READY, clip(f"{error.reason}: {error.message}"))
-        if journey.attempted:
-            verdicts = Verdicts(Phase.DELIVERING if journey.told else Phase.PENDING, verdicts.reason, verdicts.message)
+        state.suppressed = decision.suppressed
+        if decision.match.cooldown and not situation.progress.attempted:
+            self._turns.claim(state, decision.match.cooldown)
+        if decision.blocked:
+            self._room.wait(state, Config(state.org))
         else:
-            journey.deliveries.clear()
-        self._roster.await_config(journey)
-        if await self._record(journey, verdicts):
-            journey.stale = True
-            self._roster.park(journey)
+            self._room.leave(state)
+        sending = await self._deliverer.attempt(state, situation, decision)
+        if sending.slow:
+            if state.delivered:
+                await self._record(state, summarise(list(state.deliveries.values())))
+            await sending.complete()
+        for error in decision.blocked.values():
+            self._observer.on_not_ready(situation.resolved, error)
+        if state.tried or not sending.fenced:
+            await self._settle(state, blocked=bool(decision.blocked))
+        if sending.fenced:
+            self.wait_for_lease(state)
 
-    async def _skip(self, journey: Journey, skip: Skip) -> None:
-        if not journey.attempted:
-            journey.deliveries.clear()
-            await self._finish(journey, Verdicts(Phase.SKIPPED, skip.reason, skip.message))
+    async def _wait(self, state: EventState, situation: Situation, decision: Wait) -> None:
+        match decision.waits_for:
+            case WaitsFor.CONFIG:
+                if decision.cause is not None:
+                    self._observer.on_not_ready(situation.resolved, decision.cause)
+                if not state.attempted:
+                    self._turns.release(state)
+                await self._wait_for_config(state, decision)
+            case WaitsFor.LEDGER:
+                self._room.wait(state, Ledger(shard_of(state.org)))
+            case WaitsFor.TURN:
+                await self._wait_for_turn(state, decision)
+
+    async def _wait_for_config(self, state: EventState, decision: Wait) -> None:
+        if not state.attempted:
+            state.deliveries.clear()
+        phase = Phase.DELIVERING if state.delivered else Phase.PENDING
+        self._room.wait(state, Config(state.org))
+        if await self._record(state, Verdicts(phase, decision.reason, clip(decision.message))):
+            state.event = None
+
+    async def _wait_for_turn(self, state: EventState, decision: Wait) -> None:
+        """Wait for the sender; after a while, the status says so."""
+        assert state.key is not None  # noqa: S101  (it waits for that key; tells mypy)
+        now = self._clock.now()
+        if state.waits_since is None:
+            state.waits_since = now
+        announce = state.waits_since + ANNOUNCE_AFTER
+        if now < announce:
+            self._room.wait(state, Turn(state.key), until=announce)
             return
-        for delivery in journey.open():
-            drop(journey, delivery, Reason.CONFIG_CHANGED, skip.message)
-        await self._settle(journey)
+        self._room.wait(state, Turn(state.key))
+        deliveries, state.deliveries = state.deliveries, {}
+        await self._record(state, Verdicts(Phase.PENDING, decision.reason, decision.message))
+        state.deliveries = deliveries
 
-    async def _record(self, journey: Journey, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
-        """Write the status; False when that ended the journey, for the event is gone or finished by another."""
-        if await self._recorder.record(journey, verdicts, extra):
+    async def _suppress(self, state: EventState, decision: Suppress) -> None:
+        state.deliveries.clear()
+        extra = {"suppressedUntil": rfc3339(decision.until), "suppressedBy": decision.by}
+        last = self._turns.suppress(state, decision.match.cooldown if decision.match else 0.0)
+        recorded = False
+        try:
+            verdicts = Verdicts(Phase.SUPPRESSED, decision.reason, decision.message)
+            recorded = await self._finish(state, verdicts, extra)
+        finally:
+            if not recorded:  # it will be decided anew, here or elsewhere, and must count once
+                self._turns.unsuppress(state, last)
+
+    async def _skip(self, state: EventState, skip: Skip) -> None:
+        if not state.attempted:
+            state.deliveries.clear()
+            await self._finish(state, Verdicts(Phase.SKIPPED, skip.reason, skip.message))
+            return
+        for delivery in state.open():
+            drop(state, delivery, Reason.CONFIG_CHANGED, skip.message)
+        await self._settle(state)
+
+    # ------------------------------------------------------------------ recording, waiting, ending
+
+    async def _settle(self, state: EventState, *, blocked: bool = False) -> None:
+        """Record where the deliveries stand; finish the event, or have it wait until its next attempt is due."""
+        verdicts = summarise(list(state.deliveries.values()))
+        if verdicts.phase.final:
+            await self._finish(state, verdicts)
+            return
+        if not await self._record(state, verdicts):
+            return
+        retries = [next_attempt(item) for item in state.open() if item.reason == Reason.RETRYING]
+        keys = (Config(state.org),) if blocked else ()
+        self._room.wait(state, *keys, until=min(retries, default=None))
+        state.event = None
+
+    def wait_for_lease(self, state: EventState) -> None:
+        """It goes on when this replica may send for it; at once, if that is so again."""
+        self._room.join(state, LEASE)
+        if self._ownership.may_send(state.org) and state.life is Life.RUNNING:  # nobody would wake it
+            state.life = Life.AGAIN
+
+    async def _record(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
+        """Write the status; False when that ended the event's way, for it is gone or finished by another."""
+        if await self.recorder.record(state, verdicts, extra):
             return True
-        self.end(journey)
+        self.end(state)
         return False
 
-    async def _finish(self, journey: Journey, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> None:
-        if not await self._record(journey, verdicts, extra):
-            return
-        self.end(journey)
-        self._observer.finished(journey, verdicts, self._clock.now())
+    async def _finish(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
+        if not await self._record(state, verdicts, extra):
+            return False
+        self.end(state)
+        if verdicts.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
+            _log_end(state, verdicts)
+        self._observer.on_finished(state, verdicts, self._clock.now())
         if verdicts.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED):
             reason = verdicts.reason.value if verdicts.reason else verdicts.phase.value
-            self._notices.warn("PipelineEvent", journey.namespace, journey.name, journey.uid, reason, verdicts.message)
+            self._notices.warn("PipelineEvent", state.namespace, state.name, state.uid, reason, verdicts.message)
+        return True
 
-    def end(self, journey: Journey) -> None:
-        """The journey is over: give back whatever it held."""
-        self._roster.remove(journey, forget_oldest=not self._gate.folding)
-        self._pauses.forget(journey.uid)
-        self._gate.release(journey)
+    def end(self, state: EventState) -> None:
+        """Its way is over: give back whatever it held."""
+        self._roster.remove(state, forget_oldest=not self._turns.folding)
+        self.forget(state)
+        self._turns.release(state)
 
-    async def end_by_error(self, journey: Journey, error: Exception) -> None:
+    def forget(self, state: EventState) -> None:
+        """It waits for nothing any more."""
+        self._room.leave(state)
+        self._pauses.forget(state.uid)
+
+    async def end_by_error(self, state: EventState, error: Exception) -> None:
         """An exception that nobody expected ends this event, recorded, and nothing else."""
-        log.error("event failed by an internal error", _event=journey.full_name, exc_info=error)
+        log.error("event_failed_by_internal_error", namespace=state.namespace, name=state.name, exc_info=error)
         verdicts = Verdicts(
             Phase.FAILED, Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}; see the operator's log"
         )
-        for delivery in journey.open():
+        for delivery in state.open():
             update = {"phase": Phase.FAILED, "reason": Reason.INTERNAL_ERROR, "next_attempt_time": None}
-            journey.deliveries[delivery.destination] = delivery.model_copy(update=update)
-        if journey.told:
+            state.deliveries[delivery.destination] = delivery.model_copy(update=update)
+        if state.delivered:
             verdicts = Verdicts(Phase.PARTIALLY_DELIVERED, verdicts.reason, verdicts.message)
         try:
-            await self._finish(journey, verdicts)
+            await self._finish(state, verdicts)
         except Fenced:
-            self.wait_for_lease(journey)
+            self.wait_for_lease(state)
         except Exception:
-            log.exception("internal error could not be recorded", _event=journey.full_name)
-            self.end(journey)
+            log.exception("internal_error_not_recorded", namespace=state.namespace, name=state.name)
+            self.end(state)
+
+
+def _log_end(state: EventState, verdicts: Verdicts) -> None:
+    """An event of which nobody is notified, in the words of its status."""
+    log.info(
+        "event_not_sent",
+        namespace=state.namespace,
+        name=state.name,
+        org=state.org,
+        phase=verdicts.phase.value,
+        reason=verdicts.reason.value if verdicts.reason else None,
+        stage=state.stage.value if state.stage else None,
+        matched=state.matched,
+    )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from pipebell.core.policy.settle import Verdicts
-    from pipebell.engine.events.state import Journey
+    from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Clock, Events, Ownership
 
 Result = TypeVar("Result")
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Recorder:
-    """Brings a journey's state onto its resource."""
+    """Brings an event's state onto its resource."""
 
     def __init__(self, events: Events, clock: Clock, ownership: Ownership) -> None:
         self._events, self._clock, self._ownership = events, clock, ownership
@@ -43,7 +43,7 @@ class Recorder:
         finally:
             self._waiting -= 1
 
-    async def record(self, journey: Journey, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
+    async def record(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
         """Write where the event stands. False when the event is gone, or somebody else has finished it.
 
         Nothing is written when the resource says the same already. Returns only once it is written: what was sent is
@@ -52,78 +52,74 @@ class Recorder:
         """
         attempted = False
         while True:
-            patch = status_patch(journey, verdicts, self._clock.now(), extra)
-            if (attempted or not verdicts.phase.final) and _says(journey.status, patch):
+            patch = status_patch(state, verdicts, self._clock.now(), extra)
+            if (attempted or not verdicts.phase.final) and _says(state.status, patch):
                 return True
             attempted = True
-            if not (journey.unrecorded or self._ownership.may_send(journey.org)):
+            if not (state.unrecorded or self._ownership.may_send(state.org)):
                 raise Fenced("another replica decides for this organisation by now")
             try:
-                journey.resource_version = await self._patch(journey, patch)
+                state.resource_version = await self._patch(state, patch)
             except Conflict:
-                merged = await self._merge(journey, verdicts, patch)
+                merged = await self._merge(state, verdicts, patch)
                 if merged is None:
                     return False
                 verdicts = merged
             except NotFound:
                 return False
             except Rejected as error:
-                return await self._record_less(journey, patch, error)
+                return await self._record_less(state, patch, error)
             else:
-                journey.unrecorded = False
+                state.unrecorded = False
                 if not verdicts.phase.final:  # what is finished is not written again
-                    journey.status = EventStatus.model_validate(_shown(journey.status, patch))
+                    state.status = EventStatus.model_validate(_shown(state.status, patch))
                 return True
 
-    async def _record_less(self, journey: Journey, patch: Mapping[str, Any], error: Rejected) -> bool:
+    async def _record_less(self, state: EventState, patch: Mapping[str, Any], error: Rejected) -> bool:
         """The API server finds the status invalid, which only our mistake can cause: at least say where it stands."""
-        log.error("status refused", namespace=journey.namespace, _event=journey.name, error=str(error))
+        log.error("status refused", namespace=state.namespace, _event=state.name, error=str(error))
         try:
-            journey.resource_version = await self._patch(
-                journey, {"phase": patch["phase"], "reason": patch.get("reason")}
-            )
+            state.resource_version = await self._patch(state, {"phase": patch["phase"], "reason": patch.get("reason")})
         except ApiError:
             return False
         return True
 
-    async def _patch(self, journey: Journey, patch: Mapping[str, Any]) -> str:
+    async def _patch(self, state: EventState, patch: Mapping[str, Any]) -> str:
         return await self._ask(
-            lambda: self._events.patch_status(
-                journey.namespace, journey.name, journey.uid, journey.resource_version, patch
-            ),
-            f"status of {journey.namespace}/{journey.name}",
+            lambda: self._events.patch_status(state.namespace, state.name, state.uid, state.resource_version, patch),
+            f"status of {state.namespace}/{state.name}",
         )
 
-    async def _merge(self, journey: Journey, verdicts: Verdicts, patch: Mapping[str, Any]) -> Verdicts | None:
+    async def _merge(self, state: EventState, verdicts: Verdicts, patch: Mapping[str, Any]) -> Verdicts | None:
         """After a conflict: read again and bring both together. None when there is nothing left to write."""
-        without_deliveries = not journey.deliveries
-        if await self.reread(journey) is None:
+        without_deliveries = not state.deliveries
+        if await self.reread(state) is None:
             return None
-        if without_deliveries and not journey.tried:  # it is about the event as a whole, whatever was listed before
-            journey.deliveries.clear()
-        if _says(journey.status, patch):  # it was written, but the answer was lost
+        if without_deliveries and not state.tried:  # it is about the event as a whole, whatever was listed before
+            state.deliveries.clear()
+        if _says(state.status, patch):  # it was written, but the answer was lost
             return verdicts
-        if journey.status.finished:
-            log.info("event finished by another writer", namespace=journey.namespace, _event=journey.name)
+        if state.status.finished:
+            log.info("event finished by another writer", namespace=state.namespace, _event=state.name)
             return None
-        if without_deliveries and journey.tried:
+        if without_deliveries and state.tried:
             raise Fenced("another replica has tried meanwhile")
-        return summarise(list(journey.deliveries.values())) if journey.deliveries else verdicts
+        return summarise(list(state.deliveries.values())) if state.deliveries else verdicts
 
-    async def reread(self, journey: Journey) -> Journey | None:
-        """Bring the journey up to date with the resource. None when the event is gone (or another took its name)."""
+    async def reread(self, state: EventState) -> EventState | None:
+        """Bring the state up to date with the resource. None when the event is gone (or another took its name)."""
         try:
             event = await self._ask(
-                lambda: self._events.get(journey.namespace, journey.name),
-                f"{journey.namespace}/{journey.name}",
+                lambda: self._events.get(state.namespace, state.name),
+                f"{state.namespace}/{state.name}",
             )
         except NotFound:
             return None
-        if event.uid != journey.uid:
+        if event.uid != state.uid:
             return None
-        journey.event, journey.resource_version, journey.generation = event, event.resource_version, event.generation
-        journey.adopt(event.status)
-        return journey
+        state.event, state.resource_version, state.generation = event, event.resource_version, event.generation
+        state.adopt(event.status)
+        return state
 
 
 async def patiently(call: Callable[[], Awaitable[Result]], clock: Clock, what: str) -> Result:

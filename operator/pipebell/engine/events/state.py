@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
@@ -13,13 +14,25 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.policy.settle import Verdicts
     from pipebell.core.status import ConfigReference
-    from pipebell.core.vocabulary import Severity
+    from pipebell.core.vocabulary import Severity, StageName
     from pipebell.engine.events.ledger import CooldownKey
+    from pipebell.engine.events.waiting import Key
+
+
+class Life(Enum):
+    """Where an event stands in this process. Each is in exactly one of these."""
+
+    QUEUED = auto()  # waits for a slot
+    RUNNING = auto()  # has a slot
+    AGAIN = auto()  # has a slot, and what it goes by has changed meanwhile: once more at once
+    WAITING = auto()  # has no slot, and is woken
+    GONE = auto()  # queued or running, but deleted or finished elsewhere: ends as soon as it comes to rest
+    LOST = auto()  # queued or running, but another replica's by now: forgotten as soon as it comes to rest
 
 
 @dataclass(slots=True)
-class Journey:
-    """The state of one unfinished event. `event` may be dropped while it waits; it is read again then."""
+class EventState:
+    """The state of one unfinished event. `event` is None while it need not be in memory: it is read again then."""
 
     namespace: str
     name: str
@@ -36,30 +49,24 @@ class Journey:
     config: ConfigReference | None = None
     key: CooldownKey | None = None
     suppressed: int = 0
+    stage: StageName | None = None
+    """Which stage decided last, and (`matched`) what it went by."""
+    matched: str = ""
+    life: Life = Life.WAITING
+    waits: tuple[Key, ...] = ()
     waits_since: float | None = None
-    queued: bool = False
-    running: bool = False
-    parked: bool = False
-    held: int = 0
-    """Bytes that this event counts for among those that wait."""
-    again: bool = False
-    gone: bool = False
-    expired: bool = False
+    payload_bytes: int = 0
+    """What this event counts for among those that wait."""
     restored: bool = False
-    stale: bool = False
-    """The event was parked long enough to be read again before anything is sent."""
-    fenced: bool = False
-    """An attempt was not made, because this replica was not permitted to send at that moment."""
+    """It had deliveries when it was read first: their endpoints may have asked for a pause."""
     unrecorded: bool = False
     """Something was attempted, and what came of it is not on the resource yet."""
-    lost: bool = False
-    """The organisation is another replica's now: what is under way ends, and nothing follows."""
 
     @classmethod
-    def of(cls, event: Event) -> Journey:
+    def of(cls, event: Event) -> EventState:
         """Start from an event as it was read, finished parts included."""
         status = event.status
-        journey = cls(
+        state = cls(
             namespace=event.namespace,
             name=event.name,
             uid=event.uid,
@@ -74,9 +81,9 @@ class Journey:
             severity=event.spec.severity or DEFAULT_SEVERITIES[event.spec.event],
             restored=bool(status.deliveries),
         )
-        if journey.tried and status.config_ref and not event.spec.test and event.spec.replay_of is None:
-            journey.key = key_for(status.config_ref, event)  # the cooldown that it holds since before our restart
-        return journey
+        if state.tried and status.config_ref and not event.spec.test and event.spec.replay_of is None:
+            state.key = key_for(status.config_ref, event)  # the cooldown that it holds since before our restart
+        return state
 
     @property
     def full_name(self) -> str:
@@ -85,11 +92,11 @@ class Journey:
 
     @property
     def attempted(self) -> bool:
-        """Whether any destination was tried before."""
+        """Whether an attempt was counted for any destination."""
         return any(item.attempts or item.delivered_time for item in self.deliveries.values())
 
     @property
-    def told(self) -> bool:
+    def delivered(self) -> bool:
         """Whether some destination has it."""
         return any(item.delivered_time for item in self.deliveries.values())
 
@@ -114,12 +121,12 @@ class Journey:
                 self.deliveries[theirs.destination] = theirs
 
 
-def drop(journey: Journey, delivery: Delivery, reason: Reason, why: str) -> None:
+def drop(state: EventState, delivery: Delivery, reason: Reason, why: str) -> None:
     """End an open delivery without another attempt; where somebody was told already, it counts as delivered."""
     update: dict[str, Any] = {"phase": Phase.FAILED, "reason": reason, "message": why, "next_attempt_time": None}
     if delivery.delivered_time:
         update |= {"phase": Phase.DELIVERED, "reason": None}
-    journey.deliveries[delivery.destination] = delivery.model_copy(update=update)
+    state.deliveries[delivery.destination] = delivery.model_copy(update=update)
 
 
 def next_attempt(delivery: Delivery) -> float:
@@ -128,7 +135,7 @@ def next_attempt(delivery: Delivery) -> float:
 
 
 def status_patch(
-    journey: Journey, verdicts: Verdicts, now: float, extra: dict[str, Any] | None = None
+    state: EventState, verdicts: Verdicts, now: float, extra: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The status to write, as a merge-patch: whole where it is new, nulls only for what must go."""
     stamp = rfc3339(now)
@@ -136,26 +143,36 @@ def status_patch(
         "phase": verdicts.phase.value,
         "reason": verdicts.reason.value if verdicts.reason else None,
         "message": verdicts.message or None,
-        "observedGeneration": journey.generation,
-        "conditions": _conditions(journey.status, verdicts, stamp, journey.generation),
+        "observedGeneration": state.generation,
+        "conditions": _conditions(state.status, verdicts, stamp, state.generation),
         **(extra or {}),
     }
-    if journey.severity is not None:
-        status["severity"] = journey.severity.value
-    if journey.config is not None:
-        status["configRef"] = journey.config.model_dump(by_alias=True, exclude_none=True, mode="json")
-    if journey.deliveries:
+    if state.severity is not None:
+        status["severity"] = state.severity.value
+    if state.config is not None:
+        status["configRef"] = state.config.model_dump(by_alias=True, exclude_none=True, mode="json")
+    if state.deliveries:
         status["deliveries"] = [
-            item.model_dump(by_alias=True, exclude_none=True, mode="json") for item in journey.deliveries.values()
+            item.model_dump(by_alias=True, exclude_none=True, mode="json") for item in state.deliveries.values()
         ]
-    if not journey.deliveries:
+    else:
         status["deliveries"] = None
-    speaks = journey.told or (journey.tried and not verdicts.phase.final)
-    status["suppressedCount"] = journey.suppressed if journey.suppressed and speaks else None
+    if state.stage is not None:
+        status["decision"] = _decision(state)
+    speaks = state.delivered or (state.tried and not verdicts.phase.final)
+    status["suppressedCount"] = state.suppressed if state.suppressed and speaks else None
     if verdicts.phase.final:
         status["completionTime"] = stamp
-    written = journey.status.model_fields_set if journey.status.phase else frozenset()
+    written = state.status.model_fields_set if state.status.phase else frozenset()
     return {key: value for key, value in status.items() if value is not None or (written and _snake(key) in written)}
+
+
+def _decision(state: EventState) -> dict[str, str | None]:
+    record: dict[str, str | None] = {"stage": state.stage.value if state.stage else None}
+    before = state.status.decision
+    if state.matched or (before is not None and before.matched):  # a merge-patch keeps what it does not name
+        record["matched"] = state.matched or None
+    return record
 
 
 def _snake(key: str) -> str:

@@ -59,7 +59,7 @@ class Work(Protocol):
 class Sharing:
     """This replica's part of the organisations."""
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         leases: Leases,
         work: Work,

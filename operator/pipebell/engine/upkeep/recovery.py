@@ -11,7 +11,7 @@ from pipebell.core.errors import ApiError
 from pipebell.core.shards import shard_of
 from pipebell.core.versions import as_number
 from pipebell.engine.events.roster import HELD
-from pipebell.engine.events.state import Journey
+from pipebell.engine.events.state import EventState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -93,17 +93,17 @@ class Recovery:
         ours = shards & self._held - self._todo  # others were lost, or lost and gained again, meanwhile
         for shard in ours:
             self._seen[shard] = seen
-        for journey in sorted(unfinished, key=lambda item: item.created):
-            if shard_of(journey.org) in ours:
-                self._engine.admit(journey)
+        for state in sorted(unfinished, key=lambda item: item.created):
+            if shard_of(state.org) in ours:
+                self._engine.admit(state)
         self._engine.start_cooldowns(ours)
         seconds = round(self._clock.now() - began, 2)
         log.info("cooldowns rebuilt", events=count, unfinished=len(unfinished), seconds=seconds, shards=len(ours))
 
-    async def _scan(self, shards: Collection[int]) -> tuple[int, list[Journey], dict[str | None, int]]:
+    async def _scan(self, shards: Collection[int]) -> tuple[int, list[EventState], dict[str | None, int]]:
         """Fold everything. How many events there are, those not finished of these shards, and what state that shows."""
         count, held = 0, 0
-        unfinished: list[Journey] = []
+        unfinished: list[EventState] = []
         seen: dict[str | None, int] = {}
         async for page in self._events.scan():
             seen.setdefault(page.namespace, as_number(page.version))
@@ -114,11 +114,11 @@ class Recovery:
                 _fold(self._ledger, event)
                 self._met(event)
                 if not event.status.finished:
-                    journey = Journey.of(event)
+                    state = EventState.of(event)
                     held += event.size
                     if held > HELD:  # a backlog: these are read again when their turn comes
-                        journey.event = None
-                    unfinished.append(journey)
+                        state.event = None
+                    unfinished.append(state)
         return count, unfinished, seen
 
 

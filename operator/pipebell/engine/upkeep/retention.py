@@ -11,6 +11,7 @@ from pipebell.core.errors import ApiError, Conflict, NotFound, Rejected
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase
 from pipebell.engine.events.ledger import UNCOUNTED
+from pipebell.engine.events.observer import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipebell.core.vocabulary import EventType
     from pipebell.engine.configs.store import Key
     from pipebell.engine.events.ledger import CooldownLedger
-    from pipebell.engine.events.state import Journey
+    from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Clock, Events
 
 AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second
@@ -30,14 +31,14 @@ LATENESS: Final = 0.1  # of its time to live that an event may be kept longer: e
 log = structlog.get_logger(__name__)
 
 
-class Retention:
+class Retention(Observer):
     """The sweeper. It lists for itself, because the watch hides finished events.
 
     A look costs 0.1 ms for each event that there is, so looks are rare: when the first event is late by a tenth of its
     time to live, which makes ten looks in an event's life, and once an hour for what nobody has told of.
     """
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         *,
         events: Events,
@@ -51,9 +52,9 @@ class Retention:
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
         self._next_look = clock.now() + LONGEST
 
-    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
         """Note when this event's time will come."""
-        own = journey.event.spec.ttl_seconds_after_finished if journey.event is not None else None
+        own = state.event.spec.ttl_seconds_after_finished if state.event is not None else None
         self._note(now, self._ttl(verdicts.phase, own))
 
     def seen(self, event: Event) -> None:

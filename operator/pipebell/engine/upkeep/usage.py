@@ -11,13 +11,14 @@ import structlog
 from pipebell.core.errors import ApiError, Fenced
 from pipebell.core.status import Counters, LastDelivery, NotificationConfigStatus, TriggerRecord, rfc3339
 from pipebell.core.vocabulary import EventType, Phase
+from pipebell.engine.events.observer import Observer
 
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.policy.settle import Verdicts
     from pipebell.engine.configs.store import ConfigBook, Key
     from pipebell.engine.events.ledger import CooldownKey, CooldownLedger
-    from pipebell.engine.events.state import Journey
+    from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Clock, Configs, Ownership
 
 PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration
@@ -40,7 +41,7 @@ class _Page:
         return self.last is not None
 
 
-class Bookkeeping:
+class Bookkeeping(Observer):
     """Collects outcomes per configuration and writes them at most once a minute each, two a second in all."""
 
     def __init__(
@@ -50,16 +51,16 @@ class Bookkeeping:
         self._ownership = ownership
         self._pages: dict[Key, _Page] = {}
 
-    def finished(self, journey: Journey, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
         """Note an event's end. Events of the root configuration have no resource to note it on."""
-        reference = journey.config
-        if reference is None or reference.kind != "NotificationConfig" or journey.event is None:
+        reference = state.config
+        if reference is None or reference.kind != "NotificationConfig" or state.event is None:
             return
         page = self._pages.setdefault((reference.namespace, reference.name), _Page())
         stamp = rfc3339(now)
-        if journey.key is not None:
-            page.keys[journey.key.event] = journey.key
-        name = f"{journey.namespace}/{journey.name}"
+        if state.key is not None:
+            page.keys[state.key.event] = state.key
+        name = f"{state.namespace}/{state.name}"
         page.last = LastDelivery(event=name, phase=verdicts.phase, time=stamp, reason=verdicts.reason)
         page.counts[verdicts.phase.value] = page.counts.get(verdicts.phase.value, 0) + 1
 
@@ -100,7 +101,7 @@ def _merged(config: ConfigObject, page: _Page, ledger: CooldownLedger) -> Notifi
         triggers[kind] = TriggerRecord(
             event=kind,
             last_sent_time=rfc3339(last.at) if last else known.last_sent_time if known else None,
-            suppressed_since_last_sent=ledger.held_back(key),
+            suppressed_since_last_sent=ledger.suppressed(key),
         )
     counters = old.counters or Counters(delivered=0, suppressed=0, failed=0)
     counts = page.counts

@@ -13,18 +13,7 @@ from pipebell.engine.configs.readiness import Readiness
 
 @pytest.fixture
 async def keeper(house):
-    readiness = Readiness(
-        book=house.book,
-        resolver=house.resolver,
-        configs=house.configs,
-        providers={},
-        shared_namespaces=(),
-        clock=house.clock,
-        timers=house.engine.timers,
-        notices=house.notices,
-        ready=house.engine.wake_org,
-        ownership=house.ownership,
-    )
+    readiness = Readiness(house.ports, house.book, house.resolver, (), house.engine.wake_org)
     keeper = ConfigKeeper(
         book=house.book,
         configs=house.configs,

@@ -7,7 +7,7 @@ import random
 
 import pytest
 from tests.engine.fakes import FakeClock
-from tests.engine.test_sharing import FakeLeases, Replica
+from tests.engine.shards.test_sharing import FakeLeases, Replica
 
 from pipebell.core.errors import PipebellError
 from pipebell.core.shards import ALL_SHARDS

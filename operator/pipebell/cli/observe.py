@@ -1,0 +1,85 @@
+"""What the operator goes by when it decides, observed with a person's rights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from pipebell.cli.client import EVENTS
+from pipebell.core.errors import InvalidInput
+from pipebell.core.policy.situation import CooldownFacts, Progress, Resolved, Situation, exempt
+from pipebell.core.shards import ALL_SHARDS
+from pipebell.engine.events.ledger import CooldownLedger, key_for
+from pipebell.kube.parse import parse_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipebell.cli.client import Client
+    from pipebell.core.errors import NotReady
+    from pipebell.core.event import Event
+    from pipebell.core.policy.decision import Skip
+
+MAX_AGE: Final = 86_400.0  # seconds; the operator's default
+
+max_age_option = click.option(
+    "--event-max-age",
+    "max_age",
+    type=float,
+    default=MAX_AGE,
+    envvar="PIPEBELL_EVENT_MAX_AGE",
+    metavar="SECONDS",
+    help=f"The operator's PIPEBELL_EVENT_MAX_AGE [default: {MAX_AGE:.0f}].",
+)
+
+
+def others_like(client: Client, event: Event) -> list[Event]:
+    """Events that may share a cooldown with this one."""
+    fields = {"spec.orgSlug": event.spec.org_slug, "spec.event": event.spec.event.value}
+    found = []
+    for item in client.list(EVENTS, event.namespace, fields=fields):
+        try:
+            found.append(parse_event(item))
+        except InvalidInput:
+            continue  # the operator cannot read it either
+    return found
+
+
+def situation(
+    event: Event,
+    configuration: Resolved | Skip | NotReady,
+    others: Iterable[Event],
+    now: float,
+    max_age: float = MAX_AGE,
+) -> Situation:
+    """The event's situation at `now` (seconds since the epoch); of a finished one, as if nothing had been sent yet."""
+    facts, progress = CooldownFacts(), Progress()
+    if not event.status.finished:
+        progress = _progress(event)
+    if isinstance(configuration, Resolved) and not exempt(event):
+        facts = _cooldown(event, configuration, others)
+    return Situation(event, now, max_age, configuration, facts, progress)
+
+
+def _progress(event: Event) -> Progress:
+    deliveries = event.status.deliveries or []
+    return Progress(
+        tried=any(item.last_attempt_time for item in deliveries),
+        attempted=any(item.attempts or item.delivered_time for item in deliveries),
+        open=[item.destination for item in deliveries if not item.phase.final],
+        suppressed=event.status.suppressed_count or 0,
+    )
+
+
+def _cooldown(event: Event, resolved: Resolved, others: Iterable[Event]) -> CooldownFacts:
+    ledger, key = CooldownLedger(), key_for(resolved.reference, event)
+    ledger.begin_fold(ALL_SHARDS)
+    names = {}
+    for other in others:
+        if other.uid != event.uid:
+            names[other.uid] = other.name
+            ledger.fold(other)
+    ledger.finish_fold()
+    facts = ledger.look(key)
+    return facts._replace(sender_name=names.get(facts.sender or "", ""))

@@ -1,0 +1,35 @@
+"""Whether anybody has said what is to become of such events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipebell.core.policy.decision import Skip, Wait, WaitsFor
+from pipebell.core.policy.situation import Resolved, Situation, Stage
+from pipebell.core.vocabulary import Reason, StageName
+
+if TYPE_CHECKING:
+    from pipebell.core.policy.decision import Decision
+    from pipebell.core.status import ConfigReference
+
+
+def title(reference: ConfigReference) -> str:
+    """A configuration's name for people."""
+    return f"{reference.kind} {reference.namespace}/{reference.name}"
+
+
+def configured(s: Situation) -> Decision | Situation:
+    """Skip without a configuration or with a disabled one; wait for one that cannot be used yet."""
+    match s.configuration:
+        case Resolved():
+            return s
+        case Skip() as skip:
+            return skip
+        case None:
+            return Wait(StageName.CONFIGURED, WaitsFor.CONFIG, None, "the configuration is not known yet")
+        case error:
+            message = f"{error.reason}: {error.message}"
+            return Wait(StageName.CONFIGURED, WaitsFor.CONFIG, Reason.CONFIG_NOT_READY, message)
+
+
+CONFIGURED = Stage(StageName.CONFIGURED, configured)

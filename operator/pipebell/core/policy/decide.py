@@ -1,0 +1,72 @@
+"""Deciding what becomes of an event: stages tried in order, pure, the same for the operator, `preview` and `why`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pipebell.core.policy.configured import CONFIGURED
+from pipebell.core.policy.cooldown import COOLDOWN
+from pipebell.core.policy.deliver import DELIVER
+from pipebell.core.policy.expiry import EXPIRED
+from pipebell.core.policy.situation import Resolved, Situation
+from pipebell.core.policy.triggers import TRIGGER
+from pipebell.core.vocabulary import StageName
+
+if TYPE_CHECKING:
+    from pipebell.core.policy.decision import Decision
+    from pipebell.core.policy.situation import Stage
+
+STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, TRIGGER, COOLDOWN, DELIVER)
+"""In the order of `StageName`. A new stage is a module of its own and a word here."""
+
+_STAGE_NAMES: Final = list(StageName)
+_AFTER_CONFIGURED: Final = _STAGE_NAMES.index(StageName.CONFIGURED)
+_AFTER_TRIGGER: Final = _STAGE_NAMES.index(StageName.TRIGGER)
+
+
+class Answer(NamedTuple):
+    """What one stage says. `decision` is None where it passes the event on, or cannot say.
+
+    `reached`: no earlier stage has decided. `known`: earlier stages found what this one needs.
+    """
+
+    stage: StageName
+    decision: Decision | None
+    reached: bool
+    known: bool = True
+
+
+def decide(s: Situation) -> Decision:
+    """The first stage's decision that does not pass the event on."""
+    for stage in STAGES:
+        result = stage.answer(s)
+        if isinstance(result, Situation):
+            s = result
+        else:
+            return result
+    raise AssertionError("the last stage always decides")
+
+
+def explain(s: Situation) -> list[Answer]:
+    """Every stage's answer; after the one that decides, what the others would say if it had passed the event on."""
+    answers, reached = [], True
+    for stage in STAGES:
+        if not _can_say(stage.name, s):
+            answers.append(Answer(stage.name, None, reached, known=False))
+            continue
+        result = stage.answer(s)
+        if isinstance(result, Situation):
+            s = result
+            answers.append(Answer(stage.name, None, reached))
+        else:
+            answers.append(Answer(stage.name, result, reached))
+            reached = False
+    return answers
+
+
+def _can_say(name: StageName, s: Situation) -> bool:
+    """Whether earlier stages found what this one goes by."""
+    place = _STAGE_NAMES.index(name)
+    if place > _AFTER_CONFIGURED and not isinstance(s.configuration, Resolved):
+        return False
+    return place <= _AFTER_TRIGGER or s.match is not None

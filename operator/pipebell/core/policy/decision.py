@@ -1,0 +1,104 @@
+"""What deciding ends with: a value that says which stage decided, why, and what it went by.
+
+Log, metric, status, `preview` and `why` print these very words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from pipebell.core.vocabulary import Reason, StageName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipebell.core.errors import NotReady
+    from pipebell.core.policy.triggers import Match
+    from pipebell.core.targets import Target
+
+
+class WaitsFor(Enum):
+    """What an event may have to wait for before it can be decided."""
+
+    CONFIG = auto()  # its configuration, or root's, to become usable
+    LEDGER = auto()  # its organisation's past to be known
+    TURN = auto()  # the outcome of the event that is being sent for the same cooldown
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Nobody is notified: the event ends Skipped."""
+
+    stage: StageName
+    reason: Reason
+    message: str
+    matched: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """It cannot be decided yet. `reason` is None where nothing is written of it. `cause` says what is not ready."""
+
+    stage: StageName
+    waits_for: WaitsFor
+    reason: Reason | None
+    message: str
+    matched: str = ""
+    cause: NotReady | None = None
+    match: Match | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """Another notification stands for it: the event ends Suppressed.
+
+    `until` is seconds since the epoch. `by` is that other event's name as this event's namespace would write it.
+    """
+
+    stage: StageName
+    reason: Reason
+    message: str
+    until: float
+    by: str
+    matched: str = ""
+    match: Match | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """It is told later, together with others, at `due` (seconds since the epoch) in the digest `digest`."""
+
+    stage: StageName
+    reason: Reason
+    message: str
+    digest: str
+    due: float
+    matched: str = ""
+    match: Match | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send it to `targets` now. `blocked` are destinations that cannot be used yet, and why; they wait by themselves.
+
+    `suppressed` is how many earlier events the message speaks for.
+    """
+
+    match: Match
+    suppressed: int
+    targets: Mapping[str, Target]
+    blocked: dict[str, NotReady] = field(default_factory=dict)
+    matched: str = ""
+    stage: StageName = StageName.DELIVER
+    reason: Reason | None = None
+
+    @property
+    def message(self) -> str:
+        """The same for people."""
+        waiting = "".join(f"; {name} waits: {error.reason}: {error.message}" for name, error in self.blocked.items())
+        return f"goes to {', '.join(self.targets) or 'nobody yet'}{waiting}"
+
+
+Decision = Skip | Wait | Suppress | Batch | Deliver

@@ -1,0 +1,35 @@
+"""What is too old to be told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.situation import Situation, Stage
+from pipebell.core.vocabulary import Reason, StageName
+
+if TYPE_CHECKING:
+    from pipebell.core.policy.decision import Decision
+    from pipebell.core.status import Delivery
+
+
+def is_overdue(created: float, now: float, max_age: float) -> bool:
+    """Whether an event is older than it may get. All in seconds."""
+    return now - created > max_age
+
+
+def expired(s: Situation) -> Decision | Situation:
+    """Skip what was never tried and is too old; what was tried goes on by its schedule."""
+    if s.progress.tried or not is_overdue(s.event.created, s.now, s.max_age):
+        return s
+    return Skip(StageName.EXPIRED, Reason.EXPIRED, f"older than {s.max_age:.0f} s before it could be sent")
+
+
+def reason_to_end(delivery: Delivery) -> Reason | None:
+    """How an open delivery of an overdue event ends that something was tried for; None where it goes on."""
+    if delivery.attempts:
+        return None
+    return Reason.RATE_LIMITED if delivery.reason == Reason.RATE_LIMITED else Reason.EXPIRED
+
+
+EXPIRED = Stage(StageName.EXPIRED, expired)

@@ -1,0 +1,95 @@
+"""Everything that deciding goes by: what was observed of an event, its configuration and its like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from pipebell.core.config import ConfigObject
+    from pipebell.core.errors import NotReady
+    from pipebell.core.event import Event
+    from pipebell.core.layers import Layers
+    from pipebell.core.policy.cooldown import Sent
+    from pipebell.core.policy.decision import Decision, Skip
+    from pipebell.core.policy.triggers import Match
+    from pipebell.core.status import ConfigReference
+    from pipebell.core.vocabulary import StageName
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The configuration that serves an event. `config` is None for root's."""
+
+    layers: Layers
+    reference: ConfigReference
+    config: ConfigObject | None
+
+
+def exempt(event: Event) -> bool:
+    """Tests and replays: whatever holds others back does not concern them, and they hold back nobody."""
+    return event.spec.test is True or event.spec.replay_of is not None
+
+
+class CooldownFacts(NamedTuple):
+    """What is known of an event's cooldown key.
+
+    `known`: whether the organisation's past is. `sender` is the uid of the event that is being sent, `sender_name` its
+    name where this event's namespace may know it. `suppressed` counts events since the last notification.
+    """
+
+    known: bool = True
+    last: Sent | None = None
+    sender: str | None = None
+    sender_name: str = ""
+    suppressed: int = 0
+
+
+class Progress(NamedTuple):
+    """How far an event has come before.
+
+    `tried`: something was sent, a refusal that counted as no attempt included. `attempted`: an attempt was counted.
+    `open` are the destinations that are not final. `suppressed` is how many events its message speaks for already.
+    """
+
+    tried: bool = False
+    attempted: bool = False
+    open: Collection[str] = ()
+    suppressed: int = 0
+
+
+class Situation(NamedTuple):
+    """One event at one moment. `now` and `max_age` are seconds; `configuration` is None where it was not asked for.
+
+    `match` and `suppressed` are what earlier stages found.
+    """
+
+    event: Event
+    now: float
+    max_age: float
+    configuration: Resolved | Skip | NotReady | None
+    cooldown: CooldownFacts
+    progress: Progress
+    match: Match | None = None
+    suppressed: int = 0
+
+    @property
+    def resolved(self) -> Resolved:
+        """The configuration, after the stage `configured` has passed the event on."""
+        assert isinstance(self.configuration, Resolved)  # noqa: S101  (tells mypy; stages run in order)
+        return self.configuration
+
+    @property
+    def matched(self) -> Match:
+        """The trigger's match, after the stage `trigger` has passed the event on."""
+        assert self.match is not None  # noqa: S101  (tells mypy; stages run in order)
+        return self.match
+
+
+class Stage(NamedTuple):
+    """One question: `answer` either decides, or passes the event on, with what it found."""
+
+    name: StageName
+    answer: Callable[[Situation], Decision | Situation]
