@@ -279,6 +279,8 @@ def test_a_malformed_root_leaves_the_last_good_one_working_and_says_so(world, op
     notices = eventually(said, 10, "an Event for each broken version")
     assert {n["involvedObject"]["name"] for n in notices} == {"pipebell-root"}
     assert any("emial" in n["message"] for n in notices)
+    shown = world.cluster.kubectl("describe", "configmap", "pipebell-root", "-n", "pipebell-system").stdout
+    assert "InvalidRootConfiguration" in shown, "kubectl finds Events by their object's uid"
     loaded(world, operator, world.root_spec())
     assert operator.metric("pipebell_root_config_valid") == 1
 

@@ -56,6 +56,25 @@ async def test_a_request_is_what_was_asked_for(api, client):
     assert asked.headers["Authorization"] == f"Bearer {TOKEN}"
 
 
+@pytest.mark.parametrize("asked", ["1e999", "inf", "9" * 400, "86400", 10**400, float("inf"), 86400])
+async def test_no_server_makes_us_wait_longer_than_a_minute(api, client, asked):
+    if isinstance(asked, str):
+        api.fails(429, Retry_After=asked)
+    else:
+        api.answers({"kind": "Status", "details": {"retryAfterSeconds": asked}}, 429)
+    with pytest.raises(Unavailable) as caught:
+        await client.request("GET", "/")
+    assert caught.value.retry_after == 60.0
+
+
+@pytest.mark.parametrize("asked", ["nan", "-nan", "soon", "", "1_000_000_000_000 s"])
+async def test_what_is_no_time_is_none(api, client, asked):
+    api.fails(429, Retry_After=asked)
+    with pytest.raises(Unavailable) as caught:
+        await client.request("GET", "/")
+    assert caught.value.retry_after is None
+
+
 async def test_retry_after_comes_from_the_header_or_the_status(api, client):
     api.fails(429, Retry_After="7")
     api.answers({"kind": "Status", "message": "slow", "details": {"retryAfterSeconds": 3}}, 503)

@@ -189,7 +189,7 @@ async def following_root(namespace, client):
         WallClock(),
         namespace=namespace,
         name="pipebell-root",
-        on_change=lambda data, version: told.put_nowait((data and dict(data), version)),
+        on_change=lambda data, version, _: told.put_nowait((data and dict(data), version)),
     )
     task = asyncio.create_task(watch.run())
 
@@ -241,13 +241,13 @@ async def test_a_warning_is_what_describe_shows(cluster, namespace, client, cloc
     found = await PipelineEvents(client).get(namespace, "e1")
     notices = KubeNotices(client, clock)
     notices.warn("PipelineEvent", namespace, "e1", found.uid, "DeliveryFailed", "email: mailbox full")
-    posting = asyncio.create_task(notices._post_forever())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        posting = tasks.create_task(notices._post_forever(tasks))
         shown = ""
         while "mailbox full" not in shown:
             await asyncio.sleep(0.1)  # the post is under way
             shown = cluster.kubectl("describe", "-n", namespace, "pe/e1").stdout
-    posting.cancel()
+        posting.cancel()
     line = next(line for line in shown.splitlines() if "mailbox full" in line)
     assert line.split()[:2] == ["Warning", "DeliveryFailed"]
     assert "pipebell" in line

@@ -131,9 +131,10 @@ async def test_a_configs_namesake_is_not_written_to(api, client, config_item):
     assert len(api.asked) == 2
 
 
-async def test_a_config_that_never_holds_still_is_given_up(api, client, config_item):
+async def test_a_config_that_never_holds_still_is_asked_ever_less_often_and_given_up(api, client, clock, config_item):
     for _ in range(5):
         api.fails(409)
         api.answers(config_item())
     with pytest.raises(Conflict):
-        await NotificationConfigs(client).patch_status(parse_config(config_item()), {})
+        await NotificationConfigs(client, sleep=clock.sleep).patch_status(parse_config(config_item()), {})
+    assert [0.05 * 2**n <= wait <= 0.1 * 2**n for n, wait in enumerate(clock.slept)] == [True] * 5

@@ -11,7 +11,12 @@ PATH = "/api/v1/namespaces/pipebell-system/configmaps"
 
 def configmap(version, text="{}", name="pipebell-root"):
     return {
-        "metadata": {"name": name, "namespace": "pipebell-system", "resourceVersion": str(version)},
+        "metadata": {
+            "name": name,
+            "namespace": "pipebell-system",
+            "resourceVersion": str(version),
+            "uid": f"uid-of-{name}",
+        },
         "data": {"config.json": text},
     }
 
@@ -25,7 +30,8 @@ class Told:
         self.changes = []
         self.fail = False
 
-    def __call__(self, data, version):
+    def __call__(self, data, version, uid):
+        assert uid == ("" if data is None else "uid-of-pipebell-root"), "Kubernetes Events are found by it"
         self.changes.append((None if data is None else data["config.json"], version))
         if self.fail:
             raise RuntimeError("not understood")

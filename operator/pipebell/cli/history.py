@@ -12,6 +12,7 @@ import click
 from pipebell.cli import show
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
+from pipebell.cli.terminal import clean
 from pipebell.core.vocabulary import EventType, Phase
 
 if TYPE_CHECKING:
@@ -86,13 +87,13 @@ def _print(events: list[dict[str, Any]], *, everywhere: bool) -> None:
         spec, status = event["spec"], event.get("status") or {}
         row = [
             show.age(event["metadata"].get("creationTimestamp")),
-            spec.get("orgSlug", ""),
-            spec.get("event", "") + (" (test)" if spec.get("test") else ""),
-            status.get("severity") or spec.get("severity") or "",
-            spec.get("pipelineId", ""),
-            spec.get("pipelineLoggingId", ""),
+            clean(spec.get("orgSlug", "")),
+            clean(spec.get("event", "")) + (" (test)" if spec.get("test") else ""),
+            clean(status.get("severity") or spec.get("severity") or ""),
+            clean(spec.get("pipelineId", "")),
+            clean(spec.get("pipelineLoggingId", "")),
             show.phase(status.get("phase") or Phase.PENDING.value),
-            status.get("reason") or "",
+            clean(status.get("reason") or ""),
             ", ".join(_delivery(item) for item in status.get("deliveries") or ()) or _why(status),
             event["metadata"]["name"],
         ]
@@ -103,10 +104,10 @@ def _print(events: list[dict[str, Any]], *, everywhere: bool) -> None:
 def _delivery(item: dict[str, Any]) -> str:
     attempts = item.get("attempts") or 0
     tries = f" x{attempts}" if attempts > 1 else ""
-    return f"{item.get('destination')}={show.phase(item.get('phase', '?'))}{tries}"
+    return f"{clean(item.get('destination'))}={show.phase(item.get('phase', '?'))}{tries}"
 
 
 def _why(status: dict[str, Any]) -> str:
     if status.get("suppressedBy"):
-        return f"by {status['suppressedBy']}"
+        return f"by {clean(status['suppressedBy'])}"
     return "-"

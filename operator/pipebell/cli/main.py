@@ -7,6 +7,7 @@ never a traceback.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipebell.cli import terminal
 from pipebell.core.errors import PipebellError
 from pipebell.version import __version__
 
@@ -26,7 +28,8 @@ class Entry(NamedTuple):
 
     A `plain` command's module has `main(argv: Sequence[str]) -> int`, where `argv` is what follows the command's name
     (options that stood before it come first). It may have `parser()`, from which the shell's completion knows its
-    options. Any other module has a click command called `command`, or as in the table.
+    options. Any other module has a click command called `command`, or as in the table. A `raw` one writes what its
+    terminal obeys on purpose; of the others, nothing but text and colours is shown.
     """
 
     module: str
@@ -34,6 +37,7 @@ class Entry(NamedTuple):
     extra: str = "cli"
     section: str = "Commands"
     plain: bool = False
+    raw: bool = False
 
 
 _PIPELINES: Final = "For pipelines"
@@ -43,7 +47,9 @@ _PLATFORM: Final = "For the platform"
 
 COMMANDS: Final[dict[str, Entry]] = {
     "send": Entry("pipebell.cli.send", "Send an event.", "", _PIPELINES, plain=True),
-    "exec": Entry("pipebell.cli.exec", "Run a command; tell when it fails or hangs.", "", _PIPELINES, plain=True),
+    "exec": Entry(
+        "pipebell.cli.exec", "Run a command; tell when it fails or hangs.", "", _PIPELINES, plain=True, raw=True
+    ),
     "history": Entry("pipebell.cli.history", "Events of an organisation and what became of them.", section=_PEOPLE),
     "test": Entry("pipebell.cli.test", "Send a test event and watch its deliveries.", section=_PEOPLE),
     "replay": Entry("pipebell.cli.replay", "Send an event again where it failed.", section=_PEOPLE),
@@ -51,10 +57,10 @@ COMMANDS: Final[dict[str, Entry]] = {
     "validate": Entry("pipebell.cli.validate", "Check files offline by the cluster's rules.", section=_CONFIGURATION),
     "verify": Entry("pipebell.cli.verify", "Check SMTP login and webhooks without sending.", section=_CONFIGURATION),
     "preview": Entry("pipebell.cli.preview", "Show what would be sent, where, and why.", "operator", _CONFIGURATION),
-    "run": Entry("pipebell.cli.run", "Run the operator.", "operator", _PLATFORM),
-    "cluster": Entry("pipebell.cli.cluster", "A real API server on this machine.", "cli,local", _PLATFORM),
-    "demo": Entry("pipebell.cli.demo", "Watch Pipebell do its job.", "operator,local", _PLATFORM),
-    "completion": Entry("pipebell.cli.completion", "Print the shell's completion script.", section=_PLATFORM),
+    "run": Entry("pipebell.cli.run", "Run the operator.", "operator", _PLATFORM, raw=True),
+    "cluster": Entry("pipebell.cli.cluster", "A real API server on this machine.", "cli,local", _PLATFORM, raw=True),
+    "demo": Entry("pipebell.cli.demo", "Watch Pipebell do its job.", "operator,local", _PLATFORM, raw=True),
+    "completion": Entry("pipebell.cli.completion", "Print the shell's completion script.", section=_PLATFORM, raw=True),
 }
 # Options that may stand before the command, as with kubectl; each takes a value.
 _ACCESS: Final = ("--kubeconfig", "--context", "--namespace", "-n")
@@ -78,7 +84,7 @@ def run(args: Sequence[str]) -> int:
         code = _run(list(args))
         sys.stdout.flush()
     except PipebellError as error:
-        return _fail(" ".join(str(error).split()))
+        return _fail(terminal.clean(" ".join(str(error).split())))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)  # noqa: T201  (this is a program)
         return 1
@@ -100,7 +106,8 @@ def _run(args: list[str]) -> int:
     entry = COMMANDS.get(name)
     if entry is None:
         return _no_command(name)
-    return _plain(name, entry, [*before, *after]) if entry.plain else _click(args, name)
+    with contextlib.nullcontext() if entry.raw else terminal.guarded():
+        return _plain(name, entry, [*before, *after]) if entry.plain else _click(args, name)
 
 
 def _no_command(word: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from pipebell.cli import effective, observe, preview_files
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
+from pipebell.cli.terminal import clean
 from pipebell.core.errors import NotReady
 from pipebell.core.event import Event, Notification
 from pipebell.core.outcome import Attempt, delivery_id
@@ -108,7 +110,7 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
         others = [] if offline else observe.others_like(client, subject)
         preview, html = make(subject, found, others, now, options["max_age"])
     if html is not None and (options["save"] or options["open_html"]):
-        _save(html, options["save"] or Path(f"{subject.name}.html"), show=options["open_html"])
+        _save(html, options["save"], show=options["open_html"])
     click.echo(json.dumps(asdict(preview), indent=2)) if output == "json" else _print(preview)
 
 
@@ -197,7 +199,9 @@ def _sent(notification: Notification, target: Target, provider: ProviderName, no
     }
 
 
-def _save(html: str, path: Path, *, show: bool) -> None:
+def _save(html: str, path: Path | None, *, show: bool) -> None:
+    """Where the user said, else in a fresh folder: an event's name is its author's, and names no file of the user's."""
+    path = path or Path(tempfile.mkdtemp(prefix="pipebell-preview-")) / "mail.html"
     try:
         path.write_text(html, encoding="utf-8")
     except OSError as error:
@@ -217,15 +221,15 @@ def _print(preview: Preview) -> None:
         ("decision", preview.decision),
     ):
         if value:
-            click.echo(f"{name + ':':15}{value}")
+            click.echo(f"{name + ':':15}{clean(value)}")
     for note in preview.notes:
-        click.echo(f"{'note:':15}{note}")
+        click.echo(f"{'note:':15}{clean(note)}")
     for destination, sent in preview.destinations.items():
         click.echo(f"\n{click.style(f'── {destination} ', bold=True)}{'─' * 60}")
         if "waits" in sent:
-            click.echo(f"waits as Pending/ConfigNotReady: {sent['waits']}")
+            click.echo(f"waits as Pending/ConfigNotReady: {clean(sent['waits'])}")
         elif "message" in sent:
-            click.echo(f"by {sent['server']} from {sent['from']} to {', '.join(sent['recipients'])}")
-            click.echo(f"Subject: {sent['subject']}\n\n{sent['text']}")
+            click.echo(clean(f"by {sent['server']} from {sent['from']} to {', '.join(sent['recipients'])}"))
+            click.echo(clean(f"Subject: {sent['subject']}\n\n{sent['text']}"))
         else:
-            click.echo(json.dumps(json.loads(sent["body"]), indent=2, ensure_ascii=False))
+            click.echo(clean(json.dumps(json.loads(sent["body"]), indent=2, ensure_ascii=False)))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def event(path: Path, namespace: str, now: float) -> dict[str, Any]:
     """A PipelineEvent in a file as the API would give it. Raises InvalidInput and ClickException."""
     (document, *more) = rules.read(path, read_text(path))
+    if document.problems:  # of its name, too
+        raise InvalidInput(document.problems)
     if more or not isinstance(document.spec, PipelineEventSpec):
-        if document.problems:
-            raise InvalidInput(document.problems)
         raise click.ClickException(f"{path} must hold exactly one PipelineEvent")
     return {
         "metadata": {

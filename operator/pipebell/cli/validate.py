@@ -10,6 +10,7 @@ import click
 
 from pipebell.cli import documents, rules
 from pipebell.cli.options import output_option
+from pipebell.cli.terminal import clean
 from pipebell.core.errors import InvalidInput
 from pipebell.core.models import NotificationSpec
 
@@ -86,12 +87,12 @@ def _result(document: rules.Document, found: list[rules.Document], env: dict[str
 
 def _print(results: list[dict[str, Any]]) -> None:
     for result in results:
-        head = f"{result['file']}: {result['kind']} {result['name']}"
+        head = clean(f"{result['file']}: {result['kind']} {result['name']}")
         if not result["problems"]:
             needs = f" (fills {', '.join(result['variables'])})" if result["variables"] else ""
             click.echo(f"{head}: {click.style('ok', fg='green')}{needs}")
         for problem in result["problems"]:
             where = f"{problem['path']}: " if problem["path"] else ""
-            click.echo(f"{head}: {click.style('wrong', fg='red')}: {where}{problem['message']}")
+            click.echo(f"{head}: {click.style('wrong', fg='red')}: {clean(where + problem['message'])}")
         for note in result["notes"]:
-            click.echo(f"{head}: note: {note}")
+            click.echo(f"{head}: note: {clean(note)}")

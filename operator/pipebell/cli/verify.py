@@ -13,6 +13,7 @@ from pipebell.cli import effective, smtp_check, webhook_check
 from pipebell.cli.client import CONFIGS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.smtp_check import Finding
+from pipebell.cli.terminal import clean
 from pipebell.core.errors import NotReady
 from pipebell.core.policy.triggers import providers_in_use
 from pipebell.core.targets import EmailTarget
@@ -100,10 +101,10 @@ def _print(result: dict[str, Any]) -> None:
     for provider, findings in result["checks"].items():
         for finding in findings:
             mark = click.style("ok   ", fg="green") if finding["ok"] else click.style("wrong", fg="red")
-            click.echo(f"  {mark} {provider}: {finding['what']}: {finding['message']}")
+            click.echo(f"  {mark} {provider}: {finding['what']}: {clean(finding['message'])}")
             if not finding["ok"] and finding["mend"]:
                 click.echo(f"        {finding['mend']}")
     if not result["checks"]:
         click.echo("  no enabled trigger sends anything anywhere")
     for note in result["notes"]:
-        click.echo(f"  note: {note}")
+        click.echo(f"  note: {clean(note)}")

@@ -6,6 +6,7 @@ API conventions: https://kubernetes.io/docs/reference/using-api/api-concepts/.
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
@@ -17,7 +18,7 @@ from yarl import URL
 from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, TooLong, Unavailable
 from pipebell.core.status import clip
 from pipebell.core.wire import decode, encode
-from pipebell.kube.patience import patiently
+from pipebell.kube.patience import LONGEST_RETRY_AFTER, patiently
 from pipebell.kube.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -304,13 +305,17 @@ def _phrase(status: int) -> str:
 
 
 def _seconds(retry_after: str | None, document: Object) -> float | None:
-    """Retry-After in seconds (the API server never sends a date there), or the Status' own."""
+    """Retry-After in seconds (the API server never sends a date there), or the Status' own; capped at a minute."""
     details = document.get("details")
     for value in (retry_after, details.get("retryAfterSeconds") if isinstance(details, dict) else None):
         try:
-            return max(0.0, float(value))  # type: ignore[arg-type]  # None and words are caught
+            seconds = float(value)  # type: ignore[arg-type]  # None and words are caught
         except (TypeError, ValueError):
             continue
+        except OverflowError:  # a whole number of hundreds of digits
+            return LONGEST_RETRY_AFTER
+        if not math.isnan(seconds):
+            return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
     return None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.errors import Conflict, Fenced, NotFound
@@ -9,10 +11,10 @@ from pipebell.kube.client import MERGE_PATCH
 from pipebell.kube.events import PATIENCE
 from pipebell.kube.parse import parse_config
 from pipebell.kube.paths import custom, selector_value
-from pipebell.kube.patience import patiently
+from pipebell.kube.patience import FIRST_WAIT, patiently
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.kube.client import ApiClient
@@ -25,9 +27,14 @@ class NotificationConfigs:
     """NotificationConfigs in the watched namespaces (empty: in all). `patience` as for `PipelineEvents`."""
 
     def __init__(
-        self, client: ApiClient, watch_namespaces: Sequence[str] = (), *, patience: float | None = PATIENCE
+        self,
+        client: ApiClient,
+        watch_namespaces: Sequence[str] = (),
+        *,
+        patience: float | None = PATIENCE,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._client = client
+        self._client, self._sleep = client, sleep
         self._namespaces = tuple(watch_namespaces)
         self._patience = patience
 
@@ -62,12 +69,14 @@ class NotificationConfigs:
         """
         path = custom(_KIND, config.namespace, config.name)
         version = config.resource_version
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             if not allowed():
                 raise Fenced("another replica writes there by now")
             try:
                 await self._patch(path, {"metadata": {"resourceVersion": version}, "status": status})
             except Conflict:
+                # Whoever else writes there has to come to an end first, and not everybody may come back at once.
+                await self._sleep(FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311  (no secret)
                 version = await self._version(path, config)
             else:
                 return

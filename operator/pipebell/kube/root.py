@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RootWatch:
-    """Tells `on_change` the ConfigMap's data and resourceVersion whenever they change.
+    """Tells `on_change` the ConfigMap's data, resourceVersion and uid ("" for none) whenever they change.
 
     Data is None once the ConfigMap is known to be absent: at the first list, or when it was deleted. `listed` is set
     after the first list. `on_change` must not block; what it raises is logged and changes nothing.
@@ -38,7 +38,7 @@ class RootWatch:
         *,
         namespace: str,
         name: str,
-        on_change: Callable[[Mapping[str, str] | None, str], None],
+        on_change: Callable[[Mapping[str, str] | None, str, str], None],
         watches: Watches | None = None,
     ) -> None:
         self._namespace = namespace
@@ -89,7 +89,10 @@ class RootWatch:
             return
         self._told = told
         try:
-            self._on_change(None if item is None else item.get("data") or {}, version)
+            if item is None:
+                self._on_change(None, version, "")
+            else:
+                self._on_change(item.get("data") or {}, version, item["metadata"]["uid"])
         except Exception:  # noqa: BLE001  (the caller's fault must not end the watch)
             _log.exception("root_change_failed", namespace=self._namespace, name=self._name)
 
