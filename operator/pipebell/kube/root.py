@@ -31,7 +31,7 @@ class RootWatch:
     after the first list. `on_change` must not block; what it raises is logged and changes nothing.
     """
 
-    def __init__(  # noqa: PLR0913  (the composition root names them)
+    def __init__(
         self,
         client: ApiClient,
         clock: Clock,
