@@ -55,6 +55,7 @@ def test_a_value_of_ours_that_is_null_is_its_default(path):
     assert Rendering(render_text(ALL_ON, "--set", f"{path}=null")).objects == render(ALL_ON).objects or path in {
         "podDisruptionBudget.enabled",  # ALL_ON says otherwise
         "networkPolicy.enabled",
+        "orgBinding.enabled",
         *(f"metrics.{name}.enabled" for name in ("serviceMonitor", "prometheusRule", "dashboard")),
     }
 

@@ -14,6 +14,7 @@ SPREAD = {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsat
 ALL_ON = {
     "podDisruptionBudget": {"enabled": True},
     "networkPolicy": {"enabled": True},
+    "orgBinding": {"enabled": True},
     "metrics": {kind: {"enabled": True} for kind in ("serviceMonitor", "prometheusRule", "dashboard")},
 }
 
@@ -164,6 +165,15 @@ KNOBS = {
         False,
         {},
         lambda r: not any("aggregate" in label for item in r.all("ClusterRole") for label in labels(item)),
+    ),
+    "orgBinding.enabled": (
+        True,
+        {},
+        lambda r: (
+            r.one("ValidatingAdmissionPolicyBinding")["spec"]["policyName"]
+            == r.one("ValidatingAdmissionPolicy")["metadata"]["name"]
+            == "pipebell-orgs"
+        ),
     ),
     "podAnnotations": (
         {"a.example/b": "c"},
