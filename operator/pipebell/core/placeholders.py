@@ -115,9 +115,17 @@ def checked(text: str, field: str, path: str, origin: str) -> str:
     value = text.rstrip("\r\n")
     if not value:
         raise NotReady(NotReadyReason.MISSING_VARIABLE, f"{path}: {origin} is empty")
+    if not _is_text(value):
+        said = f"{path}: the value of {origin} is not UTF-8 text: save it as UTF-8 (perhaps it is UTF-16 or latin-1)"
+        raise NotReady(NotReadyReason.MISSING_VARIABLE, said)
     if field in _RULES and not _RULES[field][0].fullmatch(value):
         raise NotReady(NotReadyReason.INVALID, f"{path}: the value of {origin} is not {_RULES[field][1]}")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Whether a value was UTF-8: other bytes are lone surrogates by now, and UTF-16 has NULs between its letters."""
+    return "\0" not in value and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
 def secrets_of(spec: NotificationSpec) -> frozenset[str]:
