@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from pipebell import strict_yaml
 from pipebell.background import Background
 from pipebell.clocks import SystemClock, boottime
 from pipebell.core.errors import NotFound
@@ -37,7 +38,7 @@ from pipebell.kube.leases import KubeLeases, group_of
 from pipebell.kube.namespaces import KubeNamespaces
 from pipebell.kube.notices import KubeNotices
 from pipebell.kube.permissions import Permissions
-from pipebell.kube.root import RootWatch, load_yaml
+from pipebell.kube.root import RootWatch
 from pipebell.kube.secrets import KubeSecrets
 from pipebell.kube.vitals import Vitals
 from pipebell.kube.watches import Watches
@@ -83,7 +84,7 @@ class App(Observer):
             settings.root_configmap,
             clock,
             self._notices,
-            load_yaml,
+            strict_yaml.load_one,
             lambda: self._keeper.root_changed(),
         )
         self._root_watch = RootWatch(

@@ -16,9 +16,9 @@ def secret(**values):
 async def test_a_secret_is_read_and_kept_for_a_minute(api, client, clock):
     secrets = KubeSecrets(client, clock)
     api.answers(secret(PASSWORD="pä".encode(), BINARY=b"\xff\xfe"))
-    assert await secrets.read("team", "mail") == {"PASSWORD": "pä"}
+    assert await secrets.read("team", "mail") == {"PASSWORD": "pä", "BINARY": "\udcff\udcfe"}
     clock.time += 59.9
-    assert await secrets.read("team", "mail") == {"PASSWORD": "pä"}
+    assert (await secrets.read("team", "mail"))["PASSWORD"] == "pä"
     assert [(asked.method, asked.path) for asked in api.asked] == [("GET", "/api/v1/namespaces/team/secrets/mail")]
     clock.time += 0.2
     api.answers(secret(PASSWORD=b"new"))

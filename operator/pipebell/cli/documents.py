@@ -6,12 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from pipebell import strict_yaml
 from pipebell.core.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
     from pathlib import Path
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
@@ -20,10 +18,14 @@ _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 def load_json(text: str) -> Any:  # noqa: ANN401  (JSON)
     """A JSON document. Raises InvalidInput: no JSON, or a name twice in one object."""
     try:
-        return json.loads(text, object_pairs_hook=_each_once)
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_each_once)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidInput([Problem("", f"is not valid JSON: {error.msg} at {place}")]) from None
+    except RecursionError:
+        raise InvalidInput([Problem("", "is nested too deeply")]) from None
+    except ValueError:  # the one that is left: Python reads no whole numbers of thousands of digits
+        raise InvalidInput([Problem("", "is not valid JSON: a number has too many digits")]) from None
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -34,28 +36,15 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe, and strict about names that stand there twice, as `kubectl apply` is."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping. Raises InvalidInput when a name stands there twice."""
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            line = node.start_mark.line + 1
-            raise InvalidInput([Problem(name, f"stands there twice (from line {line}): keep one") for name in twice])
-        return super().construct_mapping(node, deep)
-
-
 def load_yaml(text: str) -> list[Any]:
     """All documents of a YAML text that are not empty. Raises InvalidInput."""
     try:
-        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InvalidInput([Problem("", f"is not valid YAML: {error.problem or 'cannot be read'}{place}")]) from None
-    except yaml.YAMLError as error:
-        raise InvalidInput([Problem("", f"is not valid YAML ({type(error).__name__})")]) from None
+        return strict_yaml.load_all(text)
+    except strict_yaml.DuplicateNames as error:
+        said = f"stands there twice (from line {error.line}): keep one"
+        raise InvalidInput([Problem(name, said) for name in error.names]) from None
+    except ValueError as error:
+        raise InvalidInput([Problem("", str(error))]) from None
 
 
 def load(path: Path, text: str) -> list[Any]:

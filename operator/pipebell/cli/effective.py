@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import yaml
 from pydantic import ValidationError
 
+from pipebell import strict_yaml
 from pipebell.cli import documents
 from pipebell.cli.client import CONFIGS
 from pipebell.cli.filling import Filled
@@ -157,7 +157,7 @@ class Finder:
         if item is None:
             return None
         try:
-            return parse_root(item.get("data") or {}, yaml_value)
+            return parse_root(item.get("data") or {}, strict_yaml.load_one)
         except InvalidInput as error:
             raise Unusable(f"the root configuration {where} is invalid: {error}") from None
 
@@ -185,7 +185,8 @@ class Finder:
         if item is None:
             return None
         return {
-            key: base64.b64decode(value).decode("utf-8", "replace") for key, value in (item.get("data") or {}).items()
+            key: base64.b64decode(value).decode("utf-8", "surrogateescape")
+            for key, value in (item.get("data") or {}).items()
         }
 
 
@@ -211,14 +212,6 @@ def parse_config(item: Mapping[str, Any]) -> ConfigObject:
         problems=problems,
         status=NotificationConfigStatus(),
     )
-
-
-def yaml_value(text: str) -> Any:  # noqa: ANN401  (whatever the document is)
-    """One YAML document. Raises ValueError."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"is not valid YAML ({type(error).__name__})") from None
 
 
 def read_env(path: Path | None) -> dict[str, str] | None:

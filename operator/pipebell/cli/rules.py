@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
+from pipebell import strict_yaml
 from pipebell.cli import documents
 from pipebell.core.errors import InvalidInput, NotReady, Problem, explain
 from pipebell.core.hosts import HostPolicy
@@ -118,25 +119,17 @@ def _resource(item: dict[str, Any], kind: str, metadata: dict[str, Any]) -> tupl
 
 def _root(item: dict[str, Any], found: Document) -> Document:
     try:
-        return replace(found, spec=parse_root(item["data"], _one_yaml))
+        return replace(found, spec=parse_root(item["data"], strict_yaml.load_one))
     except InvalidInput as error:
         problems = (Problem(f"data.{each.path}".rstrip("."), each.message) for each in error.problems)
         return replace(found, problems=tuple(problems))
-
-
-def _one_yaml(text: str) -> Any:  # noqa: ANN401
-    try:
-        found = documents.load_yaml(text)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-    return found[0] if len(found) == 1 else None
 
 
 def _secret(item: dict[str, Any]) -> dict[str, str]:
     keys = {key: str(value) for key, value in (item.get("stringData") or {}).items()}
     for key, value in (item.get("data") or {}).items():
         try:
-            keys.setdefault(key, base64.b64decode(str(value)).decode())
+            keys.setdefault(key, base64.b64decode(str(value)).decode("utf-8", "surrogateescape"))
         except (binascii.Error, ValueError):
             continue
     return keys

@@ -28,12 +28,9 @@ def parse_root(data: Mapping[str, str], load_yaml: Callable[[str], Any]) -> Noti
         found = ", ".join(sorted(data)) or "none"
         said = f"needs exactly one of the keys {JSON_KEY} and {YAML_KEY}; it has {found}"
         raise InvalidInput([Problem("", said)])
+    text = data[keys[0]].removeprefix("\ufeff")  # of editors that mark UTF-8 by a byte order mark
     try:
-        document = (
-            json.loads(data[keys[0]], object_pairs_hook=_no_duplicates)
-            if keys[0] == JSON_KEY
-            else load_yaml(data[keys[0]])
-        )
+        document = json.loads(text, object_pairs_hook=_no_duplicates) if keys[0] == JSON_KEY else load_yaml(text)
     except ValueError as error:
         raise InvalidInput([Problem(keys[0], _syntax(error))]) from None
     except RecursionError:
@@ -47,7 +44,7 @@ def _syntax(error: ValueError) -> str:
     """What is wrong with the syntax and where, without the text itself: it may hold a credential."""
     if isinstance(error, json.JSONDecodeError):
         return f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-    return f"cannot be read: {error}"
+    return str(error)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import structlog
-import yaml
 
 from pipebell.kube.follow import Follow
 from pipebell.kube.paths import core
@@ -95,15 +94,3 @@ class RootWatch:
                 self._on_change(item.get("data") or {}, version, item["metadata"]["uid"])
         except Exception:  # noqa: BLE001  (the caller's fault must not end the watch)
             _log.exception("root_change_failed", namespace=self._namespace, name=self._name)
-
-
-def load_yaml(text: str) -> Any:  # noqa: ANN401  (whatever the document is)
-    """YAML or JSON. Raises ValueError that names the place, not the text, which may be a secret."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise ValueError(f"not valid YAML: {error.problem}{where}") from None
-    except yaml.YAMLError:
-        raise ValueError("not valid YAML") from None

@@ -31,7 +31,8 @@ class KubeSecrets:
     async def read(self, namespace: str, name: str, *, fresh: bool = False) -> Mapping[str, str] | None:
         """The Secret's keys with decoded values; None when there is no such Secret. Cached unless fresh.
 
-        Keys whose values are not UTF-8 text are left out. Raises ApiErrors when it cannot be known.
+        Bytes that are not UTF-8 become lone surrogates: whoever uses such a value is told that it is no text. Raises
+        ApiErrors when it cannot be known.
         """
         return await self._cache.get((namespace, name), fresh=fresh)
 
@@ -48,7 +49,7 @@ def _decoded(data: Mapping[str, Any]) -> dict[str, str]:
     values = {}
     for key, encoded in data.items():
         try:
-            values[key] = base64.b64decode(encoded).decode("utf-8")
-        except (binascii.Error, UnicodeDecodeError, TypeError):
+            values[key] = base64.b64decode(encoded).decode("utf-8", "surrogateescape")
+        except (binascii.Error, TypeError):
             continue
     return values
