@@ -41,7 +41,7 @@ async def test_a_start_that_fails_leaves_nothing_behind_that_the_next_one_would_
         async def refuse() -> None:
             raise Rejected("400")
 
-        app._keeper.list_all = refuse
+        app._lister.list_all = refuse
         with pytest.raises(Rejected):
             await app.start(lambda kind, item: None)
         await asyncio.sleep(0)
@@ -61,7 +61,7 @@ async def test_definitions_that_come_later_than_the_operator_are_waited_for():
         await real(0)
 
     real = asyncio.sleep
-    app._keeper.list_all = list_all
+    app._lister.list_all = list_all
     app._clock.sleep = sleep
     await app._list_configs()
     assert len(asked) == 3
@@ -71,9 +71,9 @@ async def test_definitions_that_come_later_than_the_operator_are_waited_for():
 async def test_an_api_server_that_is_away_is_no_reason_to_be_restarted(monkeypatch):
     app = _app()
     monkeypatch.setattr(type(app.engine.queue), "stuck", property(lambda _: 301.0))
-    assert "has not moved" in app._alive()
+    assert "has not moved" in app._probes.alive()
     app.engine._reconciler.recorder._waiting = 16
-    assert app._alive() is None
+    assert app._probes.alive() is None
     await app.close()
 
 
@@ -86,7 +86,7 @@ async def test_cooldowns_that_cannot_be_rebuilt_are_no_life():
     app._background.last("cooldowns", fail())
     app._background.once(asyncio.sleep(0))
     await asyncio.sleep(0)
-    assert app._alive() == "stopped working: cooldowns"
+    assert app._probes.alive() == "stopped working: cooldowns"
     await app.close()
 
 
@@ -98,39 +98,39 @@ async def test_leases_that_nobody_keeps_any_more_are_no_life():
 
     app._background.last("leases", fail())
     await asyncio.sleep(0)
-    assert app._alive() == "stopped working: leases"
+    assert app._probes.alive() == "stopped working: leases"
     await app.close()
 
 
 async def test_a_stopped_watch_of_events_is_no_life_and_an_unlisted_one_not_ready():
     app = _app()
-    app._keeper._listed_at = 1.0
+    app._lister._listed_at = 1.0
     app.root.listed.set()
-    assert app._ready() == "leases: has not joined the other replicas yet"
+    assert app._probes.ready() == "leases: has not joined the other replicas yet"
     app.sharing._joined = True
-    assert app._ready() == "events are not watched yet"
+    assert app._probes.ready() == "events are not watched yet"
     app._watch_events(lambda kind, item: None)
     await asyncio.sleep(0)
-    assert "pipelineevents has not been listed yet" in app._ready()
-    app._event_watches[0]._follow.trouble = None
-    assert app._ready() == "the operator's permissions have not been checked yet"
+    assert "pipelineevents has not been listed yet" in app._probes.ready()
+    app._probes.event_watches[0]._follow.trouble = None
+    assert app._probes.ready() == "the operator's permissions have not been checked yet"
     app._permissions.trouble = None
-    assert app._ready() is None
+    assert app._probes.ready() is None
     await app._background.close()
-    assert app._alive() == "stopped working: events"
+    assert app._probes.alive() == "stopped working: events"
     await app.close()
 
 
 async def test_who_is_not_known_not_heard_or_of_another_time_is_not_ready(monkeypatch):
     app = _app()
-    app._keeper._listed_at, app.sharing._joined, app._permissions.trouble = 1.0, True, None
+    app._lister._listed_at, app.sharing._joined, app._permissions.trouble = 1.0, True, None
     app.root.listed.set()
     app._watch_events(lambda kind, item: None)
-    app._event_watches[0]._follow.trouble = None
-    assert app._ready() is None
+    app._probes.event_watches[0]._follow.trouble = None
+    assert app._probes.ready() is None
     said = "not well"
     for part, name in ((app._vitals, "trouble"), (app.watches, "deaf")):
         with monkeypatch.context() as context:
             context.setattr(type(part), name, property(lambda _: said) if name == "trouble" else lambda _: said)
-            assert app._ready() == said
+            assert app._probes.ready() == said
     await app.close()

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipebell.background import Background
-    from pipebell.engine.configs.lister import ConfigKeeper
-    from pipebell.engine.configs.store import ConfigBook
+    from pipebell.engine.configs.lister import ConfigLister
+    from pipebell.engine.configs.store import ConfigStore
     from pipebell.engine.events.engine import Engine
-    from pipebell.engine.ports import Events, Ownership
+    from pipebell.engine.ports import Ports
     from pipebell.engine.upkeep.recovery import Recovery
 
 log = structlog.get_logger(__name__)
@@ -28,33 +28,31 @@ class Intake:
 
     def __init__(
         self,
-        *,
-        book: ConfigBook,
-        keeper: ConfigKeeper,
+        ports: Ports,
+        store: ConfigStore,
+        lister: ConfigLister,
         engine: Engine,
         recovery: Recovery,
-        ownership: Ownership,
-        events: Events,
         background: Background,
     ) -> None:
-        self._book, self._keeper, self._engine, self._recovery = book, keeper, engine, recovery
-        self._ownership, self._events, self._background = ownership, events, background
+        self._store, self._lister, self._engine, self._recovery = store, lister, engine, recovery
+        self._ownership, self._events, self._background = ports.ownership, ports.events, background
 
     def listed(self, plural: str) -> None:
         """A kind is listed anew by its watch."""
         if plural == "notificationconfigs":
-            self._keeper.relisted()
+            self._lister.relisted()
 
     def config_seen(self, item: Mapping[str, Any]) -> None:
         """A NotificationConfig as it is now."""
         metadata = item["metadata"]
-        if not self._book.knows((metadata["namespace"], metadata["name"]), metadata["resourceVersion"]):
-            self._keeper.learn(parse_config(item))
+        if not self._store.knows((metadata["namespace"], metadata["name"]), metadata["resourceVersion"]):
+            self._store.put(parse_config(item))
 
     def config_deleted(self, item: Mapping[str, Any]) -> None:
         """A NotificationConfig is gone."""
         metadata = item["metadata"]
-        self._keeper.forget((metadata["namespace"], metadata["name"]), metadata["uid"])
+        self._store.remove((metadata["namespace"], metadata["name"]), metadata["uid"])
 
     def event_seen(self, item: Mapping[str, Any]) -> None:
         """A PipelineEvent as it is now. Another replica's is dropped here, before anything is done for it."""
@@ -65,7 +63,7 @@ class Intake:
         except InvalidEvent as error:
             self.invalid(error)
         else:
-            self._recovery.take_in(event)
+            self._recovery.add(event)
 
     def event_gone(self, item: Mapping[str, Any]) -> None:
         """A PipelineEvent was deleted, or left the watch because it is finished."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.settle import Verdicts
     from pipebell.core.vocabulary import ProviderName
     from pipebell.engine.configs.readiness import Readiness
-    from pipebell.engine.configs.root import RootKeeper
+    from pipebell.engine.configs.root import RootStore
     from pipebell.engine.events.engine import Engine
     from pipebell.engine.events.state import EventState
     from pipebell.engine.shards.sharing import Sharing
@@ -74,7 +74,7 @@ class Metrics(Observer):
             __version__, platform.python_version()
         ).set(1)
 
-    def watch(self, engine: Engine, readiness: Readiness, root: RootKeeper, watches: Watches, sharing: Sharing) -> None:
+    def watch(self, engine: Engine, readiness: Readiness, root: RootStore, watches: Watches, sharing: Sharing) -> None:
         """Read these gauges from the running parts."""
         age = Gauge(
             "pipebell_watch_age_seconds", "Since the watch was opened last.", ("resource",), registry=self.registry

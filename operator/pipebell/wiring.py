@@ -13,20 +13,20 @@ from pipebell.background import Background
 from pipebell.clocks import SystemClock, boottime
 from pipebell.core.errors import NotFound
 from pipebell.core.shards import SHARDS
-from pipebell.engine.configs.lister import ConfigKeeper
+from pipebell.engine.configs.cooldowns import ConfiguredCooldowns
+from pipebell.engine.configs.lister import ConfigLister
 from pipebell.engine.configs.readiness import Readiness
 from pipebell.engine.configs.resolver import Resolver
-from pipebell.engine.configs.root import RootKeeper
-from pipebell.engine.configs.store import ConfigBook
+from pipebell.engine.configs.root import RootStore
+from pipebell.engine.configs.store import ConfigStore
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
-from pipebell.engine.events.observer import Observer
 from pipebell.engine.events.recorder import patiently
 from pipebell.engine.ports import Ports
 from pipebell.engine.shards.sharing import LEASE, Sharing
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
-from pipebell.engine.upkeep.usage import Bookkeeping
+from pipebell.engine.upkeep.usage import UsageWriter
 from pipebell.health import HealthServer
 from pipebell.identity import claim
 from pipebell.intake import Intake
@@ -43,23 +43,21 @@ from pipebell.kube.secrets import KubeSecrets
 from pipebell.kube.vitals import Vitals
 from pipebell.kube.watches import Watches
 from pipebell.metrics import Metrics
+from pipebell.probes import Probes
 from pipebell.providers.registry import build_providers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
-    from pipebell.core.errors import NotReady
-    from pipebell.core.policy.situation import Resolved
     from pipebell.kube.connection import Connection
     from pipebell.settings import Settings
 
-QUEUE_STUCK: Final = 300.0  # seconds; the longest step, patience with the API included, takes a tenth of it
 DRAIN: Final = 25.0  # seconds that deliveries under way may take at shutdown
 
 log = structlog.get_logger(__name__)
 
 
-class App(Observer):
+class App:
     """The running operator, short of kopf: handlers feed it."""
 
     def __init__(self, settings: Settings, connection: Connection, environ: Mapping[str, str]) -> None:
@@ -68,24 +66,23 @@ class App(Observer):
         self._scope = settings.watch_namespaces
         config_scope = tuple(dict.fromkeys((*self._scope, *settings.shared_namespaces))) if self._scope else ()
         self._vitals = Vitals(steady=boottime)
-        self.watches = Watches(on_list=lambda plural: self.intake.listed(plural))
+        self.watches = Watches()
         self._client = ApiClient(connection, vitals=self._vitals)
         # Each watch holds a connection for good.
         self._watching = ApiClient(connection, connections=0, vitals=self._vitals)
         # Leases do not queue behind events.
         self._keeping = ApiClient(connection, connections=SHARDS + 2, vitals=self._vitals)
         self._permissions = Permissions(self._client, clock, events=self._scope, configs=config_scope)
-        self._events = PipelineEvents(self._client, self._scope, on_invalid=lambda error: self.intake.invalid(error))
+        self._events = PipelineEvents(self._client, self._scope)
         self._configs = NotificationConfigs(self._client, config_scope)
         self._notices = KubeNotices(self._client, clock)
-        self._book = ConfigBook()
-        self.root = RootKeeper(
+        self._store = ConfigStore()
+        self.root = RootStore(
             settings.namespace,
             settings.root_configmap,
             clock,
             self._notices,
             strict_yaml.load_one,
-            lambda: self._keeper.root_changed(),
         )
         self._root_watch = RootWatch(
             self._watching,
@@ -95,7 +92,6 @@ class App(Observer):
             on_change=self.root.update,
             watches=self.watches,
         )
-        self._event_watches: list[EventWatch] = []
         self._background = Background()
         self._providers = build_providers(settings, clock)
         self._ledger = CooldownLedger()
@@ -104,7 +100,6 @@ class App(Observer):
         self._identity = claim(f"{connection.server} {settings.namespace} {group}")
         self.sharing = Sharing(
             KubeLeases(self._keeping, clock, namespace=settings.namespace, group=group, seconds=LEASE),
-            self,
             clock,
             name=self._identity.name,
             scope=self._scope,
@@ -121,51 +116,45 @@ class App(Observer):
             providers=self._providers,
         )
         self._resolver = Resolver(
-            self._book,
-            self.root,
-            ports,
-            environ=environ,
-            shared_namespaces=settings.shared_namespaces,
-            learn=lambda config: self._keeper.learn(config),
+            self._store, self.root, ports, environ=environ, shared_namespaces=settings.shared_namespaces
         )
-        self._bookkeeping = Bookkeeping(self._book, self._configs, self._ledger, clock, self.sharing)
+        self._lister = ConfigLister(ports, self._store)
+        self.readiness = Readiness(ports, self._store, self._resolver, settings.shared_namespaces)
+        self.engine = Engine(ports, self._resolver, self._ledger, settings.event_max_age)
+        self._usage = UsageWriter(ports, self._store, self._ledger)
         self._retention = Retention(
-            events=self._events,
-            ledger=self._ledger,
-            clock=clock,
+            ports,
+            self._ledger,
+            ConfiguredCooldowns(self._store, self.root).of,
             ttl_delivered=settings.ttl_delivered,
             ttl_failed=settings.ttl_failed,
-            cooldown_of=lambda key, kind: self._keeper.cooldown_of(key, kind),
         )
-        self.engine = Engine(ports, self._resolver, self._ledger, settings.event_max_age)
-        self.engine.observers.subscribe(self.metrics, self._bookkeeping, self._retention, self)
-        self.readiness = Readiness(
-            book=self._book,
-            resolver=self._resolver,
-            ports=ports,
-            shared_namespaces=settings.shared_namespaces,
-            ready=self.engine.wake_org,
-        )
-        self._recovery = Recovery(self._events, self._ledger, self.engine, clock, met=self._retention.seen)
-        self._keeper = ConfigKeeper(
-            book=self._book,
-            configs=self._configs,
-            root=self.root,
-            readiness=self.readiness,
-            engine=self.engine,
-            clock=clock,
-        )
-        self.intake = Intake(
-            book=self._book,
-            keeper=self._keeper,
-            engine=self.engine,
-            recovery=self._recovery,
-            ownership=self.sharing,
-            events=self._events,
+        self._recovery = Recovery(ports, self._ledger, self.engine, self._retention.on_event)
+        self.intake = Intake(ports, self._store, self._lister, self.engine, self._recovery, self._background)
+        self._probes = Probes(
             background=self._background,
+            engine=self.engine,
+            lister=self._lister,
+            root=self.root,
+            sharing=self.sharing,
+            watches=self.watches,
+            permissions=self._permissions,
+            vitals=self._vitals,
         )
+        self._health = HealthServer(settings.http_port, self.metrics.registry, self._probes.alive, self._probes.ready)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        """Who hears of what. In each line, the first one hears first."""
+        self._store.subscribe(self.readiness, self.engine)
+        self.root.subscribe(self.readiness, self.engine)
+        self.readiness.subscribe(self.engine)
+        self._resolver.subscribe(self.readiness)
+        self.sharing.subscribe(self._recovery, self.engine, self.readiness)
+        self.engine.observers.subscribe(self.metrics, self._usage, self._retention)
+        self.watches.subscribe(self.intake.listed)
+        self._events.subscribe(self.intake.invalid)
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
-        self._health = HealthServer(settings.http_port, self.metrics.registry, self._alive, self._ready)
 
     # ------------------------------------------------------------------ life
 
@@ -185,7 +174,7 @@ class App(Observer):
         """The first list. Definitions that are applied at the same time as the operator may come after it."""
         while True:
             try:
-                return await patiently(self._keeper.list_all, self._clock, "the first list of configurations")
+                return await patiently(self._lister.list_all, self._clock, "the first list of configurations")
             except NotFound as error:
                 log.error("waiting for the CustomResourceDefinitions", error=str(error))  # noqa: TRY400  (it says all)
                 await self._clock.sleep(2.0)
@@ -201,10 +190,10 @@ class App(Observer):
         await self.sharing.join()
         self._background.last("leases", self.sharing.run())
         self._watch_events(on_event)
-        self._background.last("bookkeeping", self._bookkeeping.run())
+        self._background.last("usage", self._usage.run())
         self._background.last("retention", self._retention.run())
-        self._background.last("heal", self._keeper.run())
-        log.info("started", configs=len(self._book), http_port=port, namespaces=list(self._scope) or "all")
+        self._background.last("heal", self._lister.run())
+        log.info("started", configs=len(self._store), http_port=port, namespaces=list(self._scope) or "all")
 
     def _watch_events(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         for namespace in self._scope or (None,):
@@ -217,7 +206,7 @@ class App(Observer):
                 known=self.engine.under_way,
                 gone=self.engine.forget,
             )
-            self._event_watches.append(watch)
+            self._probes.event_watches.append(watch)
             self._background.last("events", watch.run())
 
     async def close(self) -> None:
@@ -238,58 +227,6 @@ class App(Observer):
         await self._keeping.close()
         self._identity.close(keep=not left)
         log.info("stopped")
-
-    # ------------------------------------------------------------------ sharing with other replicas
-
-    def gained(self, shards: Collection[int]) -> None:
-        """See `Work`."""
-        self._recovery.gained(shards)
-        self.readiness.gained(shards)
-
-    def let_go(self, shards: Collection[int]) -> None:
-        """See `Work`."""
-        self._recovery.let_go(shards)
-        self.engine.let_go(shards)
-        self.readiness.let_go(shards)
-
-    def resumed(self) -> None:
-        """See `Work`."""
-        self.engine.resumed()
-
-    @property
-    def busy(self) -> Collection[int]:
-        """See `Work`."""
-        return self.engine.busy
-
-    def on_not_ready(self, resolved: Resolved, error: NotReady) -> None:
-        """See `Observer`."""
-        if resolved.config is not None:
-            self.readiness.refused(resolved.config, error)
-
-    def _alive(self) -> str | None:
-        if self._background.ended:
-            return f"stopped working: {', '.join(self._background.ended)}"
-        # What was sent and is not recorded yet is known to this process alone: it outlives an API server that is away.
-        if self.engine.queue.stuck > QUEUE_STUCK and not self.engine.unanswered:
-            return f"the queue has not moved for {self.engine.queue.stuck:.0f} s"
-        return self.watches.stalled()
-
-    def _ready(self) -> str | None:
-        if not self._keeper.listed:
-            return "configurations have not been listed yet"
-        if not self.root.listed.is_set():
-            return "the root configuration has not been read yet"
-        if self.sharing.trouble:
-            return f"leases: {self.sharing.trouble}"
-        if not self._event_watches:
-            return "events are not watched yet"
-        troubles = (
-            *(watch.trouble for watch in self._event_watches),
-            self._permissions.trouble,
-            self._vitals.trouble,
-            self.watches.deaf(),
-        )
-        return next(filter(None, troubles), None)
 
 
 def build_app(settings: Settings, connection: Connection) -> App:

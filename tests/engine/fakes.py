@@ -16,9 +16,10 @@ from pipebell.core.outcome import Attempt, Outcome, Verdict
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import EventStatus, NotificationConfigStatus
 from pipebell.core.vocabulary import ProviderName
+from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.configs.resolver import Resolver
-from pipebell.engine.configs.root import RootKeeper
-from pipebell.engine.configs.store import ConfigBook
+from pipebell.engine.configs.root import RootStore
+from pipebell.engine.configs.store import ConfigStore
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
 from pipebell.engine.events.observer import Observer
@@ -222,7 +223,7 @@ class FakeProvider:
         pass
 
 
-class Recording(Observer):
+class Recording(Observer, ConfigFollower):
     """An observer that remembers."""
 
     def __init__(self) -> None:
@@ -236,7 +237,7 @@ class Recording(Observer):
     def on_finished(self, state: Any, verdicts: Any, now: float) -> None:
         self.ended.append((state.name, verdicts.phase.value, verdicts.reason.value if verdicts.reason else ""))
 
-    def on_not_ready(self, resolved: Any, error: NotReady) -> None:
+    def on_config_refused(self, config: Any, error: NotReady) -> None:
         self.unready.append(error.reason.value)
 
 
@@ -268,11 +269,11 @@ class House:
         self.events, self.configs = FakeEvents(), FakeConfigs()
         self.secrets, self.namespaces, self.notices = FakeSecrets(), FakeNamespaces(), FakeNotices()
         self.email, self.slack = FakeProvider(self.clock), FakeProvider(self.clock)
-        self.book, self.observer, self.ownership = ConfigBook(), Recording(), FakeOwnership()
+        self.book, self.observer, self.ownership = ConfigStore(), Recording(), FakeOwnership()
         self.max_age, self.environ = max_age, environ or {}
         self.met: Callable[[Event], None] = lambda _: None
         self._uids = itertools.count(1)
-        self.root = RootKeeper("ops", "pipebell-root", self.clock, self.notices, _no_yaml, lambda: None)
+        self.root = RootStore("ops", "pipebell-root", self.clock, self.notices, _no_yaml)
         self.start()
 
     def start(self) -> None:
@@ -294,10 +295,10 @@ class House:
             self.ports,
             environ=self.environ,
             shared_namespaces=("shared",),
-            learn=self.book.put,
         )
         self.engine = Engine(self.ports, self.resolver, self.ledger, self.max_age)
         self.engine.observers.subscribe(self.observer)
+        self.resolver.subscribe(self.observer)
 
     async def restart(self) -> None:
         """Kill the engine as SIGKILL would, and start another from what the API holds."""
@@ -309,8 +310,8 @@ class House:
 
     async def recover(self, shards: Collection[int] = ALL_SHARDS) -> None:
         """Shards are gained: one pass for all of them."""
-        recovery = Recovery(self.events, self.ledger, self.engine, self.clock, met=self.met)
-        recovery.gained(shards)
+        recovery = Recovery(self.ports, self.ledger, self.engine, self.met)
+        recovery.on_shards_acquired(shards)
         task = asyncio.create_task(recovery.run())
         await settle_down()
         task.cancel()
@@ -318,14 +319,9 @@ class House:
     def sweeper(self, *, cooldown: float = 300.0, ttl_delivered: float = 60.0) -> Retention:
         """Told of what the engine finishes and of what a pass (`recover`) meets."""
         retention = Retention(
-            events=self.events,
-            ledger=self.ledger,
-            clock=self.clock,
-            cooldown_of=lambda *_: cooldown,
-            ttl_delivered=ttl_delivered,
-            ttl_failed=600.0,
+            self.ports, self.ledger, lambda *_: cooldown, ttl_delivered=ttl_delivered, ttl_failed=600.0
         )
-        self.met = retention.seen
+        self.met = retention.on_event
         self.engine.observers.subscribe(retention)
         return retention
 

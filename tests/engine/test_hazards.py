@@ -25,7 +25,8 @@ SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 
 @pytest.fixture
 async def readiness(house):
-    readiness = Readiness(house.ports, house.book, house.resolver, ("shared",), house.engine.wake_org)
+    readiness = Readiness(house.ports, house.book, house.resolver, ("shared",))
+    readiness.subscribe(house.engine)
     task = asyncio.create_task(readiness.run())
     yield readiness
     task.cancel()
@@ -181,7 +182,7 @@ async def test_a_secret_that_may_not_be_read_holds_back_only_what_needs_it_and_i
     assert house.status(event).phase is Phase.DELIVERING
     house.secrets.read = known
     house.secrets.store["team", "s"] = {"url": SLACK["webhookUrl"]}
-    house.observer.on_not_ready = lambda resolved, error: readiness.refused(resolved.config, error)
+    house.resolver.subscribe(readiness)
     house.engine.wake(event.uid)
     await house.clock.advance(60)
     assert house.status(event).phase is Phase.DELIVERED
@@ -189,7 +190,7 @@ async def test_a_secret_that_may_not_be_read_holds_back_only_what_needs_it_and_i
 
 async def test_a_secret_is_polled_by_one_chain_however_many_events_wait(house, readiness):
     house.config(email=EMAIL | {"toEmails": ["${TO}"]}, secretRef={"name": "s"})
-    house.observer.on_not_ready = lambda resolved, error: readiness.refused(resolved.config, error)
+    house.resolver.subscribe(readiness)
     for _ in range(40):
         await house.submit(house.event())
     house.secrets.asked.clear()
@@ -212,7 +213,7 @@ async def test_a_wrong_value_in_a_secret_is_looked_at_again(house, readiness):
 
 async def test_a_refused_host_says_nothing_of_the_edit_that_mended_it(house, readiness):
     config = house.config()
-    readiness.refused(config, NotReady(NotReadyReason.HOST_NOT_ALLOWED, "smtp.example.com is 10.0.0.1"))
+    readiness.on_config_refused(config, NotReady(NotReadyReason.HOST_NOT_ALLOWED, "smtp.example.com is 10.0.0.1"))
     await settle_down()
     readiness.changed(house.config(email=EMAIL | {"smtpHost": "mended.example.com"}))
     await settle_down()
@@ -222,7 +223,8 @@ async def test_a_refused_host_says_nothing_of_the_edit_that_mended_it(house, rea
 async def test_conditions_wait_for_root(house):
     house.root.listed.clear()
     house.root.current = replace(house.root.current, spec=None)
-    readiness = Readiness(house.ports, house.book, house.resolver, (), house.engine.wake_org)
+    readiness = Readiness(house.ports, house.book, house.resolver, ())
+    readiness.subscribe(house.engine)
     task = asyncio.create_task(readiness.run())
     readiness.changed(house.config(email={"toEmails": ["a@acme.example"]}))
     await settle_down()

@@ -13,12 +13,13 @@ from pipebell.core.errors import NotReady, Problem, Unavailable
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Phase
 from pipebell.engine.configs.readiness import Readiness
-from pipebell.engine.upkeep.usage import Bookkeeping
+from pipebell.engine.upkeep.usage import UsageWriter
 
 
 @pytest.fixture
 async def readiness(house):
-    readiness = Readiness(house.ports, house.book, house.resolver, ("shared",), house.engine.wake_org)
+    readiness = Readiness(house.ports, house.book, house.resolver, ("shared",))
+    readiness.subscribe(house.engine)
     task = asyncio.create_task(readiness.run())
     yield readiness
     task.cancel()
@@ -92,7 +93,7 @@ async def test_of_two_for_one_organisation_the_younger_conflicts_until_the_other
     assert conditions(house, "a")["Ready"]["status"] == "True"
     assert conditions(house, "b")["Ready"]["reason"] == "Conflict"
     house.book.remove(first.key)
-    readiness.removed(first)
+    readiness.on_config_change(first, None)
     await settle_down()
     assert conditions(house, "b")["Ready"]["status"] == "True"
     assert second.key == ("team", "b")
@@ -120,7 +121,7 @@ async def test_sharing_without_permission_is_said(house, readiness):
 
 async def test_a_host_refused_at_connect_time_counts_although_a_check_finds_nothing(house, readiness):
     config = house.config()
-    readiness.refused(config, NotReady(NotReadyReason.HOST_NOT_ALLOWED, "smtp.example.com is 10.0.0.1"))
+    readiness.on_config_refused(config, NotReady(NotReadyReason.HOST_NOT_ALLOWED, "smtp.example.com is 10.0.0.1"))
     await settle_down()
     assert conditions(house)["Ready"]["reason"] == "HostNotAllowed"
     await house.clock.advance(61)
@@ -180,7 +181,7 @@ async def test_a_root_that_comes_back_in_time_was_never_gone(house):
 
 async def test_bookkeeping_is_written_seldom(house):
     house.config()
-    books = Bookkeeping(house.book, house.configs, house.ledger, house.clock, house.ownership)
+    books = UsageWriter(house.ports, house.book, house.ledger)
     house.engine.observers.subscribe(books)
     task = asyncio.create_task(books.run())
     events = [house.event() for _ in range(5)]

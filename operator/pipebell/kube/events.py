@@ -48,6 +48,10 @@ class PipelineEvents:
         self._patience = patience
         self._on_invalid = on_invalid
 
+    def subscribe(self, on_invalid: Callable[[InvalidEvent], None]) -> None:
+        """Hand what cannot be parsed to this from now on."""
+        self._on_invalid = on_invalid
+
     async def get(self, namespace: str, name: str) -> Event:
         """The event as it is now (a consistent read). Raises ApiErrors, and InvalidEvent."""
         path = custom(_KIND, namespace, name)

@@ -36,6 +36,10 @@ class Watches:
         self._heard: dict[str, float] = {}
         self._waiting: dict[str, float] = {}  # asked for and not granted, since when
 
+    def subscribe(self, on_list: Callable[[str], None]) -> None:
+        """Tell this of lists from now on."""
+        self._on_list = on_list
+
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:

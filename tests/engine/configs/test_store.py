@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tests.engine.fakes import config_object
 
-from pipebell.engine.configs.store import ConfigBook
+from pipebell.engine.configs.store import ConfigStore
 
 
 def test_the_book_never_goes_back_and_forgets_only_what_it_should():
-    book = ConfigBook()
+    book = ConfigStore()
     old, new = config_object("acme", "team", "c", "5", {}), config_object("acme", "team", "c", "7", {})
     assert book.put(new) is None
     assert book.put(old) is old
@@ -22,7 +22,7 @@ def test_the_book_never_goes_back_and_forgets_only_what_it_should():
 
 
 def test_a_configuration_may_change_its_organisation():
-    book = ConfigBook()
+    book = ConfigStore()
     book.put(config_object("acme", "team", "c", "5", {}))
     moved = config_object("beta", "team", "c", "6", {})
     book.put(moved)

@@ -55,7 +55,7 @@ async def test_a_suppression_that_was_fenced_counts_once(house):
     house.ownership.answers = [True, False, False]  # may decide, but may not write
     await house.submit(second)
     assert house.status(second).phase is None
-    house.engine.resumed()
+    house.engine.on_lease_renewed()
     await settle_down()
     assert house.status(second).phase is Phase.SUPPRESSED
     entry = house.ledger._find(next(house.ledger._all()))

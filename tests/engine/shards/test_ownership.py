@@ -21,7 +21,7 @@ SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/X"}
 def lose(house):
     """As `Sharing` does it: first it is not ours, then the engine is told."""
     house.ownership.lost.add("acme")
-    house.engine.let_go(SHARD)
+    house.engine.on_shards_released(SHARD)
 
 
 async def gain(house):
@@ -38,7 +38,7 @@ async def test_while_the_lease_is_not_fresh_an_event_waits_and_then_goes(house):
     assert house.status(event).phase is None
     assert house.events.writes == []
     house.ownership.fresh = True
-    house.engine.resumed()
+    house.engine.on_lease_renewed()
     await settle_down()
     assert house.status(event).phase is Phase.DELIVERED
 
@@ -55,7 +55,7 @@ async def test_a_lease_that_ends_right_before_the_message_goes_out_stops_it(hous
     assert house.events.writes == [], "there is nothing to tell"
     assert not house.engine.busy
     house.ownership.fresh = True
-    house.engine.resumed()
+    house.engine.on_lease_renewed()
     await settle_down()
     assert house.status(event).phase is Phase.DELIVERED
     assert house.status(event).deliveries[0].attempts == 1
@@ -73,7 +73,7 @@ async def test_what_was_sent_before_the_lease_ended_is_recorded_and_the_rest_goe
     assert deliveries["slack"].phase is Phase.DELIVERED
     assert (deliveries["email"].phase, deliveries["email"].attempts) == (Phase.PENDING, 0)
     house.ownership.fresh = True
-    house.engine.resumed()
+    house.engine.on_lease_renewed()
     await settle_down()
     assert house.status(event).phase is Phase.DELIVERED
     assert (len(house.slack.sent), len(house.email.sent)) == (1, 1)
@@ -172,7 +172,7 @@ class Watching:
 
     def __init__(self, house):
         self.house, self.gate = house, asyncio.Event()
-        self.recovery = Recovery(house.events, house.ledger, house.engine, house.clock, met=house.met)
+        self.recovery = Recovery(house.ports, house.ledger, house.engine, house.met)
         scan = house.events.scan
 
         async def held_up(phases_excluded=()):
@@ -186,7 +186,7 @@ class Watching:
 
     async def gain(self):
         self.house.ownership.lost.discard("acme")
-        self.recovery.gained(SHARD)
+        self.recovery.on_shards_acquired(SHARD)
         await settle_down()
 
 
@@ -203,14 +203,14 @@ async def test_late_news_of_an_event_that_the_last_owner_finished_starts_nothing
     for done in (event, another):
         house.events.force_status("team", done.name, {"phase": "Delivered"})
     await watching.gain()
-    watching.recovery.take_in(event)  # while the pass goes on: it is read again first
+    watching.recovery.add(event)  # while the pass goes on: it is read again first
     await settle_down()
     assert house.events.reads == [event.name]
     watching.gate.set()
     await settle_down()
-    watching.recovery.take_in(another)  # after the pass: older than what that has seen
+    watching.recovery.add(another)  # after the pass: older than what that has seen
     fresh = house.event()
-    watching.recovery.take_in(fresh)
+    watching.recovery.add(fresh)
     await settle_down()
     assert house.email.names == [fresh.name]
     assert house.events.reads == [event.name], "and nothing else is read for it"
@@ -220,7 +220,7 @@ async def test_an_event_that_is_created_during_the_pass_is_not_missed(house, wat
     house.config()
     await watching.gain()
     event = house.event()
-    watching.recovery.take_in(event)
+    watching.recovery.add(event)
     watching.gate.set()
     await settle_down()
     assert house.status(event).phase is Phase.DELIVERED
@@ -231,7 +231,7 @@ async def test_a_shard_that_is_lost_during_its_pass_is_not_opened(house, watchin
     house.event()
     house.ledger.close(ALL_SHARDS)
     await watching.gain()
-    watching.recovery.let_go(SHARD)
+    watching.recovery.on_shards_released(SHARD)
     lose(house)
     watching.gate.set()
     await settle_down()
@@ -244,7 +244,7 @@ async def test_lost_and_gained_again_during_a_pass_is_passed_over_again(house, w
     house.config()
     event = house.event()
     await watching.gain()
-    watching.recovery.let_go(SHARD)
+    watching.recovery.on_shards_released(SHARD)
     lose(house)
     await watching.gain()
     watching.gate.set()

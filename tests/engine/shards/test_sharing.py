@@ -11,6 +11,7 @@ from tests.engine.fakes import FakeClock, settle_down
 
 from pipebell.core.errors import Conflict, NotFound, Unavailable
 from pipebell.core.shards import ALL_SHARDS, LeaseRecord, replica_lease, shard_lease, shard_of
+from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.shards.sharing import BLIND, DRAINED, LEASE, VALID, Sharing
 
 ORG = "acme"
@@ -83,23 +84,28 @@ class Reach:
         return ask
 
 
-class Replica:
+class Replica(ShardFollower):
     """A replica whose work is to remember what it was told. `paused` is SIGSTOP: its own clock reads on."""
 
     def __init__(self, name, leases, clock, scope=()):
-        self.told, self.busy = [], set()
+        self.told, self.under_way = [], set()
         self.reach = Reach(leases)
-        self.sharing = Sharing(self.reach, self, clock, name=name, scope=scope, boot=clock.now)
+        self.sharing = Sharing(self.reach, clock, name=name, scope=scope, boot=clock.now)
+        self.sharing.subscribe(self)
         self.task = None
 
-    def gained(self, shards):
+    def on_shards_acquired(self, shards):
         self.told.append(("gained", frozenset(shards)))
 
-    def let_go(self, shards):
+    def on_shards_released(self, shards):
         self.told.append(("let go", frozenset(shards)))
 
-    def resumed(self):
+    def on_lease_renewed(self):
         self.told.append(("resumed", frozenset()))
+
+    @property
+    def busy(self):
+        return self.under_way
 
     @property
     def held(self):
@@ -176,17 +182,17 @@ async def test_newcomers_get_their_share_and_whoever_leaves_gives_it_back_at_onc
 
 async def test_a_shard_is_given_away_only_when_nothing_is_under_way_for_it(house):
     a = await house.start("a")
-    a.busy = set(ALL_SHARDS)
+    a.under_way = set(ALL_SHARDS)
     b = await house.start("b")
     await house.apart(3)
     assert not b.held
-    a.busy = {23}
+    a.under_way = {23}
     await house.apart(2)
     assert a.held == ALL_SHARDS - b.held - {23}
     assert len(b.held) == 11
     assert not a.sharing.may_send(next(o for o in map(str, range(999)) if shard_of(o) == 23))
     assert house.leases.holders()[23] == "a"
-    a.busy = set()
+    a.under_way = set()
     await house.apart(2)
     assert 23 in b.held
 
@@ -275,11 +281,11 @@ async def test_what_was_taken_without_hearing_so_is_found(house):
 
 async def test_what_was_lost_while_something_was_under_way_is_not_taken_before_that_has_ended(house):
     a = await house.start("a")
-    a.busy = {7}
+    a.under_way = {7}
     house.leases.store.pop(replica_lease("a"))
     await house.apart(5)
     assert a.held == ALL_SHARDS - {7}
-    a.busy = set()
+    a.under_way = set()
     await house.apart(2)
     assert a.held == ALL_SHARDS
 
@@ -322,7 +328,7 @@ async def test_joining_waits_for_an_api_server_that_is_away(house):
 
 async def test_leaving_waits_for_what_is_under_way_as_long_as_it_has_patience(house):
     a = await house.start("a")
-    a.busy = {1}
+    a.under_way = {1}
     began = house.clock.now()
     await a.leave(house.clock, patience=3.0)
     assert 3.0 <= house.clock.now() - began < 3.5
@@ -349,12 +355,12 @@ async def test_what_one_that_leaves_has_freed_is_served_while_it_still_finishes_
     a, b = await house.start("a"), await house.start("b")
     await house.apart(3)
     busy = min(a.held)
-    a.busy = {busy}
+    a.under_way = {busy}
     leaving = asyncio.create_task(a.sharing.leave(25.0))
     await house.apart(3)
     assert b.held == ALL_SHARDS - {busy}
     assert not leaving.done()
-    a.busy = set()
+    a.under_way = set()
     await house.apart(1)
     assert leaving.done()
     assert b.held == ALL_SHARDS
@@ -362,7 +368,7 @@ async def test_what_one_that_leaves_has_freed_is_served_while_it_still_finishes_
 
 async def test_a_shard_is_given_away_in_the_end_whatever_is_under_way(house):
     a = await house.start("a")
-    a.busy = set(ALL_SHARDS)
+    a.under_way = set(ALL_SHARDS)
     b = await house.start("b")
     await house.apart(DRAINED - 5)
     assert not b.held

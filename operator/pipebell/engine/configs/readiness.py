@@ -18,15 +18,17 @@ from pipebell.core.policy.triggers import providers_in_use
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, ProviderName
+from pipebell.engine.configs.follower import ConfigFollower, Followers
+from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.layers import Layers
     from pipebell.engine.configs.resolver import Resolver
-    from pipebell.engine.configs.store import ConfigBook, Key
+    from pipebell.engine.configs.store import ConfigStore, Key
     from pipebell.engine.ports import Ports
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 4.0, 45.0, 1.5  # seconds between looks for a missing Secret
@@ -63,18 +65,18 @@ class _State:
     distrust: str = ""
 
 
-class Readiness:
+class Readiness(ConfigFollower, ShardFollower):
     """Evaluates configurations after each change, writes their conditions, and tells the engine who can go on."""
 
     def __init__(
         self,
         ports: Ports,
-        book: ConfigBook,
+        store: ConfigStore,
         resolver: Resolver,
         shared_namespaces: Sequence[str],
-        ready: Callable[[str], None],
     ) -> None:
-        self._book, self._resolver, self._shared, self._ready = book, resolver, shared_namespaces, ready
+        self._store, self._resolver, self._shared = store, resolver, shared_namespaces
+        self._followers = Followers()
         self._configs, self._providers, self._notices = ports.configs, ports.providers, ports.notices
         self._clock, self._ownership, self._timers = ports.clock, ports.ownership, Timers(ports.clock)
         self._todo: dict[Key, bool] = {}
@@ -83,6 +85,53 @@ class Readiness:
         self._states: dict[Key, _State] = {}
         self._conditions: dict[Key, tuple[Verdict, ...]] = {}
         self._written: dict[Key, tuple[str, int, tuple[Verdict, ...]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._conditions)
+
+    def subscribe(self, *followers: ConfigFollower) -> None:
+        """Tell these which organisations' events can go on."""
+        self._followers.subscribe(*followers)
+
+    # ------------------------------------------------------------------ what it hears
+
+    def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
+        """See `ConfigFollower`."""
+        if old is None and new is not None:
+            self.found(new)
+        elif new is None and old is not None:
+            self._forget(old.key)
+            self.org_changed(old.org_slug)  # another one of its organisation may count now
+        elif old is not None and new is not None:
+            for org in {new.org_slug, old.org_slug}:
+                self.org_changed(org)
+
+    def on_root_change(self) -> None:
+        """See `ConfigFollower`. Thousands of Secrets are read for that, so it is paced."""
+        for config in self._store:
+            self._later[config.key] = None
+        self._wanted.set()
+
+    def on_config_refused(self, config: ConfigObject, error: NotReady) -> None:
+        """See `ConfigFollower`."""
+        state = self._states.setdefault(config.key, _State())
+        if error.reason is NotReadyReason.HOST_NOT_ALLOWED:
+            state.distrusted_until, state.distrust = self._clock.now() + DISTRUST, error.message
+            state.distrusted_generation = config.generation
+        self.changed(config)
+
+    def on_shards_acquired(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`."""
+        for config in self._store:
+            if shard_of(config.org_slug) in shards:
+                self.found(config)
+
+    def on_shards_released(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`: another replica judges these configurations."""
+        for key in [key for key in (*self._conditions, *self._states) if self._of(key, shards)]:
+            self._forget(key)
+
+    # ------------------------------------------------------------------ judging
 
     def changed(self, config: ConfigObject, *, fresh: bool = False) -> None:
         """Evaluate this configuration soon; `fresh` reads its Secrets again."""
@@ -97,19 +146,8 @@ class Readiness:
         else:
             self.org_changed(config.org_slug)
 
-    def gained(self, shards: Collection[int]) -> None:
-        """These shards' configurations are this replica's to judge now."""
-        for config in self._book:
-            if shard_of(config.org_slug) in shards:
-                self.found(config)
-
-    def let_go(self, shards: Collection[int]) -> None:
-        """Another replica judges these shards' configurations."""
-        for key in [key for key in (*self._conditions, *self._states) if self._of(key, shards)]:
-            self._forget(key)
-
     def _of(self, key: Key, shards: Collection[int]) -> bool:
-        config = self._book.get(key)
+        config = self._store.get(key)
         return config is not None and shard_of(config.org_slug) in shards
 
     def _forget(self, key: Key) -> None:
@@ -119,35 +157,13 @@ class Readiness:
 
     def org_changed(self, org_slug: str) -> None:
         """Evaluate all configurations of an organisation: which of them counts may have changed."""
-        for config in self._book.of_org(org_slug):
+        for config in self._store.of_org(org_slug):
             self.changed(config)
-
-    def all_changed(self) -> None:
-        """Root changed: everybody inherits from it. Thousands of Secrets are read for that, so it is paced."""
-        for config in self._book:
-            self._later[config.key] = None
-        self._wanted.set()
-
-    def refused(self, config: ConfigObject, error: NotReady) -> None:
-        """An event found this configuration unusable."""
-        state = self._states.setdefault(config.key, _State())
-        if error.reason is NotReadyReason.HOST_NOT_ALLOWED:
-            state.distrusted_until, state.distrust = self._clock.now() + DISTRUST, error.message
-            state.distrusted_generation = config.generation
-        self.changed(config)
-
-    def removed(self, config: ConfigObject) -> None:
-        """This configuration is gone; another one of its organisation may count now."""
-        self._forget(config.key)
-        self.org_changed(config.org_slug)
 
     @property
     def not_ready(self) -> dict[Key, str]:
         """Configurations that are not Ready, with the reason."""
         return {key: c[0].reason for key, c in self._conditions.items() if not c[0].status}
-
-    def __len__(self) -> int:
-        return len(self._conditions)
 
     async def run(self) -> None:
         """Evaluate what changed, until cancelled."""
@@ -164,7 +180,7 @@ class Readiness:
                 await asyncio.gather(*(self._evaluate(key, fresh=fresh) for key, fresh in batch))
 
     async def _evaluate(self, key: Key, *, fresh: bool) -> None:
-        config = self._book.get(key)
+        config = self._store.get(key)
         if config is None or not self._ownership.owns(config.org_slug):
             return
         try:
@@ -185,7 +201,7 @@ class Readiness:
             return
         if verdicts[0].status:
             self._states.pop(key, None)
-            self._ready(config.org_slug)
+            self._followers.on_config_ready(config.org_slug)
         elif _may_mend_itself(config, verdicts[0].reason):
             self._poll(key)
 
@@ -204,7 +220,7 @@ class Readiness:
         self._again(key)
 
     def _again(self, key: Key) -> None:
-        config = self._book.get(key)
+        config = self._store.get(key)
         if config is not None:
             self.changed(config, fresh=True)
 
@@ -222,7 +238,7 @@ class Readiness:
     async def _check(self, config: ConfigObject, *, fresh: bool) -> None:
         if config.spec is None:
             raise NotReady(NotReadyReason.INVALID, "; ".join(map(str, config.problems)))
-        winner = resolve.conflicts_with(config, self._book.of_org(config.org_slug))
+        winner = resolve.conflicts_with(config, self._store.of_org(config.org_slug))
         if winner is not None:
             message = (
                 f"spec.orgSlug: NotificationConfig {winner.name} serves {config.org_slug} in this namespace already"

@@ -16,49 +16,59 @@ from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.status import ConfigReference
 from pipebell.core.vocabulary import NotReadyReason, Reason, StageName
+from pipebell.engine.configs.follower import Followers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.models import NotificationSpec
-    from pipebell.engine.configs.root import RootKeeper
-    from pipebell.engine.configs.store import ConfigBook
+    from pipebell.engine.configs.follower import ConfigFollower
+    from pipebell.engine.configs.root import RootStore
+    from pipebell.engine.configs.store import ConfigStore
     from pipebell.engine.ports import Ports
 
 log = structlog.get_logger(__name__)
 
 
 class Resolver:
-    """Finds and assembles configurations; asks the API only where the book is not enough."""
+    """Finds and assembles configurations; asks the API only where the store is not enough."""
 
     def __init__(
         self,
-        book: ConfigBook,
-        root: RootKeeper,
+        store: ConfigStore,
+        root: RootStore,
         ports: Ports,
         *,
         environ: Mapping[str, str],
         shared_namespaces: Sequence[str],
-        learn: Callable[[ConfigObject], None],
     ) -> None:
-        self._book, self._root = book, root
+        self._store, self._root = store, root
         self._configs, self._secrets, self._namespaces = ports.configs, ports.secrets, ports.namespaces
         self._environment = Environment(environ)
         self._shared = tuple(shared_namespaces)
-        self._learn = learn
+        self._followers = Followers()
         self._lists: dict[tuple[str, str], _SharedList] = {}
+
+    def subscribe(self, *followers: ConfigFollower) -> None:
+        """Tell these which configurations events find unusable."""
+        self._followers.subscribe(*followers)
+
+    def refused(self, resolved: Resolved, error: NotReady) -> None:
+        """An event found this configuration unusable. Root's own has nobody who could be told."""
+        if resolved.config is not None:
+            self._followers.on_config_refused(resolved.config, error)
 
     async def resolve(self, namespace: str, org_slug: str) -> Resolved | Skip:
         """The configuration for an event of this organisation in this namespace.
 
         Raises NotReady when there is one that cannot be used yet, Unavailable when the API could not be asked.
         """
-        config = resolve.own(self._book.of_org(org_slug), namespace)
+        config = resolve.own(self._store.of_org(org_slug), namespace)
         if config is None:
             # The watch may be behind the event: nothing but its own configuration may be used before asking.
             await self._ask(namespace, org_slug)
-            known = self._book.of_org(org_slug)
+            known = self._store.of_org(org_slug)
             config = resolve.own(known, namespace) or await self._shared_one(known, namespace)
         if config is not None:
             return await self._with_org(config)
@@ -134,15 +144,15 @@ class Resolver:
 
     async def _list(self, namespace: str, org_slug: str) -> None:
         namespaces = list(dict.fromkeys((namespace, *self._shared)))
-        before = [config.key for config in self._book.of_org(org_slug) if config.namespace in namespaces]
+        before = [config.key for config in self._store.of_org(org_slug) if config.namespace in namespaces]
         try:
             found = await self._configs.of_org(org_slug, namespaces)
         except (NotFound, Rejected) as error:
             raise Unavailable(f"configurations of {org_slug} cannot be listed: {error}") from error
         for config in found:
-            self._learn(config)
-        for gone in self._book.missing_from((config.key for config in found), before):
-            self._book.remove(gone)
+            self._store.put(config)
+        for gone in self._store.missing_from((config.key for config in found), before):
+            self._store.remove(gone)
 
 
 def _disabled(reference: ConfigReference) -> Skip:

@@ -11,11 +11,13 @@ import structlog
 from pipebell.core.errors import InvalidInput
 from pipebell.core.root import parse_root
 from pipebell.core.versions import as_number
+from pipebell.engine.configs.follower import Followers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipebell.core.models import NotificationSpec
+    from pipebell.engine.configs.follower import ConfigFollower
     from pipebell.engine.ports import Clock, Notices
 
 DELETION_GRACE: Final = 30.0
@@ -37,7 +39,7 @@ class Root:
         return self.spec is None and self.problems is not None
 
 
-class RootKeeper:
+class RootStore:
     """Takes the ConfigMap's versions and says what root is."""
 
     def __init__(
@@ -47,13 +49,17 @@ class RootKeeper:
         clock: Clock,
         notices: Notices,
         load_yaml: Callable[[str], Any],
-        on_change: Callable[[], None],
     ) -> None:
         self.namespace, self.name = namespace, name
         self.listed = asyncio.Event()
         self.current = Root(None)
-        self._clock, self._notices, self._load_yaml, self._on_change = clock, notices, load_yaml, on_change
+        self._clock, self._notices, self._load_yaml = clock, notices, load_yaml
+        self._followers = Followers()
         self._removal: asyncio.Task[None] | None = None
+
+    def subscribe(self, *followers: ConfigFollower) -> None:
+        """Tell these of every change, in this order."""
+        self._followers.subscribe(*followers)
 
     def update(self, data: Mapping[str, str] | None, resource_version: str, uid: str = "") -> None:
         """The ConfigMap as it is now; None when there is none."""
@@ -86,7 +92,7 @@ class RootKeeper:
         else:
             log.info("root configuration loaded", configmap=f"{self.namespace}/{self.name}", version=resource_version)
             self.current = Root(spec, generation)
-        self._on_change()
+        self._followers.on_root_change()
 
     def _schedule_removal(self) -> None:
         if self._removal is None:
@@ -99,7 +105,7 @@ class RootKeeper:
         await self._clock.sleep(DELETION_GRACE)
         self._removal = None
         self.current = Root(None)
-        self._on_change()
+        self._followers.on_root_change()
 
     def _cancel_removal(self) -> None:
         if self._removal is not None:

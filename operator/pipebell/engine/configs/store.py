@@ -1,23 +1,29 @@
-"""All NotificationConfigs that there are, by organisation: a plain dict fed by the watch, healed by lists."""
+"""All NotificationConfigs that there are, by organisation: a plain dict fed by the watch, healed by lists.
+
+Whoever has subscribed hears of every change, wherever it was learned.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from pipebell.core.versions import as_number
+from pipebell.engine.configs.follower import Followers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pipebell.core.config import ConfigObject
+    from pipebell.engine.configs.follower import ConfigFollower
 
 Key = tuple[str, str]
 
 
-class ConfigBook:
+class ConfigStore:
     """Configurations by (namespace, name) and by organisation. Older versions never replace newer ones."""
 
     def __init__(self) -> None:
+        self._followers = Followers()
         self._by_key: dict[Key, ConfigObject] = {}
         self._by_org: dict[str, dict[Key, ConfigObject]] = {}
 
@@ -26,6 +32,10 @@ class ConfigBook:
 
     def __iter__(self) -> Iterator[ConfigObject]:
         return iter(list(self._by_key.values()))
+
+    def subscribe(self, *followers: ConfigFollower) -> None:
+        """Tell these of every change, in this order."""
+        self._followers.subscribe(*followers)
 
     def get(self, key: Key) -> ConfigObject | None:
         """The configuration of this namespace and name."""
@@ -49,6 +59,8 @@ class ConfigBook:
             self._unlink(old)
         self._by_key[config.key] = config
         self._by_org.setdefault(config.org_slug, {})[config.key] = config
+        if old is None or (old.uid, old.generation) != (config.uid, config.generation):
+            self._followers.on_config_change(old, config)
         return old
 
     def remove(self, key: Key, uid: str | None = None) -> ConfigObject | None:
@@ -57,10 +69,11 @@ class ConfigBook:
         if old is None or (uid is not None and old.uid != uid):
             return None
         self._unlink(old)
+        self._followers.on_config_change(old, None)
         return old
 
     def missing_from(self, seen: Iterable[Key], known_before: Iterable[Key]) -> list[Key]:
-        """Keys that the book held before a list began, and that the list did not show: deleted without our knowing."""
+        """Keys that were here before a list began, and that the list did not show: deleted without our knowing."""
         present = set(seen)
         return [key for key in known_before if key not in present and key in self._by_key]
 

@@ -9,6 +9,7 @@ import structlog
 
 from pipebell.core.errors import Fenced, Unavailable
 from pipebell.core.shards import ALL_SHARDS, shard_of
+from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.endpoints import EndpointPauses
 from pipebell.engine.events.observer import Observers
 from pipebell.engine.events.queue import FairQueue
@@ -17,11 +18,13 @@ from pipebell.engine.events.roster import Roster
 from pipebell.engine.events.state import EventState, Life
 from pipebell.engine.events.turns import Turns
 from pipebell.engine.events.waiting import LEASE, Config, Ledger, WaitingRoom
+from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.ledger import CooldownLedger
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class Engine:
+class Engine(ConfigFollower, ShardFollower):
     """Takes events in, and brings each to its final phase."""
 
     def __init__(self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, max_age: float) -> None:
@@ -116,6 +119,19 @@ class Engine:
         else:
             self.room.wake(Config(org_slug))
 
+    def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
+        """See `ConfigFollower`."""
+        for org in {config.org_slug for config in (old, new) if config is not None}:
+            self.wake_org(org)
+
+    def on_root_change(self) -> None:
+        """See `ConfigFollower`."""
+        self.wake_org(None)
+
+    def on_config_ready(self, org_slug: str) -> None:
+        """See `ConfigFollower`."""
+        self.wake_org(org_slug)
+
     def start_cooldowns(self, shards: Collection[int] = ALL_SHARDS) -> None:
         """The ledger knows these shards, and their unfinished events were submitted: those that waited decide now."""
         self._ledger.finish_fold(shards)
@@ -129,11 +145,11 @@ class Engine:
 
     @property
     def busy(self) -> Collection[int]:
-        """Shards for which something is under way at this moment."""
+        """See `ShardFollower`."""
         return frozenset(self._running)
 
-    def let_go(self, shards: Collection[int]) -> None:
-        """Other replicas go on with these shards: forget their events, those under way as soon as they come to rest."""
+    def on_shards_released(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`. Forget their events, those under way as soon as they come to rest."""
         self._ledger.close(shards)
         for state in self._roster.of_shards(shards):
             resting = state.life in (Life.WAITING, Life.QUEUED)
@@ -141,8 +157,8 @@ class Engine:
             if resting:
                 self._drop(state)
 
-    def resumed(self) -> None:
-        """This replica may send again."""
+    def on_lease_renewed(self) -> None:
+        """See `ShardFollower`."""
         self.room.wake(LEASE)
 
     def _drop(self, state: EventState) -> None:

@@ -1,14 +1,12 @@
-"""Who hears of what happens to events: metrics, usage, retention, readiness."""
+"""Who hears of what happens to events: metrics, usage, retention."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import Verdicts
-    from pipebell.core.policy.situation import Resolved
     from pipebell.core.vocabulary import ProviderName
     from pipebell.engine.events.state import EventState
 
@@ -21,9 +19,6 @@ class Observer:
 
     def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
         """One event reached its final phase, and that is recorded."""
-
-    def on_not_ready(self, resolved: Resolved, error: NotReady) -> None:
-        """A configuration turned out not to be usable while an event wanted it."""
 
 
 class Observers(Observer):
@@ -45,8 +40,3 @@ class Observers(Observer):
         """See `Observer`."""
         for observer in self._all:
             observer.on_finished(state, verdicts, now)
-
-    def on_not_ready(self, resolved: Resolved, error: NotReady) -> None:
-        """See `Observer`."""
-        for observer in self._all:
-            observer.on_not_ready(resolved, error)

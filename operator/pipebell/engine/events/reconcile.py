@@ -165,7 +165,7 @@ class Reconciler:
                 await self._record(state, summarise(list(state.deliveries.values())))
             await sending.complete()
         for error in decision.blocked.values():
-            self._observer.on_not_ready(situation.resolved, error)
+            self._resolver.refused(situation.resolved, error)
         if state.tried or not sending.fenced:
             await self._settle(state, blocked=bool(decision.blocked))
         if sending.fenced:
@@ -175,7 +175,7 @@ class Reconciler:
         match decision.waits_for:
             case WaitsFor.CONFIG:
                 if decision.cause is not None:
-                    self._observer.on_not_ready(situation.resolved, decision.cause)
+                    self._resolver.refused(situation.resolved, decision.cause)
                 if not state.attempted:
                     self._turns.release(state)
                 await self._wait_for_config(state, decision)

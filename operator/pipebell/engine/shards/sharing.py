@@ -12,7 +12,7 @@ All times are of a clock that also runs while the machine or the process is susp
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.shards import LeaseRecord
     from pipebell.engine.ports import Clock, Leases
+    from pipebell.engine.shards.follower import ShardFollower
 
 LEASE: Final = 8.0  # seconds without a renewal after which a replica counts as dead
 VALID: Final = 6.0  # seconds from the start of a renewal within which a replica may send
@@ -39,37 +40,20 @@ BLIND: Final = 6.0  # seconds without a look after which nobody can be blamed fo
 log = structlog.get_logger(__name__)
 
 
-class Work(Protocol):
-    """Whoever does the work of the shards. Must not raise and must not wait."""
-
-    def gained(self, shards: Collection[int]) -> None:
-        """These are ours now; what was done for them before is in the API and nowhere else."""
-
-    def let_go(self, shards: Collection[int]) -> None:
-        """These are not ours any more: begin nothing for them, and forget them once what is under way has ended."""
-
-    def resumed(self) -> None:
-        """For a while nothing could be sent, because the Lease was not renewed; now it can."""
-
-    @property
-    def busy(self) -> Collection[int]:
-        """Shards for which something is under way."""
-
-
 class Sharing:
     """This replica's part of the organisations."""
 
     def __init__(
         self,
         leases: Leases,
-        work: Work,
         clock: Clock,
         *,
         name: str,
         scope: Sequence[str],
         boot: Callable[[], float],
     ) -> None:
-        self._leases, self._work, self._clock, self._boot = leases, work, clock, boot
+        self._leases, self._clock, self._boot = leases, clock, boot
+        self._followers: list[ShardFollower] = []
         self._name, self._scope = name, ",".join(sorted(scope))
         self._own = replica_lease(name)
         self._held: set[int] = set()
@@ -83,6 +67,15 @@ class Sharing:
         self._soon = asyncio.Event()
         self._trouble: str | None = "has not joined the other replicas yet"
         self._failures, self._standby = 0, False
+
+    def subscribe(self, *followers: ShardFollower) -> None:
+        """Tell these which shards are this replica's, in this order."""
+        self._followers += followers
+
+    @property
+    def _busy(self) -> Collection[int]:
+        """Shards for which anybody has something under way."""
+        return frozenset().union(*(follower.busy for follower in self._followers))
 
     # ------------------------------------------------------------------ what others ask
 
@@ -160,7 +153,7 @@ class Sharing:
             except ApiError as error:
                 self._complain(error)
         end = self._boot() + patience
-        while self._work.busy and self._boot() < end:
+        while self._busy and self._boot() < end:
             await self._clock.sleep(LEAVING)
 
     async def left(self) -> bool:
@@ -217,7 +210,8 @@ class Sharing:
         self._valid_until = began + VALID
         if lapsed and self.fresh:
             log.warning("lease renewed late; sending goes on")
-            self._work.resumed()
+            for follower in self._followers:
+                follower.on_lease_renewed()
 
     async def _look(self) -> None:
         leases = {lease.name: lease for lease in await self._leases.list()}
@@ -295,7 +289,7 @@ class Sharing:
 
     async def _act(self, living: Sequence[LeaseRecord], shards: dict[int, LeaseRecord]) -> None:
         epoch, holders = self._epoch, {shard: lease.holder for shard, lease in shards.items()}
-        busy = self._work.busy
+        busy = self._busy
         todo = self._plan(living, holders, busy)
         self._drop({shard for shard in self._held if holders.get(shard) != self._name})  # by somebody's hand
         self._give(self._held.intersection(todo.give))
@@ -346,7 +340,8 @@ class Sharing:
         if shards:
             self._held |= shards
             log.info("shards taken", shards=sorted(shards), held=len(self._held), of=SHARDS)
-            self._work.gained(shards)
+            for follower in self._followers:
+                follower.on_shards_acquired(shards)
 
     def _give(self, shards: set[int]) -> None:
         if shards:
@@ -358,7 +353,8 @@ class Sharing:
     def _drop(self, shards: set[int]) -> None:
         if shards:
             self._held -= shards
-            self._work.let_go(shards)
+            for follower in self._followers:
+                follower.on_shards_released(shards)
 
     def _lose_all(self, why: str) -> None:
         log.error("all shards lost", why=why, held=len(self._held))

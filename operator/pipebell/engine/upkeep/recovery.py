@@ -12,6 +12,7 @@ from pipebell.core.shards import shard_of
 from pipebell.core.versions import as_number
 from pipebell.engine.events.roster import HELD
 from pipebell.engine.events.state import EventState
+from pipebell.engine.shards.follower import ShardFollower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -19,50 +20,49 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.engine.events.engine import Engine
     from pipebell.engine.events.ledger import CooldownLedger
-    from pipebell.engine.ports import Clock, Events
+    from pipebell.engine.ports import Ports
 
 log = structlog.get_logger(__name__)
 
 
-class Recovery:
+class Recovery(ShardFollower):
     """One pass over all events for all shards that were gained together, folded and not retained.
 
     The watch tells of unfinished events too, but of nothing that was created before the shard was gained; and what it
     tells late must not start an event again that the shard's last owner has finished. So what it says of a state that
     the pass has seen counts for nothing, and what it says during the pass is read again before anything is sent.
 
-    `met` gets each event of those shards, finished ones too, for whoever else would have to list them all.
+    `on_event` gets each event of those shards, finished ones too, for whoever else would have to list them all.
     """
 
     def __init__(
         self,
-        events: Events,
+        ports: Ports,
         ledger: CooldownLedger,
         engine: Engine,
-        clock: Clock,
-        *,
-        met: Callable[[Event], None],
+        on_event: Callable[[Event], None],
     ) -> None:
-        self._events, self._ledger, self._engine, self._clock, self._met = events, ledger, engine, clock, met
+        self._events, self._clock = ports.events, ports.clock
+        self._ledger, self._engine, self._on_event = ledger, engine, on_event
         self._todo: set[int] = set()
         self._held: set[int] = set()
         self._seen: dict[int, dict[str | None, int]] = {}
         self._wanted = asyncio.Event()
 
-    def gained(self, shards: Collection[int]) -> None:
-        """Find out about these shards, soon."""
+    def on_shards_acquired(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`. Find out about these shards, soon."""
         self._held.update(shards)
         self._todo.update(shards)
         for shard in shards:
             self._seen.pop(shard, None)
         self._wanted.set()
 
-    def let_go(self, shards: Collection[int]) -> None:
-        """These are somebody else's now."""
+    def on_shards_released(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`."""
         self._held.difference_update(shards)
         self._todo.difference_update(shards)
 
-    def take_in(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """An event of a shard of ours, as the watch tells of it."""
         seen = self._seen.get(shard_of(event.spec.org_slug))
         if seen is None:
@@ -112,7 +112,7 @@ class Recovery:
                 if shard_of(event.spec.org_slug) not in shards:
                     continue
                 _fold(self._ledger, event)
-                self._met(event)
+                self._on_event(event)
                 if not event.status.finished:
                     state = EventState.of(event)
                     held += event.size

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipebell.engine.configs.store import Key
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.events.state import EventState
-    from pipebell.engine.ports import Clock, Events
+    from pipebell.engine.ports import Ports
 
 AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second
 SHORTEST, LONGEST = 5.0, 3600.0  # seconds between two looks
@@ -40,24 +40,23 @@ class Retention(Observer):
 
     def __init__(
         self,
-        *,
-        events: Events,
+        ports: Ports,
         ledger: CooldownLedger,
-        clock: Clock,
+        cooldown_of: Callable[[Key | None, EventType], float],
+        *,
         ttl_delivered: float,
         ttl_failed: float,
-        cooldown_of: Callable[[Key | None, EventType], float],
     ) -> None:
-        self._events, self._ledger, self._clock = events, ledger, clock
+        self._events, self._clock, self._ledger = ports.events, ports.clock, ledger
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
-        self._next_look = clock.now() + LONGEST
+        self._next_look = ports.clock.now() + LONGEST
 
     def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
         """Note when this event's time will come."""
         own = state.event.spec.ttl_seconds_after_finished if state.event is not None else None
         self._note(now, self._ttl(verdicts.phase, own))
 
-    def seen(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Note when the time of this event will come, if it is finished: a pass over all events has met it."""
         ended = _end_of(event)
         if ended is not None:

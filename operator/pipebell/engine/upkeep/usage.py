@@ -16,10 +16,10 @@ from pipebell.engine.events.observer import Observer
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.policy.settle import Verdicts
-    from pipebell.engine.configs.store import ConfigBook, Key
+    from pipebell.engine.configs.store import ConfigStore, Key
     from pipebell.engine.events.ledger import CooldownKey, CooldownLedger
     from pipebell.engine.events.state import EventState
-    from pipebell.engine.ports import Clock, Configs, Ownership
+    from pipebell.engine.ports import Ports
 
 PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration
 OVERALL: Final = 0.5  # seconds between two writes at all
@@ -41,14 +41,12 @@ class _Page:
         return self.last is not None
 
 
-class Bookkeeping(Observer):
+class UsageWriter(Observer):
     """Collects outcomes per configuration and writes them at most once a minute each, two a second in all."""
 
-    def __init__(
-        self, book: ConfigBook, configs: Configs, ledger: CooldownLedger, clock: Clock, ownership: Ownership
-    ) -> None:
-        self._book, self._configs, self._ledger, self._clock = book, configs, ledger, clock
-        self._ownership = ownership
+    def __init__(self, ports: Ports, store: ConfigStore, ledger: CooldownLedger) -> None:
+        self._store, self._ledger = store, ledger
+        self._configs, self._clock, self._ownership = ports.configs, ports.clock, ports.ownership
         self._pages: dict[Key, _Page] = {}
 
     def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
@@ -76,7 +74,7 @@ class Bookkeeping(Observer):
                 await self._write(due, now)
 
     async def _write(self, key: Key, now: float) -> None:
-        config, page = self._book.get(key), self._pages[key]
+        config, page = self._store.get(key), self._pages[key]
         if config is None or not self._ownership.owns(config.org_slug):  # another replica writes there now
             del self._pages[key]
             return
