@@ -96,7 +96,7 @@ class Metrics(Observer):
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
             ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
             ("pipebell_unfinished_events", "Events taken in and not finished.", lambda: engine.unfinished),
-            ("pipebell_paused_endpoints", "Endpoints that asked for a pause.", lambda: len(engine.pauses)),
+            ("pipebell_paused_endpoints", "Endpoints that asked for a pause.", lambda: len(engine.endpoints)),
             ("pipebell_configs", "NotificationConfigs.", lambda: len(readiness)),
             ("pipebell_configs_not_ready", "NotificationConfigs that are not Ready.", lambda: len(readiness.not_ready)),
             ("pipebell_root_config_valid", "0 while the root ConfigMap is invalid.", lambda: not root.current.problems),

@@ -197,6 +197,7 @@ class FakeProvider:
         self.gate: asyncio.Event | None = None
         self.before: asyncio.Event | None = None
         self.barred: NotReady | None = None
+        self.busy_for: set[str] = set()
 
     @property
     def names(self) -> list[str]:
@@ -210,6 +211,8 @@ class FakeProvider:
         self.sent.append((self._clock.now(), notification, target, attempt))
         if self.gate is not None:
             await self.gate.wait()
+        if notification.event.name in self.busy_for:
+            return Outcome(Verdict.PAUSE, "Smtp421", "not this one")
         answer = self.script.pop(0) if self.script else Outcome(Verdict.DELIVERED)
         if isinstance(answer, Exception):
             raise answer
@@ -297,6 +300,7 @@ class House:
             shared_namespaces=("shared",),
         )
         self.engine = Engine(self.ports, self.resolver, self.ledger, self.max_age)
+        self.engine.endpoints._jitter = lambda: 0.0
         self.engine.observers.subscribe(self.observer)
         self.resolver.subscribe(self.observer)
 
@@ -336,6 +340,7 @@ class House:
     def config(self, org: str = "acme", namespace: str = "team", name: str = "config", **spec: Any) -> ConfigObject:
         """Put a configuration into the API and the book."""
         spec.setdefault("email", EMAIL)
+        spec.setdefault("retryConfig", {"maxAttempts": 3})
         config = config_object(org, namespace, name, str(next(self.events.versions)), spec)
         self.configs.store[config.key] = config
         self.book.put(config)

@@ -358,7 +358,7 @@ async def test_an_api_that_is_away_after_sending_is_waited_for(house):
     assert len(house.email.sent) == 1
 
 
-async def test_a_pause_counts_as_no_attempt_and_the_refused_one_probes_first(house):
+async def test_a_pause_counts_as_no_attempt_and_another_one_probes(house):
     house.config(
         slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"], "cooldownSeconds": 0}]
     )
@@ -374,11 +374,50 @@ async def test_a_pause_counts_as_no_attempt_and_the_refused_one_probes_first(hou
     await house.clock.advance(29.9)
     assert len(house.slack.sent) == 1
     await house.clock.advance(0.2)
-    assert house.slack.names[1] == first.name
+    assert house.slack.names[1] == others[0].name
     assert len(house.slack.sent) <= 3
     await house.clock.advance(60)
     assert {house.status(event).phase for event in (first, *others)} == {Phase.DELIVERED}
     assert house.status(first).deliveries[0].attempts == 1
+
+
+async def test_what_meets_only_busy_answers_ends_rate_limited_when_it_is_too_old(house):
+    house.config()
+    event = house.event()
+    house.email.script = [Outcome(Verdict.PAUSE, "Smtp421", "later")] * 1000
+    await house.submit(event)
+    await house.clock.advance(86_000)
+    assert house.status(event).reason is Reason.RATE_LIMITED
+    await house.clock.advance(600)
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.FAILED, Reason.RATE_LIMITED)
+    assert status.deliveries[0].attempts == 0
+    assert "later" in status.message
+
+
+async def test_one_message_that_is_always_refused_is_given_up_while_others_pass(house):
+    """Its refusals count from the fifth on, across a restart, too."""
+    spec = {"eventTriggers": [{"event": "pipeline_failure", "cooldownSeconds": 0}]}
+    house.config(**spec, retryConfig={"maxAttempts": 2, "initialDelaySeconds": 1})
+    house.config(org="globex", namespace="other", **spec)
+    bad = house.event()
+    house.email.busy_for = {bad.name}
+    await house.submit(bad)
+    waits = []
+    for n in range(20):
+        other = house.event(namespace="other", org="globex")
+        await house.submit(other)
+        began = house.clock.now()
+        while house.status(other).phase is not Phase.DELIVERED:
+            await house.clock.advance(1.0)
+        waits.append(house.clock.now() - began)
+        await house.clock.advance(30.0)
+        if n == 2:
+            await house.restart()
+    status = house.status(bad)
+    assert (status.phase, status.reason) == (Phase.FAILED, Reason.RETRIES_EXHAUSTED)
+    assert (status.deliveries[0].attempts, status.deliveries[0].refusals) == (2, 6)
+    assert max(waits) <= 20
 
 
 async def test_a_changed_configuration_counts_for_the_next_attempt(house):
@@ -403,7 +442,8 @@ async def test_recipients_refused_for_now_are_the_only_ones_tried_again(house):
     await house.submit(event)
     await house.clock.advance(5)
     assert [attempt.recipients for *_, attempt in house.email.sent] == [None, ("b@x",)]
-    assert house.status(event).phase is Phase.DELIVERED
+    status = house.status(event)
+    assert (status.phase, status.deliveries[0].refused_recipients) == (Phase.PARTIALLY_DELIVERED, ["b@x"])
     assert "b@x" in house.status(event).deliveries[0].message
 
 

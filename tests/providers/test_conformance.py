@@ -58,7 +58,7 @@ class SlackBench(Bench):
 
 def email_bench(trust, tls):
     sink = SmtpSink(users={USER: PASSWORD}, trust=trust)
-    limits = Limits(connect=0.5, command=0.5, attempt=1.0)
+    limits = Limits(connect=0.5, command=0.5, opening=1.0, envelope=1.0, final_dot=0.5)
     target = EmailTarget(
         sink.host, sink.port, True, False, "a@example.com", None, ("b@example.com",), username=USER, password=PASSWORD
     )

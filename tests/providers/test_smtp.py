@@ -9,7 +9,7 @@ from pipebell.core.hosts import HostPolicy
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.providers.tls import client_context
-from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Say, SmtpSink
+from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Behaviour, Limits, Rate, Say, SmtpSink
 
 IDENTITY = "<0b54f1c2.email@pipebell.io>"
 
@@ -41,11 +41,9 @@ async def test_delivers_over_starttls_with_login(send, email, sink, at):
 async def test_implicit_tls(send, email_with, trust, at):
     users = {"u": "p"}
     async with SmtpSink(security="implicit", users=users, trust=trust) as sink:
-        provider = email_with(implicit_tls_port=sink.port)
-        for use_tls in (True, False):  # that port means TLS in any case
-            outcome = await send(provider, at(sink.port, username="u", password="p", use_tls=use_tls))
-            assert outcome.verdict is Verdict.DELIVERED
-        assert all(mail.tls for mail in sink.mails)
+        target = at(sink.port, username="u", password="p", implicit_tls=True)
+        assert (await send(email_with(), target)).verdict is Verdict.DELIVERED
+        assert sink.mails[0].tls
 
 
 async def test_without_tls_and_login(send, email, trust, at):
@@ -61,7 +59,7 @@ async def test_credentials_never_go_without_tls(send, email, trust, at):
         assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsRequired")
         outcome = await send(email, at(sink.port))
         assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsRequired")
-        assert "offers no TLS" in outcome.message
+        assert "offers no STARTTLS" in outcome.message
         assert sink.logins == []
         assert sink.connections == 1
 
@@ -88,21 +86,37 @@ async def test_a_refused_login_is_tried_once(send, email, sink, at):
 async def test_a_login_that_fails_for_now(send, email, sink, at):
     sink.plan(454, at="login")
     outcome = await send(email, at(sink.port))
-    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "Smtp454")
+    assert (outcome.verdict, outcome.reason) == (Verdict.PAUSE, "Smtp454")
 
 
-async def test_a_mechanism_unknown_after_all(send, email, sink, at):
-    sink.plan("504 5.5.4 Unrecognized authentication type", at="login")
+@pytest.mark.parametrize("answer", ["504 5.5.4 Unrecognized authentication type", "500 5.5.1 what?", "501 5.5.2 no"])
+async def test_a_mechanism_unknown_after_all(send, email, sink, at, answer):
+    sink.plan(answer, at="login")
     assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
+    assert sink.logins == [("robot-user@example.com", True)]
+
+
+async def test_a_password_of_any_letters(send, email, trust, at):
+    async with SmtpSink(users={"müller": "pässwörd ☃"}, trust=trust) as sink:
+        outcome = await send(email, at(sink.port, username="müller", password="pässwörd ☃"))
+        assert outcome.verdict is Verdict.DELIVERED
+
+
+async def test_the_name_for_ehlo(send, email, sink, at):
+    await send(email, at(sink.port))
+    await send(email, at(sink.port, helo="pipebell.example.com"))
+    assert [mail.helo for mail in sink.mails] == ["[127.0.0.1]", "pipebell.example.com"]
 
 
 @pytest.mark.parametrize("stage", ["connect", "mail", "data"])
 @pytest.mark.parametrize(
     ("code", "verdict"),
-    [(421, Verdict.PAUSE), (450, Verdict.RETRY), (554, Verdict.PERMANENT)],
+    [(421, Verdict.PAUSE), (451, Verdict.RETRY), (554, Verdict.PERMANENT)],
 )
 async def test_codes_at_every_stage(send, email, sink, at, stage, code, verdict):
     sink.plan(code, at=stage)
+    if (stage, code) == ("connect", 451):
+        verdict = Verdict.PAUSE  # it is about no message
     outcome = await send(email, at(sink.port))
     assert (outcome.verdict, outcome.reason) == (verdict, f"Smtp{code}")
     assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
@@ -112,6 +126,98 @@ async def test_421_at_a_recipient_pauses_and_serves_nobody(send, email, sink, at
     sink.refuse("b@example.com", 421, 1)
     assert (await send(email, at(sink.port))).verdict is Verdict.PAUSE
     assert sink.attempts == []
+
+
+async def test_a_pause_forgets_nobody_who_was_refused_for_good(send, email, sink, at):
+    """Postfix ends the connection after some errors: the dead recipients are not named again."""
+    sink.limit(Limits(errors=2))
+    for who in ("a@example.com", "b@example.com"):
+        sink.refuse(who, 550)
+    sink.refuse("c@example.com", 451, 1)
+    outcome = await send(email, at(sink.port))
+    assert (outcome.verdict, outcome.refused) == (Verdict.PAUSE, ("a@example.com", "b@example.com"))
+    assert outcome.retry_recipients == ("c@example.com",)
+    assert (await send(email, at(sink.port), Attempt("x", outcome.retry_recipients))).verdict is Verdict.DELIVERED
+
+
+MANY = tuple(f"r{n}@example.com" for n in range(120))
+
+
+@pytest.mark.parametrize("per_transaction", [1, 10, 50, 119])
+async def test_a_limit_on_recipients_is_worked_off_in_further_transactions(send, email, sink, at, per_transaction):
+    sink.limit(Limits(recipients=per_transaction))
+    outcome = await send(email, at(sink.port, to=MANY, cc=()))
+    assert (outcome.verdict, outcome.message) == (Verdict.DELIVERED, "")
+    served = [who for mail in sink.mails for who in mail.recipients]
+    assert served == list(MANY)
+    assert len(sink.mails) == -(-len(MANY) // per_transaction)
+    assert len({mail.message["Message-ID"] for mail in sink.mails}) == 1
+    assert sink.connections == -(-len(sink.mails) // 100) if per_transaction > 1 else sink.connections >= 1
+
+
+@pytest.mark.parametrize("answer", ["452 4.5.3 Too many recipients", "554 5.5.3 RecipLimit exceeded"])
+async def test_a_limit_on_recipients_that_is_told_after_the_data(send, email, sink, at, answer):
+    sink.script().always = lambda mail: Say(status=answer) if len(mail.recipients) > 25 else None
+    outcome = await send(email, at(sink.port, to=MANY, cc=()))
+    assert outcome.verdict is Verdict.DELIVERED
+    assert sorted(who for mail in sink.mails for who in mail.recipients) == sorted(MANY)
+
+
+async def test_among_many_transactions_the_refused_and_the_late_are_told_apart(send, email, sink, at):
+    sink.limit(Limits(recipients=50))
+    sink.refuse(MANY[3], 550)
+    sink.refuse(MANY[70], 450, 1)
+    sink.plan(None, None, 451)
+    first = await send(email, at(sink.port, to=MANY, cc=()))
+    assert (first.verdict, first.accepted, first.refused) == (Verdict.RETRY, True, (MANY[3],))
+    rest = set(MANY) - {who for mail in sink.mails for who in mail.recipients} - {MANY[3]}
+    assert set(first.retry_recipients) == rest
+    assert MANY[70] in rest
+    second = await send(email, at(sink.port, to=MANY, cc=()), Attempt("0b54f1c2.email", first.retry_recipients))
+    assert second.verdict is Verdict.DELIVERED
+    served = [who for mail in sink.mails for who in mail.recipients]
+    assert sorted(served) == sorted(set(MANY) - {MANY[3]})
+
+
+@pytest.mark.parametrize("stage", ["connect", "login", "mail", "data"])
+@pytest.mark.parametrize("most", [1, 3])
+async def test_a_server_that_takes_few_connections_gets_few(send, email, sink, at, stage, most):
+    sink.limit(Limits(connections=most, connections_at=stage))
+    sink.script().always = lambda _: Say(wait=0.01)
+    outcomes = await asyncio.gather(*(send(email, at(sink.port)) for _ in range(40)))
+    assert [outcome.reason for outcome in outcomes if outcome.verdict is not Verdict.DELIVERED] == []
+    assert len(sink.mails) == 40
+    assert sink.connections == 4, "asked once each, and believed"
+
+
+async def test_a_server_that_is_asked_too_fast_is_left_alone_by_all_who_wait(send, email, sink, at):
+    sink.limit(Limits(rate=Rate(5, 600.0)))
+    outcomes = await asyncio.gather(*(send(email, at(sink.port)) for _ in range(60)))
+    verdicts = [outcome.verdict for outcome in outcomes]
+    assert verdicts.count(Verdict.DELIVERED) == 5
+    assert verdicts.count(Verdict.PAUSE) == 55
+    assert len(sink.attempts) <= 5 + 4, "no more than those under way were refused"
+    assert sum(outcome.untried for outcome in outcomes) >= 51
+    assert sink.connections == 4, "the connections are good still"
+
+
+async def test_an_answer_may_come_late_after_the_final_dot(send, email_with, sink, at):
+    sink.plan(Behaviour(wait=0.6))
+    outcome = await send(email_with(command=0.2, opening=0.4, envelope=0.4, per_recipient=0), at(sink.port))
+    assert outcome.verdict is Verdict.DELIVERED
+    assert len(sink.attempts) == 1
+
+
+async def test_only_what_was_handed_over_may_have_arrived(send, email_with, sink, at):
+    provider = email_with(command=0.2, final_dot=0.2)
+    sink.plan(HANG, KEEP_AND_DROP, DROP)
+    for _ in range(3):
+        assert (await send(provider, at(sink.port))).unanswered
+    sink.plan(HANG, DROP, at="mail")
+    for _ in range(2):
+        assert not (await send(provider, at(sink.port))).unanswered
+    sink.plan(451)
+    assert not (await send(provider, at(sink.port))).unanswered
 
 
 async def test_recipients_refused_for_good_are_named(send, email, sink, at):
@@ -221,11 +327,11 @@ async def test_what_is_lost_after_the_data_is_tried_again_not_replaced(send, ema
 async def test_time_is_bounded(send, email_with, sink, at, stage):
     sink.plan(HANG, at=stage)
     async with asyncio.timeout(5):
-        outcome = await send(email_with(command=0.2), at(sink.port))
+        outcome = await send(email_with(command=0.2, final_dot=0.2), at(sink.port))
         assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "Timeout")
         sink.script(stage).clear()
         sink.plan(HANG, at=stage)
-        outcome = await send(email_with(attempt=0.2), at(sink.port))
+        outcome = await send(email_with(opening=0.2, envelope=0.2, per_recipient=0, final_dot=0.2), at(sink.port))
         assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "Timeout")
 
 
@@ -266,7 +372,7 @@ async def test_certificates_are_verified(send, email_with, trust, at):
 
 async def test_certificates_are_verified_with_implicit_tls(send, email_with, trust, at):
     async with SmtpSink(security="implicit", trust=trust, names=("mail.example.com",)) as sink:
-        outcome = await send(email_with(implicit_tls_port=sink.port), at(sink.port))
+        outcome = await send(email_with(), at(sink.port, implicit_tls=True))
         assert (outcome.verdict, outcome.reason) == (Verdict.PERMANENT, "TlsCertificateInvalid")
 
 
@@ -278,7 +384,7 @@ async def test_the_certificate_is_for_the_host_not_its_address(send, email, trus
 
 async def test_tls_where_none_is_spoken(send, email_with, trust, at):
     async with SmtpSink(security="none", trust=trust) as sink:
-        outcome = await send(email_with(implicit_tls_port=sink.port), at(sink.port))
+        outcome = await send(email_with(), at(sink.port, implicit_tls=True))
         assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "TlsFailed")
 
 
@@ -308,10 +414,10 @@ async def test_root_may_use_a_private_address(send, email_with, sink, at):
 
 
 async def test_only_the_allowed_of_several_addresses_are_connected_to(send, email, sink, at, monkeypatch):
-    async def resolve(host, port):
+    async def resolve(host, port, namespace):
         return [(socket.AF_INET, (address, port)) for address in ("10.0.0.1", "127.0.0.1")]
 
-    monkeypatch.setattr(email._smtp._resolver, "resolve", resolve)
+    monkeypatch.setattr(email._smtp._dns, "resolve", resolve)
     connected = []
     loop = asyncio.get_running_loop()
     connect = loop.sock_connect
@@ -330,10 +436,10 @@ async def test_the_next_address_is_tried(send, email, sink, at, monkeypatch):
         listener.bind(("127.0.0.1", 0))
         dead = listener.getsockname()[1]
 
-        async def resolve(host, port):
+        async def resolve(host, port, namespace):
             return [(socket.AF_INET, ("127.0.0.1", port)) for port in (dead, sink.port)]
 
-        monkeypatch.setattr(email._smtp._resolver, "resolve", resolve)
+        monkeypatch.setattr(email._smtp._dns, "resolve", resolve)
         assert (await send(email, at(sink.port))).verdict is Verdict.DELIVERED
 
 
@@ -401,7 +507,7 @@ async def test_whoever_may_not_send_while_the_server_makes_up_its_mind_hands_not
 
 
 async def test_whoever_may_not_send_any_more_leaves_the_queue(send, email_with, sink, at, notification, monkeypatch):
-    monkeypatch.setattr("pipebell.providers.smtp._LOOK", 0.05)
+    monkeypatch.setattr("pipebell.providers.turns._LOOK", 0.05)
     email = email_with(connections=1)
     sink.plan(Say(wait=3.0))
     first = asyncio.create_task(send(email, at(sink.port)))

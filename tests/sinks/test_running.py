@@ -65,7 +65,7 @@ def test_a_temporary_trust_leaves_no_file():
 
 def test_as_a_process(tmp_path):
     ready, record = tmp_path / "ready", tmp_path / "record"
-    options = ["--user", "me:secret", "--smtp-answers", "451", "--slack-answers", "500,200"]
+    options = ["--user", "me:secret", "--smtp-answers", "451", "--slack-answers", "500,200", "--smtp-rate", "2/60"]
     places = ["--ready-file", ready, "--record", record, "--tls-directory", tmp_path / "tls"]
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "pipebell.sinks", *options, *places],
@@ -88,13 +88,15 @@ def test_as_a_process(tmp_path):
             with pytest.raises(smtplib.SMTPDataError):
                 client.send_message(letter())
             client.send_message(letter())
+            with pytest.raises(smtplib.SMTPDataError, match="Maximum sending rate exceeded"):
+                client.send_message(letter())
         webhook = f"{facts['slack']}/services/T0/B0/x"
         with pytest.raises(urllib.error.HTTPError) as caught:
             post(webhook, facts["ca_file"])
         caught.value.close()
         assert post(webhook, facts["ca_file"]) == b"ok"
         mails, posts = read(record)
-        assert [mail.status[:3] for mail in mails] == ["451", "250"]
+        assert [mail.status[:3] for mail in mails] == ["451", "250", "454"]
         assert [request.status for request in posts] == [500, 200]
     finally:
         process.send_signal(signal.SIGTERM)
@@ -103,7 +105,7 @@ def test_as_a_process(tmp_path):
     assert json.loads(said) == facts
 
 
-@pytest.mark.parametrize("wrong", [["--user", "nobody"], ["--smtp-answers", "many"], ["--smtp-port", "x"]])
+@pytest.mark.parametrize("wrong", [["--user", "nobody"], ["--smtp-answers", "many"], ["--smtp-rate", "0/5"]])
 def test_wrong_options_are_a_usage_error(wrong):
     done = subprocess.run([sys.executable, "-m", "pipebell.sinks", *wrong], capture_output=True, text=True, check=False)
     assert done.returncode == 2

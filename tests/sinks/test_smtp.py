@@ -6,7 +6,7 @@ from email.message import EmailMessage
 import aiosmtplib
 import pytest
 
-from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Behaviour, Say, SmtpSink, Trust, read
+from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Behaviour, Limits, Rate, Say, SmtpSink, Trust, read
 
 USER, PASSWORD = "pipebell", "pass word"
 
@@ -305,3 +305,64 @@ async def test_it_keeps_up_with_300_mails_a_second(sink):
         spent = time.process_time() - started
     assert len(sink.mails) == number
     assert spent / number < 1 / 200  # CPU of both sides; the machine may be busy with other things
+
+
+async def codes_of(sink, count, **options):
+    """The answers to so many messages over one connection."""
+    codes = []
+    async with client(sink, **options) as connection:
+        for _ in range(count):
+            try:
+                await connection.send_message(letter())
+            except aiosmtplib.SMTPResponseException as error:
+                codes.append(error.code)
+            else:
+                codes.append(250)
+    return codes
+
+
+@pytest.mark.parametrize(
+    ("rate", "refusal"),
+    [(Rate(2, 60.0), 454), (Rate(2, 60.0, "450 4.7.1 Error: too much mail from 127.0.0.1", at="mail"), 450)],
+)
+async def test_a_rate_is_kept(sink, rate, refusal):
+    sink.limit(Limits(rate=rate))
+    assert await codes_of(sink, 4) == [250, 250, refusal, refusal]
+    assert len(sink.mails) == 2
+
+
+async def test_connections_beyond_the_limit_are_refused_until_others_end(sink):
+    sink.limit(Limits(connections=1))
+    async with client(sink):
+        with pytest.raises(aiosmtplib.SMTPConnectResponseError, match="Concurrent connections"):
+            await send(sink)
+    await send(sink)
+    sink.limit(Limits(connections=1, connections_at="mail"))
+    async with client(sink) as older:
+        assert await codes_of(sink, 1) == [432]
+        await older.send_message(letter())
+    assert len(sink.mails) == 2
+
+
+async def test_recipients_beyond_the_limit_are_refused(sink):
+    sink.limit(Limits(recipients=2))
+    refused, _ = await send(sink, letter(to="a@example.com, b@example.com, c@example.com, d@example.com"))
+    assert {who: error.code for who, error in refused.items()} == {"c@example.com": 452, "d@example.com": 452}
+    assert sink.mails[0].recipients == ("a@example.com", "b@example.com")
+
+
+async def test_too_many_errors_end_the_connection(sink):
+    sink.limit(Limits(errors=2))
+    everybody = [f"{who}@example.com" for who in "abcd"]
+    for who in everybody:
+        sink.refuse(who, 550)
+    async with client(sink) as connection:
+        await connection.mail("a@example.com")
+        codes = []
+        for who in everybody[:3]:
+            with pytest.raises(aiosmtplib.SMTPRecipientRefused) as caught:
+                await connection.rcpt(who)
+            codes.append(caught.value.code)
+        assert codes == [550, 550, 421]
+        with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+            await connection.rcpt(everybody[3])

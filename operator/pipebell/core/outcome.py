@@ -16,7 +16,7 @@ class Verdict(Enum):
     DELIVERED = auto()  # done, never repeated
     RETRY = auto()  # try again by the retry schedule
     PERMANENT = auto()  # never try again
-    PAUSE = auto()  # the endpoint asked for a pause: no attempt was used up
+    PAUSE = auto()  # the endpoint is busy: no answer about this message, so no attempt was used up
     HOST_NOT_ALLOWED = auto()  # refused by us before anything was sent: the configuration is at fault
 
 
@@ -26,9 +26,11 @@ class Outcome:
 
     `reason` is a CamelCase word for machines (such as `SmtpAuthFailed`, `Http503`, `Timeout`); `message` is one line
     for people, without secrets or webhook URLs. `retry_after` is seconds, for PAUSE only, None when the endpoint named
-    no time. `message_id` is the e-mail's Message-ID. `retry_recipients` are those refused temporarily: the only ones
-    that the next attempt addresses. `refused` are those refused for good. `accepted` says, with RETRY, that at least
-    one recipient's message was accepted in this attempt (so the destination has been told, if not everybody there).
+    no time. `message_id` is the e-mail's Message-ID. `retry_recipients` are those not served yet: the only ones that
+    the next attempt addresses. `refused` are those refused for good. `accepted` says that at least one recipient's
+    message was accepted in this attempt (so the destination has been told, if not everybody there). `unanswered`: the
+    message was handed over and no answer came, so it may have arrived. `untried`, with PAUSE: the endpoint was not
+    asked at all, because it had just said to another message that it is busy.
     """
 
     verdict: Verdict
@@ -39,6 +41,8 @@ class Outcome:
     retry_recipients: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     accepted: bool = False
+    unanswered: bool = False
+    untried: bool = False
 
 
 def _always() -> bool:

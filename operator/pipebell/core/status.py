@@ -72,7 +72,10 @@ class Delivery(StatusModel):
     destination: Word = Field(description="Where it goes; the key of this list.")
     phase: Phase = Field(description="Where it stands.")
     attempts: int = Field(0, description="Attempts made so far.")
-    last_attempt_time: Time | None = Field(None, description="When the last attempt began.")
+    first_attempt_time: Time | None = Field(
+        None, description="When the first counted attempt began: maxElapsedSeconds runs from here."
+    )
+    last_attempt_time: Time | None = Field(None, description="When the last attempt began, counted or not.")
     delivered_time: Time | None = Field(None, description="When the provider accepted it.")
     next_attempt_time: Time | None = Field(None, description="Not tried again before.")
     message_id: Annotated[str, StringConstraints(max_length=320)] | None = Field(
@@ -82,8 +85,19 @@ class Delivery(StatusModel):
     message: Message | None = Field(None, description="Why it stands there, for people.")
     retry_recipients: (
         Annotated[list[Annotated[str, StringConstraints(max_length=320)]], Field(max_length=200)] | None
-    ) = Field(
-        None, description="Recipients that were refused temporarily: the only ones that the next attempt addresses."
+    ) = Field(None, description="Recipients that are not served yet: the only ones that the next attempt addresses.")
+    refused_recipients: (
+        Annotated[list[Annotated[str, StringConstraints(max_length=320)]], Field(max_length=200)] | None
+    ) = Field(None, description="Recipients that were not served: refused for good, or until the last attempt.")
+    refusals: int | None = Field(
+        None,
+        description=(
+            "How often a busy endpoint refused this message while it took others; from the fifth time on that counts "
+            "as an attempt."
+        ),
+    )
+    unanswered: bool | None = Field(
+        None, description="An attempt's answer never came: the message may have arrived all the same."
     )
 
 

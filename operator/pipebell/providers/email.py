@@ -59,7 +59,14 @@ class EmailProvider:
         if not recipients:
             return Outcome(Verdict.DELIVERED, message="who was still to be served is not among the recipients any more")
         message = build_message(notification, target, attempt, now=self._now())
-        envelope = Envelope(target.from_email, recipients, mime.wire(message), _message_id(attempt), attempt.allowed)
+        envelope = Envelope(
+            target.from_email,
+            recipients,
+            mime.wire(message),
+            _message_id(attempt),
+            attempt.allowed,
+            notification.event.namespace,
+        )
         return await self._smtp.send(target, envelope)
 
     async def check(self, target: EmailTarget) -> None:

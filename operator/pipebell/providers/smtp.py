@@ -4,57 +4,59 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import aiosmtplib
 
 from pipebell.core.errors import Fenced
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.providers.failures import outcome_of
-from pipebell.providers.resolver import Resolver
-from pipebell.providers.smtp_answers import Reply, answered, misunderstood, settled
+from pipebell.providers.dns import Dns
+from pipebell.providers.smtp_answers import Reply, too_many_connections
+from pipebell.providers.smtp_outcomes import answered, broken, misunderstood, settled
 from pipebell.providers.smtp_session import Envelope, Limits, Session, Unusable
+from pipebell.providers.turns import Turns
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from pipebell.core.hosts import HostPolicy
     from pipebell.core.targets import EmailTarget
-    from pipebell.providers.resolver import Address
+    from pipebell.providers.dns import Address
 
 __all__ = ["Envelope", "Limits", "Smtp"]
-
-_LOOK: Final = 1.0  # seconds between looks, while waiting for a connection, at whether this may be sent at all
 
 _PLAINTEXT: Final = Outcome(
     Verdict.PERMANENT,
     "TlsRequired",
-    "user name and password are never sent without TLS: set smtpUseTls, or leave smtpUsername out",
+    "user name and password are never sent without TLS: set smtpUseTls or smtpTls, or leave smtpUsername out",
 )
 
 
 @dataclass(slots=True)
 class _Endpoint:
-    """The connections to one server under one account.
+    """The connections to one server under one account. `live` are all that are open or about to be."""
 
-    `failures` counts attempts that could not even open a connection; `failure` is how the last one ended.
-    """
-
-    turns: asyncio.Semaphore
+    turns: Turns
     idle: deque[tuple[Session, asyncio.TimerHandle]] = field(default_factory=deque)
+    live: set[Session] = field(default_factory=set)
     users: int = 0
-    failures: int = 0
-    failure: Outcome | None = None
 
 
 class Smtp:
-    """Sends messages. `hosts` guards what organisations configure; `tls` says whom to trust."""
+    """Sends messages. `hosts` guards what organisations configure; `tls` says whom to trust; `now` is for tests."""
 
-    def __init__(self, hosts: HostPolicy, tls: ssl.SSLContext, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        hosts: HostPolicy,
+        tls: ssl.SSLContext,
+        limits: Limits | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
         self._hosts, self._tls, self._limits = hosts, tls, limits or Limits()
-        self._resolver = Resolver()
+        self._now = now or (lambda: asyncio.get_running_loop().time())
+        self._dns = Dns()
         self._endpoints: dict[Hashable, _Endpoint] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -63,31 +65,23 @@ class Smtp:
 
         Raises Fenced if the message may not go any more, which says nothing about the endpoint; nothing else.
         """
-        if target.username is not None and not (target.use_tls or self._implicit(target)):
+        if target.username is not None and not (target.use_tls or target.implicit_tls):
             return _PLAINTEXT
         endpoint = self._endpoints.get(target.endpoint)
         if endpoint is None:
-            endpoint = self._endpoints[target.endpoint] = _Endpoint(asyncio.Semaphore(self._limits.connections))
-        known = endpoint.failures
+            turns = Turns(self._limits.connections, self._limits.raise_after, self._now)
+            endpoint = self._endpoints[target.endpoint] = _Endpoint(turns)
         endpoint.users += 1
         try:
-            await _turn(endpoint.turns, envelope)
-            try:
-                if endpoint.failure is not None and endpoint.failures != known:
-                    # The server could not be reached, or refused the login, while this one waited: it would fare the
-                    # same, and a dead server must not hold up everybody for as long as all their timeouts add up to.
-                    return endpoint.failure
-                return await self._attempt(endpoint, target, envelope)
-            finally:
-                endpoint.turns.release()
+            return await self._in_turn(endpoint, target, envelope)
         finally:
             endpoint.users -= 1
             self._forget_unused(target, endpoint)
 
-    async def refusal(self, target: EmailTarget) -> str:
+    async def refusal(self, target: EmailTarget, namespace: str = "") -> str:
         """Why the target's host may not be connected to; "" if it may. Raises OSError if it cannot be resolved."""
         try:
-            await self._addresses(target)
+            await self._addresses(target, namespace)
         except Unusable as error:
             return error.outcome.message
         return ""
@@ -98,46 +92,77 @@ class Smtp:
             self._retire(endpoint)
         self._endpoints.clear()
         await asyncio.gather(*self._leaving)
-        self._resolver.close()
+        self._dns.close()
 
-    async def _attempt(self, endpoint: _Endpoint, target: EmailTarget, envelope: Envelope) -> Outcome:
-        deadline = asyncio.get_running_loop().time() + self._limits.attempt
+    async def _in_turn(self, endpoint: _Endpoint, target: EmailTarget, envelope: Envelope) -> Outcome:
+        """Send over a connection; over another one, when the server only wants fewer of them."""
+        again = 0
+        while True:
+            instead = await endpoint.turns.take(envelope.namespace, envelope.allowed, first=again > 0)
+            if instead is not None:
+                return instead
+            try:
+                outcome, crowded = await self._attempt(endpoint, target, envelope)
+            finally:
+                endpoint.turns.give_back()
+            if not crowded or again > self._limits.connections:
+                return outcome
+            again += 1
+
+    async def _attempt(self, endpoint: _Endpoint, target: EmailTarget, envelope: Envelope) -> tuple[Outcome, bool]:
         session = self._take(endpoint)
         if session is not None:
-            outcome = await self._talk(endpoint, session, target, envelope, deadline)
+            outcome = await self._talk(endpoint, session, target, envelope)
             if not session.stale:
-                return outcome
-        return await self._talk(endpoint, Session(self._limits, self._tls), target, envelope, deadline)
+                return outcome, self._crowded(endpoint, session, outcome)
+        session = Session(self._limits, self._tls)
+        endpoint.live.add(session)
+        outcome = await self._talk(endpoint, session, target, envelope)
+        return outcome, self._crowded(endpoint, session, outcome)
 
-    async def _talk(
-        self, endpoint: _Endpoint, session: Session, target: EmailTarget, envelope: Envelope, deadline: float
-    ) -> Outcome:
+    async def _talk(self, endpoint: _Endpoint, session: Session, target: EmailTarget, envelope: Envelope) -> Outcome:
         try:
-            async with asyncio.timeout_at(deadline):
-                if not session.opened:
-                    if not envelope.allowed():
-                        raise Fenced("this replica may not send any more")
-                    await session.open(target, await self._addresses(target))
-                return settled(await session.transact(envelope), envelope.message_id, target)
+            if not session.opened:
+                if not envelope.allowed():
+                    raise Fenced("this replica may not send any more")
+                await session.open(target, await self._addresses(target, envelope.namespace))
+            return settled(await session.transact(envelope), envelope.message_id, target)
         except Unusable as error:
-            outcome = error.outcome
+            return error.outcome
         except aiosmtplib.SMTPResponseException as error:
-            outcome = answered(session.stage, Reply(error.code, error.message), session.receipt, target)
+            reply = Reply(error.code, error.message)
+            session.crowded = too_many_connections(reply)
+            return answered(session.stage, reply, session.receipt, envelope.message_id, target)
         except OSError as error:
-            outcome = outcome_of(error, target.host)
+            return broken(error, session.receipt, envelope.message_id, target)
         except aiosmtplib.SMTPException:
-            outcome = misunderstood(target)
+            return misunderstood(session.receipt, envelope.message_id, target)
         finally:
             self._give_back(endpoint, session, target)
-        if session.stage.opening:
-            endpoint.failures += 1
-            endpoint.failure = outcome
-            self._retire(endpoint)
-        return outcome
 
-    async def _addresses(self, target: EmailTarget) -> list[Address]:
+    def _crowded(self, endpoint: _Endpoint, session: Session, outcome: Outcome) -> bool:
+        """Adapt to a refusal. Whether the message should take another connection: the server wants fewer of them."""
+        others = len(endpoint.live - {session})
+        for_now = outcome.verdict in (Verdict.RETRY, Verdict.PAUSE)
+        if session.stage.opening:
+            if others and for_now:
+                endpoint.turns.lower(others)
+                return True
+            # It would be the same for those who wait, and a dead server must not hold up everybody for as long as all
+            # their timeouts add up to.
+            endpoint.turns.dismiss(_for_others(outcome))
+            self._retire(endpoint)
+        elif outcome.verdict is Verdict.PAUSE:
+            if others and session.crowded and not outcome.accepted and not outcome.refused:
+                endpoint.turns.lower(others)
+                return True
+            endpoint.turns.lower(endpoint.turns.limit // 2)
+            endpoint.turns.dismiss(_for_others(outcome))
+        return False
+
+    async def _addresses(self, target: EmailTarget, namespace: str) -> list[Address]:
         """Where the host leads and we may go. Raises Unusable when that is nowhere, OSError when nobody knows."""
-        found = await self._resolver.resolve(target.host, target.port)
+        found = await self._dns.resolve(target.host, target.port, namespace)
         if target.trusted:
             return found
         allowed = [place for place in found if self._hosts.admits_address(target.host, str(place[1][0]))]
@@ -148,9 +173,6 @@ class Smtp:
             raise Unusable(Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", message))
         return allowed
 
-    def _implicit(self, target: EmailTarget) -> bool:
-        return target.port == self._limits.implicit_tls_port
-
     def _take(self, endpoint: _Endpoint) -> Session | None:
         """The connection used last, so that those too many grow old."""
         while endpoint.idle:
@@ -158,11 +180,12 @@ class Smtp:
             timer.cancel()
             if session.usable:
                 return session
-            self._dismiss(session)
+            self._dismiss(endpoint, session)
         return None
 
     def _give_back(self, endpoint: _Endpoint, session: Session, target: EmailTarget) -> None:
         if not session.usable:
+            endpoint.live.discard(session)
             session.drop()
             return
         timer = asyncio.get_running_loop().call_later(self._limits.idle, self._expire, endpoint, session, target)
@@ -170,38 +193,39 @@ class Smtp:
 
     def _expire(self, endpoint: _Endpoint, session: Session, target: EmailTarget) -> None:
         endpoint.idle = deque(item for item in endpoint.idle if item[0] is not session)
-        self._dismiss(session)
+        self._dismiss(endpoint, session)
         self._forget_unused(target, endpoint)
 
     def _retire(self, endpoint: _Endpoint) -> None:
         while endpoint.idle:
             session, timer = endpoint.idle.pop()
             timer.cancel()
-            self._dismiss(session)
+            self._dismiss(endpoint, session)
 
-    def _dismiss(self, session: Session) -> None:
+    def _dismiss(self, endpoint: _Endpoint, session: Session) -> None:
+        endpoint.live.discard(session)
         task = asyncio.get_running_loop().create_task(session.leave())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
     def _forget_unused(self, target: EmailTarget, endpoint: _Endpoint) -> None:
-        if not endpoint.users and not endpoint.idle and self._endpoints.get(target.endpoint) is endpoint:
+        if endpoint.users or endpoint.idle or self._endpoints.get(target.endpoint) is not endpoint:
+            return
+        if endpoint.turns.lowered:  # what was learned of the server is worth remembering until it is outdated
+            again = self._limits.raise_after
+            asyncio.get_running_loop().call_later(again, self._forget_unused, target, endpoint)
+        else:
             del self._endpoints[target.endpoint]
 
 
-async def _turn(turns: asyncio.Semaphore, envelope: Envelope) -> None:
-    """Wait for a connection; whoever may not send any more leaves the queue, however long that is. Raises Fenced."""
-    if not turns.locked():
-        await turns.acquire()
-        return
-    turn = asyncio.ensure_future(turns.acquire())
-    try:
-        while not (await asyncio.wait({turn}, timeout=_LOOK))[0] and envelope.allowed():
-            pass
-    except asyncio.CancelledError:
-        if not turn.cancel():
-            turns.release()  # it was our turn at that very moment
-        raise
-    if not turn.done():
-        turn.cancel()
-        raise Fenced("this replica may not send any more")
+def _for_others(outcome: Outcome) -> Outcome:
+    """The same for those who were not heard themselves."""
+    return replace(
+        outcome,
+        message_id=None,
+        retry_recipients=(),
+        refused=(),
+        accepted=False,
+        unanswered=False,
+        untried=outcome.verdict is Verdict.PAUSE,
+    )

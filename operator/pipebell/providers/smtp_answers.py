@@ -1,17 +1,17 @@
-"""What a server's answers mean, as tables: SMTP's reply codes by stage (RFC 5321, 4.2; RFC 4954; RFC 3207)."""
+"""What a server's answers mean, as tables: reply codes by stage, enhanced codes, and words (RFC 5321, 4.2; RFC 3463).
+
+Three questions, each with its table: what follows (`RULES`), what people can do about it (`HINTS`), and whether an
+answer is only about how many recipients one transaction may have.
+"""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from pipebell.core.outcome import Outcome, Verdict
-from pipebell.providers.failures import masked
-
-if TYPE_CHECKING:
-    from pipebell.core.targets import EmailTarget
+from pipebell.core.outcome import Verdict
 
 
 class Stage(Enum):
@@ -30,53 +30,7 @@ class Stage(Enum):
         return self in (Stage.CONNECT, Stage.TLS, Stage.AUTH)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`stage` None is any; `reason` "" is `Smtp<code>`; `mend` says what to do about it."""
-
-    stage: Stage | None
-    codes: range
-    verdict: Verdict
-    reason: str = ""
-    mend: str = ""
-
-
-_4XX: Final = range(400, 500)
-_5XX: Final = range(500, 600)
-
-# The first row that fits decides.
-RULES: Final = (
-    Rule(None, range(421, 422), Verdict.PAUSE, mend="the server asks for a pause"),
-    Rule(Stage.TLS, _4XX, Verdict.RETRY, "TlsFailed", "the server cannot do TLS at the moment"),
-    Rule(Stage.TLS, _5XX, Verdict.PERMANENT, "TlsRequired", "the server refuses STARTTLS: check smtpPort"),
-    Rule(Stage.AUTH, _4XX, Verdict.RETRY, mend="the server cannot check the login at the moment"),
-    Rule(
-        Stage.AUTH,
-        _5XX,
-        Verdict.PERMANENT,
-        "SmtpAuthFailed",
-        "the server refused user name or password; Gmail needs an app password",
-    ),
-    Rule(
-        None,
-        range(530, 531),
-        Verdict.PERMANENT,
-        "SmtpAuthRequired",
-        "the server wants a login first: set smtpUsername and smtpPassword, and smtpUseTls",
-    ),
-    Rule(Stage.MAIL, _5XX, Verdict.PERMANENT, mend="the server refused the sender: check fromEmail"),
-    Rule(Stage.RCPT, _5XX, Verdict.PERMANENT, mend="the server refused the recipients: check toEmails and ccEmails"),
-    Rule(None, _4XX, Verdict.RETRY),
-    Rule(None, _5XX, Verdict.PERMANENT, mend="the server refused the message"),
-)
-_UNEXPECTED: Final = Rule(
-    None, range(0), Verdict.RETRY, "SmtpProtocolError", "the server does not speak SMTP as it should"
-)
-
-
-def rule_for(stage: Stage, code: int) -> Rule:
-    """What this answer means at this stage."""
-    return next((rule for rule in RULES if rule.stage in (None, stage) and code in rule.codes), _UNEXPECTED)
+_ENHANCED: Final = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 
 
 class Reply(NamedTuple):
@@ -86,79 +40,175 @@ class Reply(NamedTuple):
     text: str
 
     @property
-    def temporary(self) -> bool:
-        """Whether asking again later may help."""
-        return rule_for(Stage.RCPT, self.code).verdict is not Verdict.PERMANENT
+    def enhanced(self) -> str:
+        """The enhanced code's subject and detail, such as `7.1` (RFC 3463); "" when there is none."""
+        found = _ENHANCED.match(self.text)
+        return f"{found[2]}.{found[3]}" if found else ""
 
 
-@dataclass(slots=True)
-class Receipt:
-    """Which recipients of one message the server accepted, and what it answered about the others."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The codes that it is for, and the verdict.
 
-    accepted: list[str] = field(default_factory=list)
-    refused: dict[str, Reply] = field(default_factory=dict)
+    `stages` empty is any; `enhanced` and `words` are patterns of which, if any is given, one has to fit. `reason` ""
+    is `Smtp<code>`.
+    """
 
-    def left(self) -> tuple[str, ...]:
-        """Those refused for now."""
-        return tuple(who for who, reply in self.refused.items() if reply.temporary)
+    codes: range
+    verdict: Verdict
+    stages: frozenset[Stage] = frozenset()
+    enhanced: str = ""
+    words: str = ""
+    reason: str = ""
 
-    def lost(self) -> tuple[str, ...]:
-        """Those refused for good."""
-        return tuple(who for who, reply in self.refused.items() if not reply.temporary)
-
-
-def answered(stage: Stage, reply: Reply, receipt: Receipt, target: EmailTarget) -> Outcome:
-    """The outcome of an attempt that this answer ended."""
-    rule = rule_for(stage, reply.code)
-    said = masked(reply.text, *_secrets(target))
-    code = f"{reply.code}: " if reply.code > 0 else ""  # what is no answer at all has a negative one
-    message = code + "; ".join(part for part in (rule.mend, said and f"the server says: {said}") if part)
-    again: tuple[str, ...] = ()
-    if rule.verdict is Verdict.RETRY and receipt.lost():
-        again = (*receipt.accepted, *receipt.left())
-    return Outcome(
-        rule.verdict, rule.reason or f"Smtp{reply.code}", message, retry_recipients=again, refused=receipt.lost()
-    )
+    def fits(self, stage: Stage, reply: Reply) -> bool:
+        """Whether it decides about this answer at this stage."""
+        if reply.code not in self.codes or (self.stages and stage not in self.stages):
+            return False
+        return not (self.enhanced or self.words) or _says(reply, self.enhanced, self.words)
 
 
-def misunderstood(target: EmailTarget) -> Outcome:
-    """The outcome when the server and we do not understand each other."""
-    return Outcome(_UNEXPECTED.verdict, _UNEXPECTED.reason, f"{target.host}: {_UNEXPECTED.mend}")
+def _says(reply: Reply, enhanced: str, words: str) -> bool:
+    if enhanced and re.fullmatch(enhanced, reply.enhanced):
+        return True
+    return bool(words and re.search(words, reply.text, re.IGNORECASE))
 
 
-def settled(receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
-    """The outcome of an attempt that went through: who has the message, who has not, and why."""
-    if not receipt.refused:
-        return Outcome(Verdict.DELIVERED, message_id=message_id)
-    left, lost = receipt.left(), receipt.lost()
-    secrets = _secrets(target)
-    message = "; ".join(
-        f"refused for {how}: " + ", ".join(_why(who, receipt.refused[who], secrets) for who in whom)
-        for how, whom in (("good", lost), ("now", left))
-        if whom
-    )
-    if left:
-        # When nobody has it yet and nobody is lost, the next attempt addresses whomever the configuration names then.
-        again = left if receipt.accepted or lost else ()
-        reason = f"Smtp{receipt.refused[left[0]].code}"
-        sent = bool(receipt.accepted)
-        return Outcome(
-            Verdict.RETRY, reason, message, None, message_id if sent else None, again, refused=lost, accepted=sent
-        )
-    if receipt.accepted:
-        return Outcome(Verdict.DELIVERED, "SomeRecipientsRefused", message, message_id=message_id, refused=lost)
-    rule = rule_for(Stage.RCPT, receipt.refused[lost[0]].code)
-    reason = rule.reason or f"Smtp{receipt.refused[lost[0]].code}"
-    return Outcome(Verdict.PERMANENT, reason, f"{rule.mend}; {message}", refused=lost)
+_4XX: Final = range(400, 500)
+_5XX: Final = range(500, 600)
+_OPENING: Final = frozenset({Stage.CONNECT, Stage.AUTH})
+_PER_RECIPIENT: Final = frozenset({Stage.RCPT, Stage.DATA})
+_GREYLISTED: Final = r"gr[ea]y-?\s?list"
+_THROTTLED: Final = (
+    r"throttl|too (many|much|fast|frequent)|\brate\b|\bquota|slow down|concurren|"
+    r"(sending|message|connection|thread|submission|daily|hourly)s? limit|limit[^.]*exceeded|exceed[^.]* limit|"
+    r"insufficient system"
+)
+
+# The first row that fits decides.
+RULES: Final = (
+    # About one recipient, whatever the words: another server's patience, or a mailbox that is full or gets too much.
+    Rule(_4XX, Verdict.RETRY, words=_GREYLISTED),
+    Rule(range(450, 453), Verdict.RETRY, _PER_RECIPIENT, enhanced=r"2\.\d+"),
+    # The endpoint is busy: no answer about this message, so no attempt is used up.
+    Rule(range(421, 422), Verdict.PAUSE),
+    Rule(range(432, 433), Verdict.PAUSE),
+    Rule(_4XX, Verdict.RETRY, frozenset({Stage.TLS}), reason="TlsFailed"),
+    Rule(_5XX, Verdict.PERMANENT, frozenset({Stage.TLS}), reason="TlsRequired"),
+    Rule(_4XX, Verdict.PAUSE, _OPENING),
+    Rule(_4XX, Verdict.PAUSE, enhanced=r"7\.\d+|3\.2|4\.5", words=_THROTTLED),
+    Rule(_4XX, Verdict.PAUSE, frozenset({Stage.MAIL}), enhanced=r"2\.\d+"),
+    # Gmail's daily limit has a permanent code, and ends with the day.
+    Rule(_5XX, Verdict.PAUSE, enhanced=r"4\.5"),
+    Rule(_5XX, Verdict.PERMANENT, frozenset({Stage.AUTH}), reason="SmtpAuthFailed"),
+    Rule(range(530, 531), Verdict.PERMANENT, reason="SmtpAuthRequired"),
+    Rule(_4XX, Verdict.RETRY),
+    Rule(_5XX, Verdict.PERMANENT),
+)
+UNEXPECTED: Final = Rule(range(0), Verdict.RETRY, reason="SmtpProtocolError")
 
 
-def _why(who: str, reply: Reply, secrets: tuple[str, ...]) -> str:
-    said = masked(reply.text, *secrets, limit=100)
-    return f"{who} ({reply.code}{': ' if said else ''}{said})"
+def rule_for(stage: Stage, reply: Reply) -> Rule:
+    """What this answer means at this stage."""
+    return next((rule for rule in RULES if rule.fits(stage, reply)), UNEXPECTED)
 
 
-def _secrets(target: EmailTarget) -> tuple[str, ...]:
-    """User name and password, also the way they go over the wire (RFC 4616, and AUTH LOGIN)."""
-    user, password = target.username or "", target.password or ""
-    plain = (user, password, f"\0{user}\0{password}")
-    return (*plain, *(base64.b64encode(text.encode()).decode() for text in plain if text))
+def reason_for(stage: Stage, reply: Reply) -> str:
+    """One word for machines, such as `Smtp550`."""
+    return rule_for(stage, reply).reason or f"Smtp{reply.code}"
+
+
+def throttled(reply: Reply) -> bool:
+    """Whether the server says in words, or by closing, that it is asked too much."""
+    return reply.code in (421, 432) or bool(re.search(_THROTTLED, reply.text, re.IGNORECASE))
+
+
+_TOO_MANY_CODES: Final = (452, 552, 550, 554)
+_TOO_MANY: Final = r"too many recipients|recipients? (count )?limit|reciplimit|maximum number of recipients"
+_FROM_ONE_CLIENT: Final = r"recipients from|per (minute|hour|day)"  # that is a rate
+
+
+def too_many_recipients(reply: Reply) -> bool:
+    """Whether the server only wants fewer recipients in one transaction (RFC 5321, 4.5.3.1.10; RFC 3463, X.5.3)."""
+    if reply.code not in _TOO_MANY_CODES or re.search(_FROM_ONE_CLIENT, reply.text, re.IGNORECASE):
+        return False
+    return _says(reply, r"5\.3", _TOO_MANY)
+
+
+def too_many_connections(reply: Reply) -> bool:
+    """Whether the server may only want fewer connections at a time: closing one is worth a try."""
+    return reply.code == 432 or _says(reply, r"3\.2", r"concurren|connections")  # noqa: PLR2004  (as Exchange has it)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What to do about an answer that fits, as for `Rule`."""
+
+    text: str
+    codes: range
+    stages: frozenset[Stage] = frozenset()
+    enhanced: str = ""
+    words: str = ""
+
+
+_ANY: Final = range(400, 600)
+_SENDER: Final = "the server refused the sender: check fromEmail"
+_RECIPIENTS: Final = "the server refused the recipients: check toEmails and ccEmails"
+_LOGIN_FIRST: Final = "the server wants a login first: set smtpUsername and smtpPassword, and TLS"
+
+# The first one that fits is told. Enhanced codes and words come before the stage: many servers wait with a refusal of
+# the sender until a recipient is named, or until the whole message has come.
+HINTS: Final = (
+    Hint("the server asks for a pause", range(421, 422)),
+    Hint("the server takes a recipient that is new to it later", _4XX, words=_GREYLISTED),
+    Hint("the server cannot do TLS at the moment", _4XX, frozenset({Stage.TLS})),
+    Hint("the server refuses STARTTLS: check smtpPort and smtpTls", _5XX, frozenset({Stage.TLS})),
+    Hint("the server takes fewer recipients", _ANY, _PER_RECIPIENT, enhanced=r"5\.3"),
+    Hint("the account's limit is reached: wait, or have it raised", _ANY, enhanced=r"4\.5"),
+    Hint("the server wants fewer messages, or fewer connections, at a time", _4XX, words=_THROTTLED),
+    Hint("the server cannot check the login at the moment", _4XX, frozenset({Stage.AUTH})),
+    Hint(
+        "the server refused user name or password; Gmail needs an app password",
+        _5XX,
+        frozenset({Stage.AUTH}),
+    ),
+    Hint(_LOGIN_FIRST, range(530, 531)),
+    Hint(_SENDER, _5XX, frozenset({Stage.MAIL})),
+    Hint(_LOGIN_FIRST, _5XX, words=r"authenticat\w+ (is )?required|not authenticated|must (authenticate|log ?in)"),
+    Hint(
+        "the sender is not verified at the provider: verify it there, or change fromEmail", _5XX, words="not verified"
+    ),
+    Hint(
+        _SENDER,
+        _ANY,
+        enhanced=r"1\.(0|7|8)|7\.(60|13|509)|2\.252",
+        words=r"sender (address )?(rejected|denied|verif)|not (owned|allowed to send|permitted to send)|sendasdenied|"
+        r"send as this sender|invalid sender|sender .*not allowed",
+    ),
+    Hint(
+        "the server does not relay for us: check smtpHost and smtpPort, and whether it wants a login",
+        _5XX,
+        words=r"relay",
+    ),
+    Hint(_RECIPIENTS, _5XX, enhanced=r"1\.(1|2|3|6|10)"),
+    Hint(
+        "the message is too large for the server or a mailbox", _5XX, enhanced=r"3\.4|2\.3", words="too (large|big)\\b"
+    ),
+    Hint("a recipient's mailbox is full or not in use: check toEmails and ccEmails", _ANY, enhanced=r"2\.(0|1|2|4)"),
+    Hint("the server's policy refused it; it says why", _5XX, enhanced=r"7\.\d+"),
+    Hint(_RECIPIENTS, _5XX, frozenset({Stage.RCPT})),
+    Hint("the server refused the message", _5XX),
+)
+
+
+def hint_for(stage: Stage, reply: Reply) -> str:
+    """What people can do about this answer; "" when it is a matter of time only."""
+    if rule_for(stage, reply) is UNEXPECTED:
+        return "the server does not speak SMTP as it should"
+    return next((hint.text for hint in HINTS if _hits(hint, stage, reply)), "")
+
+
+def _hits(hint: Hint, stage: Stage, reply: Reply) -> bool:
+    if reply.code not in hint.codes or (hint.stages and stage not in hint.stages):
+        return False
+    return not (hint.enhanced or hint.words) or _says(reply, hint.enhanced, hint.words)

@@ -8,6 +8,7 @@ from pipebell.sinks.answers import DROP, HANG, KEEP_AND_DROP, Behaviour, Respond
 from pipebell.sinks.records import Mail, Post, by_path, read
 from pipebell.sinks.slack import SlackSink, redirect, too_many
 from pipebell.sinks.smtp import SmtpSink
+from pipebell.sinks.smtp_limits import Limits, Rate
 from pipebell.sinks.threads import running
 from pipebell.sinks.tls import Trust
 
@@ -16,8 +17,10 @@ __all__ = [
     "HANG",
     "KEEP_AND_DROP",
     "Behaviour",
+    "Limits",
     "Mail",
     "Post",
+    "Rate",
     "Respond",
     "Say",
     "SlackSink",

@@ -15,6 +15,7 @@ import click
 from pipebell.sinks.answers import Respond, Say
 from pipebell.sinks.slack import SlackSink
 from pipebell.sinks.smtp import Security, SmtpSink
+from pipebell.sinks.smtp_limits import Limits, Rate
 from pipebell.sinks.tls import Trust
 
 _SECURITY = ("starttls", "implicit", "none")
@@ -30,6 +31,20 @@ class _Codes(click.ParamType[list[int]]):
             self.fail(f"{value} is not a list of codes such as 451,451", param, ctx)
 
 
+class _Rate(click.ParamType[Rate]):
+    name = "COUNT/SECONDS"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Rate:
+        count, slash, seconds = str(value).partition("/")
+        try:
+            rate = Rate(int(count), float(seconds) if slash else 1.0)
+        except ValueError:
+            self.fail(f"{value} is not a rate such as 5 (a second) or 20/60", param, ctx)
+        if rate.count < 1 or rate.seconds <= 0:
+            self.fail("a rate needs at least one message, and a time", param, ctx)
+        return rate
+
+
 @click.command()
 @click.option("--smtp-port", default=0, help="Of the mail server [default: any free one]")
 @click.option("--slack-port", default=0, help="Of the Slack-like HTTPS server [default: any free one]")
@@ -38,6 +53,10 @@ class _Codes(click.ParamType[list[int]]):
 )
 @click.option("--user", "users", multiple=True, metavar="NAME:PASSWORD", help="Who may send mail [default: anybody]")
 @click.option("--smtp-answers", type=_Codes(), default="", help="The mail server's first answers to DATA")
+@click.option("--smtp-rate", type=_Rate(), help="Messages that the mail server takes; 454 for more")
+@click.option("--smtp-connections", type=click.IntRange(1), help="Its connections at a time; 432 for more")
+@click.option("--smtp-recipients", type=click.IntRange(1), help="Its recipients in a transaction; 452 for more")
+@click.option("--smtp-greylist", type=float, metavar="SECONDS", help="Until it takes a recipient; 450 before")
 @click.option("--slack-answers", type=_Codes(), default="", help="The Slack-like server's first answers")
 @click.option("--slow", default=0.0, metavar="SECONDS", help="Wait so long before each answer to a message")
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Append a JSON line per message here")
@@ -49,6 +68,10 @@ def main(  # noqa: PLR0913  (click hands over each option by name)
     security: Security,
     users: tuple[str, ...],
     smtp_answers: list[int],
+    smtp_rate: Rate | None,
+    smtp_connections: int | None,
+    smtp_recipients: int | None,
+    smtp_greylist: float | None,
     slack_answers: list[int],
     slow: float,
     record: Path | None,
@@ -60,7 +83,10 @@ def main(  # noqa: PLR0913  (click hands over each option by name)
         tls_directory.mkdir(parents=True, exist_ok=True)
     trust = Trust(tls_directory)
     accounts = dict(_account(user) for user in users)
-    smtp = SmtpSink(port=smtp_port, security=security, users=accounts or None, trust=trust, record=record)
+    limits = Limits(smtp_rate, smtp_connections, recipients=smtp_recipients, greylist=smtp_greylist)
+    smtp = SmtpSink(
+        port=smtp_port, security=security, users=accounts or None, trust=trust, record=record, limits=limits
+    )
     slack = SlackSink(port=slack_port, trust=trust, record=record)
     if slow:
         smtp.script().always = lambda _: Say(wait=slow)

@@ -30,6 +30,7 @@ class Mail:
     status: str
     user: str | None = None
     tls: bool = False
+    helo: str | None = None
     time: float = field(default_factory=time.time)
 
     @property
@@ -52,6 +53,7 @@ class Mail:
             "recipients": list(self.recipients),
             "user": self.user,
             "tls": self.tls,
+            "helo": self.helo,
             "raw": self.raw.decode("utf-8", "surrogateescape"),
         }
 

@@ -10,6 +10,7 @@ from pipebell import ports
 from pipebell.certificates import LOOPBACK
 from pipebell.sinks.answers import Behaviour, Say, Script
 from pipebell.sinks.records import Journal, Mail
+from pipebell.sinks.smtp_limits import UNLIMITED, Limits, Stage, Throttle
 from pipebell.sinks.smtp_session import Connection
 from pipebell.sinks.tls import Trust
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Security = Literal["starttls", "implicit", "none"]
-Stage = Literal["connect", "login", "mail", "data"]
 Answer = Say | Behaviour | str | int | None
 
 _LATECOMERS: Final = 10  # turns of the event loop
@@ -43,13 +43,14 @@ class SmtpSink:
     users: names and passwords; one of them has to log in. `mechanisms` are those offered; they are offered without TLS
     only if `plaintext_auth` says so.
     names: what the certificate is for; other names than those make it a wrong one.
+    limits: how it throttles; may be replaced while it serves (`limit`).
     record: a file that gets one JSON line per transaction (`records.read`).
     Stopped and started again it keeps its port, its plans and its records.
     """
 
     host: Final = "127.0.0.1"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a mail server's options, all by name)
         self,
         *,
         port: int = 0,
@@ -60,6 +61,7 @@ class SmtpSink:
         trust: Trust | None = None,
         names: Iterable[str] = LOOPBACK,
         record: Path | None = None,
+        limits: Limits = UNLIMITED,
     ) -> None:
         self.port = port or ports.free_port()
         self.trust = trust or Trust()
@@ -74,9 +76,10 @@ class SmtpSink:
         self._context = self.trust.server(names)
         self._refused: dict[str, tuple[str, int | None]] = {}
         self._scripts: dict[Stage, Script[Say]] = {
-            stage: Script[Say]() for stage in ("connect", "login", "mail", "data")
+            stage: Script[Say]() for stage in ("connect", "login", "mail", "rcpt", "data")
         }
-        self._sessions: set[Connection] = set()
+        self.throttle = Throttle(limits)
+        self._sessions: dict[Connection, None] = {}  # oldest first
         self._transports: WeakSet[asyncio.Transport] = WeakSet()
         self._server: asyncio.Server | None = None
 
@@ -110,6 +113,10 @@ class SmtpSink:
     def script(self, stage: Stage = "data") -> Script[Say]:
         """The stage's answers; its `always` may be set to a function of the `Mail` (of the user at "login")."""
         return self._scripts[stage]
+
+    def limit(self, limits: Limits) -> None:
+        """Throttle like this from now on."""
+        self.throttle = Throttle(limits)
 
     def refuse(self, recipient: str, status: int | str, times: int | None = None) -> None:
         """Refuse this recipient at RCPT, always or so many times."""
@@ -149,6 +156,8 @@ class SmtpSink:
 
     def refusal(self, recipient: str) -> str | None:
         """The answer to RCPT when this recipient is refused now."""
+        if greylisted := self.throttle.greylisted(recipient):
+            return greylisted
         status, times = self._refused.get(recipient.lower(), (None, None))
         if times == 0:
             return None
@@ -156,13 +165,19 @@ class SmtpSink:
             self._refused[recipient.lower()] = (status, times - 1)
         return status
 
+    def crowded(self, stage: Stage, connection: Connection) -> str | None:
+        """The answer at this stage when there are too many connections, and this is none of the oldest."""
+        if self.throttle.limits.connections is None:
+            return None
+        return self.throttle.crowded(stage, list(self._sessions).index(connection))
+
     def context(self) -> ssl.SSLContext | None:
         """For STARTTLS."""
         return self._context if self.security == "starttls" else None
 
     def opened(self, connection: Connection) -> None:
         """One more connection."""
-        self._sessions.add(connection)
+        self._sessions[connection] = None
         if isinstance(connection.transport, asyncio.Transport):
             self._transports.add(connection.transport)
         self.connections += 1
@@ -170,7 +185,7 @@ class SmtpSink:
 
     def closed(self, connection: Connection) -> None:
         """One less; may be said twice."""
-        self._sessions.discard(connection)
+        self._sessions.pop(connection, None)
 
 
 def _text(status: int | str) -> str:

@@ -4,17 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, AnyStr, Final, Literal, Protocol
 
 from aiosmtpd.smtp import SMTP, AuthResult, Session
 
 from pipebell.sinks.answers import Behaviour, Say
 from pipebell.sinks.records import Mail
+from pipebell.sinks.smtp_limits import TOO_MANY_ERRORS, TOO_MANY_RECIPIENTS
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
     from aiosmtpd.smtp import Envelope, LoginPassword
 
-    from pipebell.sinks.smtp import SmtpSink
+    from pipebell.sinks.answers import Script
+    from pipebell.sinks.records import Journal
+    from pipebell.sinks.smtp_limits import Stage, Throttle
+
+_FIRST_ERROR: Final = 400  # the reply codes from here on refuse something
+
+
+class Server(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    security: Literal["starttls", "implicit", "none"]
+    users: Mapping[str, str] | None
+    mechanisms: tuple[str, ...]
+    plaintext_auth: bool
+    journal: Journal[Mail]
+    logins: list[tuple[str, bool]]
+    throttle: Throttle
+
+    def script(self, stage: Stage = "data") -> Script[Say]:
+        """The planned answers of this stage."""
+
+    def refusal(self, recipient: str) -> str | None:
+        """The answer to RCPT when this recipient is refused now."""
+
+    def crowded(self, stage: Stage, connection: Connection) -> str | None:
+        """The answer when there are too many connections."""
+
+    def context(self) -> ssl.SSLContext | None:
+        """For STARTTLS."""
+
+    def opened(self, connection: Connection) -> None:
+        """One more connection."""
+
+    def closed(self, connection: Connection) -> None:
+        """One less."""
 
 
 class _Session(Session):
@@ -34,7 +72,11 @@ class Handler:
         self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Begins a transaction, or answers as planned."""
-        status = await self._connection.perform(self._sink.script("mail").next(address)) or "250 2.1.0 OK"
+        status = (
+            await self._connection.perform(self._sink.script("mail").next(address))
+            or self._connection.throttled("mail")
+            or "250 2.1.0 OK"
+        )
         if status.startswith("2"):
             envelope.mail_from = address
             envelope.mail_options.extend(options)
@@ -44,7 +86,12 @@ class Handler:
         self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Takes the recipient, unless it is one to refuse."""
-        if refusal := self._sink.refusal(address):
+        limit = self._sink.throttle.limits.recipients
+        planned = await self._connection.perform(self._sink.script("rcpt").next(address))
+        refusal = planned or self._sink.refusal(address) or self._connection.throttled("rcpt")
+        if limit is not None and len(envelope.rcpt_tos) >= limit:
+            refusal = TOO_MANY_RECIPIENTS
+        if refusal:
             return refusal
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
@@ -61,10 +108,13 @@ class Handler:
                 status=status,
                 user=session.auth_data,
                 tls=self._connection.encrypted,
+                helo=session.host_name,
             )
 
         usual = "250 2.0.0 OK: kept"
         answer = self._sink.script("data").next(mail(usual))
+        if refusal := self._connection.throttled("data"):
+            answer = Say(status=refusal)
         said = usual if answer is None else answer.status if isinstance(answer, Say) else usual if answer.keep else ""
         self._sink.journal.add(mail(said))
         return await self._connection.perform(answer) or usual
@@ -77,8 +127,9 @@ class Handler:
 class Connection(SMTP):
     """One connection of a sink."""
 
-    def __init__(self, sink: SmtpSink, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sink: Server, loop: asyncio.AbstractEventLoop) -> None:
         self.sink = sink
+        self._errors = 0
         super().__init__(
             Handler(self),
             hostname="localhost",
@@ -98,6 +149,20 @@ class Connection(SMTP):
     def encrypted(self) -> bool:
         """Whether TLS is on."""
         return self.sink.security == "implicit" or self._tls_protocol is not None
+
+    def throttled(self, stage: Stage) -> str | None:
+        """The answer at this stage when the server is asked too much."""
+        return self.sink.crowded(stage, self) or self.sink.throttle.too_fast(stage)
+
+    async def push(self, status: AnyStr) -> None:
+        """Answer; a client that makes too many errors is sent away."""
+        self._errors += int(status[:3]) >= _FIRST_ERROR
+        limit = self.sink.throttle.limits.errors
+        if limit is None or self._errors <= limit:
+            await super().push(status)
+        else:
+            await super().push(TOO_MANY_ERRORS)
+            self._writer.close()
 
     async def perform(self, answer: Say | Behaviour | None) -> str | None:
         """Wait and cut as the answer wishes; returns its status. Does not return after a cut."""
@@ -130,7 +195,8 @@ class Connection(SMTP):
     async def _handle_client(self) -> None:
         self.sink.opened(self)
         try:
-            if status := await self.perform(self.sink.script("connect").next(self.session)):
+            planned = await self.perform(self.sink.script("connect").next(self.session))
+            if status := planned or self.throttled("connect"):
                 await self._say_goodbye(status)
             else:
                 await super()._handle_client()
@@ -149,7 +215,7 @@ class Connection(SMTP):
 
     async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802  (aiosmtpd's name)
         """Answers as planned for logins, or checks the password."""
-        if status := await self.perform(self.sink.script("login").next(arg)):
+        if status := await self.perform(self.sink.script("login").next(arg)) or self.throttled("login"):
             await self.push(status)
             return
         await super().smtp_AUTH(arg)

@@ -26,10 +26,13 @@ def expired(s: Situation) -> Decision | Situation:
 
 
 def reason_to_end(delivery: Delivery) -> Reason | None:
-    """How an open delivery of an overdue event ends that something was tried for; None where it goes on."""
-    if delivery.attempts:
-        return None
-    return Reason.RATE_LIMITED if delivery.reason == Reason.RATE_LIMITED else Reason.EXPIRED
+    """How an open delivery of an overdue event ends that something was tried for; None where it goes on.
+
+    What a busy endpoint holds ends, attempts or not: its refusals would go on for ever.
+    """
+    if delivery.reason == Reason.RATE_LIMITED:
+        return Reason.RATE_LIMITED
+    return None if delivery.attempts else Reason.EXPIRED
 
 
 EXPIRED = Stage(StageName.EXPIRED, expired)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.core.status import Delivery, clip, rfc3339
+from pipebell.core.status import Delivery, clip, epoch, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pipebell.core.backoff import RetryPolicy
 
-MAX_PAUSE: Final = 3600.0
-DEFAULT_PAUSE: Final = 30.0
+_NAMED: Final = 10  # recipients in a message; the status lists all
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,66 +27,106 @@ class Verdicts:
     message: str
 
 
-def pause_seconds(outcome: Outcome) -> float:
-    """How long the endpoint wants to be left alone: what it said, at most an hour; half a minute if it said nothing."""
-    if outcome.retry_after is None:
-        return DEFAULT_PAUSE
-    return min(max(outcome.retry_after, 0.0), MAX_PAUSE)
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a busy endpoint means for the message that it refused.
+
+    `until`: not again before (seconds since the epoch). `refusals`: how often it was refused while others passed.
+    `counts`: so often that it is the message's own trouble, and an attempt like any other.
+    """
+
+    until: float
+    refusals: int = 0
+    counts: bool = False
 
 
-def settle(delivery: Delivery, outcome: Outcome, policy: RetryPolicy, began: float, ended: float) -> Delivery:
-    """The delivery after one attempt that began and ended at these times (seconds since the epoch)."""
-    said = clip(": ".join(part for part in (outcome.reason, outcome.message) if part))
-    common = {"last_attempt_time": rfc3339(began), "message": said or None, "next_attempt_time": None}
+def settle(
+    delivery: Delivery,
+    outcome: Outcome,
+    policy: RetryPolicy,
+    began: float,
+    ended: float,
+    refusal: Refusal | None = None,
+) -> Delivery:
+    """The delivery after one attempt that began and ended at these times (seconds since the epoch).
+
+    `refusal` goes with the verdict PAUSE.
+    """
+    said = clip(": ".join(part for part in (outcome.reason, outcome.message) if part)) or None
+    if outcome.verdict is Verdict.HOST_NOT_ALLOWED:
+        update: dict[str, object] = {"phase": Phase.PENDING, "reason": Reason.CONFIG_NOT_READY}
+        return delivery.model_copy(update=update | {"message": said, "next_attempt_time": None})
+    if not outcome.untried:
+        delivery = _with_results(delivery, outcome, began, ended)
+    if refusal is not None and refusal.refusals:
+        delivery = delivery.model_copy(update={"refusals": refusal.refusals})
+    if outcome.verdict is Verdict.PAUSE and (refusal is None or not refusal.counts):
+        until = ended if refusal is None else refusal.until
+        update = {"phase": Phase.PENDING, "reason": Reason.RATE_LIMITED, "next_attempt_time": _rounded_up(until)}
+        return delivery.model_copy(update=update | {"message": said})
+    first = delivery.first_attempt_time or rfc3339(began)
+    counted = {"attempts": delivery.attempts + 1, "first_attempt_time": first, "message": said}
+    delivery = delivery.model_copy(update=counted | {"next_attempt_time": None})
+    if outcome.verdict is Verdict.DELIVERED:
+        return _ended(delivery, None)
+    if outcome.verdict is Verdict.PERMANENT:
+        return _ended(delivery, Reason.PERMANENT_ERROR)
+    delay = policy.delay_after(delivery.attempts, ended - epoch(first))
+    if delay is None:
+        return _ended(delivery, Reason.RETRIES_EXHAUSTED)
+    update = {"phase": Phase.PENDING, "reason": Reason.RETRYING, "next_attempt_time": _rounded_up(ended + delay)}
+    return delivery.model_copy(update=update)
+
+
+def _with_results(delivery: Delivery, outcome: Outcome, began: float, ended: float) -> Delivery:
+    """What the attempt has changed for good: who has the message, who never will, who is left."""
+    update: dict[str, Any] = {"last_attempt_time": rfc3339(began)}
     if outcome.message_id:
-        common["message_id"] = outcome.message_id
-    update: dict[str, object]
-    match outcome.verdict:
-        case Verdict.DELIVERED:
-            update = {
-                "phase": Phase.DELIVERED,
-                "reason": None,
-                "delivered_time": rfc3339(ended),
-                "retry_recipients": None,
-            }
-        case Verdict.PERMANENT:
-            update = {"phase": Phase.FAILED, "reason": Reason.PERMANENT_ERROR, "retry_recipients": None}
-        case Verdict.PAUSE:
-            resume = _rounded_up(ended + pause_seconds(outcome))
-            return delivery.model_copy(
-                update=common | {"phase": Phase.PENDING, "reason": Reason.RATE_LIMITED, "next_attempt_time": resume}
-            )
-        case Verdict.HOST_NOT_ALLOWED:
-            return delivery.model_copy(
-                update={
-                    "phase": Phase.PENDING,
-                    "reason": Reason.CONFIG_NOT_READY,
-                    "message": said,
-                    "next_attempt_time": None,
-                }
-            )
-        case Verdict.RETRY:
-            update = _retry(delivery, outcome, policy, ended)
-    if delivery.delivered_time is not None and update["phase"] in (Phase.FAILED, Phase.DELIVERED):
-        # Somebody at this destination has the message already; whoever does not is named in `message`.
-        update |= {"phase": Phase.DELIVERED, "reason": None, "delivered_time": delivery.delivered_time}
-    return delivery.model_copy(update=common | {"attempts": delivery.attempts + 1} | update)
-
-
-def _retry(delivery: Delivery, outcome: Outcome, policy: RetryPolicy, ended: float) -> dict[str, object]:
-    update: dict[str, object] = {"retry_recipients": list(outcome.retry_recipients) or delivery.retry_recipients}
-    if outcome.accepted and delivery.delivered_time is None:
+        update["message_id"] = outcome.message_id
+    if outcome.refused:
+        update["refused_recipients"] = _each_once(delivery.refused_recipients, outcome.refused)
+    if outcome.retry_recipients:
+        update["retry_recipients"] = list(outcome.retry_recipients)
+    if outcome.unanswered:
+        update["unanswered"] = True
+    if (outcome.accepted or outcome.verdict is Verdict.DELIVERED) and delivery.delivered_time is None:
         update["delivered_time"] = rfc3339(ended)
-    delay = policy.delay_after(delivery.attempts + 1)
-    if delay is not None:
-        return update | {
-            "phase": Phase.PENDING,
-            "reason": Reason.RETRYING,
-            "next_attempt_time": _rounded_up(ended + delay),
-        }
-    final = Phase.DELIVERED if outcome.accepted else Phase.FAILED
-    reason = None if outcome.accepted else Reason.RETRIES_EXHAUSTED
-    return update | {"phase": final, "reason": reason, "retry_recipients": None}
+    if outcome.verdict is Verdict.DELIVERED:
+        update["retry_recipients"] = update["unanswered"] = None
+    return delivery.model_copy(update=update)
+
+
+def _ended(delivery: Delivery, reason: Reason | None) -> Delivery:
+    """No further attempt follows. `reason`: why not; None when the last one succeeded."""
+    unserved = _each_once(delivery.refused_recipients, delivery.retry_recipients) if delivery.delivered_time else []
+    update: dict[str, object] = {"retry_recipients": None}
+    message = delivery.message
+    if delivery.delivered_time is None:
+        update |= {"phase": Phase.FAILED, "reason": reason}
+        if delivery.unanswered:
+            message = clip(f"{clip(message or '', 900)}; an answer never came, so it may have arrived all the same")
+    elif unserved:
+        phase = Phase.PARTIALLY_DELIVERED
+        update |= {"phase": phase, "reason": reason or Reason.PERMANENT_ERROR, "refused_recipients": unserved}
+        message = clip(f"{_not_served(unserved)}; {message}" if message else _not_served(unserved))
+    else:
+        update |= {"phase": Phase.DELIVERED, "reason": None}
+    return delivery.model_copy(update=update | {"message": message})
+
+
+def _not_served(recipients: Sequence[str]) -> str:
+    named = ", ".join(recipients[:_NAMED])
+    more = f" and {len(recipients) - _NAMED} more" if len(recipients) > _NAMED else ""
+    return f"{len(recipients)} recipient{'s' if len(recipients) > 1 else ''} not served: {named}{more}"
+
+
+def _each_once(*lists: Iterable[str] | None) -> list[str]:
+    return list(dict.fromkeys(name for names in lists for name in names or ()))
+
+
+def given_up(delivery: Delivery, reason: Reason, why: str) -> Delivery:
+    """The end of an open delivery without another attempt."""
+    return _ended(delivery.model_copy(update={"next_attempt_time": None, "message": clip(why)}), reason)
 
 
 def _rounded_up(seconds: float) -> str:
@@ -96,13 +135,14 @@ def _rounded_up(seconds: float) -> str:
 
 
 _OPEN_ORDER: Final = (Reason.RETRYING, Reason.RATE_LIMITED, Reason.CONFIG_NOT_READY)
+_SERVED: Final = (Phase.DELIVERED, Phase.PARTIALLY_DELIVERED)
 
 
 def summarise(deliveries: Sequence[Delivery]) -> Verdicts:
     """The event's phase, reason and message, from its deliveries (at least one)."""
-    told = [item for item in deliveries if item.phase is Phase.DELIVERED]
+    told = [item for item in deliveries if item.phase in _SERVED]
     waiting = [item for item in deliveries if not item.phase.final]
-    failed = [item for item in deliveries if item.phase is Phase.FAILED]
+    failed = [item for item in deliveries if item.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED)]
     if waiting:
         reason = next((word for word in _OPEN_ORDER if any(item.reason == word for item in waiting)), None)
         return Verdicts(Phase.DELIVERING if told else Phase.PENDING, reason, _lines(waiting))

@@ -12,7 +12,7 @@ import structlog
 from pipebell.core.errors import Fenced, NotReady, Unavailable
 from pipebell.core.event import Notification
 from pipebell.core.outcome import Attempt, Outcome, Verdict, delivery_id
-from pipebell.core.policy.settle import pause_seconds, settle
+from pipebell.core.policy.settle import settle
 from pipebell.core.status import Delivery, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Reason
 from pipebell.engine.events.state import next_attempt
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.decision import Deliver
     from pipebell.core.policy.situation import Resolved, Situation
     from pipebell.engine.configs.resolver import Resolver
-    from pipebell.engine.events.endpoints import EndpointPauses
+    from pipebell.engine.events.endpoints import Endpoints
     from pipebell.engine.events.observer import Observer
     from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Clock, Ports
@@ -55,12 +55,12 @@ class Deliverer:
         self,
         ports: Ports,
         resolver: Resolver,
-        pauses: EndpointPauses,
+        endpoints: Endpoints,
         observer: Observer,
         on_delivered: Callable[[EventState, Delivery], None],
     ) -> None:
         self._providers, self._clock, self._ownership = ports.providers, ports.clock, ports.ownership
-        self._resolver, self._pauses = resolver, pauses
+        self._resolver, self._endpoints = resolver, endpoints
         self._observer, self._on_delivered = observer, on_delivered
 
     async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
@@ -88,12 +88,12 @@ class Deliverer:
         if delivery.reason != Reason.RATE_LIMITED and at > now:
             return False
         if state.restored and at > now:
-            self._pauses.pause(endpoint, state.uid, at)  # it is still to be left alone, after our restart too
-        resume = self._pauses.admit(endpoint, state.uid)
+            self._endpoints.restore(endpoint, state.namespace, state.uid, at, delivery.refusals or 0)
+        resume = self._endpoints.admit(endpoint, state.namespace, state.uid)
         if resume is None:
             return True
         if delivery.reason != Reason.RATE_LIMITED:
-            message = "the endpoint asked for a pause; this waits for its turn"
+            message = "the endpoint is busy; this waits for its turn"
             update = {"reason": Reason.RATE_LIMITED, "message": message, "next_attempt_time": rfc3339(resume)}
             state.deliveries[delivery.destination] = delivery.model_copy(update=update)
         return False
@@ -110,15 +110,17 @@ class Deliverer:
                 outcome = await self._with_fresh_secrets(delivery, sending, attempt, outcome)
         except Fenced:
             sending.fenced = True
-            self._pauses.forfeited(target.endpoint)
+            self._endpoints.forfeited(target.endpoint, state.uid)
             return
         state.unrecorded = True
         ended = self._clock.now()
+        who = (target.endpoint, state.namespace, state.uid)
+        refusal = None
         if outcome.verdict is Verdict.PAUSE:
-            self._pauses.pause(target.endpoint, state.uid, ended + pause_seconds(outcome))
+            refusal = self._endpoints.busy(*who, outcome, delivery.refusals or 0)
         else:
-            self._pauses.answered(target.endpoint)
-        settled = settle(delivery, outcome, sending.resolved.layers.retry, began, ended)
+            self._endpoints.answered(*who, outcome)
+        settled = settle(delivery, outcome, sending.resolved.layers.retry, began, ended, refusal)
         state.deliveries[delivery.destination] = settled
         self._observer.on_attempt(state, delivery.provider, outcome, ended - began)
         if outcome.verdict is Verdict.HOST_NOT_ALLOWED:

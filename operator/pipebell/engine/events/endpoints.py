@@ -1,124 +1,367 @@
-"""Endpoints that asked to be left alone: one probe goes first afterwards, then a paced release."""
+"""Endpoints that are busy: left alone, probed fairly, and asked no faster than they have shown to accept.
+
+What counts is the namespace first, then the message: an endpoint that refuses one namespace's messages, or one message,
+and takes others is left alone by that namespace, or that message, and not by everybody.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from pipebell.core.outcome import Verdict
+from pipebell.core.policy.settle import Refusal
+from pipebell.engine.events.pace import Flow, Pace
 from pipebell.engine.timers import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from pipebell.core.outcome import Outcome
     from pipebell.engine.ports import Clock
 
-FIRST_INTERVAL: Final = 1.0  # seconds between the first two releases after the probe
-FASTER: Final = 0.7  # each further release comes after this part of the previous interval
-LAST_INTERVAL: Final = 0.005
-PROBE_PATIENCE: Final = 90.0
-
-log = structlog.get_logger(__name__)
+FIRST_PAUSE: Final = 5.0  # seconds, doubling
+LONGEST_PAUSE: Final = 300.0  # of our own choice
+MAX_PAUSE: Final = 3600.0  # whatever the endpoint asks for, or a status says
+LEAST_PAUSE: Final = 1.0
+PROBE_PATIENCE: Final = 90.0  # seconds for a probe's answer; then another message may probe
+OWN_TROUBLE: Final = 5  # refusals of one message while others pass; from this one on they count as attempts
+JITTER: Final = 0.1  # the part of a pause that is added at random at most, so that replicas do not come back together
+LONGEST_JITTER: Final = 2.0
+_FORGOTTEN_AFTER: Final = 600.0
+_SET_BACK: Final = 60.0  # seconds
+_LOOK: Final = 60.0  # seconds; a clock that was set forward must not make anybody wait either
+_MANY: Final = 4096
 
 
 @dataclass(slots=True)
-class _Pause:
+class _Lane:
+    """One namespace at one endpoint. `refused` counts since the endpoint last took a message of it."""
+
+    waiting: OrderedDict[str, float] = field(default_factory=OrderedDict)  # and not before when
+    not_before: float = 0.0
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class _Message:
+    """One message that was refused: how often in a row, and how many others had passed by then."""
+
+    refused: int = 0
+    passed: int = -1
+
+
+@dataclass(slots=True)
+class _Busy:
+    """An endpoint that has refused something.
+
+    `epoch` grows with each pause: what was admitted before it says nothing new. While `probing`, one message at a time
+    is admitted, and its answer decides.
+    """
+
     until: float
-    waiting: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    pace: Pace
+    epoch: int = 1
+    probing: bool = True
+    probe: str | None = None
+    refused_last: str | None = None
+    passed: int = 0
+    passed_since: bool = False
+    used: float = 0.0
+    lanes: dict[str, _Lane] = field(default_factory=dict)
+    rotation: OrderedDict[str, None] = field(default_factory=OrderedDict)  # lanes in which somebody waits
+    refused_lanes: set[str] = field(default_factory=set)  # since anybody's message was taken
+    messages: dict[str, _Message] = field(default_factory=dict)
     passes: set[str] = field(default_factory=set)
-    probed: asyncio.Event = field(default_factory=asyncio.Event)
-    renewed: bool = False
+    running: dict[str, int] = field(default_factory=dict)  # the epoch in which each was admitted
+    restored: bool = False
+    """All that is known is what an earlier process wrote down."""
+    answer: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def lane(self, namespace: str) -> _Lane:
+        return self.lanes.setdefault(namespace, _Lane())
+
+    def take(self, namespace: str, uid: str) -> None:
+        """This one goes now; the next turn is another namespace's."""
+        waiting = self.lanes[namespace].waiting
+        del waiting[uid]
+        if waiting:
+            self.rotation.move_to_end(namespace)
+        else:
+            del self.rotation[namespace]
+
+    def use(self, now: float) -> None:
+        """It is `now`. A clock that was set back must not make anybody wait for what it showed before."""
+        if now < self.used - _SET_BACK:
+            self.until = self.pace.next_at = now
+            for lane in self.lanes.values():
+                lane.not_before = 0.0
+                lane.waiting = OrderedDict.fromkeys(lane.waiting, 0.0)
+        self.used = now
 
 
-class EndpointPauses:
-    """Says who may go to a paused endpoint, and wakes those who wait, by uid."""
+class Endpoints:
+    """Says who may go to a busy endpoint, and wakes those who wait, by uid.
 
-    def __init__(self, clock: Clock, wake: Callable[[str], None]) -> None:
-        self._clock, self._wake = clock, wake
-        self._pauses: dict[Hashable, _Pause] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+    `jitter` gives numbers from 0 to 1.
+    """
+
+    def __init__(self, clock: Clock, wake: Callable[[str], None], jitter: Callable[[], float] = random.random) -> None:
+        self._clock, self._wake, self._jitter = clock, wake, jitter
+        self._busy: dict[Hashable, _Busy] = {}
+        self._flows: dict[Hashable, Flow] = {}
+        self._places: dict[str, set[Hashable]] = {}  # by uid: where it waits, or was refused
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._pauses)
+        """Endpoints that are left alone, probed, or have messages waiting."""
+        now = self._clock.now()
+        return sum(bool(busy.rotation) or now < busy.until for busy in self._busy.values())
 
-    def admit(self, endpoint: Hashable, uid: str) -> float | None:
+    def admit(self, endpoint: Hashable, namespace: str, uid: str) -> float | None:
         """None: go. A time (seconds since the epoch): wait, you will be woken; not before that time."""
-        pause = self._pauses.get(endpoint)
-        if pause is None:
+        busy = self._busy.get(endpoint)
+        if busy is None:
             return None
-        if uid in pause.passes:
-            pause.passes.discard(uid)
+        now = self._clock.now()
+        busy.use(now)
+        if uid in busy.passes:
+            busy.passes.discard(uid)
+            busy.running[uid] = busy.epoch
             return None
-        pause.waiting[uid] = None
-        return max(pause.until, self._clock.now())
+        lane = busy.lane(namespace)
+        if not (busy.rotation or busy.probing) and now >= max(busy.until, lane.not_before, busy.pace.next_at):
+            busy.pace.step(now)
+            busy.running[uid] = busy.epoch
+            return None
+        own = lane.waiting.setdefault(uid, 0.0)
+        self._wait(endpoint, busy, namespace, uid)
+        return max(busy.until, lane.not_before, own, now)
 
-    def pause(self, endpoint: Hashable, uid: str, until: float) -> None:
-        """The endpoint asked for a pause; `uid` is the event that was refused, and the first to go again."""
-        if self._closed:
+    def busy(self, endpoint: Hashable, namespace: str, uid: str, outcome: Outcome, refusals: int = 0) -> Refusal:
+        """The endpoint refused this message; `refusals` is what an earlier `Refusal` said of it."""
+        now = self._clock.now()
+        busy = self._busy.get(endpoint)
+        fresh = busy is None or busy.running.pop(uid, None) == busy.epoch
+        if busy is None:
+            busy = self._first_refusal(endpoint, now)
+        busy.use(now)
+        busy.restored = False
+        message = _Message() if outcome.untried else busy.messages.setdefault(uid, _Message())
+        if not outcome.untried and busy.passed > message.passed:
+            refusals += 1
+            message.passed = busy.passed
+            if refusals >= OWN_TROUBLE:
+                self._end_probe(busy, uid)
+                return Refusal(now, refusals, counts=True)
+        own = now
+        if fresh:
+            busy.refused_last = uid
+            own = self._pause(endpoint, busy, namespace, message, outcome, now)
+        lane = busy.lane(namespace)
+        if not fresh and outcome.retry_after is not None:
+            busy.until = max(busy.until, now + _asked(outcome.retry_after))
+        lane.waiting[uid] = own
+        lane.waiting.move_to_end(uid)
+        self._wait(endpoint, busy, namespace, uid, last=True)
+        self._end_probe(busy, uid)
+        return Refusal(max(busy.until, lane.not_before, own), refusals)
+
+    def restore(self, endpoint: Hashable, namespace: str, uid: str, until: float, refusals: int = 0) -> None:
+        """This message was refused before our restart, and is not to be sent before `until` (at most an hour away).
+
+        So far as nothing else is known, that is so of the endpoint: it is left alone until the first such time.
+        """
+        now = self._clock.now()
+        until = min(until, now + MAX_PAUSE)
+        busy = self._busy.get(endpoint)
+        if busy is None:
+            busy = self._busy[endpoint] = _Busy(now if refusals else until, Pace(), used=now, restored=not refusals)
+        elif busy.restored and not refusals:
+            busy.until = min(busy.until, until)
+        busy.lane(namespace).waiting[uid] = until
+        self._wait(endpoint, busy, namespace, uid)
+
+    def answered(self, endpoint: Hashable, namespace: str, uid: str, outcome: Outcome) -> None:
+        """The endpoint answered an attempt, or broke it off, with anything but a refusal for being busy."""
+        passed = outcome.accepted or outcome.verdict in (Verdict.DELIVERED, Verdict.PERMANENT)
+        now = self._clock.now()
+        if passed:
+            self._flow(endpoint, now).count(now)
+        busy = self._busy.get(endpoint)
+        if busy is None:
             return
-        pause = self._pauses.get(endpoint)
-        if pause is None:
-            pause = self._pauses[endpoint] = _Pause(until)
-            task = asyncio.create_task(self._recover(endpoint, pause))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
-            pause.until = max(pause.until, until)
-            pause.renewed = True
-            pause.probed.set()
-        pause.waiting[uid] = None
-        pause.waiting.move_to_end(uid, last=False)
+        busy.use(now)
+        fresh = busy.running.pop(uid, None) == busy.epoch
+        if passed:
+            busy.passed += 1
+            busy.passed_since |= fresh
+            busy.refused_lanes.clear()
+            lane = busy.lane(namespace)
+            lane.refused, lane.not_before = 0, 0.0
+            busy.messages.pop(uid, None)
+        if fresh and busy.probing:
+            busy.probing = False
+            busy.pace.start(now)
+        self._end_probe(busy, uid)
+        busy.changed.set()
+        self._forget_recovered(endpoint, busy, now)
 
-    def answered(self, endpoint: Hashable) -> None:
-        """The endpoint answered an attempt, with anything but a request for a pause."""
-        pause = self._pauses.get(endpoint)
-        if pause is not None:
-            pause.probed.set()
-
-    def forfeited(self, endpoint: Hashable) -> None:
-        """An attempt that was to go there was not made: if it was the probe, the next one in the row is."""
-        pause = self._pauses.get(endpoint)
-        if pause is not None:
-            pause.renewed = True
-            pause.probed.set()
+    def forfeited(self, endpoint: Hashable, uid: str) -> None:
+        """An attempt that was to go there was not made: if it was the probe, another one is."""
+        busy = self._busy.get(endpoint)
+        if busy is not None:
+            busy.running.pop(uid, None)
+            self._end_probe(busy, uid)
 
     def forget(self, uid: str) -> None:
         """This event does not wait any more."""
-        for endpoint, pause in self._pauses.items():
-            pause.waiting.pop(uid, None)
-            if uid in pause.passes:
-                pause.passes.discard(uid)
-                self.forfeited(endpoint)
-
-    async def _recover(self, endpoint: Hashable, pause: _Pause) -> None:
-        interval = 0.0
-        while pause.waiting:
-            pause.renewed = False
-            if (rest := pause.until - self._clock.now()) > 0:
-                await self._clock.sleep(rest)
+        for endpoint in self._places.pop(uid, ()):
+            busy = self._busy.get(endpoint)
+            if busy is None:
                 continue
-            pause.probed.clear()
-            uid, _ = pause.waiting.popitem(last=False)
-            pause.passes.add(uid)
-            self._wake(uid)
-            if not interval:  # the probe: its answer decides
-                await self._answer(pause)
-                interval = 0.0 if pause.renewed else FIRST_INTERVAL
-                continue
-            await self._clock.sleep(interval)
-            interval = 0.0 if pause.renewed else max(interval * FASTER, LAST_INTERVAL)
-        del self._pauses[endpoint]
-
-    async def _answer(self, pause: _Pause) -> None:
-        await wait_for(pause.probed, self._clock, PROBE_PATIENCE)
+            for namespace, lane in busy.lanes.items():
+                if lane.waiting.pop(uid, None) is not None and not lane.waiting:
+                    busy.rotation.pop(namespace, None)
+            busy.messages.pop(uid, None)
+            busy.passes.discard(uid)
+            busy.running.pop(uid, None)
+            self._end_probe(busy, uid)
 
     def close(self) -> None:
         """Stop waking anybody."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        self._pauses.clear()
+        for busy in self._busy.values():
+            if busy.task is not None:
+                busy.task.cancel()
+        self._busy.clear()
+
+    # ------------------------------------------------------------------ pausing
+
+    def _first_refusal(self, endpoint: Hashable, now: float) -> _Busy:
+        for other, busy in list(self._busy.items()):
+            if not busy.rotation and now - busy.used > _FORGOTTEN_AFTER:
+                del self._busy[other]
+        made = self._busy[endpoint] = _Busy(now, Pace())
+        made.pace.first_refusal(self._flow(endpoint, now).rate(now), now)
+        return made
+
+    def _pause(
+        self, endpoint: Hashable, busy: _Busy, namespace: str, message: _Message, outcome: Outcome, now: float
+    ) -> float:
+        """Leave the endpoint alone for a while. Returns from when on this message may be sent again."""
+        if busy.passed_since:
+            busy.pace.refused(self._flow(endpoint, now).rate(now), now)
+        busy.epoch += 1
+        busy.probing, busy.passed_since = True, False
+        lane = busy.lane(namespace)
+        busy.refused_lanes.add(namespace)
+        lane.refused += 1
+        message.refused += 1
+        if outcome.retry_after is not None:
+            busy.until = max(busy.until, now + self._jittered(_asked(outcome.retry_after)))
+            return busy.until
+        busy.until = max(busy.until, now + self._jittered(_doubling(len(busy.refused_lanes))))
+        lane.not_before = now + self._jittered(_doubling(lane.refused))
+        return now + self._jittered(_doubling(message.refused))
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds + min(seconds * JITTER, LONGEST_JITTER) * self._jitter()
+
+    @staticmethod
+    def _end_probe(busy: _Busy, uid: str) -> None:
+        if busy.probe == uid:
+            busy.probe = None
+            busy.answer.set()
+
+    # ------------------------------------------------------------------ waiting
+
+    def _wait(self, endpoint: Hashable, busy: _Busy, namespace: str, uid: str, *, last: bool = False) -> None:
+        self._places.setdefault(uid, set()).add(endpoint)
+        busy.rotation[namespace] = None
+        if last:
+            busy.rotation.move_to_end(namespace)
+        busy.changed.set()
+        if busy.task is None and not self._closed:
+            busy.task = asyncio.create_task(self._release(endpoint, busy))
+
+    async def _release(self, endpoint: Hashable, busy: _Busy) -> None:
+        """Wake those who wait, each when it may go."""
+        try:
+            while busy.rotation:
+                now = self._clock.now()
+                busy.use(now)
+                uid, delay = self._next(busy, now)
+                if uid is None:
+                    busy.changed.clear()
+                    await wait_for(busy.changed, self._clock, min(delay, _LOOK))
+                    continue
+                busy.passes.add(uid)
+                if not busy.probing:
+                    busy.pace.step(now)
+                    self._wake(uid)
+                    continue
+                busy.probe = uid
+                busy.answer.clear()
+                self._wake(uid)
+                await wait_for(busy.answer, self._clock, PROBE_PATIENCE)
+                busy.probe = None
+        finally:
+            busy.task = None
+        self._forget_recovered(endpoint, busy, self._clock.now())
+
+    @staticmethod
+    def _next(busy: _Busy, now: float) -> tuple[str | None, float]:
+        """Who may go now, taken out of the queue; or nobody, and after how many seconds to look again."""
+        begin = busy.until if busy.probing else max(busy.until, busy.pace.next_at)
+        if now < begin:
+            return None, begin - now
+        soonest = now + LONGEST_PAUSE
+        last: str | None = None  # the namespace of the message that was refused last: any other one goes before
+        for namespace in busy.rotation:
+            lane = busy.lanes[namespace]
+            if now < lane.not_before:
+                soonest = min(soonest, lane.not_before)
+                continue
+            for uid, not_before in lane.waiting.items():
+                if now < not_before:
+                    soonest = min(soonest, not_before)
+                elif uid == busy.refused_last:
+                    last = namespace
+                else:
+                    busy.take(namespace, uid)
+                    return uid, 0.0
+        if last is not None and busy.refused_last is not None:
+            busy.take(last, busy.refused_last)
+            return busy.refused_last, 0.0
+        return None, max(soonest - now, 0.001)
+
+    # ------------------------------------------------------------------ remembering
+
+    def _flow(self, endpoint: Hashable, now: float) -> Flow:
+        flow = self._flows.get(endpoint)
+        if flow is None:
+            if len(self._flows) >= _MANY:
+                self._flows = {place: kept for place, kept in self._flows.items() if kept.recent(now)}
+            flow = self._flows[endpoint] = Flow()
+        return flow
+
+    def _forget_recovered(self, endpoint: Hashable, busy: _Busy, now: float) -> None:
+        if busy.rotation or busy.passes or busy.probing or busy.messages or not busy.pace.recovered(now):
+            return
+        if self._busy.get(endpoint) is busy and busy.task is None:
+            del self._busy[endpoint]
+
+
+def _doubling(times: int) -> float:
+    return min(FIRST_PAUSE * 2.0 ** min(times - 1, 32), LONGEST_PAUSE)
+
+
+def _asked(seconds: float) -> float:
+    """What the endpoint asked for, within reason (a NaN is no reason)."""
+    return min(max(seconds, LEAST_PAUSE), MAX_PAUSE) if seconds == seconds else FIRST_PAUSE  # noqa: PLR0124  (NaN)

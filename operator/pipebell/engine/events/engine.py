@@ -10,7 +10,7 @@ import structlog
 from pipebell.core.errors import Fenced, Unavailable
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.engine.configs.follower import ConfigFollower
-from pipebell.engine.events.endpoints import EndpointPauses
+from pipebell.engine.events.endpoints import Endpoints
 from pipebell.engine.events.observer import Observers
 from pipebell.engine.events.queue import FairQueue
 from pipebell.engine.events.reconcile import Reconciler
@@ -44,11 +44,11 @@ class Engine(ConfigFollower, ShardFollower):
         self.observers = Observers()
         self.queue: FairQueue[EventState] = FairQueue(self._work)
         self.room = WaitingRoom(ports.clock, self.wake)
-        self.pauses = EndpointPauses(ports.clock, self.wake)
+        self.endpoints = Endpoints(ports.clock, self.wake)
         self._timers = Timers(ports.clock)
         self._turns = Turns(ledger, self._roster, self.room, self.wake)
         self._reconciler = Reconciler(
-            ports, resolver, self.observers, self._roster, self.room, self._turns, self.pauses, max_age
+            ports, resolver, self.observers, self._roster, self.room, self._turns, self.endpoints, max_age
         )
         self._look_for_overdue()
 
@@ -174,7 +174,7 @@ class Engine(ConfigFollower, ShardFollower):
         """Take nothing more in, finish what is under way within this many seconds. Returns how many were cut off."""
         self._timers.close()
         self.room.close()
-        self.pauses.close()
+        self.endpoints.close()
         return await self.queue.close(patience)
 
     # ------------------------------------------------------------------ a slot

@@ -42,4 +42,5 @@ def close_overdue(state: EventState, max_age: float) -> None:
     for delivery in state.open():
         reason = reason_to_end(delivery)
         if reason is not None:
-            drop(state, delivery, reason, f"not delivered within {max_age:.0f} s")
+            last = f"; last answer: {delivery.message}" if delivery.message else ""
+            drop(state, delivery, reason, f"not delivered within {max_age:.0f} s{last}")

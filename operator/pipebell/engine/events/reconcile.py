@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
     from pipebell.engine.configs.resolver import Resolver
-    from pipebell.engine.events.endpoints import EndpointPauses
+    from pipebell.engine.events.endpoints import Endpoints
     from pipebell.engine.events.observer import Observer
     from pipebell.engine.events.roster import Roster
     from pipebell.engine.events.state import EventState
@@ -57,14 +57,14 @@ class Reconciler:
         roster: Roster,
         room: WaitingRoom,
         turns: Turns,
-        pauses: EndpointPauses,
+        endpoints: Endpoints,
         max_age: float,
     ) -> None:
         self._clock, self._ownership, self._notices = ports.clock, ports.ownership, ports.notices
         self._resolver, self._observer, self._max_age = resolver, observer, max_age
-        self._roster, self._room, self._turns, self._pauses = roster, room, turns, pauses
+        self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
-        self._deliverer = Deliverer(ports, resolver, pauses, observer, turns.delivered)
+        self._deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered)
 
     async def reconcile(self, state: EventState) -> None:
         """Go on from wherever it is. Raises Unavailable when the API must be asked later, and whatever is a mistake."""
@@ -277,7 +277,7 @@ class Reconciler:
     def forget(self, state: EventState) -> None:
         """It waits for nothing any more."""
         self._room.leave(state)
-        self._pauses.forget(state.uid)
+        self._endpoints.forget(state.uid)
 
     async def end_by_error(self, state: EventState, error: Exception) -> None:
         """An exception that nobody expected ends this event, recorded, and nothing else."""

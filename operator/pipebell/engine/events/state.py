@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from pipebell.core.policy.settle import given_up
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Phase, Reason
 from pipebell.engine.events.ledger import key_for
@@ -115,18 +116,15 @@ class EventState:
         for theirs in status.deliveries or []:
             ours = self.deliveries.get(theirs.destination)
             if ours is None or (
-                ours.phase is not Phase.DELIVERED
+                ours.phase not in (Phase.DELIVERED, Phase.PARTIALLY_DELIVERED)
                 and (theirs.phase is Phase.DELIVERED or theirs.attempts > ours.attempts)
             ):
                 self.deliveries[theirs.destination] = theirs
 
 
 def drop(state: EventState, delivery: Delivery, reason: Reason, why: str) -> None:
-    """End an open delivery without another attempt; where somebody was told already, it counts as delivered."""
-    update: dict[str, Any] = {"phase": Phase.FAILED, "reason": reason, "message": why, "next_attempt_time": None}
-    if delivery.delivered_time:
-        update |= {"phase": Phase.DELIVERED, "reason": None}
-    state.deliveries[delivery.destination] = delivery.model_copy(update=update)
+    """End an open delivery without another attempt."""
+    state.deliveries[delivery.destination] = given_up(delivery, reason, why)
 
 
 def next_attempt(delivery: Delivery) -> float:
