@@ -18,24 +18,44 @@ from pipebell.cli.client import CONFIGS
 from pipebell.cli.filling import Filled
 from pipebell.core import resolve
 from pipebell.core.config import ConfigObject
-from pipebell.core.errors import InvalidInput, NotFound, PipebellError, Problem, Rejected, SettingsError, explain
+from pipebell.core.errors import (
+    InvalidInput,
+    NotFound,
+    NotReady,
+    PipebellError,
+    Problem,
+    Rejected,
+    SettingsError,
+    explain,
+)
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import secrets_of
+from pipebell.core.policy.configured import disabled, nobody
+from pipebell.core.policy.situation import Resolved
 from pipebell.core.root import parse_root
 from pipebell.core.status import ConfigReference, NotificationConfigStatus
+from pipebell.core.vocabulary import NotReadyReason
 from pipebell.tls import check_ca_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pipebell.cli.client import Client
+    from pipebell.core.policy.decision import Skip
 
 ROOT_SECRET: Final = "pipebell-root-variables"  # noqa: S105  (a Secret's name: manifests/deployment.yaml reads it)
 
 
 class Unusable(PipebellError):  # noqa: N818  (it names the configuration's state)
-    """There is no configuration, or it cannot be used; the message says what to do."""
+    """There is no configuration, or it cannot be used; the message says what to do.
+
+    `answer` is what the operator goes by instead; None where no operator comes to that.
+    """
+
+    def __init__(self, message: str, answer: Skip | NotReady | None = None) -> None:
+        self.answer = answer
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,31 +115,45 @@ class Finder:
         if root is None:
             raise Unusable(
                 f"{org} has no NotificationConfig in namespace {namespace}, and there is no root configuration: "
-                "its events end Skipped/NoConfig"
+                "its events end Skipped/NoConfig",
+                nobody(),
             )
         return self.root_alone(root)
+
+    def answer(self, org: str, namespace: str) -> tuple[Resolved | Skip | NotReady, str]:
+        """What the operator goes by, and what it is called. Raises ApiErrors."""
+        try:
+            found = self.find(org, namespace)
+        except Unusable as error:
+            if error.answer is None:
+                raise
+            return error.answer, str(error)
+        return Resolved(found.layers, found.reference, None), found.title
 
     def over(self, config: ConfigObject, root: NotificationSpec | None, title: str) -> Effective:
         """An organisation's configuration over root's."""
         if config.spec is None:
-            raise Unusable(f"{title} is invalid: {'; '.join(map(str, config.problems))}")
-        if config.spec.enabled is False:
-            raise Unusable(f"{title} is disabled (enabled: false): its events end Skipped/ConfigDisabled")
-        layers = Layers(Layer(config.spec, self._source(config)), self._root_layer(root))
+            problems = "; ".join(map(str, config.problems))
+            raise Unusable(f"{title} is invalid: {problems}", NotReady(NotReadyReason.INVALID, problems))
         reference = ConfigReference(
             kind="NotificationConfig", namespace=config.namespace, name=config.name, generation=config.generation
         )
+        if config.spec.enabled is False:
+            message = f"{title} is disabled (enabled: false): its events end Skipped/ConfigDisabled"
+            raise Unusable(message, disabled(reference))
+        layers = Layers(Layer(config.spec, self._source(config)), self._root_layer(root))
         below = "" if root is None else " over the root configuration"
         return Effective(layers, title + below, reference, self.notes)
 
     def root_alone(self, root: NotificationSpec) -> Effective:
         """Root's configuration for an organisation without one."""
         where = f"{self._place.namespace}/{self._place.root_configmap}"
-        if root.enabled is False:
-            raise Unusable(f"the root configuration {where} is disabled: events end Skipped/ConfigDisabled")
         reference = ConfigReference(
             kind="RootConfig", namespace=self._place.namespace, name=self._place.root_configmap, generation=None
         )
+        if root.enabled is False:
+            message = f"the root configuration {where} is disabled: events end Skipped/ConfigDisabled"
+            raise Unusable(message, disabled(reference))
         return Effective(Layers(None, self._root_layer(root)), f"root configuration {where}", reference, self.notes)
 
     def _shared(self, org: str, namespace: str) -> ConfigObject | None:
@@ -159,7 +193,9 @@ class Finder:
         try:
             return parse_root(item.get("data") or {}, strict_yaml.load_one)
         except InvalidInput as error:
-            raise Unusable(f"the root configuration {where} is invalid: {error}") from None
+            message = f"the root configuration {where} is invalid: {error}"
+            answer = NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {error}")
+            raise Unusable(message, answer) from None
 
     def _root_layer(self, root: NotificationSpec | None) -> Layer | None:
         if root is None:

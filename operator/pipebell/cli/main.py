@@ -51,6 +51,9 @@ COMMANDS: Final[dict[str, Entry]] = {
         "pipebell.cli.exec", "Run a command; tell when it fails or hangs.", "", _PIPELINES, plain=True, raw=True
     ),
     "history": Entry("pipebell.cli.history", "Events of an organisation and what became of them.", section=_PEOPLE),
+    "why": Entry(
+        "pipebell.cli.why", "What each stage says of an event, and what would change it.", "operator", _PEOPLE
+    ),
     "test": Entry("pipebell.cli.test", "Send a test event and watch its deliveries.", section=_PEOPLE),
     "replay": Entry("pipebell.cli.replay", "Send an event again where it failed.", section=_PEOPLE),
     "migrate": Entry("pipebell.cli.migrate", "Turn configs/ with JSON files into manifests.", section=_CONFIGURATION),

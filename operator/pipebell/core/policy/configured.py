@@ -18,6 +18,18 @@ def title(reference: ConfigReference) -> str:
     return f"{reference.kind} {reference.namespace}/{reference.name}"
 
 
+def nobody() -> Skip:
+    """There is neither an organisation's configuration nor root's."""
+    message = "neither the organisation nor root has a configuration"
+    return Skip(StageName.CONFIGURED, Reason.NO_CONFIG, message)
+
+
+def disabled(reference: ConfigReference) -> Skip:
+    """Somebody has said that nothing is to be sent."""
+    name = "the root configuration" if reference.kind == "RootConfig" else title(reference)
+    return Skip(StageName.CONFIGURED, Reason.CONFIG_DISABLED, f"{name} is disabled", title(reference))
+
+
 def configured(s: Situation) -> Decision | Situation:
     """Skip without a configuration or with a disabled one; wait for one that cannot be used yet."""
     match s.configuration:

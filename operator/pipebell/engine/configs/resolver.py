@@ -11,11 +11,10 @@ from pipebell.core import resolve
 from pipebell.core.errors import NotFound, NotReady, Rejected, Unavailable
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of
-from pipebell.core.policy.configured import title
-from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.configured import disabled, nobody
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.status import ConfigReference
-from pipebell.core.vocabulary import NotReadyReason, Reason, StageName
+from pipebell.core.vocabulary import NotReadyReason
 from pipebell.engine.configs.follower import Followers
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.models import NotificationSpec
+    from pipebell.core.policy.decision import Skip
     from pipebell.engine.configs.follower import ConfigFollower
     from pipebell.engine.configs.root import RootStore
     from pipebell.engine.configs.store import ConfigStore
@@ -90,7 +90,7 @@ class Resolver:
             kind="NotificationConfig", namespace=config.namespace, name=config.name, generation=config.generation
         )
         if config.spec.enabled is False:
-            return _disabled(reference)
+            return disabled(reference)
         layers = await self.layers(config)
         return Resolved(layers, reference, config)
 
@@ -100,13 +100,12 @@ class Resolver:
         if root.unusable:
             raise NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {root.problems}")
         if root.spec is None:
-            message = "neither the organisation nor root has a configuration"
-            return Skip(StageName.CONFIGURED, Reason.NO_CONFIG, message)
+            return nobody()
         reference = ConfigReference(
             kind="RootConfig", namespace=self._root.namespace, name=self._root.name, generation=root.generation or None
         )
         if root.spec.enabled is False:
-            return _disabled(reference)
+            return disabled(reference)
         return Resolved(Layers(None, self._root_layer()), reference, None)
 
     def _root_layer(self) -> Layer | None:
@@ -153,11 +152,6 @@ class Resolver:
             self._store.put(config)
         for gone in self._store.missing_from((config.key for config in found), before):
             self._store.remove(gone)
-
-
-def _disabled(reference: ConfigReference) -> Skip:
-    name = "the root configuration" if reference.kind == "RootConfig" else title(reference)
-    return Skip(StageName.CONFIGURED, Reason.CONFIG_DISABLED, f"{name} is disabled", title(reference))
 
 
 def leans_on_root(spec: NotificationSpec) -> bool:

@@ -1,0 +1,51 @@
+"""What would change a decision, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipebell.core.policy.decision import Deliver, Suppress
+from pipebell.core.status import rfc3339
+from pipebell.core.vocabulary import Reason, StageName
+
+if TYPE_CHECKING:
+    from pipebell.core.event import Event
+    from pipebell.core.policy.decision import Decision
+
+HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
+    (StageName.EXPIRED, Reason.EXPIRED): "send a new event; the platform team can raise PIPEBELL_EVENT_MAX_AGE",
+    (StageName.CONFIGURED, Reason.NO_CONFIG): (
+        "create a NotificationConfig with spec.orgSlug: {org} in namespace {namespace}, or have a root configuration"
+    ),
+    (StageName.CONFIGURED, Reason.CONFIG_DISABLED): "set enabled: true in {matched}",
+    (StageName.CONFIGURED, Reason.CONFIG_NOT_READY): "correct what the message names; the event goes on by itself then",
+    (StageName.CONFIGURED, None): "nothing to do: the configuration is being read",
+    (StageName.TRIGGER, Reason.NO_TRIGGER): "add an entry with event: {event} to eventTriggers",
+    (StageName.TRIGGER, Reason.TRIGGER_DISABLED): "set enabled: true in {matched}",
+    (
+        StageName.TRIGGER,
+        Reason.NO_PROVIDER_ENABLED,
+    ): "enable a destination of the trigger, or name an enabled one",
+    (StageName.COOLDOWN, Reason.COOLDOWN): (
+        "an event after {until} is sent; a shorter cooldownSeconds of the trigger suppresses less, 0 nothing"
+    ),
+    (StageName.COOLDOWN, Reason.WAITING_FOR_SENDER): (
+        "nothing to do: it is suppressed when that one is delivered, and sent when that one fails everywhere"
+    ),
+    (StageName.COOLDOWN, None): "nothing to do: it is decided as soon as the operator has read what was sent before",
+    (StageName.DELIVER, Reason.CONFIG_NOT_READY): "correct what the message names; the event goes out by itself then",
+}
+
+
+def hint(decision: Decision, event: Event) -> str:
+    """What a person can do about it; "" where it is sent anyway."""
+    if isinstance(decision, Deliver):
+        return ""
+    until = rfc3339(decision.until) if isinstance(decision, Suppress) else ""
+    return HINTS[decision.stage, decision.reason].format(
+        org=event.spec.org_slug,
+        namespace=event.namespace,
+        event=event.spec.event.value,
+        matched=decision.matched,
+        until=until,
+    )
