@@ -34,6 +34,10 @@ test: $(READY) ## Run all tests
 	@$(BIN)/pipebell cluster build
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-integrations
+test-integrations: $(READY) ## Airflow, Prefect, Dagster and dbt as they are (PRODUCTS=dbt,airflow-3 for some of them)
+	@PIPEBELL_INTEGRATIONS=$(or $(PRODUCTS),all) $(BIN)/python -m pytest -rs tests/integrations --timeout 1800 $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure speed on a real API server: everything (docs/performance.md)
 	@$(BIN)/pipebell cluster build

@@ -1,11 +1,9 @@
 """The examples do what they say: Python ones are run, manifests go to the API server, their commands are executed."""
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -78,31 +76,6 @@ def test_03_cronjob_is_accepted_and_its_command_works(cluster, namespace, enviro
     assert done.returncode == 3
     (event,) = events()
     assert (event["orgSlug"], event["pipelineId"], event["event"]) == ("acme_corp", "daily-orders", "pipeline_failure")
-
-
-def test_04_airflow_callbacks(cluster, environ, events, monkeypatch):
-    for name in ("KUBECONFIG", "PIPEBELL_SPOOL_DIR"):
-        monkeypatch.setenv(name, environ[name])
-    spec = importlib.util.spec_from_file_location("airflow_pipebell", EXAMPLES / "04_airflow_callback.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(
-        module,
-        "get_sync_notification_service",
-        lambda: __import__("pipebell").get_sync_notification_service(timeout=20),
-    )
-    task = SimpleNamespace(
-        dag_id="daily_orders", task_id="load", try_number=2, log_url="https://airflow.example.com/log"
-    )
-    run_of_dag = SimpleNamespace(dag_id="daily_orders", run_id="scheduled__1")
-    context = {"task_instance": task, "run_id": "scheduled__1", "exception": KeyError("x"), "params": {"org": "globex"}}
-    module.tell_failure(context)
-    module.tell_success(context | {"dag_run": run_of_dag, "params": None})
-    failure, success = sorted(events(), key=lambda event: event["event"])
-    assert (failure["orgSlug"], failure["pipelineId"], failure["errorMessage"]) == (
-        "globex", "daily_orders.load", "KeyError: 'x'",
-    )  # fmt: skip
-    assert (success["event"], success["orgSlug"]) == ("pipeline_success", "acme_corp")
 
 
 def send(environ, args, **values):

@@ -50,6 +50,9 @@ COMMANDS: Final[dict[str, Entry]] = {
     "exec": Entry(
         "pipebell.cli.exec", "Run a command; tell when it fails or hangs.", "", _PIPELINES, plain=True, raw=True
     ),
+    "dbt": Entry(
+        "pipebell.cli.dbt", "Run dbt; tell which models and tests failed.", "", _PIPELINES, plain=True, raw=True
+    ),
     "history": Entry("pipebell.cli.history", "Events of an organisation and what became of them.", section=_PEOPLE),
     "why": Entry(
         "pipebell.cli.why", "What each stage says of an event, and what would change it.", "operator", _PEOPLE

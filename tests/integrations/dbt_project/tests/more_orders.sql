@@ -1,0 +1,1 @@
+select 1 from {{ ref('orders') }} having count(*) < 3
