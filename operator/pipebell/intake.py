@@ -55,8 +55,15 @@ class Intake:
         self._store.remove((metadata["namespace"], metadata["name"]), metadata["uid"])
 
     def event_seen(self, item: Mapping[str, Any]) -> None:
-        """A PipelineEvent as it is now. Another replica's is dropped here, before anything is done for it."""
-        if not self._ownership.owns(item["spec"]["orgSlug"]) or self._engine.knows(item["metadata"]["uid"]):
+        """A PipelineEvent as it is now. Another replica's is dropped here, before anything is done for it.
+
+        So is one for which there is no room, unless something was sent for it before: it is listed again later.
+        """
+        metadata, org = item["metadata"], item["spec"]["orgSlug"]
+        if not self._ownership.owns(org) or self._engine.knows(metadata["uid"]):
+            return
+        tried = (item.get("status") or {}).get("deliveries")
+        if not tried and not self._engine.has_room(metadata["namespace"], org):
             return
         try:
             event = parse_event(item)

@@ -96,6 +96,11 @@ class Metrics(Observer):
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
             ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
             ("pipebell_unfinished_events", "Events taken in and not finished.", lambda: engine.unfinished),
+            (
+                "pipebell_namespaces_behind",
+                "Namespaces of which events are left in the API until there is room for them.",
+                lambda: len(engine.bounds.behind),
+            ),
             ("pipebell_paused_endpoints", "Endpoints that asked for a pause.", lambda: len(engine.endpoints)),
             ("pipebell_configs", "NotificationConfigs.", lambda: len(readiness)),
             ("pipebell_configs_not_ready", "NotificationConfigs that are not Ready.", lambda: len(readiness.not_ready)),

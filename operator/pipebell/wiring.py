@@ -24,6 +24,7 @@ from pipebell.engine.events.ledger import CooldownLedger
 from pipebell.engine.events.recorder import patiently
 from pipebell.engine.ports import Ports
 from pipebell.engine.shards.sharing import LEASE, Sharing
+from pipebell.engine.upkeep.backlog import Backlog
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
 from pipebell.engine.upkeep.usage import UsageWriter
@@ -130,6 +131,7 @@ class App:
             ttl_failed=settings.ttl_failed,
         )
         self._recovery = Recovery(ports, self._ledger, self.engine, self._retention.on_event)
+        self._backlog = Backlog(ports, self._ledger, self.engine)
         self.intake = Intake(ports, self._store, self._lister, self.engine, self._recovery, self._background)
         self._probes = Probes(
             background=self._background,
@@ -190,6 +192,7 @@ class App:
         await self.sharing.join()
         self._background.last("leases", self.sharing.run())
         self._watch_events(on_event)
+        self._background.last("backlog", self._backlog.run())
         self._background.last("usage", self._usage.run())
         self._background.last("retention", self._retention.run())
         self._background.last("heal", self._lister.run())

@@ -20,6 +20,7 @@ from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.configs.resolver import Resolver
 from pipebell.engine.configs.root import RootStore
 from pipebell.engine.configs.store import ConfigStore
+from pipebell.engine.events.bounds import Bounds
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
 from pipebell.engine.events.observer import Observer
@@ -78,6 +79,7 @@ class FakeEvents:
     store: dict[tuple[str, str], Event] = field(default_factory=dict)
     writes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
     away: bool = False
     versions: Any = field(default_factory=lambda: itertools.count(100))
     before_patch: Callable[[str], None] | None = None
@@ -119,6 +121,13 @@ class FakeEvents:
         version = str(next(self.versions))
         found = [event for event in self.store.values() if event.status.phase not in phases_excluded]
         yield EventPage(None, version, found)
+
+    async def unfinished(self, namespace: str, known: Callable[[str], bool]) -> AsyncIterator[list[Event]]:
+        self.lists.append(namespace)
+        self._reachable()
+        found = [e for e in self.store.values() if e.namespace == namespace and not e.status.finished]
+        for start in range(0, len(found), 20):
+            yield [event for event in found[start : start + 20] if not known(event.uid)]
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         if self.store[namespace, name].uid != uid:
@@ -267,13 +276,16 @@ EMAIL = {"smtpHost": "smtp.example.com", "fromEmail": "from@example.com", "toEma
 class House:
     """An engine with fakes around it."""
 
-    def __init__(self, *, max_age: float = 86_400.0, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *, max_age: float = 86_400.0, environ: dict[str, str] | None = None, bounds: Bounds | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.events, self.configs = FakeEvents(), FakeConfigs()
         self.secrets, self.namespaces, self.notices = FakeSecrets(), FakeNamespaces(), FakeNotices()
         self.email, self.slack = FakeProvider(self.clock), FakeProvider(self.clock)
         self.book, self.observer, self.ownership = ConfigStore(), Recording(), FakeOwnership()
         self.max_age, self.environ = max_age, environ or {}
+        self.bounds = bounds or Bounds()
         self.met: Callable[[Event], None] = lambda _: None
         self._uids = itertools.count(1)
         self.root = RootStore("ops", "pipebell-root", self.clock, self.notices, _no_yaml)
@@ -299,7 +311,7 @@ class House:
             environ=self.environ,
             shared_namespaces=("shared",),
         )
-        self.engine = Engine(self.ports, self.resolver, self.ledger, self.max_age)
+        self.engine = Engine(self.ports, self.resolver, self.ledger, self.max_age, self.bounds.same_anew())
         self.engine.endpoints._jitter = lambda: 0.0
         self.engine.observers.subscribe(self.observer)
         self.resolver.subscribe(self.observer)

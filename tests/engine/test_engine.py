@@ -474,8 +474,8 @@ async def test_a_refused_login_reads_the_secret_again_at_once(house):
     assert house.secrets.asked[-1] == ("team", "s", True)
 
 
-async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monkeypatch):
-    monkeypatch.setattr("pipebell.engine.events.roster.HELD", 10 * house.event().size)
+async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house):
+    house.engine.bounds._payload = 10 * house.event().size
     house.config()
     house.email.script = [RETRY, BROKEN]
     events = [house.event() for _ in range(30)]
@@ -488,10 +488,10 @@ async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house, monk
     assert phases.count(Phase.SUPPRESSED) == 28
 
 
-async def test_events_that_queue_beyond_the_limit_are_read_again_in_their_turn(house, monkeypatch):
+async def test_events_that_queue_beyond_the_limit_are_read_again_in_their_turn(house):
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     events = [house.event() for _ in range(100)]
-    monkeypatch.setattr("pipebell.engine.events.roster.HELD", 10 * events[0].size)
+    house.engine.bounds._payload = 10 * events[0].size
     await house.submit(*events)
     await settle_down(600)
     assert house.email.names == [event.name for event in events]
@@ -501,11 +501,11 @@ async def test_events_that_queue_beyond_the_limit_are_read_again_in_their_turn(h
     assert len(house.events.reads) == 90, "nothing waits any more, so the next ones are kept"
 
 
-async def test_events_that_are_read_again_in_any_case_take_no_room_while_they_wait(house, monkeypatch):
+async def test_events_that_are_read_again_in_any_case_take_no_room_while_they_wait(house):
     house.config("broken", email={"toEmails": ["a@x.example"]})
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     waiting = [house.event(org="broken") for _ in range(30)]
-    monkeypatch.setattr("pipebell.engine.events.roster.HELD", 10 * waiting[0].size)
+    house.engine.bounds._payload = 10 * waiting[0].size
     await house.submit(*waiting)
     await settle_down(200)
     house.events.reads.clear()
@@ -514,10 +514,10 @@ async def test_events_that_are_read_again_in_any_case_take_no_room_while_they_wa
     assert house.events.reads == []
 
 
-async def test_a_backlog_beyond_the_limit_goes_out_in_order_after_a_start(house, monkeypatch):
+async def test_a_backlog_beyond_the_limit_goes_out_in_order_after_a_start(house):
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     events = [house.event() for _ in range(50)]
-    monkeypatch.setattr("pipebell.engine.upkeep.recovery.HELD", 10 * events[0].size)
+    house.engine.bounds._payload = 10 * events[0].size
     await house.recover()
     await settle_down(600)
     assert house.email.names == [event.name for event in events]

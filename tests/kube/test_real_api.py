@@ -251,3 +251,15 @@ async def test_a_warning_is_what_describe_shows(cluster, namespace, client, cloc
     line = next(line for line in shown.splitlines() if "mailbox full" in line)
     assert line.split()[:2] == ["Warning", "DeliveryFailed"]
     assert "pipebell" in line
+
+
+async def test_unfinished_events_of_one_namespace_are_listed_but_those_that_are_known(cluster, namespace, client):
+    apply(cluster, *(event(namespace, f"e{number:02}") for number in range(30)))
+    events = PipelineEvents(client)
+    first = await events.get(namespace, "e00")
+    await events.patch_status(namespace, "e00", first.uid, first.resource_version, {"phase": "Delivered"})
+    second = await events.get(namespace, "e01")
+    parts = [part async for part in events.unfinished(namespace, {second.uid}.__contains__)]
+    assert [found.name for part in parts for found in part] == [f"e{number:02}" for number in range(2, 30)]
+    assert max(map(len, parts)) <= 20
+    assert [part async for part in events.unfinished("nobody", lambda _: False)] == []

@@ -62,6 +62,9 @@ class Events(Protocol):
     def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[EventPage]:
         """All events in the watched namespaces, page by page, with a consistent first page."""
 
+    def unfinished(self, namespace: str, known: Callable[[str], bool]) -> AsyncIterator[list[Event]]:
+        """The unfinished events of one namespace but those whose uid is `known`, some at a time."""
+
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete the event if it still has this uid."""
 

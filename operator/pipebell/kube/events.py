@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from pipebell.core.errors import InvalidEvent
 from pipebell.core.event import EventPage
+from pipebell.core.vocabulary import FINAL_PHASES
 from pipebell.kube.client import MERGE_PATCH, METADATA_ONLY, PAGE_SIZE
 from pipebell.kube.parse import parse_event
 from pipebell.kube.paths import custom
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _KIND: Final = "PipelineEvent"
 PATIENCE: Final = 30.0  # seconds
+_AT_ONCE: Final = 20  # events parsed before everybody else gets a turn
 
 
 def _log_invalid(error: InvalidEvent) -> None:
@@ -88,6 +91,21 @@ class PipelineEvents:
             )
             async for page in pages:
                 yield EventPage(namespace, str(page["metadata"].get("resourceVersion") or ""), self._parsed(page))
+
+    async def unfinished(self, namespace: str, known: Callable[[str], bool]) -> AsyncIterator[list[Event]]:
+        """The unfinished events of one namespace but those whose uid is `known`, some at a time; as `scan` otherwise.
+
+        Parsing goes no further than what is asked for, so whoever has enough may stop.
+        """
+        path = custom(_KIND, namespace)
+        params = {"fieldSelector": ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)}
+        async for page in self._client.pages(path, params=params, limit=PAGE_SIZE, patience=self._patience):
+            items = page.get("items") or []
+            for start in range(0, len(items), _AT_ONCE):
+                part = [item for item in items[start : start + _AT_ONCE] if not known(item["metadata"]["uid"])]
+                if part:
+                    yield self._parsed({"items": part})
+                await asyncio.sleep(0)
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete the event if it still has this uid. Raises Conflict when it has another, NotFound when gone."""

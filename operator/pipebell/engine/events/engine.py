@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
     from pipebell.engine.configs.resolver import Resolver
+    from pipebell.engine.events.bounds import Bounds
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
 
@@ -36,9 +37,11 @@ log = structlog.get_logger(__name__)
 class Engine(ConfigFollower, ShardFollower):
     """Takes events in, and brings each to its final phase."""
 
-    def __init__(self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, max_age: float) -> None:
+    def __init__(
+        self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, max_age: float, bounds: Bounds | None = None
+    ) -> None:
         self._ledger, self._clock, self._max_age = ledger, ports.clock, max_age
-        self._roster = Roster()
+        self._roster = Roster(bounds)
         self._running: Counter[int] = Counter()
         self._looked = ports.clock.now()
         self.observers = Observers()
@@ -55,6 +58,11 @@ class Engine(ConfigFollower, ShardFollower):
     # ------------------------------------------------------------------ coming and going
 
     @property
+    def bounds(self) -> Bounds:
+        """How many events may be kept track of, and what is left in the API."""
+        return self._roster.bounds
+
+    @property
     def unfinished(self) -> int:
         """Events that have been taken in and are not finished."""
         return len(self._roster)
@@ -67,24 +75,37 @@ class Engine(ConfigFollower, ShardFollower):
         """Uids of the events that have been taken in and are not finished: those of one namespace, or (None) all."""
         return self._roster.active(namespace)
 
-    def submit(self, event: Event, *, stale: bool = False) -> None:
+    def submit(self, event: Event, *, stale: bool = False) -> bool:
         """Take an event in. Echoes of what is known already, and finished events, change nothing.
 
-        A `stale` one may have come to its end already: it is read again before anything is sent.
+        A `stale` one may have come to its end already: it is read again before anything is sent. False when it was not
+        taken in; if for want of room, it is listed again later (`upkeep.backlog`).
         """
-        if not event.status.finished:
-            state = EventState.of(event)
-            if stale:
-                state.event = None
-            self.admit(state)
+        if event.status.finished:
+            return False
+        state = EventState.of(event)
+        if stale:
+            state.event = None
+        return self.admit(state)
 
-    def admit(self, state: EventState) -> None:
+    def has_room(self, namespace: str, org: str) -> bool:
+        """Whether one more event of this organisation of this namespace may come; if not, note that it was left."""
+        if self.bounds.room(namespace, org):
+            return True
+        self.bounds.leave(namespace, org)
+        return False
+
+    def admit(self, state: EventState) -> bool:
         """The same for an unfinished event whose state has been made already; it may be without the event itself."""
         if self.knows(state.uid):
-            return
+            return False
+        # What was tried goes on, come what may: its cooldown key waits for its outcome.
+        if not (state.tried or self.has_room(state.namespace, state.org)):
+            return False
         state.life = Life.QUEUED
         self._roster.add(state)
         self.queue.put(state.namespace, state.org, state, again=state.attempted)
+        return True
 
     def _requeue(self, state: EventState) -> None:
         state.life = Life.QUEUED

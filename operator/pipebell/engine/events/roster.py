@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.shards import shard_of
+from pipebell.engine.events.bounds import Bounds
 from pipebell.engine.events.state import Life
 
 if TYPE_CHECKING:
@@ -12,18 +13,16 @@ if TYPE_CHECKING:
 
     from pipebell.engine.events.state import EventState
 
-
-HELD: Final = 64 << 20  # bytes of waiting events; beyond these, they stay in memory as identities only
 REMEMBERED: Final = 50_000  # finished events whose late echoes must not start them again
 
 
 class Roster:
     """EventStates by uid. A finished uid is remembered until the watch has said its last word about it."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self.bounds = bounds or Bounds()
         self._active: dict[str, EventState] = {}
         self._finished: dict[str, None] = {}
-        self._held = 0
 
     def __len__(self) -> int:
         return len(self._active)
@@ -42,6 +41,7 @@ class Roster:
     def add(self, state: EventState) -> None:
         """A state begins, by waiting for its turn."""
         self._active[state.uid] = state
+        self.bounds.add(state.namespace, state.org)
         self.rest(state)
 
     def remove(self, state: EventState, *, forget_oldest: bool) -> None:
@@ -54,7 +54,8 @@ class Roster:
     def discard(self, state: EventState) -> None:
         """An event is somebody else's to go on with: nothing of it is remembered."""
         self.work(state)
-        self._active.pop(state.uid, None)
+        if self._active.pop(state.uid, None) is not None:
+            self.bounds.remove(state.namespace, state.org)
 
     def of_shards(self, shards: Collection[int]) -> list[EventState]:
         """EventStates under way of these shards' organisations."""
@@ -67,20 +68,23 @@ class Roster:
     def rest(self, state: EventState) -> None:
         """It waits for its turn or to be woken; without the event itself, when those that wait hold too much.
 
-        Those that wait to be woken leave half of the room to those that queue.
+        Those that wait to be woken leave half of the room to those that queue. What is read again anyway is not kept.
         """
-        if state.payload_bytes or state.event is None:
+        if state.payload_bytes:
             return
-        if self._held + state.event.size > (HELD if state.life is Life.QUEUED else HELD // 2):
+        if state.event is not None:
+            share = 1.0 if state.life is Life.QUEUED else 0.5
+            if self.bounds.hold(state.namespace, state.event.size, share=share):
+                state.payload_bytes = state.event.size
+                return
             state.event = None
-            return
-        state.payload_bytes = state.event.size
-        self._held += state.payload_bytes
+        state.shrink()
 
     def work(self, state: EventState) -> None:
         """It is being worked on, as only a few are at once."""
-        self._held -= state.payload_bytes
-        state.payload_bytes = 0
+        if state.payload_bytes:
+            self.bounds.release(state.namespace, state.payload_bytes)
+            state.payload_bytes = 0
 
     def created_between(self, after: float, until: float) -> list[str]:
         """Uids of those created after the one and not after the other (seconds since the epoch)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.policy.settle import given_up
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
@@ -110,6 +110,14 @@ class EventState:
         """Deliveries that are not final."""
         return [item for item in self.deliveries.values() if not item.phase.final]
 
+    def shrink(self) -> None:
+        """Keep only what reading the resource again does not bring back: what waits may be many.
+
+        What is not on the resource yet stays, and so does everything while the event itself is in memory.
+        """
+        if self.event is None and not self.unrecorded:
+            self.status, self.deliveries, self.config = _UNREAD, {}, None
+
     def adopt(self, status: EventStatus) -> None:
         """Merge what somebody else wrote meanwhile: a success is a success, and no attempt is uncounted."""
         self.status = status
@@ -120,6 +128,9 @@ class EventState:
                 and (theirs.phase is Phase.DELIVERED or theirs.attempts > ours.attempts)
             ):
                 self.deliveries[theirs.destination] = theirs
+
+
+_UNREAD: Final = EventStatus()
 
 
 def drop(state: EventState, delivery: Delivery, reason: Reason, why: str) -> None:

@@ -10,7 +10,6 @@ import structlog
 from pipebell.core.errors import ApiError
 from pipebell.core.shards import shard_of
 from pipebell.core.versions import as_number
-from pipebell.engine.events.roster import HELD
 from pipebell.engine.events.state import EventState
 from pipebell.engine.shards.follower import ShardFollower
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from pipebell.core.event import Event
+    from pipebell.engine.events.bounds import Bounds
     from pipebell.engine.events.engine import Engine
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
@@ -102,7 +102,7 @@ class Recovery(ShardFollower):
 
     async def _scan(self, shards: Collection[int]) -> tuple[int, list[EventState], dict[str | None, int]]:
         """Fold everything. How many events there are, those not finished of these shards, and what state that shows."""
-        count, held = 0, 0
+        count, bounds = 0, self._engine.bounds.same_anew()
         unfinished: list[EventState] = []
         seen: dict[str | None, int] = {}
         async for page in self._events.scan():
@@ -113,13 +113,20 @@ class Recovery(ShardFollower):
                     continue
                 _fold(self._ledger, event)
                 self._on_event(event)
-                if not event.status.finished:
-                    state = EventState.of(event)
-                    held += event.size
-                    if held > HELD:  # a backlog: these are read again when their turn comes
-                        state.event = None
+                if not event.status.finished and (state := self._state(event, bounds)) is not None:
                     unfinished.append(state)
         return count, unfinished, seen
+
+    def _state(self, event: Event, bounds: Bounds) -> EventState | None:
+        """What to remember of an unfinished event; None when there are too many already."""
+        state = EventState.of(event)
+        if not (state.tried or bounds.room(event.namespace, event.spec.org_slug)):
+            self._engine.bounds.leave(event.namespace, event.spec.org_slug)
+            return None
+        bounds.add(event.namespace, event.spec.org_slug)
+        if not bounds.hold(event.namespace, event.size):  # read again when its turn comes
+            state.event = None
+        return state
 
 
 def _fold(ledger: CooldownLedger, event: Event) -> None:
