@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from pipebell import strict_yaml
@@ -11,8 +10,6 @@ from pipebell.core.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
 
 def load_json(text: str) -> Any:  # noqa: ANN401  (JSON)
@@ -60,28 +57,3 @@ def read_text(path: Path) -> str:
         raise InvalidInput([Problem("", "is not UTF-8 text")]) from None
     except OSError as error:
         raise InvalidInput([Problem("", f"cannot be read: {error.strerror}")]) from None
-
-
-def read_env(path: Path) -> dict[str, str]:
-    """Variables of a `.env` file: NAME=value lines, `export` and quotes allowed. Raises InvalidInput by line."""
-    found: dict[str, str] = {}
-    problems = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        match = _LINE.fullmatch(stripped)
-        if match is None:
-            problems.append(Problem(f"line {number}", "is not NAME=value"))
-        else:
-            found[match[1]] = _unquoted(match[2])
-    if problems:
-        raise InvalidInput(problems)
-    return found
-
-
-def _unquoted(value: str) -> str:
-    for quote in ("'", '"'):
-        if value.startswith(quote) and (end := value.find(quote, 1)) > 0:
-            return value[1:end]
-    return value.split(" #", 1)[0].rstrip()

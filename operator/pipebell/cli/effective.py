@@ -13,7 +13,7 @@ import click
 from pydantic import ValidationError
 
 from pipebell import strict_yaml
-from pipebell.cli import documents
+from pipebell.cli import dotenv
 from pipebell.cli.client import CONFIGS
 from pipebell.cli.filling import Filled
 from pipebell.core import resolve
@@ -255,7 +255,7 @@ def read_env(path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     try:
-        return documents.read_env(path)
+        return dotenv.read(path)
     except InvalidInput as error:
         raise click.ClickException(f"{path}: {error}") from None
 

@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "test": Entry("pipebell.cli.test", "Send a test event and watch its deliveries.", section=_PEOPLE),
     "replay": Entry("pipebell.cli.replay", "Send an event again where it failed.", section=_PEOPLE),
     "migrate": Entry("pipebell.cli.migrate", "Turn configs/ with JSON files into manifests.", section=_CONFIGURATION),
+    "secret": Entry("pipebell.cli.secret", "Make a Secret of an environment file.", section=_CONFIGURATION),
     "validate": Entry("pipebell.cli.validate", "Check files offline by the cluster's rules.", section=_CONFIGURATION),
     "verify": Entry("pipebell.cli.verify", "Check SMTP login and webhooks without sending.", section=_CONFIGURATION),
     "preview": Entry("pipebell.cli.preview", "Show what would be sent, where, and why.", "operator", _CONFIGURATION),

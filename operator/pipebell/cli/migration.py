@@ -1,8 +1,8 @@
 """From the file-based system's `configs/` to manifests, without touching a disk or a cluster.
 
 `configs/notifications/config.json` becomes the ConfigMap `pipebell-root`, each `configs/{org}/notifications.json` a
-NotificationConfig and a Secret with the keys that it needs. As in the file-based system, the folder's name says whose
-configuration it is.
+NotificationConfig; what fills their `${VAR}`s a Secret each, of which only keys with a value are ever written. As in
+the file-based system, the folder's name says whose configuration it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ _CREDENTIALS: Final = (("email", "smtp_password", "SMTP_PASSWORD"), ("slack", "w
 
 @dataclass(slots=True)
 class Source:
-    """One of the system's files, and what became of it. `file` is relative to the migrated folder."""
+    """One of the system's files, and what became of it. `file` is relative to the migrated folder.
+
+    `secret` are the variables that have a value: those that stood in the file as it was, and (`filled`) those that the
+    environment file gave. `missing` are the others.
+    """
 
     file: str
     kind: str
@@ -45,6 +49,8 @@ class Source:
     notes: list[str] = field(default_factory=list)
     variables: list[str] = field(default_factory=list)
     secret: dict[str, str] = field(default_factory=dict)
+    filled: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     spec: NotificationSpec | None = None
     text: str = ""
     name: str = ""
@@ -55,8 +61,11 @@ class Source:
         return bool(self.problems)
 
 
-def read(files: Mapping[str, str | InvalidInput]) -> list[Source]:
-    """Sources from texts by relative path (or why they cannot be read): root first, then organisations by name."""
+def read(files: Mapping[str, str | InvalidInput], env: Mapping[str, str] | None = None) -> list[Source]:
+    """Sources from texts by relative path (or why they cannot be read): root first, then organisations by name.
+
+    Of `env`, each gets the variables that it names, and no others.
+    """
     sources = [
         _read(file, text) for file, text in sorted(files.items(), key=lambda item: (item[0] != ROOT_FILE, item[0]))
     ]
@@ -65,6 +74,7 @@ def read(files: Mapping[str, str | InvalidInput]) -> list[Source]:
     root = next((source.spec for source in sources if source.kind == "root"), None)
     for source in sources:
         if source.spec is not None and not source.lost:
+            _fill(source, env or {})
             _foresee(source, root)
     return sources
 
@@ -109,6 +119,14 @@ def _take_credentials(document: dict[str, Any], source: Source) -> bool:
     return bool(source.secret)
 
 
+def _fill(source: Source, env: Mapping[str, str]) -> None:
+    for variable in source.variables:
+        if variable not in source.secret and env.get(variable):
+            source.secret[variable] = env[variable]
+            source.filled.append(variable)
+    source.missing = [variable for variable in source.variables if not source.secret.get(variable)]
+
+
 def _whose(source: Source) -> None:
     assert source.spec is not None  # noqa: S101  (tells mypy)
     said = source.spec.org_slug
@@ -139,13 +157,18 @@ def _claim(source: Source) -> str:
 
 def _name(sources: list[Source]) -> None:
     """Object names: the slug in lower case, and with a digest of it where two slugs would get the same name."""
-    simple = {source.org: re.sub(r"[^a-z0-9]+", "-", source.org.lower()).strip("-") for source in sources}
+    simple = {source.org: object_name(source.org) for source in sources}
     often = Counter(simple.values())
     for source in sources:
         name = simple[source.org]
         if often[name] > 1 or not name:
             name = f"{name or 'org'}-{hashlib.sha256(source.org.encode()).hexdigest()[:6]}"
         source.name = name
+
+
+def object_name(org: str) -> str:
+    """An organisation's slug as an object's name; "" when nothing of it can stand in one."""
+    return re.sub(r"[^a-z0-9]+", "-", org.lower()).strip("-")
 
 
 def _foresee(source: Source, root: NotificationSpec | None) -> None:
@@ -156,31 +179,38 @@ def _foresee(source: Source, root: NotificationSpec | None) -> None:
 
 
 def manifests(source: Source, namespace: str | None, root_namespace: str) -> dict[str, list[dict[str, Any]]]:
-    """Files by relative path, each with its objects. A Secret holds no value but those that stood in the files."""
+    """Files by relative path, each with its objects. A Secret holds the variables that have a value, and no others."""
     if source.spec is None or source.lost:
         return {}
+    secret = secret_of(source, namespace, root_namespace)
+    secrets = {f"{folder_of(source)}/secret.yaml": [secret]} if source.secret else {}
     if source.kind == "root":
         data = {JSON_KEY: source.text}
         config = _object("v1", "ConfigMap", ROOT_CONFIGMAP, root_namespace) | {"data": data}
-        files = {f"{ROOT_FOLDER}/configmap.yaml": [config]}
-        secret = _secret(source, ROOT_SECRET, root_namespace)
-        return files | ({f"{ROOT_FOLDER}/secret.yaml": [secret]} if secret else {})
-    secret_name = f"{source.name}-notifications"
-    secret = _secret(source, secret_name, namespace)
+        return {f"{ROOT_FOLDER}/configmap.yaml": [config], **secrets}
     spec = source.spec.model_dump(by_alias=True, exclude_none=True, mode="json")
     spec = {"orgSlug": source.org, **{key: value for key, value in spec.items() if key != "orgSlug"}}
-    if secret:
-        spec["secretRef"] = {"name": secret_name}
+    if source.variables:
+        spec["secretRef"] = {"name": secret["metadata"]["name"]}
     config = _object(API_VERSION, "NotificationConfig", source.name, namespace) | {"spec": spec}
-    files = {f"{source.name}/notificationconfig.yaml": [config]}
-    return files | ({f"{source.name}/secret.yaml": [secret]} if secret else {})
+    return {f"{source.name}/notificationconfig.yaml": [config], **secrets}
 
 
-def _secret(source: Source, name: str, namespace: str | None) -> dict[str, Any] | None:
-    keys = {variable: source.secret.get(variable, "") for variable in source.variables}
-    if not keys:
-        return None
-    return _object("v1", "Secret", name, namespace) | {"type": "Opaque", "stringData": keys}
+def folder_of(source: Source) -> str:
+    """Where a source's files go."""
+    return ROOT_FOLDER if source.kind == "root" else source.name
+
+
+def secret_of(source: Source, namespace: str | None, root_namespace: str) -> dict[str, Any]:
+    """The Secret that fills a source's variables."""
+    if source.kind == "root":
+        return secret(ROOT_SECRET, root_namespace, source.secret)
+    return secret(f"{source.name}-notifications", namespace, source.secret)
+
+
+def secret(name: str, namespace: str | None, values: Mapping[str, str]) -> dict[str, Any]:
+    """A Secret with these values. `stringData` on purpose: what it leaves out, an apply leaves in the cluster."""
+    return _object("v1", "Secret", name, namespace) | {"type": "Opaque", "stringData": dict(values)}
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipebell.cli import documents, rules
+from pipebell.cli import documents, dotenv, rules
 from pipebell.cli.options import output_option
 from pipebell.cli.terminal import clean
 from pipebell.core.errors import InvalidInput
@@ -36,7 +36,7 @@ def command(ctx: click.Context, /, files: tuple[Path, ...], env_file: Path | Non
     env = None
     if env_file is not None:
         try:
-            env = documents.read_env(env_file)
+            env = dotenv.read(env_file)
         except InvalidInput as error:
             raise click.ClickException(f"{env_file}: {error}") from None
     found = [document for path in _expanded(files) for document in _read(path)]
