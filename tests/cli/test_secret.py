@@ -79,7 +79,7 @@ def test_it_goes_to_a_file_that_nobody_else_reads(cli, env, config, tmp_path):
     target.chmod(0o666)
     done = cli("secret", "from-env", env, "--config", config(), "--to", target)
     assert (done.code, done.out) == (0, "")
-    assert "DOUBLE, KEY" in done.err
+    assert "Secret acme-secret with KEY, DOUBLE" in done.err
     assert target.stat().st_mode & 0o777 == 0o600
     assert yaml.safe_load(target.read_text())["stringData"]["DOUBLE"] == FOUND["DOUBLE"]
 
