@@ -6,7 +6,7 @@ from prometheus_client import generate_latest
 
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.policy.settle import Verdicts
-from pipebell.core.vocabulary import EventType, Phase, ProviderName, Reason
+from pipebell.core.vocabulary import EventType, Phase, Reason
 from pipebell.metrics import Metrics
 
 
@@ -31,8 +31,8 @@ def value(metrics, name, **labels):
 def test_a_finished_event_counts_once_and_each_of_its_destinations_too():
     metrics = Metrics()
     both = (
-        delivery(ProviderName.EMAIL, Phase.DELIVERED),
-        delivery(ProviderName.SLACK, Phase.FAILED, "Http404"),
+        delivery("email", Phase.DELIVERED),
+        delivery("slack", Phase.FAILED, "Http404"),
     )
     metrics.on_finished(state(deliveries=both), Verdicts(Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR, ""), 101.0)
     event = {"org": "acme", "event": "pipeline_failure", "phase": "PartiallyDelivered", "reason": "PermanentError"}
@@ -56,7 +56,7 @@ def test_what_a_cooldown_holds_back_is_counted():
 
 def test_attempts_are_counted_by_what_came_of_them():
     metrics = Metrics()
-    metrics.on_attempt(state(), ProviderName.SLACK, Outcome(Verdict.RETRY, "Http503"), 0.2)
+    metrics.on_attempt(state(), "slack", Outcome(Verdict.RETRY, "Http503"), 0.2)
     labels = {"provider": "slack", "outcome": "retry", "reason": "Http503"}
     assert value(metrics, "pipebell_delivery_attempts_total", **labels) == 1
     assert value(metrics, "pipebell_delivery_attempt_duration_seconds_sum", provider="slack") == 0.2

@@ -17,7 +17,6 @@ from pipebell.version import __version__
 if TYPE_CHECKING:
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import Verdicts
-    from pipebell.core.vocabulary import ProviderName
     from pipebell.engine.configs.readiness import Readiness
     from pipebell.engine.configs.root import RootStore
     from pipebell.engine.events.engine import Engine
@@ -108,10 +107,10 @@ class Metrics(Observer):
         ):
             Gauge(name, text, registry=self.registry).set_function(read)
 
-    def on_attempt(self, state: EventState, provider: ProviderName, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Observer's)
+    def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Observer's)
         """See `Observer`."""
-        self._attempts.labels(provider.value, outcome.verdict.name.lower(), outcome.reason).inc()
-        self._seconds.labels(provider.value).observe(seconds)
+        self._attempts.labels(provider, outcome.verdict.name.lower(), outcome.reason).inc()
+        self._seconds.labels(provider).observe(seconds)
 
     def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
         """See `Observer`."""
@@ -119,7 +118,7 @@ class Metrics(Observer):
         reason = verdicts.reason.value if verdicts.reason else ""
         self._events.labels(self._org(state.org), kind, verdicts.phase.value, reason).inc()
         for delivery in state.deliveries.values():
-            self._deliveries.labels(delivery.provider.value, delivery.phase.value, str(delivery.reason or "")).inc()
+            self._deliveries.labels(delivery.provider or "", delivery.phase.value, str(delivery.reason or "")).inc()
         if verdicts.phase is Phase.DELIVERED:
             self._latency.observe(max(0.0, now - state.created))
         elif verdicts.phase is Phase.SUPPRESSED:

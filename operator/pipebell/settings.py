@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pipebell.core.errors import SettingsError
 from pipebell.core.hosts import HostPolicy
+from pipebell.core.models import KINDS
 from pipebell.tls import check_ca_file
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def _hosts(text: str) -> tuple[str, ...]:
         if "*" in part:
             raise ValueError(f"{part!r} has a wildcard, which would never match: name each host")
     return _words(text)
+
+
+def _kinds_hosts(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for part in _words(text):
+        kind, separator, host = part.partition("=")
+        if not separator or not host:
+            raise ValueError(f"{part!r} is not kind=host or kind=host:port")
+        if kind not in KINDS:
+            raise ValueError(f"{kind!r} is no kind of destination; there are: {', '.join(KINDS)}")
+        pairs.append((kind, _hosts(host)[0]))
+    return tuple(pairs)
 
 
 def _is_network(text: str) -> bool:
@@ -103,8 +116,11 @@ class Settings:
     shared_namespaces: tuple[str, ...] = _setting(
         (), _names, "Namespaces whose configurations may serve others [default: the operator's own]"
     )
-    slack_hosts: tuple[str, ...] = _setting((), _hosts, "Webhook hosts allowed besides Slack's own")
-    private_hosts: tuple[str, ...] = _setting((), _hosts, "Private hosts or CIDRs that organisations may reach by SMTP")
+    allowed_hosts: tuple[tuple[str, str], ...] = _setting(
+        (), _kinds_hosts, "Hosts that organisations may reach besides a kind's own: kind=host[:port], comma-separated"
+    )
+    slack_hosts: tuple[str, ...] = _setting((), _hosts, "The same for slack alone, without kind=")
+    private_hosts: tuple[str, ...] = _setting((), _hosts, "Private hosts or CIDRs that organisations may reach")
     https_proxy: str = _setting("", _proxy, "URL of a proxy for webhooks (SMTP connects directly)")
     ca_file: str = _setting("", _ca_file, "Extra CA bundle for SMTP and HTTPS")
     event_max_age: float = _setting(86_400.0, _seconds, "Events older than this are not attempted any more")
@@ -134,7 +150,10 @@ class Settings:
     @property
     def hosts(self) -> HostPolicy:
         """The lists of hosts as the guard that uses them."""
-        return HostPolicy(self.slack_hosts, self.private_hosts)
+        allowed: dict[str, tuple[str, ...]] = {}
+        for kind, host in (*self.allowed_hosts, *(("slack", host) for host in self.slack_hosts)):
+            allowed[kind] = (*allowed.get(kind, ()), host)
+        return HostPolicy(allowed, self.private_hosts)
 
 
 def _own_namespace() -> str:

@@ -8,12 +8,12 @@ import sys
 import time
 
 from bench.load import event
-from pipebell.core.event import Event, Notification
+from pipebell.core.destinations.email import EmailTarget
+from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.models import PipelineEventSpec
+from pipebell.core.message import Message
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.status import EventStatus
-from pipebell.core.targets import EmailTarget
 from pipebell.core.vocabulary import Severity
 from pipebell.providers.email import EmailProvider
 from pipebell.providers.smtp import Limits, Smtp
@@ -59,7 +59,7 @@ async def send(provider: EmailProvider, target: EmailTarget, count: int) -> None
         for number in numbers:
             known = Event("bench", f"e{number}", f"uid-{number}", "1", 1, now, spec, EventStatus())
             attempt = Attempt(f"uid-{number}.email")
-            outcome = await provider.send(Notification(known, Severity.ERROR), target, attempt)
+            outcome = await provider.send(Message(known, Severity.ERROR), target, attempt)
             if outcome.verdict is not Verdict.DELIVERED:
                 raise RuntimeError(f"not sent: {outcome}")
 

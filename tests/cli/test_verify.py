@@ -7,7 +7,8 @@ import socket
 import pytest
 
 from pipebell.cli import smtp_check, webhook_check
-from pipebell.core.targets import EmailTarget, SlackTarget
+from pipebell.core.destinations.email import EmailTarget
+from pipebell.core.destinations.slack import SlackTarget
 from pipebell.sinks import SlackSink, SmtpSink, Trust, running
 
 USERS = {"me@example.com": "right-password"}

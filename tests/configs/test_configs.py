@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec, PipelineEventSpec
-from pipebell.core.vocabulary import EventType, ProviderName, Severity
+from pipebell.core.vocabulary import EventType, Severity
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SAMPLES = sorted(path.name for path in (CONFIGS / "samples").glob("*.yaml"))
@@ -73,10 +73,11 @@ def test_the_samples_show_each_type_of_event_and_each_setting():
     assert {event.severity for event in events} >= {Severity.ERROR, Severity.WARNING, Severity.CRITICAL, None}
     full = next(document["spec"] for document in samples("full.yaml") if document["kind"] == "NotificationConfig")
     shown = NotificationConfigSpec.model_validate(full)
-    assert shown.default_provider is ProviderName.EMAIL
+    assert shown.default_provider == "email"
     for block in (shown.email, shown.slack, shown.retry_config):
         unset = {name for name in type(block).model_fields if getattr(block, name) is None}
-        assert unset <= {"smtp_password", "smtp_username_secret_ref", "webhook_url"}, "each has its other source"
+        other_source = {"smtp_password", "smtp_username_secret_ref", "webhook_url", "smtp_use_tls"}
+        assert unset <= other_source | {"allow"}, "each has its other source; allow is root's"
 
 
 def test_the_secrets_of_a_sample_hold_what_its_config_names():

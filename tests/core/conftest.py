@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 from kubernetes import client, config
+from tests.core.messages import Raw, make
 
 from pipebell.cluster import Cluster
 
@@ -48,3 +49,14 @@ class Server:
 @pytest.fixture(scope="session")
 def server(cluster):
     return Server(cluster)
+
+
+@pytest.fixture(scope="session")
+def notify():
+    """Makes a typical message with these changes."""
+    return make
+
+
+@pytest.fixture(scope="session")
+def raw():
+    return Raw

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipebell.core.models import MAX_ERROR_MESSAGE, NotificationConfigSpec, PipelineEventSpec
+from pipebell.core.event import MAX_ERROR_MESSAGE, PipelineEventSpec
+from pipebell.core.models import NotificationConfigSpec
 
 pytestmark = pytest.mark.cluster
 

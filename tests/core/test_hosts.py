@@ -4,6 +4,7 @@ import ipaddress
 
 import pytest
 
+from pipebell.core.destinations.slack import SLACK
 from pipebell.core.hosts import HostPolicy
 
 NOT_PUBLIC = [
@@ -87,4 +88,4 @@ def test_what_the_platform_team_lists_is_admitted(entry, address):
     ],
 )
 def test_webhooks_are_slacks_own(url, admitted):
-    assert HostPolicy().admits_webhook(url) is admitted
+    assert HostPolicy().admits_url(SLACK, url) is admitted

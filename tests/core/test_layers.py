@@ -13,8 +13,8 @@ from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of
-from pipebell.core.policy.triggers import providers_in_use
-from pipebell.core.vocabulary import NotReadyReason, ProviderName, Severity
+from pipebell.core.policy.triggers import destinations_in_use
+from pipebell.core.vocabulary import NotReadyReason, Severity
 
 ENVIRON = {
     "SMTP_USERNAME": "root-user",
@@ -34,7 +34,7 @@ ROOT = {
     },
     "slack": {"webhook_url": "${SLACK_WEBHOOK_URL}", "channel": "#root"},
 }
-OWN = {"smtpHost": "smtp.acme.example"}
+OWN = {"smtpHost": "smtp.acme.example", "toEmails": ["admin@acme.com"]}
 
 
 def layers(org, root=ROOT, secrets=None):
@@ -48,10 +48,10 @@ def layers(org, root=ROOT, secrets=None):
 
 
 def email(*args, **kwargs):
-    return layers(*args, **kwargs).target(ProviderName.EMAIL)
+    return layers(*args, **kwargs).target("email")
 
 
-def refusal(*args, provider=ProviderName.EMAIL, **kwargs):
+def refusal(*args, provider="email", **kwargs):
     with pytest.raises(NotReady) as caught:
         layers(*args, **kwargs).target(provider)
     return caught.value
@@ -102,7 +102,14 @@ def test_an_own_host_inherits_no_credential_and_no_port():
     target = email({"email": OWN})
     assert (target.host, target.port, target.username, target.password) == ("smtp.acme.example", 587, None, None)
     assert (target.trusted, target.use_tls) == (False, True)
-    assert (target.from_email, target.reply_to, target.to) == ("noreply@root.example", None, ("admin@root.example",))
+    assert (target.from_email, target.reply_to, target.to) == ("noreply@root.example", None, ("admin@acme.com",))
+
+
+def test_an_own_host_does_not_learn_roots_recipients():
+    error = refusal({"email": {"smtpHost": "smtp.acme.example"}})
+    assert (error.reason, error.message[:14]) == (NotReadyReason.INCOMPLETE, "email.toEmails")
+    assert "root.example" not in error.message
+    assert email({"email": OWN}).cc == ()
 
 
 def test_an_own_transport_sends_as_the_org():
@@ -111,11 +118,11 @@ def test_an_own_transport_sends_as_the_org():
 
 
 def test_an_own_webhook_inherits_the_looks_but_is_not_trusted():
-    target = layers({"slack": {"webhookUrl": "https://hooks.slack.com/o"}}).target(ProviderName.SLACK)
-    assert (target.webhook_url, target.trusted, target.channel) == ("https://hooks.slack.com/o", False, "#root")
+    target = layers({"slack": {"webhookUrl": "https://hooks.slack.com/o"}}).target("slack")
+    assert (target.url, target.trusted, target.channel) == ("https://hooks.slack.com/o", False, "#root")
     assert target.mention_min_severity is Severity.CRITICAL
-    inherited = layers({"slack": {"channel": "#acme"}}).target(ProviderName.SLACK)
-    assert (inherited.webhook_url, inherited.trusted, inherited.channel) == ("https://hooks.slack.com/r", True, "#acme")
+    inherited = layers({"slack": {"channel": "#acme"}}).target("slack")
+    assert (inherited.url, inherited.trusted, inherited.channel) == ("https://hooks.slack.com/r", True, "#acme")
 
 
 def test_an_org_never_reads_the_operators_environment():
@@ -155,7 +162,7 @@ def test_what_is_missing_is_named_and_no_value_told(secrets, reason, named):
 
 def test_a_filled_host_that_is_no_host_is_refused():
     org = {"secretRef": {"name": "s"}, "slack": {"webhookUrl": "${URL}"}}
-    error = refusal(org, secrets={"s": {"URL": "http://hooks.slack.com/x"}}, provider=ProviderName.SLACK)
+    error = refusal(org, secrets={"s": {"URL": "http://hooks.slack.com/x"}}, provider="slack")
     assert error.reason is NotReadyReason.INVALID
 
 
@@ -225,17 +232,17 @@ def test_triggers_replace_roots_as_a_whole_and_null_is_unset():
     assert [t.event for t in layers({"eventTriggers": [{"event": "pipeline_started"}]}, root=root).triggers] == [
         "pipeline_started"
     ]
-    assert layers({"eventTriggers": None, "defaultProvider": None}, root=root).default_provider is ProviderName.SLACK
+    assert layers({"eventTriggers": None, "defaultProvider": None}, root=root).default_provider == "slack"
 
 
-def test_providers_in_use_are_those_of_enabled_triggers():
+def test_destinations_in_use_are_those_of_enabled_triggers():
     triggers = [
         {"event": "system_error", "providers": ["slack"]},
         {"event": "pipeline_failure", "enabled": False, "providers": ["email"]},
     ]
-    assert list(providers_in_use(layers({"eventTriggers": triggers}))) == [ProviderName.SLACK]
-    assert list(providers_in_use(layers({}))) == [ProviderName.EMAIL]
-    assert list(providers_in_use(layers({"email": {"enabled": False}}))) == []
+    assert list(destinations_in_use(layers({"eventTriggers": triggers}))) == ["slack"]
+    assert list(destinations_in_use(layers({}))) == ["email"]
+    assert list(destinations_in_use(layers({"email": {"enabled": False}}))) == []
 
 
 def seed_blocks():

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.engine.fakes import config_object
 
 from pipebell.core import resolve
 from pipebell.core.backoff import RetryPolicy
+from pipebell.core.destinations.base import Hosts
+from pipebell.core.destinations.slack import SLACK as SLACK_KIND
 from pipebell.core.errors import InvalidInput
+from pipebell.core.event import PipelineEventSpec
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
-from pipebell.core.models import LabelSelector, NotificationSpec, PipelineEventSpec
+from pipebell.core.models import LabelSelector, NotificationSpec
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.placeholders import Environment
 from pipebell.core.policy.cooldown import Sent, suppressed_until
@@ -18,7 +23,7 @@ from pipebell.core.policy.settle import Refusal, settle, summarise
 from pipebell.core.policy.triggers import Match, Skip, match_trigger
 from pipebell.core.root import parse_root
 from pipebell.core.status import Delivery, clip, rfc3339
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Phase, ProviderName, Reason, Severity
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Phase, Reason, Severity
 
 
 def match(config, event="pipeline_failure", **spec):
@@ -56,19 +61,19 @@ def test_without_triggers_three_types_notify(event, sent):
 
 def test_empty_providers_mean_the_default_one():
     triggers = [{"event": "pipeline_failure", "providers": []}]
-    assert match({"event_triggers": triggers, "default_provider": "slack"}).destinations == (ProviderName.SLACK,)
+    assert match({"event_triggers": triggers, "default_provider": "slack"}).destinations == ("slack",)
 
 
 def test_disabled_providers_are_left_out():
     triggers = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
     config = {"event_triggers": triggers, "slack": {"enabled": False}}
-    assert match(config).destinations == (ProviderName.EMAIL,)
+    assert match(config).destinations == ("email",)
 
 
 def test_a_replay_goes_to_the_destinations_that_it_names():
     triggers = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
     replay = {"name": "x", "destinations": ["slack"]}
-    assert match({"event_triggers": triggers}, replayOf=replay).destinations == (ProviderName.SLACK,)
+    assert match({"event_triggers": triggers}, replayOf=replay).destinations == ("slack",)
 
 
 @pytest.mark.parametrize(("now", "until"), [(0, 300), (299.999, 300), (300, None), (301, None)])
@@ -114,8 +119,8 @@ def test_beside_a_number_of_attempts_time_counts_only_if_it_is_set():
     assert attempts_at(RetryPolicy(max_attempts=2, max_elapsed_seconds=60)) == [0, 5]
 
 
-EMAIL = Delivery(provider=ProviderName.EMAIL, destination="email", phase=Phase.PENDING)
-SLACK = Delivery(provider=ProviderName.SLACK, destination="slack", phase=Phase.PENDING)
+EMAIL = Delivery(provider="email", destination="email", phase=Phase.PENDING)
+SLACK = Delivery(provider="slack", destination="slack", phase=Phase.PENDING)
 
 
 def test_the_next_attempt_counts_from_the_end_of_the_failed_one_rounded_up():
@@ -318,7 +323,30 @@ def test_texts_are_clipped_visibly():
     ],
 )
 def test_webhooks_go_to_listed_hosts_only(url, admitted):
-    assert HostPolicy(slack_hosts=("localhost:8443",)).admits_webhook(url) is admitted
+    assert HostPolicy({"slack": ("localhost:8443",)}).admits_url(SLACK_KIND, url) is admitted
+
+
+@pytest.mark.parametrize(
+    ("listed", "url", "admitted"),
+    [
+        ((), "https://tenant.example.com/x", True),
+        ((), "https://example.com/x", False),
+        ((), "https://a.b.example.com:443/x", True),
+        ((), "https://tenant.example.com:8443/x", False),
+        (("[::1]:8443",), "https://[::1]:8443/x", True),
+        (("[::1]",), "https://[::1]:9/x", True),
+        (("::1",), "https://[::1]:9/x", True),
+    ],
+)
+def test_hosts_below_a_suffix_and_by_address(listed, url, admitted):
+    kind = replace(SLACK_KIND, hosts=Hosts(suffixes=(".example.com",)))
+    assert HostPolicy({"slack": listed, "email": ("example.com",)}).admits_url(kind, url) is admitted
+
+
+@pytest.mark.parametrize(("listed", "admitted"), [((), True), (("other.example",), False), (("any.example",), True)])
+def test_a_kind_that_goes_anywhere_goes_where_the_platform_says_once_it_says_anything(listed, admitted):
+    kind = replace(SLACK_KIND, hosts=Hosts(anywhere=True))
+    assert HostPolicy({"slack": listed}).admits_url(kind, "https://any.example/x") is admitted
 
 
 PRIVATE = [

@@ -6,7 +6,9 @@ import pytest
 from pydantic import AfterValidator, Field, StringConstraints
 
 from pipebell.core import cel, crds, schema
-from pipebell.core.models import NotificationConfigSpec, PipelineEventSpec, Spec
+from pipebell.core.event import PipelineEventSpec
+from pipebell.core.fields import HINTS, Spec, traits
+from pipebell.core.models import KINDS, NotificationConfigSpec
 from pipebell.core.status import EventStatus, NotificationConfigStatus
 
 SCHEMAS = {
@@ -71,6 +73,7 @@ def test_status_writes_cost_no_cel():
 
 def test_lists_with_a_key_are_maps_and_choices_are_sets():
     keyed = {
+        "NotificationConfig.spec.destinations": "name",
         "NotificationConfig.spec.eventTriggers": "event",
         "NotificationConfig.status.conditions": "type",
         "NotificationConfig.status.triggers": "event",
@@ -85,23 +88,41 @@ def test_lists_with_a_key_are_maps_and_choices_are_sets():
 
 def test_choices_are_enums_and_severities_a_rule_in_any_case_with_the_words_in_the_description():
     assert at("PipelineEvent.spec.event")["enum"][:2] == ["pipeline_failure", "pipeline_success"]
-    assert at("NotificationConfig.spec.defaultProvider")["enum"] == ["email", "slack"]
+    assert at("NotificationConfig.spec.email.smtpTls")["enum"] == ["Auto", "StartTls", "Implicit"]
     assert rules("PipelineEvent.spec.severity") == ["self.lowerAscii() in ['info', 'warning', 'error', 'critical']"]
     description = at("PipelineEvent.spec.severity")["description"]
     assert description.endswith("One of info, warning, error, critical, in any case.")
 
 
 def test_rules_of_credentials_stand_where_an_error_quotes_no_value():
-    for block, field in (("email", "smtpPassword"), ("slack", "webhookUrl")):
-        assert rules(f"NotificationConfig.spec.{block}.{field}") == []
-        lifted = at(f"NotificationConfig.spec.{block}")["x-kubernetes-validations"]
-        assert f".{field}" in [item.get("fieldPath") for item in lifted]
+    for kind in KINDS.values():
+        for trait in traits(kind.spec).values():
+            if trait.fillable is None or not trait.fillable.secret:
+                continue
+            for block in (
+                f"NotificationConfig.spec.{kind.name}",
+                f"NotificationConfig.spec.destinations[].{kind.name}",
+            ):
+                assert rules(f"{block}.{trait.camel}") == []
+                lifted = at(block)["x-kubernetes-validations"]
+                assert f".{trait.camel}" in [item.get("fieldPath") for item in lifted]
+
+
+def test_what_only_root_may_say_is_no_field_of_the_resource():
+    assert not [path for path, _ in EVERY if path.endswith((".allow", ".restrict"))]
+
+
+def test_lists_of_named_destinations_are_shorter():
+    assert at("NotificationConfig.spec.email.toEmails")["maxItems"] == 100
+    assert at("NotificationConfig.spec.destinations[].email.toEmails")["maxItems"] == 50
 
 
 def test_every_message_says_a_mend():
     for path, node in EVERY:
         for item in node.get("x-kubernetes-validations", []):
-            assert item["message"].split()[0] in {"must", "set", "takes", "a", "keys", "values", "selector"}, path
+            assert item["message"].split()[0] in {"must", "set", "takes", "a", "keys", "values", "selector", "needs"}, (
+                path
+            )
 
 
 def test_the_mapping_holds_nothing_that_no_model_uses():
@@ -118,7 +139,8 @@ def test_the_mapping_holds_nothing_that_no_model_uses():
 
     for model in (NotificationConfigSpec, PipelineEventSpec):
         model.model_json_schema(schema_generator=Recorder)
-    assert used - {""} == {*cel.PATTERNS, *cel.VALIDATORS}
+    assert used - {""} <= {*HINTS, *cel.VALIDATORS}
+    assert used >= set(cel.VALIDATORS)
 
 
 def _shout(value: str) -> str:
@@ -137,7 +159,7 @@ def test_a_pattern_without_a_meaning_for_people_stops_the_generation():
     class Model(Spec):
         word: Annotated[str, StringConstraints(max_length=5, pattern="^x+$")] = Field(description="Any word.")
 
-    with pytest.raises(LookupError, match=r"does not say what \^x\+\$ means"):
+    with pytest.raises(LookupError, match=r"was not told what \^x\+\$ means"):
         schema.structural(Model)
 
 

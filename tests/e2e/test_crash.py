@@ -57,7 +57,7 @@ def test_killed_between_the_providers_yes_and_the_record_it_sends_the_same_again
     with world.another(SmtpSink(users=world.users, trust=world.trust)) as sink:
         spec = world.slack_only("Yes", email=world.own_smtp("a@b.io", port=sink.port))
         world.api.create(config(namespace, "c", "yes", **spec | trigger(providers=["slack", "email"])))
-        world.slack.plan(Respond(wait=5.0), webhook=hook)
+        world.slack.plan(Respond(wait=5.0), path=hook)
         made = world.api.create(event(namespace, "e1", "yes"))
         eventually(lambda: world.posts_to("Yes") and sink.mails, 10, "both have it")
         # the e-mail's success is recorded although Slack is slow; wait for that, so that only Slack is open
@@ -144,7 +144,7 @@ def test_sigterm_finishes_and_records_what_is_under_way(world, operator):
 def test_a_burst_across_a_kill_is_still_one_notification(world, operator):
     """The sender is killed while sending; it goes on as the sender, and the others stay held back."""
     namespace = world.namespace()
-    world.slack.plan(Respond(500, "no"), Respond(wait=3.0), webhook=world.slack.webhook("Across"))
+    world.slack.plan(Respond(500, "no"), Respond(wait=3.0), path=world.slack.webhook("Across"))
     spec = world.slack_only("Across", retryConfig={"initialDelaySeconds": 2})
     world.api.create(config(namespace, "c", "across", **spec | trigger(cooldownSeconds=300)))
     world.api.create_all([event(namespace, f"e{n:02}", "across") for n in range(20)], threads=20)

@@ -174,7 +174,7 @@ def test_an_api_server_that_is_away_for_ten_seconds_under_load(world, proxy, ope
     namespace = organisation(world, "away")
     retry = {"initialDelaySeconds": 3, "maxAttempts": 3}
     retried = organisation(world, "away-retry", retryConfig=retry)
-    world.slack.plan(500, webhook=world.slack.webhook("Away_Retry"))
+    world.slack.plan(500, path=world.slack.webhook("Away_Retry"))
     with Load(world, namespace, "away") as load:
         late = world.api.create(event(retried, "late", "away-retry"))
         world.api.reaches(late, "Retrying")

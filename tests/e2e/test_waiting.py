@@ -50,7 +50,7 @@ def after_the_window_the_next_tells_how_many(world):
     namespace = world.namespace()
     window = 8
     slow = world.slack.webhook("Window")
-    world.slack.plan(Respond(wait=3.0), webhook=slow)
+    world.slack.plan(Respond(wait=3.0), path=slow)
     world.api.create(config(namespace, "c", "window", **world.slack_only("Window"), **trigger(cooldownSeconds=window)))
     world.api.create_all([event(namespace, f"e{n:02}", "window") for n in range(50)], threads=50)
 
@@ -74,7 +74,7 @@ def after_the_window_the_next_tells_how_many(world):
 def if_the_first_fails_for_good_the_next_is_sent(world):
     namespace = world.namespace()
     world.slack.plan(
-        Respond(404, "no_service", wait=1.5), Respond(404, "no_service"), webhook=world.slack.webhook("First")
+        Respond(404, "no_service", wait=1.5), Respond(404, "no_service"), path=world.slack.webhook("First")
     )
     world.api.create(config(namespace, "c", "first", **world.slack_only("First"), **trigger(cooldownSeconds=300)))
     world.api.create_all([event(namespace, f"e{n}", "first") for n in range(10)])
@@ -174,7 +174,7 @@ def one_provider_fails_for_good_and_the_other_is_not_repeated(world):
 def an_endpoint_that_asks_for_a_pause_gets_it(world):
     namespace = world.namespace()
     hook = world.slack.webhook("Paused")
-    world.slack.plan(too_many(4), webhook=hook)
+    world.slack.plan(too_many(4), path=hook)
     world.api.create(config(namespace, "paused", "paused", **world.slack_only("Paused"), **trigger(cooldownSeconds=0)))
     world.api.create(config(namespace, "free", "free", **world.slack_only("Free"), **trigger(cooldownSeconds=0)))
     first = world.api.create(event(namespace, "e0", "paused"))
@@ -330,7 +330,7 @@ def finished_events_go_unless_a_cooldown_needs_them(world):
 
 def an_event_deleted_while_it_waits_is_not_sent(world):
     namespace = world.namespace()
-    world.slack.plan(500, webhook=world.slack.webhook("Deleted"))
+    world.slack.plan(500, path=world.slack.webhook("Deleted"))
     spec = world.slack_only("Deleted", retryConfig={"initialDelaySeconds": 3})
     world.api.create(config(namespace, "deleted", "deleted", **spec))
     made = world.api.create(event(namespace, "e1", "deleted"))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipebell.core.config import ConfigObject
 from pipebell.core.errors import Conflict, Fenced, NotFound, NotReady, Unavailable
-from pipebell.core.event import Event, EventPage
-from pipebell.core.models import NotificationConfigSpec, NotificationSpec, PipelineEventSpec
+from pipebell.core.event import Event, EventPage, PipelineEventSpec
+from pipebell.core.message import Message
+from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.outcome import Attempt, Outcome, Verdict
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import EventStatus, NotificationConfigStatus
-from pipebell.core.vocabulary import ProviderName
 from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.configs.resolver import Resolver
 from pipebell.engine.configs.root import RootStore
@@ -31,7 +31,7 @@ from pipebell.engine.upkeep.retention import Retention
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
-    from pipebell.core.event import Notification
+    from pipebell.core.message import Message
 
 START = 1_750_000_000.0
 
@@ -201,7 +201,7 @@ class FakeProvider:
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
-        self.sent: list[tuple[float, Notification, Any, Attempt]] = []
+        self.sent: list[tuple[float, Message, Any, Attempt]] = []
         self.script: list[Outcome | Exception] = []
         self.gate: asyncio.Event | None = None
         self.before: asyncio.Event | None = None
@@ -212,7 +212,7 @@ class FakeProvider:
     def names(self) -> list[str]:
         return [notification.event.name for _, notification, _, _ in self.sent]
 
-    async def send(self, notification: Notification, target: Any, attempt: Attempt) -> Outcome:
+    async def send(self, notification: Message, target: Any, attempt: Attempt) -> Outcome:
         if self.before is not None:
             await self.before.wait()
         if not attempt.allowed():
@@ -301,7 +301,7 @@ class House:
             namespaces=self.namespaces,
             notices=self.notices,
             ownership=self.ownership,
-            providers={ProviderName.EMAIL: self.email, ProviderName.SLACK: self.slack},
+            providers={"email": self.email, "slack": self.slack},
         )
         self.ledger = CooldownLedger()
         self.resolver = Resolver(

@@ -6,10 +6,10 @@ import pytest
 import structlog
 
 from pipebell.core.errors import InvalidEvent
-from pipebell.core.models import DETAILS_SHOWN
+from pipebell.core.event import DETAILS_SHOWN
 from pipebell.core.render.text import pretty
 from pipebell.core.status import NotificationConfigStatus, epoch
-from pipebell.core.vocabulary import EventType, Phase, ProviderName, Severity
+from pipebell.core.vocabulary import EventType, Phase, Severity
 from pipebell.core.wire import decode
 from pipebell.kube import newer, parse_config, parse_event
 
@@ -70,7 +70,7 @@ def test_fields_of_a_newer_version_do_not_keep_an_event_from_being_told(event_it
 
 def test_a_status_loses_just_what_cannot_be_read(event_item):
     deliveries = [
-        {"provider": "pigeon", "destination": "a", "phase": "Delivered"},
+        {"provider": "slack", "destination": "a", "phase": "Lost"},
         {"provider": "slack", "destination": "slack", "phase": "Delivered", "attempts": 1},
         {"destination": "b", "attempts": "many"},
         *({"provider": "email", "destination": f"email{n}", "phase": "Pending"} for n in range(9)),
@@ -110,7 +110,7 @@ def test_a_config_is_what_the_api_says(config_item):
     assert config.spec.email is not None
     assert config.spec.email.to_emails == ["a@b.io", "${ADMIN}"]
     assert config.spec.event_triggers is not None
-    assert config.spec.event_triggers[0].providers == [ProviderName.SLACK]
+    assert config.spec.event_triggers[0].providers == ["slack"]
     assert config.spec.event_triggers[0].cooldown_seconds == 60
     assert config.spec.event_namespaces is not None
     assert config.spec.event_namespaces.selector is not None
@@ -135,7 +135,7 @@ def test_equal_parts_of_configs_are_held_once(config_item):
     other = parse_config(config_item("c", eventTriggers=[{"event": "system_error", "providers": ["email"]}])).spec
     assert other is not None
     assert other.event_triggers is not None
-    assert other.event_triggers[0].providers == [ProviderName.EMAIL]
+    assert other.event_triggers[0].providers == ["email"]
 
 
 @pytest.mark.parametrize(

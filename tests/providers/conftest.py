@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipebell.core.event import Event, Notification
+from pipebell.core.destinations.email import EmailTarget
+from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.models import PipelineEventSpec
+from pipebell.core.message import Message
 from pipebell.core.outcome import Attempt
 from pipebell.core.status import EventStatus
-from pipebell.core.targets import EmailTarget
 from pipebell.core.vocabulary import Severity
 from pipebell.providers.email import EmailProvider
 from pipebell.providers.smtp import Limits, Smtp
@@ -45,7 +45,7 @@ def notification():
         occurred_at="2026-11-23T04:15:42Z",
     )
     event = Event("data", "acme-7f3a9", "0b54f1c2", "1", 1, NOW, spec, EventStatus())
-    return Notification(event, Severity.ERROR)
+    return Message(event, Severity.ERROR)
 
 
 @pytest.fixture

@@ -9,20 +9,21 @@ from typing import Any
 
 import pytest
 
+from pipebell.core.destinations.email import EmailTarget
+from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
+from pipebell.core.models import KINDS
 from pipebell.core.outcome import Attempt, Outcome, Verdict
-from pipebell.core.targets import EmailTarget, SlackTarget
-from pipebell.core.vocabulary import ProviderName
 from pipebell.providers.email import EmailProvider
 from pipebell.providers.http import Http
-from pipebell.providers.slack import SlackProvider
 from pipebell.providers.smtp import Limits, Smtp
 from pipebell.providers.tls import client_context
+from pipebell.providers.webhook import HttpProvider
 from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Respond, Say, SlackSink, SmtpSink, redirect
 
 USER, PASSWORD, TOKEN = "confidential-user", "confidential-password", "ConfidentialToken"
-LOOPBACK = HostPolicy(slack_hosts=("127.0.0.1",), private_hosts=("127.0.0.1",))
+LOOPBACK = HostPolicy({"slack": ("127.0.0.1",)}, private_hosts=("127.0.0.1",))
 
 
 @dataclass
@@ -88,9 +89,9 @@ def slack_bench(trust, tls):
     sink = SlackSink(trust=trust)
     url = sink.webhook(TOKEN)
     return SlackBench(
-        SlackProvider(Http(tls, 0.5), LOOPBACK, lambda: 0.0),
-        SlackProvider(Http(client_context(), 0.5), LOOPBACK, lambda: 0.0),
-        SlackProvider(Http(tls, 0.5), HostPolicy(), lambda: 0.0),
+        HttpProvider(SLACK, Http(tls, 0.5), LOOPBACK, lambda: 0.0),
+        HttpProvider(SLACK, Http(client_context(), 0.5), LOOPBACK, lambda: 0.0),
+        HttpProvider(SLACK, Http(tls, 0.5), HostPolicy(), lambda: 0.0),
         sink,
         SlackTarget(url),
         [
@@ -108,11 +109,11 @@ def slack_bench(trust, tls):
     )
 
 
-BENCHES = {ProviderName.EMAIL: email_bench, ProviderName.SLACK: slack_bench}
+BENCHES = {"email": email_bench, "slack": slack_bench}
 
 
 def test_every_provider_is_here():
-    assert set(BENCHES) == set(ProviderName)
+    assert set(BENCHES) == set(KINDS)
 
 
 @pytest.fixture(params=BENCHES, ids=str)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipebell.core.models import EMAIL
+from pipebell.core.fields import EMAIL
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.providers.email import build_message
 

@@ -5,7 +5,8 @@ import aiosmtplib
 import pytest
 
 from pipebell.core.outcome import Verdict
-from pipebell.providers.failures import FAILURES, masked, outcome_of
+from pipebell.core.render.text import masked
+from pipebell.providers.failures import FAILURES, outcome_of
 
 
 def caused(error, cause):

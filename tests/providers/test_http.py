@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.errors import Fenced
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.outcome import Attempt
-from pipebell.core.targets import SlackTarget
 from pipebell.providers.http import Http
-from pipebell.providers.slack import SlackProvider
+from pipebell.providers.webhook import HttpProvider
 from pipebell.sinks import SlackSink
 
 
@@ -45,7 +45,7 @@ async def test_whoever_may_not_send_sends_not_a_byte(tls):
     http = Http(tls, 5.0)
     async with listening() as (url, received):
         with pytest.raises(Fenced):
-            await http.post(url, b"{}", {"X-A": "b"}, allowed=lambda: False)
+            await http.send("POST", url, b"{}", {"X-A": "b"}, allowed=lambda: False)
         await http.close()
         await asyncio.sleep(0.05)
     assert received == b""
@@ -54,8 +54,8 @@ async def test_whoever_may_not_send_sends_not_a_byte(tls):
 async def test_it_is_asked_once_there_is_a_connection_and_once_only(http, sink):
     seen = []
     for _ in range(2):
-        answer = await http.post(
-            sink.webhook(), b'{"text": "a"}', {}, allowed=lambda: seen.append(len(sink.requests)) or True
+        answer = await http.send(
+            "POST", sink.webhook(), b'{"text": "a"}', {}, allowed=lambda: seen.append(len(sink.requests)) or True
         )
         assert answer.status == 200
     assert seen == [0, 1]
@@ -82,7 +82,7 @@ async def test_what_changes_while_the_connection_is_being_made_counts(tls, sink)
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
         http = Http(tls, 5.0, proxy=f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
-        post = asyncio.create_task(http.post(sink.webhook(), b'{"text": "a"}', {}, allowed=lambda: mine))
+        post = asyncio.create_task(http.send("POST", sink.webhook(), b'{"text": "a"}', {}, allowed=lambda: mine))
         await asyncio.wait_for(asked.wait(), 5)
         mine = False
         go_on.set()
@@ -93,15 +93,15 @@ async def test_what_changes_while_the_connection_is_being_made_counts(tls, sink)
 
 
 async def test_the_next_post_works_as_ever(http, sink):
-    assert (await http.post(sink.webhook(), b'{"text": "a"}', {})).status == 200
+    assert (await http.send("POST", sink.webhook(), b'{"text": "a"}', {})).status == 200
     with pytest.raises(Fenced):
-        await http.post(sink.webhook(), b'{"text": "b"}', {}, allowed=lambda: False)
-    assert (await http.post(sink.webhook(), b'{"text": "c"}', {})).status == 200
+        await http.send("POST", sink.webhook(), b'{"text": "b"}', {}, allowed=lambda: False)
+    assert (await http.send("POST", sink.webhook(), b'{"text": "c"}', {})).status == 200
     assert [post.payload["text"] for post in sink.posts] == ["a", "c"]
 
 
 async def test_slack_asks_on_behalf_of_the_attempt(http, sink, notification):
-    slack = SlackProvider(http, HostPolicy(("127.0.0.1",)), lambda: 0.0)
+    slack = HttpProvider(SLACK, http, HostPolicy({"slack": ("127.0.0.1",)}), lambda: 0.0)
     with pytest.raises(Fenced):
         await slack.send(notification, SlackTarget(sink.webhook()), Attempt("e.slack", allowed=lambda: False))
     assert sink.requests == []

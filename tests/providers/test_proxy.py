@@ -40,7 +40,9 @@ async def proxy():
 async def test_a_post_goes_through_the_proxy_and_its_tls_ends_at_the_webhook():
     async with SlackSink() as sink, proxy() as (url, asked):
         http = Http(client_context(str(sink.ca_file)), proxy=url)
-        answer = await http.post(sink.webhook("ops"), b'{"text": "hello"}', {"Content-Type": "application/json"})
+        answer = await http.send(
+            "POST", sink.webhook("ops"), b'{"text": "hello"}', {"Content-Type": "application/json"}
+        )
         await http.close()
     assert answer.status == 200
     assert len(sink.posts) == 1
@@ -50,8 +52,8 @@ async def test_a_post_goes_through_the_proxy_and_its_tls_ends_at_the_webhook():
 async def test_without_the_proxy_nothing_goes_out():
     async with SlackSink() as sink:
         http = Http(client_context(str(sink.ca_file)), proxy="http://127.0.0.1:9")
-        with pytest.raises(OSError, match="POST failed"):
-            await http.post(sink.webhook("ops"), b'{"text": "hello"}', {})
+        with pytest.raises(OSError, match="request failed"):
+            await http.send("POST", sink.webhook("ops"), b'{"text": "hello"}', {})
         await http.close()
     assert sink.posts == []
 

@@ -3,9 +3,9 @@ import ssl
 
 import pytest
 
-from pipebell.core.vocabulary import ProviderName
-from pipebell.engine import ports
-from pipebell.providers.registry import PROVIDERS, build_providers
+from pipebell.core import ports
+from pipebell.core.models import KINDS
+from pipebell.providers.registry import build_providers
 from pipebell.settings import Settings
 
 
@@ -16,7 +16,7 @@ class Clock:
 
 async def test_every_name_has_a_provider_and_all_can_be_closed_unused(trust):
     providers = build_providers(Settings(ca_file=str(trust.ca_file)), Clock())
-    assert set(providers) == set(PROVIDERS) == set(ProviderName)
+    assert set(providers) == set(KINDS)
     for provider in providers.values():
         await provider.close()
 

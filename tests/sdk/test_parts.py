@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from pipebell.core.errors import SettingsError
-from pipebell.core.models import PipelineEventSpec
+from pipebell.core.event import PipelineEventSpec
 from pipebell.core.vocabulary import EventType
 from pipebell.sdk import sanitise
 from pipebell.sdk.access import find

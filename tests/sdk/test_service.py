@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipebell.core.models import PipelineEventSpec
+from pipebell.core.event import PipelineEventSpec
 from pipebell.core.vocabulary import EventType
 from pipebell.sdk.access import Endpoint, find
 from pipebell.sdk.api import Api

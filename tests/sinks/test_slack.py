@@ -59,7 +59,7 @@ async def test_planned_answers_come_once_each_and_in_order(sink, http):
 
 
 async def test_each_webhook_has_its_own_answers(sink, http):
-    sink.plan(404, webhook=sink.webhook("gone"))
+    sink.plan(404, path=sink.webhook("gone"))
     sink.plan(500)
     statuses = {name: (await http.post(sink.webhook(name), json=HELLO)).status_code for name in ("gone", "a", "b")}
     assert statuses == {"gone": 404, "a": 500, "b": 200}

@@ -18,16 +18,8 @@ from pipebell.cli.client import CONFIGS
 from pipebell.cli.filling import Filled
 from pipebell.core import resolve
 from pipebell.core.config import ConfigObject
-from pipebell.core.errors import (
-    InvalidInput,
-    NotFound,
-    NotReady,
-    PipebellError,
-    Problem,
-    Rejected,
-    SettingsError,
-    explain,
-)
+from pipebell.core.errors import InvalidInput, NotFound, NotReady, PipebellError, Problem, Rejected, SettingsError
+from pipebell.core.explain import explain
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import secrets_of
@@ -141,7 +133,7 @@ class Finder:
         if config.spec.enabled is False:
             message = f"{title} is disabled (enabled: false): its events end Skipped/ConfigDisabled"
             raise Unusable(message, disabled(reference))
-        layers = Layers(Layer(config.spec, self._source(config)), self._root_layer(root))
+        layers = Layers(Layer(config.spec, self._source(config)), self._root_layer(root), config.namespace)
         below = "" if root is None else " over the root configuration"
         return Effective(layers, title + below, reference, self.notes)
 

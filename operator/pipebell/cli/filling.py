@@ -11,7 +11,7 @@ from pipebell.core.vocabulary import NotReadyReason
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipebell.core.models import SecretKeyRef
+    from pipebell.core.fields import SecretKeyRef
 
 
 class Filled:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.cli import documents, rules
 from pipebell.core.errors import InvalidInput, Problem
-from pipebell.core.models import ORG_SLUG, NotificationSpec
+from pipebell.core.fields import ORG_SLUG
 from pipebell.core.root import JSON_KEY, parse_notification_json
 from pipebell.core.vocabulary import API_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pipebell.core.models import NotificationSpec
 
 ROOT_FILE: Final = "notifications/config.json"
 ROOT_FOLDER: Final = "_root"  # a name that no organisation's folder gets

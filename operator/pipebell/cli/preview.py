@@ -15,23 +15,25 @@ from pipebell.cli import effective, observe, preview_files
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
+from pipebell.core.destinations.email import EmailTarget
+from pipebell.core.destinations.http import HttpKind
 from pipebell.core.errors import NotReady
-from pipebell.core.event import Event, Notification
+from pipebell.core.message import Message
+from pipebell.core.models import KINDS
 from pipebell.core.outcome import Attempt, delivery_id
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.situation import CooldownFacts, Resolved, exempt
-from pipebell.core.render import email_content, slack_payload
+from pipebell.core.render.email import email_content
 from pipebell.core.status import rfc3339
-from pipebell.core.targets import EmailTarget, Target
-from pipebell.core.vocabulary import ProviderName
-from pipebell.core.wire import encode
 from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pipebell.core.destinations.base import Kind, Target
+    from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.triggers import Match
 
@@ -136,17 +138,18 @@ def make(
     preview.trigger = f"{event.spec.event.value} → {', '.join(match.destinations)}"
     preview.severity, preview.cooldown = match.severity.value, _cooldown(event, decision, match)
     suppressed = decision.suppressed if isinstance(decision, Deliver) else 0
-    notification = Notification(event, match.severity, suppressed)
+    message = Message(event, match.severity, suppressed)
     html = None
-    for provider in map(ProviderName, match.destinations):
+    for name in match.destinations:
         try:
-            target = found.layers.target(provider)
+            target = found.layers.target(name)
         except NotReady as error:
-            preview.destinations[provider.value] = {"waits": f"{error.reason.value}: {error.message}"}
+            preview.destinations[name] = {"waits": f"{error.reason.value}: {error.message}"}
             continue
-        preview.destinations[provider.value] = _sent(notification, target, provider, now)
+        kind = KINDS[found.layers.kind(name) or ""]
+        preview.destinations[name] = {"provider": kind.name, **_sent(message, target, kind, name, now)}
         if isinstance(target, EmailTarget):
-            html = email_content(notification, target).html
+            html = email_content(message, target.subject_prefix).html
     return preview, html
 
 
@@ -180,23 +183,25 @@ def _cooldown(event: Event, decision: Decision, match: Match) -> str:
     return rule
 
 
-def _sent(notification: Notification, target: Target, provider: ProviderName, now: float) -> dict[str, Any]:
-    """Exactly what the provider would send; no credential is part of it."""
-    attempt = Attempt(delivery_id(notification.event.uid, provider.value))
+def _sent(message: Message, target: Target, kind: Kind, name: str, now: float) -> dict[str, Any]:
+    """Exactly what would be sent; no credential is part of it."""
+    attempt = Attempt(delivery_id(message.event.uid, name))
     if isinstance(target, EmailTarget):
-        message = build_message(notification, target, attempt, now=now)
+        mail = build_message(message, target, attempt, now=now)
+        content = email_content(message, target.subject_prefix)
         return {
             "server": f"{target.host}:{target.port}",
             "from": target.from_email,
             "recipients": list(dict.fromkeys((*target.to, *target.cc))),
-            "message": message.as_bytes().decode("utf-8", "surrogateescape"),
-            "text": email_content(notification, target).text,
-            "subject": email_content(notification, target).subject,
+            "message": mail.as_bytes().decode("utf-8", "surrogateescape"),
+            "text": content.text,
+            "subject": content.subject,
         }
-    return {
-        "headers": {"Content-Type": "application/json; charset=utf-8", "X-Pipebell-Delivery": attempt.delivery_id},
-        "body": encode(slack_payload(notification, target)).decode(),
-    }
+    if isinstance(kind, HttpKind):
+        request = kind.request(message, target, attempt)
+        headers = {**request.headers, "X-Pipebell-Delivery": attempt.delivery_id}
+        return {"headers": headers, "body": request.body.decode()}
+    return {}
 
 
 def _save(html: str, path: Path | None, *, show: bool) -> None:

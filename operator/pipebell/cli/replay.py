@@ -11,7 +11,7 @@ from pipebell.cli import watching
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.core.errors import PipebellError
-from pipebell.core.vocabulary import API_VERSION, FINAL_PHASES, Phase, ProviderName
+from pipebell.core.vocabulary import API_VERSION, FINAL_PHASES, Phase
 from pipebell.sdk.record import draw_name
 
 
@@ -24,8 +24,8 @@ class NothingToReplay(PipebellError):  # noqa: N818  (it names the event's state
 @click.option(
     "--to",
     "destinations",
-    type=click.Choice([name.value for name in ProviderName]),
     multiple=True,
+    metavar="NAME",
     help="Only there. Repeatable.",
 )
 @click.option("--force", is_flag=True, help="Also where it was delivered, or held back by a cooldown.")
@@ -39,7 +39,7 @@ def command(
     """Create a new event from EVENT (a PipelineEvent's name) for the destinations that failed."""
     with Client(access) as client:
         old = client.get(EVENTS, event.removeprefix("pipelineevent/").removeprefix("pe/"))
-        chosen = choose(old, [str(name) for name in destinations], force=force)
+        chosen = choose(old, list(destinations), force=force)
         new = client.create(EVENTS, again(old, chosen, time.time()))
         where = f" to {', '.join(chosen)}" if chosen else ""
         click.echo(f"pipelineevent/{new['metadata']['name']} created: {event} again{where}", err=output == "json")

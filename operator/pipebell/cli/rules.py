@@ -13,34 +13,30 @@ from pydantic import ValidationError
 
 from pipebell import strict_yaml
 from pipebell.cli import documents
-from pipebell.core.errors import InvalidInput, NotReady, Problem, explain
+from pipebell.core.destinations.http import HttpTarget
+from pipebell.core.errors import InvalidInput, NotReady, Problem
+from pipebell.core.event import PipelineEventSpec
+from pipebell.core.explain import explain
+from pipebell.core.fields import NAME
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
-from pipebell.core.models import NAME, NotificationConfigSpec, NotificationSpec, PipelineEventSpec
+from pipebell.core.models import KINDS, NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import variables_of
-from pipebell.core.policy.triggers import providers_in_use
+from pipebell.core.policy.triggers import destinations_in_use
 from pipebell.core.root import parse_notification_json, parse_root
-from pipebell.core.targets import SlackTarget
 from pipebell.core.vocabulary import API_VERSION, NotReadyReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from pipebell.core.models import SecretKeyRef
+    from pipebell.core.fields import SecretKeyRef
 
 _TOP: Final = {"apiVersion", "kind", "metadata", "spec", "status"}
 _Spec = NotificationSpec | PipelineEventSpec
 _SPECS: Final[dict[str, type[NotificationConfigSpec | PipelineEventSpec]]] = {
     "NotificationConfig": NotificationConfigSpec,
     "PipelineEvent": PipelineEventSpec,
-}
-_PRESUMED: Final = {
-    "smtp_host": "smtp.example.com",
-    "from_email": "someone@example.com",
-    "to_emails": "someone@example.com",
-    "cc_emails": "someone@example.com",
-    "webhook_url": "https://hooks.slack.com/services/T/B/X",
 }
 
 
@@ -157,12 +153,10 @@ class Variables:
 
 def stand_in(field: str) -> str:
     """A value that the rule of `field` (a path in camelCase) takes, for one that cannot be known here."""
-    return _PRESUMED.get(_snake(field).removesuffix("_secret_ref"), "presumed")
-
-
-def _snake(path: str) -> str:
-    name = re.sub(r"\[\d+\]$", "", path).rpartition(".")[2]
-    return re.sub(r"([A-Z])", lambda match: f"_{match[1].lower()}", name)
+    *_, kind, name = re.sub(r"\[\d+\]$", "", f".{field}").split(".")
+    example = KINDS[kind].example.get(name.removesuffix("SecretRef")) if kind in KINDS else None
+    value = example[0] if isinstance(example, list) else example
+    return value if isinstance(value, str) else "presumed"
 
 
 def usable(
@@ -183,21 +177,19 @@ def usable(
             Layer(spec, Variables(env, own)), Layer(root, Variables(env), root=True) if root is not None else None
         )
     problems, notes = _unfilled(document, spec), []
-    for provider in providers_in_use(layers):
+    for name in destinations_in_use(layers):
         try:
-            target = layers.target(provider)
+            target = layers.target(name)
         except NotReady as error:
-            if error.reason is NotReadyReason.INCOMPLETE and (root is None or document.kind == "RootConfig"):
+            elsewhere = error.reason in (NotReadyReason.INCOMPLETE, NotReadyReason.UNKNOWN_DESTINATION)
+            if elsewhere and (root is None or document.kind == "RootConfig"):
                 notes.append(f"{error.message}: it has to come from the {_other(document)}")
             else:
                 problems.append(Problem("", error.message))
             continue
-        if (
-            isinstance(target, SlackTarget)
-            and not target.trusted
-            and not HostPolicy().admits_webhook(target.webhook_url)
-        ):
-            notes.append("slack.webhookUrl is not Slack's own host: the platform team has to allow it")
+        kind = KINDS[layers.kind(name) or ""]
+        if isinstance(target, HttpTarget) and not target.trusted and not HostPolicy().admits_url(kind, target.url):
+            notes.append(f"the host of {target.where} is none of {kind.title}: the platform team has to allow it")
     return problems, notes
 
 

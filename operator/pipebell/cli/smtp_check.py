@@ -13,7 +13,7 @@ from pipebell import tls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipebell.core.targets import EmailTarget
+    from pipebell.core.destinations.email import EmailTarget
 
 _TIMEOUT: Final = 10.0  # seconds for each answer
 _IMPLICIT: Final = 465  # RFC 8314

@@ -14,15 +14,17 @@ from pipebell.cli.client import CONFIGS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.smtp_check import Finding
 from pipebell.cli.terminal import clean
+from pipebell.core.destinations.email import EmailTarget
+from pipebell.core.destinations.http import HttpKind, HttpTarget
 from pipebell.core.errors import NotReady
-from pipebell.core.policy.triggers import providers_in_use
-from pipebell.core.targets import EmailTarget
+from pipebell.core.models import KINDS
+from pipebell.core.policy.triggers import destinations_in_use
+from pipebell.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipebell.core.layers import Layers
-    from pipebell.core.vocabulary import ProviderName
 
 
 @click.command("verify")
@@ -42,11 +44,11 @@ def command(
     output: str,
     access: Access,
 ) -> None:
-    """Check ORG's way out, or every organisation's in the namespace: SMTP login and Slack webhook, sending nothing.
+    """Check ORG's way out, or every organisation's in the namespace: SMTP login, webhooks; nothing is sent.
 
     It reads the configuration and its Secrets with your rights, connects as the operator would, and says what is wrong
-    and what to do: name, port, TLS mode, certificate, password, quota. PIPEBELL_CA_FILE and PIPEBELL_SLACK_HOSTS count
-    as for the operator.
+    and what to do: name, port, TLS mode, certificate, password, quota. PIPEBELL_CA_FILE and
+    PIPEBELL_ALLOWED_HOSTS count as for the operator.
     """
     where = effective.place(operator_namespace, root_configmap, shared_namespaces)
     env = effective.read_env(env_file)
@@ -72,19 +74,19 @@ def _verify(org: str, namespace: str, finder: effective.Finder) -> dict[str, Any
     except effective.Unusable as error:
         problem = asdict(Finding("configuration", False, str(error)))
         return {"org": org, "ok": False, "config": None, "checks": {"configuration": [problem]}, "notes": []}
-    checks = {provider.value: _check(provider, found.layers) for provider in providers_in_use(found.layers)}
+    checks = {name: _check(name, found.layers) for name in destinations_in_use(found.layers)}
     return {
         "org": org,
         "ok": bool(checks) and all(finding.ok for findings in checks.values() for finding in findings),
         "config": found.title,
-        "checks": {provider: [asdict(finding) for finding in findings] for provider, findings in checks.items()},
+        "checks": {name: [asdict(finding) for finding in findings] for name, findings in checks.items()},
         "notes": found.notes,
     }
 
 
-def _check(provider: ProviderName, layers: Layers) -> list[Finding]:
+def _check(name: str, layers: Layers) -> list[Finding]:
     try:
-        target = layers.target(provider)
+        target = layers.target(name)
     except NotReady as error:
         return [Finding("configuration", False, error.message, "the operator waits for it: Ready=False")]
     if any(getattr(layer.source, "presumed", False) for layer in (layers.org, layers.root) if layer is not None):
@@ -92,16 +94,18 @@ def _check(provider: ProviderName, layers: Layers) -> list[Finding]:
         return [Finding("secrets", False, message, "ask who may, or give --env-file")]
     if isinstance(target, EmailTarget):
         return list(smtp_check.check(target, effective.ca_file()))
-    hosts = tuple(os.environ.get("PIPEBELL_SLACK_HOSTS", "").replace(",", " ").split())
-    return list(webhook_check.check(target, effective.ca_file(), hosts))
+    kind = KINDS[layers.kind(name) or ""]
+    if not isinstance(kind, HttpKind) or not isinstance(target, HttpTarget):
+        return [Finding("destination", True, f"{kind.title} cannot be tried without sending: use `pipebell test`")]
+    return list(webhook_check.check(kind, target, Settings.from_env(os.environ).hosts, effective.ca_file()))
 
 
 def _print(result: dict[str, Any]) -> None:
     click.echo(f"{result['org']}: {result['config'] or ''}".rstrip(": "))
-    for provider, findings in result["checks"].items():
+    for name, findings in result["checks"].items():
         for finding in findings:
             mark = click.style("ok   ", fg="green") if finding["ok"] else click.style("wrong", fg="red")
-            click.echo(f"  {mark} {provider}: {finding['what']}: {clean(finding['message'])}")
+            click.echo(f"  {mark} {name}: {finding['what']}: {clean(finding['message'])}")
             if not finding["ok"] and finding["mend"]:
                 click.echo(f"        {finding['mend']}")
     if not result["checks"]:

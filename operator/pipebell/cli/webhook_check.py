@@ -1,4 +1,4 @@
-"""What can be told about a Slack webhook without posting to it: its host, its address, its certificate, its answer."""
+"""What can be told about an HTTP endpoint without sending a message: its host, its address, its certificate."""
 
 from __future__ import annotations
 
@@ -11,49 +11,42 @@ import httpx
 
 from pipebell import tls
 from pipebell.cli.smtp_check import Finding
-from pipebell.core.hosts import SLACK_HOSTS, HostPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipebell.core.targets import SlackTarget
+    from pipebell.core.destinations.http import HttpKind, HttpTarget
+    from pipebell.core.hosts import HostPolicy
 
 _TIMEOUT: Final = 10.0  # seconds
 _GONE: Final = (403, 404, 410)
 
 
-def check(target: SlackTarget, ca_file: str = "", hosts: tuple[str, ...] = ()) -> Iterator[Finding]:
+def check(kind: HttpKind, target: HttpTarget, hosts: HostPolicy, ca_file: str = "") -> Iterator[Finding]:
     """Try one thing after the other; what fails ends it. The URL is a credential: no message shows it."""
-    parts = urlsplit(target.webhook_url)
+    parts = urlsplit(target.url)
     host, port = parts.hostname or "", parts.port or 443
-    if not target.trusted and not HostPolicy(hosts).admits_webhook(target.webhook_url):
+    if not target.trusted and not hosts.admits_url(kind, target.url):
+        own = ", ".join((*kind.hosts.exact, *(f"*{suffix}" for suffix in kind.hosts.suffixes)))
         yield Finding(
             "host",
             False,
-            f"{host}:{port} is not one of Slack's hosts ({', '.join(SLACK_HOSTS)})",
-            "check webhookUrl; another host has to be allowed by the platform team (PIPEBELL_SLACK_HOSTS)",
+            f"{host}:{port} is not one of the hosts of {kind.title}" + (f" ({own})" if own else ""),
+            f"check {target.where}; another host has to be allowed by the platform team "
+            f"(PIPEBELL_ALLOWED_HOSTS, {kind.name}=HOST)",
         )
         return
-    if host in SLACK_HOSTS and not _looks_right(parts.path):
-        yield Finding(
-            "form",
-            False,
-            "the URL does not look like a webhook's",
-            "it is https://hooks.slack.com/services/T…/B…/… as Slack shows it",
-        )
+    if complaint := kind.form(target.url):
+        yield Finding("form", False, f"the URL does not look like one of {kind.title}", complaint)
         return
     try:
         addresses = sorted({str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
         yield Finding("name", True, f"{host} is {', '.join(addresses)}")
-        yield _ask(target.webhook_url, host, ca_file)
+        yield _ask(kind, target.url if kind.probe else f"https://{parts.netloc}/", host, ca_file)
     except socket.gaierror:
-        yield Finding("name", False, f"the name {host} cannot be resolved", "check webhookUrl and DNS")
+        yield Finding("name", False, f"the name {host} cannot be resolved", f"check {target.where} and DNS")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         yield _unreachable(error, f"{host}:{port}")
-
-
-def _looks_right(path: str) -> bool:
-    return path.startswith(("/services/", "/workflows/", "/triggers/")) and "YOUR/WEBHOOK" not in path
 
 
 def _unreachable(error: Exception, host: str) -> Finding:
@@ -71,24 +64,24 @@ def _unreachable(error: Exception, host: str) -> Finding:
     return Finding("connection", False, f"{host} cannot be reached: {why}", "check that a firewall lets it through")
 
 
-def _ask(url: str, host: str, ca_file: str) -> Finding:
+def _ask(kind: HttpKind, url: str, host: str, ca_file: str) -> Finding:
     context = tls.client_context()
     if ca_file:
         context.load_verify_locations(ca_file)
     headers = {"User-Agent": "pipebell verify", "Accept-Encoding": "identity"}
     with (
         httpx.Client(verify=context, timeout=_TIMEOUT, headers=headers, trust_env=False) as client,
-        # GET posts nothing; Slack answers it with an error that depends on the webhook.
+        # A GET sends no message; where the kind says so, its answer tells whether the endpoint is there.
         client.stream("GET", url) as answer,
     ):
         status = answer.status_code
         said = next(answer.iter_raw(200), b"").decode("utf-8", "replace").strip()
     word = f" ({said})" if said.replace("_", "").isalpha() else ""
-    if status in _GONE:
+    if kind.probe and status in _GONE:
         return Finding(
             "webhook", False, f"{host} answers {status}{word}: the webhook was revoked or mistyped",
-            "make a new one in Slack and update webhookUrl",
+            f"make a new one in {kind.title} and update the configuration",
         )  # fmt: skip
-    if status >= 500:  # noqa: PLR2004  (RFC 9110, 15.6)
-        return Finding("webhook", False, f"{host} answers {status}", "Slack has a problem: try again later")
+    if kind.probe and status >= 500:  # noqa: PLR2004  (RFC 9110, 15.6)
+        return Finding("webhook", False, f"{host} answers {status}", f"{kind.title} has a problem: try again later")
     return Finding("webhook", True, f"{host} answers; whether it takes messages shows `pipebell test`")

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.core import models
+from pipebell.core import fields
+from pipebell.core.models import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from pydantic import BaseModel
 
 Fragment = dict[str, Any]
 
@@ -46,27 +49,6 @@ def _or(words: list[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
-def _fillable(pattern: str) -> str:
-    return rf"^({models.PLACEHOLDER}|{pattern})$"
-
-
-_A_NAME: Final = "must be a Kubernetes name: lower-case letters, digits, '-' and '.', such as acme-smtp"
-
-# What a value that does not match has to look like.
-PATTERNS: Final[dict[str, str]] = {
-    _fillable(models.EMAIL): "must be an e-mail address, such as ops@example.com, or exactly ${VAR}",
-    _fillable(models.HOST): "must be a host name or an IP address, such as smtp.example.com, or exactly ${VAR}",
-    _fillable(models.HTTPS_URL): "must be an https:// URL or exactly ${VAR}",
-    models.HELO: "must be a host name or an address literal, such as mail.example.com or [192.0.2.1]",
-    models.ORG_SLUG: "must begin with a letter or digit and hold only letters, digits, '_', '.' and '-' (at most 63)",
-    models.ONE_LINE: "must be one line, without control characters",
-    models.NAME: _A_NAME,
-    models.SECRET_KEY: "must be a key of a Secret: letters, digits, '-', '_' and '.', such as SMTP_PASSWORD",
-    models.SLACK_ID: "must be a Slack ID: U123456 or W123456 for a user, S123456 for a group (not an @name)",
-    models.EMOJI: "must look like :robot_face:",
-    models.LINK_URL: "must be an http:// or https:// URL without spaces",
-}
-
 _WHOLE: Final = "a ${VAR} placeholder must be the whole value: put the complete text into the variable"
 
 
@@ -78,29 +60,43 @@ def _both(first: Fragment, second: Fragment) -> Fragment:
     return {key: [*first[key], *second[key]] for key in first}
 
 
-# By the validator's qualified name: what says the same in the schema. A mapping under "properties" goes to the fields.
-VALIDATORS: Final[dict[str, Fragment]] = {
-    "_no_placeholder": rule("!self.contains('${')", "takes no ${VAR} placeholder: write the value itself"),
-    "_whole_placeholder": rule(f"!self.contains('${{') || {matches(f'^{models.PLACEHOLDER}$')}", _WHOLE),
-    "_each_once": {"x-kubernetes-list-type": "set"},
-    "_whole_number": {},  # the API server reads 587.0 as 587 by itself
-    "_time_with_zone": {"pattern": models.RFC3339, "maxLength": 40},  # beside the format, whose error says the mend
-    "_lower": {},  # the enum below it becomes one_of_any_case
-    "EmailSpec._one_source_each": _both(
-        _either("smtpUsername", "smtpUsernameSecretRef"), _either("smtpPassword", "smtpPasswordSecretRef")
-    ),
-    "SlackSpec._one_source": _either("webhookUrl", "webhookUrlSecretRef"),
+def _one_source_each(model: type[BaseModel]) -> Fragment:
+    rules = [_either(trait.camel, f"{trait.camel}SecretRef") for trait in fields.referable(model)]
+    return {"x-kubernetes-validations": [each for one in rules for each in one["x-kubernetes-validations"]]}
+
+
+def _exactly_one_block(model: type[BaseModel]) -> Fragment:  # noqa: ARG001  (a validator's signature)
+    given = ", ".join(f"has(self.{kind})" for kind in KINDS)
+    return rule(f"[{given}].filter(given, given).size() == 1", f"needs exactly one of the blocks {', '.join(KINDS)}")
+
+
+# By the validator's qualified name: what says the same in the schema, for the model that has it. A mapping under
+# "properties" goes to the fields.
+VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] = {
+    "no_placeholder": rule("!self.contains('${')", "takes no ${VAR} placeholder: write the value itself"),
+    "whole_placeholder": rule(f"!self.contains('${{') || {matches(f'^{fields.PLACEHOLDER}$')}", _WHOLE),
+    "each_once": {"x-kubernetes-list-type": "set"},
+    "canonical": {},  # both spellings are stored as they are, and read as one
+    "whole_number": {},  # the API server reads 587.0 as 587 by itself
+    "time_with_zone": {"pattern": fields.RFC3339, "maxLength": 40},  # beside the format, whose error says what to write
+    "lower": {},  # the enum below it becomes one_of_any_case
+    "DestinationSpec._one_source_each": _one_source_each,
+    "NamedDestination._exactly_one_block": _exactly_one_block,
+    "NamedDestination._shorter_lists": {},  # the schema there has the shorter limit
+    "NotificationConfigSpec._nothing_of_roots": {},  # the schema does not have these fields
     "EventNamespaces._selector_goes_with_from": rule(
         "(self.from == 'Selector') == has(self.selector)", "selector goes with from: Selector, and only with it"
     ),
     "NotificationSpec._one_trigger_an_event": {
         "properties": {"eventTriggers": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["event"]}}
     },
+    "NotificationSpec._one_destination_a_name": {
+        "properties": {"destinations": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}}
+    },
 }
 
 # The API server quotes a value that breaks its field's rule, and kubectl prints that into some CI log. A rule of the
-# object around it quotes nothing, so the rules of these fields are lifted there.
-CREDENTIALS: Final = ("smtpPassword", "webhookUrl")
+# object around it quotes nothing, so the rules of secrets are lifted there.
 
 
 def lifted(field: str, validation: Fragment) -> Fragment:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core import cel
-from pipebell.core.models import NotificationConfigSpec, PipelineEventSpec
+from pipebell.core.event import PipelineEventSpec
+from pipebell.core.models import NotificationConfigSpec
 from pipebell.core.schema import structural
 from pipebell.core.status import EventStatus, NotificationConfigStatus
 from pipebell.core.vocabulary import GROUP, VERSION
@@ -85,7 +86,7 @@ NOTIFICATION_CONFIG: Final = Resource(
         Column(
             "Provider",
             ".spec.defaultProvider",
-            "Provider of triggers that name none; empty means inherited, else email.",
+            "Destination of triggers that name none; empty means inherited, else email.",
         ),
         Column("Ready", _ready("status"), "Whether events can be delivered by it."),
         Column("Reason", _ready("reason"), "Why it is ready or not."),
@@ -98,7 +99,7 @@ NOTIFICATION_CONFIG: Final = Resource(
         Column(
             "Last Event", ".status.lastDelivery.time", "Time since the last event that it served.", "date", wide=True
         ),
-        Column("Message", _ready("message"), "What to mend.", wide=True),
+        Column("Message", _ready("message"), "What to fix.", wide=True),
         _AGE,
     ),
 )
@@ -112,7 +113,7 @@ PIPELINE_EVENT: Final = Resource(
     spec=PipelineEventSpec,
     status=EventStatus,
     spec_rules=cel.IMMUTABLE,
-    selectable=(".status.phase", ".spec.orgSlug", ".spec.event"),
+    selectable=(".status.phase", ".spec.orgSlug", ".spec.event", ".spec.pipelineId"),
     columns=(
         Column("Org", ".spec.orgSlug", "The organisation."),
         Column("Event", ".spec.event", "What happened."),

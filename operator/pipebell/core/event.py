@@ -1,14 +1,93 @@
-"""A PipelineEvent as the engine and the renderers see it."""
+"""A PipelineEvent: what its author writes, and how the engine and the renderers see it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from pipebell.core.fields import (
+    LINK_URL,
+    ONE_LINE,
+    AnyCaseSeverity,
+    Destinations,
+    Flag,
+    Moment,
+    ObjectName,
+    OrgSlug,
+    Spec,
+    TtlSeconds,
+    whole_number,
+)
+from pipebell.core.vocabulary import EventType
 
 if TYPE_CHECKING:
-    from pipebell.core.models import PipelineEventSpec
     from pipebell.core.status import EventStatus
-    from pipebell.core.vocabulary import Severity
+
+MAX_ERROR_MESSAGE: Final = 32_768  # characters
+DETAILS_SHOWN: Final = 16 * 1024  # bytes of UTF-8 of the details that a message shows
+
+AttemptNumber = Annotated[int, Field(strict=True, ge=1, le=1_000_000), BeforeValidator(whole_number)]
+
+
+class Link(Spec):
+    """Something to click on in a notification."""
+
+    title: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(description="Text of the link.")
+    url: Annotated[str, StringConstraints(max_length=2048, pattern=LINK_URL)] = Field(
+        description="Address of the link: http or https."
+    )
+
+
+class ReplayOf(Spec):
+    """The finished event that this one repeats."""
+
+    name: ObjectName = Field(description="Name of the event, in the same namespace.")
+    destinations: Destinations | None = Field(
+        None, description="Only these destinations. Default: all that the configuration names now."
+    )
+
+
+class PipelineEventSpec(Spec):
+    """What happened. Immutable."""
+
+    org_slug: OrgSlug = Field(description="The organisation that the pipeline belongs to.")
+    event: EventType = Field(description="What happened.")
+    severity: AnyCaseSeverity | None = Field(
+        None, description="How bad it is. Default: the trigger's severity, else the type's."
+    )
+    pipeline_id: Annotated[str, StringConstraints(max_length=512)] | None = Field(None, description="Which pipeline.")
+    pipeline_logging_id: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        None, description="Which run of it: the identifier to look for in logs."
+    )
+    error_message: Annotated[str, StringConstraints(max_length=MAX_ERROR_MESSAGE)] | None = Field(
+        None, description="What went wrong, at most 32768 characters."
+    )
+    details: dict[str, Any] | None = Field(
+        None, description="Anything else worth telling, as a free-form object; up to 16 KiB of it are shown."
+    )
+    owner: Annotated[str, StringConstraints(max_length=256, pattern=ONE_LINE)] | None = Field(
+        None, description="Who is responsible for the pipeline: a person, a team, an address."
+    )
+    labels: (
+        Annotated[
+            dict[Annotated[str, StringConstraints(max_length=63)], Annotated[str, StringConstraints(max_length=256)]],
+            Field(max_length=32),
+        ]
+        | None
+    ) = Field(None, description="What rules and messages may go by, such as env: prod.")
+    attempt: AttemptNumber | None = Field(None, description="Which try of this run it was, from 1.")
+    max_attempts: AttemptNumber | None = Field(None, description="How many tries the run has.")
+    occurred_at: Moment | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
+    links: Annotated[list[Link], Field(max_length=10)] | None = Field(None, description="Where to read more.")
+    ttl_seconds_after_finished: TtlSeconds | None = Field(
+        None, description="Delete this event so many seconds after it is finished. Default: the operator's setting."
+    )
+    test: Flag | None = Field(
+        None, description="Marks the message as a test; a test neither obeys nor starts a cooldown."
+    )
+    replay_of: ReplayOf | None = Field(None, description="The finished event that this one sends again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +108,6 @@ class Event:
     def occurred(self) -> float:
         """When it happened: what the event says, else when it was created."""
         return self.created if self.spec.occurred_at is None else self.spec.occurred_at.timestamp()
-
-
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """What there is to tell: the event, how bad it is, and how many like it were held back since the last one."""
-
-    event: Event
-    severity: Severity
-    suppressed: int = 0
 
 
 class EventPage(NamedTuple):

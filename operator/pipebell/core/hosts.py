@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-SLACK_HOSTS: Final = ("hooks.slack.com", "hooks.slack-gov.com")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipebell.core.destinations.base import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class HostPolicy:
     """The platform team's lists.
 
-    `slack_hosts` are added to Slack's own; an entry is `host` (any port) or `host:port`. `private_hosts` are host
-    names, addresses or CIDRs that organisations may reach by SMTP although private.
+    `allowed` are hosts by kind of destination, beside the kind's own; an entry is `host` (any port) or `host:port`.
+    `private_hosts` are host names, addresses or CIDRs that organisations may reach although private.
     """
 
-    slack_hosts: tuple[str, ...] = ()
+    allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     private_hosts: tuple[str, ...] = ()
 
-    def admits_webhook(self, url: str) -> bool:
-        """Whether an organisation may post to this URL. The two hosts of Slack are admitted on port 443 only."""
+    def admits_url(self, kind: Kind, url: str) -> bool:
+        """Whether an organisation may have this kind connect to the URL's host. The kind's own hosts: on port 443 only.
+
+        Of a kind that goes anywhere, the address it connects to is checked besides (`admits_address`).
+        """
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").lower().rstrip("."), 443 if parts.port is None else parts.port
         except ValueError:
             return False
-        if parts.scheme != "https" or parts.username is not None or parts.password is not None:
+        if not host or parts.scheme != "https" or parts.username is not None or parts.password is not None:
             return False
-        allowed = {entry.lower() for entry in self.slack_hosts}
+        listed = {entry.lower() for entry in self.allowed.get(kind.name, ())}
         shown = f"[{host}]" if ":" in host else host
-        return (host in SLACK_HOSTS and port == 443) or bool({host, f"{shown}:{port}"} & allowed)  # noqa: PLR2004
+        if {host, shown, f"{shown}:{port}"} & listed:
+            return True
+        if kind.hosts.anywhere:
+            return not listed
+        return port == 443 and (host in kind.hosts.exact or host.endswith(kind.hosts.suffixes))  # noqa: PLR2004  (https)
 
     def admits_address(self, host: str, address: str) -> bool:
-        """Whether an organisation's SMTP host may be reached at this address (the one actually connected to).
+        """Whether an organisation's host may be reached at this address (the one actually connected to).
 
         Raises ValueError when `address` is no IP address.
         """

@@ -1,39 +1,39 @@
-"""An organisation's configuration on top of root's: what each setting is in the end, and where it came from.
+"""An organisation's configuration on top of root's: which destinations there are, and what each setting is in the end.
 
-Objects merge field by field, lists replace each other as a whole. Credentials follow their endpoint: whoever sets
-any part of a transport owns all of it.
+Objects merge field by field, lists replace each other as a whole; `destinations` alone merges by name. Credentials
+follow their endpoint (`destinations.block`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.backoff import RetryPolicy
+from pipebell.core.destinations.base import DEFAULT_KIND
+from pipebell.core.destinations.block import Block, Section, make_block
 from pipebell.core.errors import NotReady
-from pipebell.core.placeholders import checked, fill
-from pipebell.core.targets import EmailTarget, SlackTarget, Target
-from pipebell.core.vocabulary import NotReadyReason, ProviderName, Severity, SmtpTls
+from pipebell.core.fields import traits
+from pipebell.core.globs import matches_any
+from pipebell.core.models import KINDS, RootSpec
+from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipebell.core.destinations.base import Allow, Kind, Target
     from pipebell.core.models import NotificationSpec, TriggerSpec
     from pipebell.core.placeholders import Source
 
-_SMTP: Final = (
-    "smtp_host",
-    "smtp_port",
-    "smtp_username",
-    "smtp_username_secret_ref",
-    "smtp_password",
-    "smtp_password_secret_ref",
-    "smtp_use_tls",
-    "smtp_tls",
-    "smtp_helo",
-)
-_WEBHOOK: Final = ("webhook_url", "webhook_url_secret_ref")
-_IMPLICIT_TLS_PORT: Final = 465
 _DEFAULT_RETRY: Final = RetryPolicy()
+# What organisations set on root's endpoints unless root's `restrict.orgMaySet` says otherwise: the seed's fields.
+ORG_MAY_SET: Final = frozenset(
+    {
+        *("enabled", "from_email", "from_name", "to_emails", "cc_emails", "subject_prefix"),
+        *("channel", "username", "icon_emoji", "mention_users", "mention_channel", "mention_min_severity"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,51 +44,65 @@ class Layer:
     source: Source
     root: bool = False
 
-    def raw(self, block: str, field: str) -> Any:  # noqa: ANN401  (a setting of any type)
-        """What this layer itself says; None when it says nothing."""
-        section = getattr(self.spec, block)
-        return None if section is None else getattr(section, field)
-
-    def text(self, block: str, field: str) -> str | None:
-        """What this layer itself says, filled. Raises NotReady."""
-        path = f"{block}.{_camel(field)}"
-        value = self.raw(block, field)
-        if value is not None:
-            return fill(value, field, self.source, path)
-        section = getattr(self.spec, block)
-        reference = getattr(section, f"{field}_secret_ref", None)
-        if reference is None:
+    def entry(self, name: str) -> _Entry | None:
+        """What this layer says of a destination: one of this name, else the block of the kind of this name."""
+        named = self.spec.named(name)
+        if named is not None:
+            spec = named.block(named.kind)
+            assert spec is not None  # noqa: S101  (there is exactly one; tells mypy)
+            path = f"destinations[{name}].{named.kind}"
+            return _Entry(
+                KINDS[named.kind], Section(spec, self.source, self.root, path), named.allow or spec.allow, False
+            )
+        kind = KINDS.get(name)
+        spec = self.spec.block(name) if kind is not None else None
+        if kind is None or spec is None:
             return None
-        return checked(
-            self.source.secret(reference, f"{path}SecretRef"),
-            field,
-            f"{path}SecretRef",
-            f"key {reference.key} of Secret {reference.name}",
-        )
+        return _Entry(kind, Section(spec, self.source, self.root, name), spec.allow, open=kind.seed)
+
+    def names(self) -> Iterator[str]:
+        """The destinations that this layer sets up."""
+        for item in self.spec.destinations or ():
+            yield item.name
+        for kind in KINDS:
+            if self.spec.block(kind) is not None:
+                yield kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    kind: Kind
+    section: Section
+    allow: Allow | None
+    open: bool  # one of root's that everybody may name without `allow`, as in the file-based system
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A destination of the merged configuration."""
+
+    name: str
+    kind: Kind
+    block: Block
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The configuration that applies: an organisation's over root's, or either alone."""
+    """The configuration that applies: an organisation's over root's, or either alone.
+
+    `namespace` is the organisation's configuration's own: root's `allow` goes by it.
+    """
 
     org: Layer | None
     root: Layer | None
-
-    def get(self, block: str, field: str) -> Any:  # noqa: ANN401
-        """A setting after the merge, not filled; None when nobody set it."""
-        for layer in self._stack:
-            value = layer.raw(block, field)
-            if value is not None:
-                return value
-        return None
-
-    def filled(self, block: str, field: str) -> str | None:
-        """A text after the merge, filled by the layer that set it. Raises NotReady."""
-        return next((layer.text(block, field) for layer in self._stack if layer.raw(block, field) is not None), None)
+    namespace: str = ""
+    _found: dict[str, Destination | None] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def _stack(self) -> tuple[Layer, ...]:
         return tuple(layer for layer in (self.org, self.root) if layer is not None)
+
+    # ------------------------------------------------------------------ what is not about one destination
 
     @property
     def triggers(self) -> list[TriggerSpec] | None:
@@ -97,125 +111,151 @@ class Layers:
         return next((triggers for triggers in lists if triggers is not None), None)
 
     @property
-    def default_provider(self) -> ProviderName:
-        """Provider of triggers that name none."""
+    def default_provider(self) -> str:
+        """Destination of triggers that name none."""
         names = (layer.spec.default_provider for layer in self._stack)
-        return next((name for name in names if name is not None), ProviderName.EMAIL)
+        return next((name for name in names if name is not None), DEFAULT_KIND)
 
     @property
     def retry(self) -> RetryPolicy:
         """How failed deliveries are tried again."""
-        if all(layer.spec.retry_config is None for layer in self._stack):
+        given = [layer.spec.retry_config for layer in self._stack if layer.spec.retry_config is not None]
+        if not given:
             return _DEFAULT_RETRY
-        given = {field: self.get("retry_config", field) for field in RetryPolicy.__dataclass_fields__}
-        return RetryPolicy(**{field: value for field, value in given.items() if value is not None})
+        merged: dict[str, Any] = {}
+        for name in RetryPolicy.__dataclass_fields__:
+            value = next((v for spec in given if (v := getattr(spec, name)) is not None), None)
+            if value is not None:
+                merged[name] = value
+        return RetryPolicy(**merged)
 
-    def provider_enabled(self, provider: ProviderName) -> bool:
-        """Whether this provider may be used: unset means yes."""
-        return self.get(provider.value, "enabled") is not False
+    # ------------------------------------------------------------------ destinations
 
-    def target(self, provider: ProviderName) -> Target:
+    def kind(self, name: str) -> str | None:
+        """The kind of a destination; None while there is none of this name."""
+        found = self.destination(name)
+        return found.kind.name if found is not None else None
+
+    def enabled(self, name: str) -> bool:
+        """Whether this destination may be used: unset means yes. An unknown one counts as enabled: it has to wait."""
+        found = self.destination(name)
+        return found is None or found.block.get("enabled") is not False
+
+    def target(self, name: str) -> Target:
         """The destination with everything filled and defaulted. Raises NotReady, naming the field or variable."""
-        return self._slack() if provider is ProviderName.SLACK else self._email()
+        found = self.destination(name)
+        if found is None:
+            raise NotReady(NotReadyReason.UNKNOWN_DESTINATION, self._unknown(name))
+        self._check_permitted(found)
+        made: Target = found.kind.target(found.block)
+        return made
 
-    def _owner(self, block: str, fields: tuple[str, ...]) -> Layer:
-        """The layer whose endpoint applies: the organisation's if it sets any part of it, else root's."""
-        if self.org is not None and (
-            self.root is None or any(self.org.raw(block, field) is not None for field in fields)
-        ):
-            return self.org
+    def destination(self, name: str) -> Destination | None:
+        """The destination of this name as this organisation may use it; None when there is none."""
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def names(self) -> list[str]:
+        """The destinations that this configuration may name, each once: its own, then root's."""
+        own = list(self.org.names()) if self.org is not None else []
+        of_root = [name for name in self.root.names() if self._root_entry(name)] if self.root is not None else []
+        return list(dict.fromkeys((*own, *of_root)))
+
+    def _find(self, name: str) -> Destination | None:
+        own = self.org.entry(name) if self.org is not None else None
+        below = self._root_entry(name)
+        if own is None and below is None:
+            kind = KINDS.get(name)  # known, and not set up: its target says which field is missing
+            return Destination(name, kind, make_block(name, None, None, kind.spec)) if kind is not None else None
+        first = own or below
+        assert first is not None  # noqa: S101  (one of them is there; tells mypy)
+        if own is not None and below is not None and own.kind is not below.kind:
+            below = None
+        sections = (own.section if own else None, below.section if below else None)
+        return Destination(name, first.kind, make_block(name, *sections, first.kind.spec))
+
+    def _root_entry(self, name: str) -> _Entry | None:
+        """Root's destination of this name, where this organisation may use it."""
+        entry = self.root.entry(name) if self.root is not None else None
+        if entry is None or self.org is None:
+            return entry
+        if entry.allow is None:
+            return entry if entry.open or name in self._named_by_root else None
+        admitted = matches_any(entry.allow.namespaces, self.namespace) and (
+            entry.allow.orgs is None or matches_any(entry.allow.orgs, self.org.spec.org_slug or "")
+        )
+        return entry if admitted or name in self._named_by_root else None
+
+    @cached_property
+    def _named_by_root(self) -> frozenset[str]:
+        """Names in those lists of root's that apply to this organisation."""
         if self.root is None:
-            raise NotReady(NotReadyReason.INCOMPLETE, "there is no configuration")
-        return self.root
+            return frozenset()
+        below, own = self.root.spec, self.org.spec if self.org is not None else None
+        names = set()
+        if (own is None or own.default_provider is None) and below.default_provider is not None:
+            names.add(below.default_provider)
+        if own is None or own.event_triggers is None:
+            names.update(name for trigger in below.event_triggers or () for name in trigger.providers or ())
+        return frozenset(names)
 
-    def _email(self) -> EmailTarget:
-        owner = self._owner("email", _SMTP)
-        host = owner.text("email", "smtp_host")
-        if host is None:
-            own = owner is self.org and self.root is not None and any(owner.raw("email", f) is not None for f in _SMTP)
-            hint = " (with an smtp setting of your own, none of root's transport is inherited)" if own else ""
-            raise NotReady(NotReadyReason.INCOMPLETE, f"email.smtpHost is not set{hint}")
-        port, use_tls, implicit = _smtp_tls(owner)
-        username, password = owner.text("email", "smtp_username"), owner.text("email", "smtp_password")
-        if (username is None) != (password is None):
-            missing = "smtpPassword" if password is None else "smtpUsername"
-            raise NotReady(NotReadyReason.INCOMPLETE, f"email.{missing} is not set, but its counterpart is")
-        if username is not None and not use_tls:
-            raise NotReady(
-                NotReadyReason.INVALID,
-                "email.smtpUseTls is false, and credentials are never sent without TLS: set it to true",
-            )
-        sender = owner.text("email", "from_email") if owner.root else self.filled("email", "from_email")
-        reply_to = self.org.text("email", "from_email") if owner.root and self.org is not None else None
-        if sender is None and reply_to is not None:
-            raise NotReady(
-                NotReadyReason.INCOMPLETE,
-                "email.fromEmail is not set in the root configuration, whose transport is used",
-            )
-        if sender is None:
-            raise NotReady(NotReadyReason.INCOMPLETE, "email.fromEmail is not set")
-        to = self._addresses("to_emails")
-        if not to:
-            raise NotReady(NotReadyReason.INCOMPLETE, "email.toEmails names nobody")
-        return EmailTarget(
-            host=host.strip("[]"),
-            port=port,
-            use_tls=use_tls,
-            trusted=owner.root,
-            from_email=sender,
-            from_name=self.get("email", "from_name"),
-            to=to,
-            cc=tuple(address for address in self._addresses("cc_emails") if address not in to),
-            reply_to=reply_to if reply_to != sender else None,
-            subject_prefix=self.get("email", "subject_prefix"),
-            username=username,
-            password=password,
-            implicit_tls=implicit,
-            helo=owner.raw("email", "smtp_helo"),
-        )
+    def _unknown(self, name: str) -> str:
+        where = next((path for path, names in _lists(self._stack) if name in names), "")
+        known = ", ".join(self.names()) or ", ".join(KINDS)
+        return f"{where}{': ' if where else ''}there is no destination {name}; there are: {known}"
 
-    def _addresses(self, field: str) -> tuple[str, ...]:
-        """A list of recipients, filled by the layer that set it, each once."""
-        for layer in self._stack:
-            items = layer.raw("email", field)
-            if items is not None:
-                path = f"email.{_camel(field)}"
-                return tuple(
-                    dict.fromkeys(fill(item, field, layer.source, f"{path}[{i}]") for i, item in enumerate(items))
+    # ------------------------------------------------------------------ what root permits on its endpoints
+
+    def _check_permitted(self, found: Destination) -> None:
+        """Raises NotReady(NotPermitted) when the organisation changes what root keeps for itself."""
+        org = found.block.org
+        if org is None or not found.block.trusted:
+            return
+        allowed = _may_set(self._restrict.org_may_set) if self._restrict and self._restrict.org_may_set else ORG_MAY_SET
+        for trait in traits(type(org.spec)).values():
+            if org.sets(trait) and trait.name not in allowed:
+                raise NotReady(
+                    NotReadyReason.NOT_PERMITTED,
+                    f"{org.path}.{trait.camel} may not be set on the platform's {found.name}: remove it, "
+                    "or use an endpoint of your own",
                 )
-        return ()
+        if self._restrict and self._restrict.recipient_domains is not None:
+            _check_recipients(org, self._restrict.recipient_domains)
 
-    def _slack(self) -> SlackTarget:
-        owner = self._owner("slack", _WEBHOOK)
-        url = owner.text("slack", "webhook_url")
-        if url is None:
-            raise NotReady(NotReadyReason.INCOMPLETE, "slack.webhookUrl is not set")
-        return SlackTarget(
-            webhook_url=url,
-            trusted=owner.root,
-            channel=self.get("slack", "channel"),
-            username=self.get("slack", "username"),
-            icon_emoji=self.get("slack", "icon_emoji"),
-            mention_users=tuple(self.get("slack", "mention_users") or ()),
-            mention_channel=self.get("slack", "mention_channel") is True,
-            mention_min_severity=self.get("slack", "mention_min_severity") or Severity.CRITICAL,
-        )
+    @property
+    def _restrict(self) -> Any:  # noqa: ANN401  (Restrict, of a RootSpec only)
+        spec = self.root.spec if self.root is not None else None
+        return spec.restrict if isinstance(spec, RootSpec) else None
 
 
-def _smtp_tls(owner: Layer) -> tuple[int, bool, bool]:
-    """The port, whether TLS is required there, and whether it begins at once. Raises NotReady."""
-    port, mode = owner.raw("email", "smtp_port"), owner.raw("email", "smtp_tls")
-    required = owner.raw("email", "smtp_use_tls")
-    if mode is not None and required is not None:
-        message = "email.smtpTls and email.smtpUseTls are both set: keep smtpTls"
-        raise NotReady(NotReadyReason.INCOMPLETE, message)
-    if mode is SmtpTls.IMPLICIT:
-        return port or _IMPLICIT_TLS_PORT, True, True
-    port = port or 587
-    implicit = port == _IMPLICIT_TLS_PORT and mode is not SmtpTls.STARTTLS
-    return port, required is not False or implicit, implicit
+def _check_recipients(org: Section, domains: Sequence[str]) -> None:
+    """Raises NotReady for the first recipient of an organisation to whom root's transport does not send."""
+    allowed = tuple(domain.lower() for domain in domains)
+    for trait in traits(type(org.spec)).values():
+        if not trait.follows or not org.sets(trait):
+            continue
+        for index, address in enumerate(org.texts(trait)):
+            if address.rpartition("@")[2].lower() not in allowed:
+                raise NotReady(
+                    NotReadyReason.NOT_PERMITTED,
+                    f"{org.path}.{trait.camel}[{index}]: the platform's transport sends to {', '.join(domains)} only",
+                )
 
 
-def _camel(field: str) -> str:
-    head, *rest = field.split("_")
-    return head + "".join(word.capitalize() for word in rest)
+@lru_cache(maxsize=16)
+def _snake_set(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset("".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name) for name in names)
+
+
+def _may_set(names: Sequence[str]) -> frozenset[str]:
+    """The fields in the models' spelling."""
+    return _snake_set(tuple(names))
+
+
+def _lists(stack: Sequence[Layer]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Every list of destinations, with its place: what an unknown name is told by."""
+    for layer in stack:
+        for trigger in layer.spec.event_triggers or ():
+            yield f"eventTriggers[{trigger.event}].providers", trigger.providers or ()
+        yield "defaultProvider", [layer.spec.default_provider] if layer.spec.default_provider else ()

@@ -31,6 +31,7 @@ class Outcome:
     message was accepted in this attempt (so the destination has been told, if not everybody there). `unanswered`: the
     message was handed over and no answer came, so it may have arrived. `untried`, with PAUSE: the endpoint was not
     asked at all, because it had just said to another message that it is busy.
+    `handle` is what a later message of the same thread needs.
     """
 
     verdict: Verdict
@@ -43,6 +44,7 @@ class Outcome:
     accepted: bool = False
     unanswered: bool = False
     untried: bool = False
+    handle: str | None = None
 
 
 def _always() -> bool:
@@ -56,12 +58,14 @@ class Attempt:
     `delivery_id` is the same for every attempt of one (event UID, destination), across restarts; e-mail derives its
     Message-ID from it, and Slack sends it as `X-Pipebell-Delivery`. `recipients`, when not None, are the only ones
     still to be served (e-mail). `allowed` says whether this replica may still send: providers ask right before the
-    step that cannot be taken back, and raise Fenced instead of taking it.
+    step that cannot be taken back, and raise Fenced instead of taking it. `handle` is that of the message whose
+    thread this one continues.
     """
 
     delivery_id: str
     recipients: tuple[str, ...] | None = None
     allowed: Callable[[], bool] = _always
+    handle: str | None = None
 
 
 def delivery_id(event_uid: str, destination: str) -> str:

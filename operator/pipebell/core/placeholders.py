@@ -6,25 +6,18 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
+from pydantic import BaseModel
+
 from pipebell.core.errors import NotReady
-from pipebell.core.models import EMAIL, HOST, HTTPS_URL, PLACEHOLDER
+from pipebell.core.fields import PLACEHOLDER, SecretKeyRef, traits
 from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pydantic import BaseModel
-
-    from pipebell.core.models import NotificationSpec, SecretKeyRef
+    from pipebell.core.fields import Fillable, SecretRef
 
 _PLACEHOLDER: Final = re.compile(PLACEHOLDER)
-_RULES: Final = {
-    "smtp_host": (re.compile(HOST), "a host name or an IP address"),
-    "from_email": (re.compile(EMAIL), "an e-mail address"),
-    "to_emails": (re.compile(EMAIL), "an e-mail address"),
-    "cc_emails": (re.compile(EMAIL), "an e-mail address"),
-    "webhook_url": (re.compile(HTTPS_URL), "an https:// URL"),
-}
 
 
 def variable_in(value: str) -> str | None:
@@ -98,19 +91,19 @@ class OrgSecrets:
         return keys[key]
 
 
-def fill(value: str, field: str, source: Source, path: str) -> str:
+def fill(value: str, rule: Fillable | None, source: Source, path: str) -> str:
     """The value itself, or what its placeholder stands for.
 
     A trailing line break, which `echo | base64` leaves behind, is dropped. What comes out is not filled again; it has
     to meet the rule of the field. Raises NotReady that names `path` and the variable, never the value.
     """
-    variable = variable_in(value)
+    variable = variable_in(value) if rule is not None else None
     if variable is None:
         return value
-    return checked(source.variable(variable, path), field, path, f"${{{variable}}}")
+    return checked(source.variable(variable, path), rule, path, f"${{{variable}}}")
 
 
-def checked(text: str, field: str, path: str, origin: str) -> str:
+def checked(text: str, rule: Fillable | None, path: str, origin: str) -> str:
     """A looked-up value that meets the rule of its field. Raises NotReady otherwise."""
     value = text.rstrip("\r\n")
     if not value:
@@ -118,8 +111,8 @@ def checked(text: str, field: str, path: str, origin: str) -> str:
     if not _is_text(value):
         said = f"{path}: the value of {origin} is not UTF-8 text: save it as UTF-8 (perhaps it is UTF-16 or latin-1)"
         raise NotReady(NotReadyReason.MISSING_VARIABLE, said)
-    if field in _RULES and not _RULES[field][0].fullmatch(value):
-        raise NotReady(NotReadyReason.INVALID, f"{path}: the value of {origin} is not {_RULES[field][1]}")
+    if rule is not None and not rule.fits(value):
+        raise NotReady(NotReadyReason.INVALID, f"{path}: the value of {origin} is not {rule.words}")
     return value
 
 
@@ -128,27 +121,40 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-def secrets_of(spec: NotificationSpec) -> frozenset[str]:
+def secrets_of(spec: BaseModel) -> frozenset[str]:
     """Names of all Secrets that a configuration references: the only ones that are ever read for it."""
-    names = {ref.name for block in (spec.email, spec.slack) if block for ref in _references(block)}
-    if spec.secret_ref is not None and any(True for _ in variables_of(spec)):
-        names.add(spec.secret_ref.name)
+    names = {reference.name for _, reference in references_of(spec)}
+    general: SecretRef | None = getattr(spec, "secret_ref", None)
+    if general is not None and any(True for _ in variables_of(spec)):
+        names.add(general.name)
     return frozenset(names)
 
 
-def variables_of(spec: NotificationSpec) -> Iterator[tuple[str, str]]:
+def variables_of(spec: BaseModel, path: str = "") -> Iterator[tuple[str, str]]:
     """Every placeholder of a configuration, as (path in camelCase, variable)."""
-    for block_name, block in (("email", spec.email), ("slack", spec.slack)):
-        if block is None:
-            continue
-        for name, info in type(block).model_fields.items():
-            value = getattr(block, name)
+    for trait in traits(type(spec)).values():
+        value, here = getattr(spec, trait.name), f"{path}{trait.camel}"
+        if isinstance(value, BaseModel):
+            yield from variables_of(value, f"{here}.")
+        elif trait.fillable is not None:
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, str) and (variable := variable_in(item)) is not None:
-                    yield f"{block_name}.{info.alias or name}", variable
+                    yield here, variable
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, BaseModel):
+                    yield from variables_of(item, f"{here}[{index}].")
 
 
-def _references(block: BaseModel) -> Iterator[SecretKeyRef]:
-    for name in type(block).model_fields:
-        if name.endswith("_secret_ref") and (reference := getattr(block, name)) is not None:
-            yield reference
+def references_of(spec: BaseModel, path: str = "") -> Iterator[tuple[str, SecretKeyRef]]:
+    """Every reference to a Secret's key, as (path in camelCase, reference)."""
+    for trait in traits(type(spec)).values():
+        value, here = getattr(spec, trait.name), f"{path}{trait.camel}"
+        if isinstance(value, SecretKeyRef):
+            yield here, value
+        elif isinstance(value, BaseModel):
+            yield from references_of(value, f"{here}.")
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, BaseModel):
+                    yield from references_of(item, f"{here}[{index}].")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from pipebell.core.errors import InvalidInput, Problem, explain
-from pipebell.core.models import NotificationSpec
+from pipebell.core.errors import InvalidInput, Problem
+from pipebell.core.explain import explain
+from pipebell.core.models import NotificationSpec, RootSpec, root_only
+from pipebell.core.placeholders import references_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 JSON_KEY: Final = "config.json"
 YAML_KEY: Final = "config.yaml"
 _ORG_ONLY: Final = ("secret_ref", "event_namespaces")
+_ROOTS_OWN: Final = "has a meaning in the root configuration only: remove it"
 
 
 def parse_root(data: Mapping[str, str], load_yaml: Callable[[str], Any]) -> NotificationSpec:
@@ -57,25 +60,23 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def parse_notification_json(document: Mapping[str, Any], *, root: bool = False) -> NotificationSpec:
     """A notification configuration in either spelling. Raises InvalidInput with every problem."""
+    model = RootSpec if root else NotificationSpec
     try:
-        spec = NotificationSpec.model_validate(document)
+        spec = model.model_validate(document)
     except ValidationError as error:
-        raise explain(error, NotificationSpec) from None
-    if root:
-        problems = [
-            Problem(name, "has no meaning in the root configuration: its ${VAR}s come from the operator's environment")
-            for name in _ORG_ONLY
-            if getattr(spec, name) is not None
-        ] + [
-            Problem(
-                f"{block}.{name}",
-                "has no meaning in the root configuration: write ${VAR}, filled from the operator's environment",
-            )
-            for block in ("email", "slack")
-            if (section := getattr(spec, block)) is not None
-            for name in type(section).model_fields
-            if name.endswith("_secret_ref") and getattr(section, name) is not None
-        ]
-        if problems:
-            raise InvalidInput(problems)
+        raise explain(error, model) from None
+    problems = _not_for_root(spec) if root else [Problem(path, _ROOTS_OWN) for path in root_only(spec)]
+    if problems:
+        raise InvalidInput(problems)
     return spec
+
+
+def _not_for_root(spec: NotificationSpec) -> list[Problem]:
+    return [
+        Problem(name, "has no meaning in the root configuration: its ${VAR}s come from the operator's environment")
+        for name in _ORG_ONLY
+        if getattr(spec, name) is not None
+    ] + [
+        Problem(path, "has no meaning in the root configuration: write ${VAR}, filled from the operator's environment")
+        for path, _ in references_of(spec)
+    ]

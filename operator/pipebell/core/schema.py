@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from pipebell.core import cel
+from pipebell.core import cel, fields
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,22 +45,32 @@ class _Generator(GenerateJsonSchema):
         pattern = result.pop("pattern", None)
         if pattern is None:
             return result
-        if pattern not in cel.PATTERNS:
-            raise LookupError(f"pipebell.core.cel.PATTERNS does not say what {pattern} means to people")
-        return _merged(result, cel.rule(cel.matches(pattern), cel.PATTERNS[pattern]))
+        if pattern not in fields.HINTS:
+            raise LookupError(f"pipebell.core.fields.pattern was not told what {pattern} means to people")
+        return _merged(result, cel.rule(cel.matches(pattern), fields.HINTS[pattern]))
 
     def function_after_schema(self, schema: core_schema.AfterValidatorFunctionSchema) -> JsonSchemaValue:
         return self._with_rule_of(schema, super().function_after_schema(schema))
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         result = self._with_rule_of(schema, super().function_before_schema(schema))
-        return {**result, _ANY_CASE: True} if _name_of(schema) == "_lower" else result
+        return {**result, _ANY_CASE: True} if _name_of(schema) == "lower" else result
 
     def _with_rule_of(self, schema: Any, result: JsonSchemaValue) -> JsonSchemaValue:  # noqa: ANN401
         name = _name_of(schema)
         if name not in cel.VALIDATORS:
             raise LookupError(f"pipebell.core.cel.VALIDATORS has no rule for {name}")
-        return _merged(result, cel.VALIDATORS[name])
+        rule = cel.VALIDATORS[name]
+        return _merged(result, rule(_model_of(schema)) if callable(rule) else rule)
+
+
+def _model_of(schema: Any) -> type[BaseModel]:  # noqa: ANN401
+    """The model that a validator of the whole model belongs to; other validators may lie between."""
+    inner = schema["schema"]
+    while "cls" not in inner:
+        inner = inner["schema"]
+    found: type[BaseModel] = inner["cls"]
+    return found
 
 
 def _name_of(schema: Any) -> str:  # noqa: ANN401  (two kinds of core schema with a function)
@@ -99,6 +109,8 @@ class _Structure:
         node = self._inlined(node)
         result: Schema = {"description": node["description"]} if "description" in node else {}
         result |= {key: node[key] for key in _KEPT if key in node}
+        if "destinations[]" in path and fields.NESTED_MAX_FLAG in node:
+            result["maxItems"] = node[fields.NESTED_MAX_FLAG]
         rules = list(node.get(_RULES, []))
         if "listMapKeys" in node:
             result |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": node["listMapKeys"]}
@@ -123,16 +135,16 @@ class _Structure:
 
     def _object(self, node: Schema, result: Schema, path: str) -> list[Schema]:
         if "properties" in node:
-            result["properties"] = {
-                name: self._field(part, f"{path}.{name}") for name, part in node["properties"].items()
-            }
+            parts = {name: part for name, part in node["properties"].items() if not part.get(fields.ROOT_ONLY_FLAG)}
+            secret = {name for name, part in parts.items() if self._inlined(part).get(fields.SECRET_FLAG)}
+            result["properties"] = {name: self._field(part, f"{path}.{name}") for name, part in parts.items()}
             if "required" in node:
                 result["required"] = node["required"]
             return [
                 cel.lifted(name, validation)
                 for name, field in result["properties"].items()
-                if name in cel.CREDENTIALS
-                for validation in field.pop(_RULES)
+                if name in secret
+                for validation in field.pop(_RULES, [])
             ]
         if node.get("additionalProperties") is True:
             result["x-kubernetes-preserve-unknown-fields"] = True

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from pipebell.core.vocabulary import EventType, Phase, ProviderName, Reason, Severity, StageName
+from pipebell.core.vocabulary import EventType, Phase, Reason, Severity, StageName
 
 Message = Annotated[str, StringConstraints(max_length=1024)]
 Time = Annotated[str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})]
@@ -68,8 +68,8 @@ class ConfigReference(StatusModel):
 class Delivery(StatusModel):
     """One destination's delivery."""
 
-    provider: ProviderName = Field(description="What carries it.")
-    destination: Word = Field(description="Where it goes; the key of this list.")
+    provider: Word | None = Field(None, description="The kind of destination; absent while its name is unknown.")
+    destination: Word = Field(description="The name of the destination; the key of this list.")
     phase: Phase = Field(description="Where it stands.")
     attempts: int = Field(0, description="Attempts made so far.")
     first_attempt_time: Time | None = Field(
@@ -80,6 +80,9 @@ class Delivery(StatusModel):
     next_attempt_time: Time | None = Field(None, description="Not tried again before.")
     message_id: Annotated[str, StringConstraints(max_length=320)] | None = Field(
         None, description="The e-mail's Message-ID."
+    )
+    handle: Annotated[str, StringConstraints(max_length=512)] | None = Field(
+        None, description="What a later message needs to continue this one's thread, or to change it."
     )
     reason: Word | None = Field(None, description="Why it stands there, as one word for machines.")
     message: Message | None = Field(None, description="Why it stands there, for people.")
@@ -119,7 +122,7 @@ class EventStatus(StatusModel):
     severity: Severity | None = Field(None, description="The severity that the notification carries.")
     config_ref: ConfigReference | None = Field(None, description="The configuration that was used.")
     decision: DecisionRecord | None = Field(None, description="Which rule decided; `pipebell why` explains it.")
-    deliveries: Annotated[list[Delivery], Field(max_length=16)] | None = Field(
+    deliveries: Annotated[list[Delivery], Field(max_length=32)] | None = Field(
         None, description="One entry per destination.", json_schema_extra={"listMapKeys": ["destination"]}
     )
     suppressed_until: Time | None = Field(None, description="End of the cooldown that suppressed it.")

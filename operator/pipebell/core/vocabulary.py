@@ -50,13 +50,6 @@ DEFAULT_SEVERITIES: Final[dict[EventType, Severity]] = {
 }
 
 
-class ProviderName(StrEnum):
-    """Where a notification can go; also the name of the destination."""
-
-    EMAIL = "email"
-    SLACK = "slack"
-
-
 class SmtpTls(StrEnum):
     """How TLS begins on an SMTP connection."""
 
@@ -132,3 +125,5 @@ class NotReadyReason(StrEnum):
     MISSING_VARIABLE = "MissingVariable"
     HOST_NOT_ALLOWED = "HostNotAllowed"
     CONFLICT = "Conflict"
+    UNKNOWN_DESTINATION = "UnknownDestination"
+    NOT_PERMITTED = "NotPermitted"

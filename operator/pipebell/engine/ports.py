@@ -9,33 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
-    from pipebell.core.event import Event, EventPage, Notification
-    from pipebell.core.outcome import Attempt, Outcome
+    from pipebell.core.event import Event, EventPage
+    from pipebell.core.ports import Clock, Provider
     from pipebell.core.shards import LeaseRecord
-    from pipebell.core.vocabulary import ProviderName
-
-
-class Clock(Protocol):
-    """Time, injected: tests move it by hand."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds of this clock."""
-
-
-class Provider(Protocol):
-    """Carries notifications of one kind."""
-
-    async def send(self, notification: Notification, target: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401  (a target of its kind)
-        """One attempt. Never raises for what the other side does; every answer is an `Outcome`."""
-
-    async def check(self, target: Any) -> None:  # noqa: ANN401  (the same)
-        """Whether the target's host may be connected to at all; raises NotReady(HostNotAllowed). Sends nothing."""
-
-    async def close(self) -> None:
-        """Give connections back."""
 
 
 class Ownership(Protocol):
@@ -141,4 +117,4 @@ class Ports:
     namespaces: Namespaces
     notices: Notices
     ownership: Ownership
-    providers: Mapping[ProviderName, Provider]
+    providers: Mapping[str, Provider]

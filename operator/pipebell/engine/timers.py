@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipebell.engine.ports import Clock
+    from pipebell.core.ports import Clock
 
 _SLACK: Final = 64  # entries that were replaced and may stay in a heap, beyond as many as count
 

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
-from pipebell.core.models import RetrySpec, SecretRef, Spec, TriggerSpec
+from pipebell.core.fields import SecretRef, Spec
+from pipebell.core.models import RetrySpec, TriggerSpec
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _T = TypeVar("_T")

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from pipebell.core.bounds import shortened
 from pipebell.core.config import ConfigObject
-from pipebell.core.errors import InvalidEvent, Problem, explain
-from pipebell.core.event import Event
-from pipebell.core.models import DETAILS_SHOWN, NotificationConfigSpec, PipelineEventSpec
+from pipebell.core.errors import InvalidEvent, Problem
+from pipebell.core.event import DETAILS_SHOWN, Event, PipelineEventSpec
+from pipebell.core.explain import explain
+from pipebell.core.models import NotificationConfigSpec
 from pipebell.core.status import EventStatus, NotificationConfigStatus, epoch
 from pipebell.core.wire import encode
 from pipebell.kube.lean import lean, shared

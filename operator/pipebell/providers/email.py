@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.core.errors import NotReady
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.core.render import email_content
+from pipebell.core.render.email import email_content
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.providers import mime
 from pipebell.providers.smtp import Envelope, Smtp
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from email.message import EmailMessage
 
-    from pipebell.core.event import Notification
+    from pipebell.core.destinations.email import EmailTarget
+    from pipebell.core.message import Message
     from pipebell.core.outcome import Attempt
-    from pipebell.core.targets import EmailTarget
 
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def build_message(notification: Notification, target: EmailTarget, attempt: Attempt, *, now: float) -> EmailMessage:
+def build_message(message: Message, target: EmailTarget, attempt: Attempt, *, now: float) -> EmailMessage:
     """The message as it is sent at `now` (seconds since the epoch); it names all, whoever is still to be served.
 
     Programs must not answer it: `Auto-Submitted` by RFC 3834, 5; `X-Auto-Response-Suppress` is Exchange's word for it.
     """
-    content = email_content(notification, target)
+    content = email_content(message, target.subject_prefix)
     identity = _identity(attempt)
     headers = {
         "Subject": mime.words(content.subject),
@@ -53,19 +53,19 @@ class EmailProvider:
     def __init__(self, smtp: Smtp, now: Callable[[], float]) -> None:
         self._smtp, self._now = smtp, now
 
-    async def send(self, notification: Notification, target: EmailTarget, attempt: Attempt) -> Outcome:
+    async def send(self, message: Message, target: EmailTarget, attempt: Attempt) -> Outcome:
         """One attempt, for those recipients that are still to be served. Raises Fenced if it may no longer be made."""
         recipients = _recipients(target, attempt)
         if not recipients:
             return Outcome(Verdict.DELIVERED, message="who was still to be served is not among the recipients any more")
-        message = build_message(notification, target, attempt, now=self._now())
+        mail = build_message(message, target, attempt, now=self._now())
         envelope = Envelope(
             target.from_email,
             recipients,
-            mime.wire(message),
+            mime.wire(mail),
             _message_id(attempt),
             attempt.allowed,
-            notification.event.namespace,
+            message.event.namespace,
         )
         return await self._smtp.send(target, envelope)
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Unanswered(ConnectionError):  # noqa: N818  (it names the message's state)
+    """A request was written, and no answer to it came: it may have arrived."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A kind of error, and what it means for the attempt."""
@@ -46,7 +50,8 @@ def outcome_of(error: OSError, host: str) -> Outcome:
     """What the attempt ends with that this error ended, or an error that it stands for (its cause)."""
     row, cause = next((row, cause) for row in FAILURES for cause in _chain(error) if isinstance(cause, row.kind))
     said = _said(cause)
-    return Outcome(row.verdict, row.reason, f"{host}: {row.words}{f' ({said})' if said else ''}")
+    doubt = "; the message may have arrived" if any(isinstance(each, Unanswered) for each in _chain(error)) else ""
+    return Outcome(row.verdict, row.reason, f"{host}: {row.words}{f' ({said})' if said else ''}{doubt}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -66,10 +71,3 @@ def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return ""
-
-
-def masked(text: str, *secrets: str | None, limit: int = 200) -> str:
-    """What a server said: one line of at most `limit` characters, with every secret that it echoes struck out."""
-    for secret in sorted((secret for secret in secrets if secret), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return one_line(text, limit)

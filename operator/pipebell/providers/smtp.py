@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Hashable
 
+    from pipebell.core.destinations.email import EmailTarget
     from pipebell.core.hosts import HostPolicy
-    from pipebell.core.targets import EmailTarget
     from pipebell.providers.dns import Address
 
 __all__ = ["Envelope", "Limits", "Smtp"]

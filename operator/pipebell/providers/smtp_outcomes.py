@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.providers.failures import masked, outcome_of
+from pipebell.core.render.text import masked
+from pipebell.providers.failures import outcome_of
 from pipebell.providers.smtp_answers import UNEXPECTED, Reply, Stage, hint_for, reason_for, rule_for, throttled
 
 if TYPE_CHECKING:
-    from pipebell.core.targets import EmailTarget
+    from pipebell.core.destinations.email import EmailTarget
 
 _NAMED: Final = 10  # recipients in a message; the status lists all
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-    from pipebell.core.targets import EmailTarget
+    from pipebell.core.destinations.email import EmailTarget
     from pipebell.providers.dns import Address
 
 # Over TLS the plainest is the safest bet. Only one is tried, unless the server says that it does not know it after

@@ -5,8 +5,9 @@ For the demo, the tests and users' own trials: in a running loop (`async with Sm
 """
 
 from pipebell.sinks.answers import DROP, HANG, KEEP_AND_DROP, Behaviour, Respond, Say
+from pipebell.sinks.http import HttpSink, redirect
 from pipebell.sinks.records import Mail, Post, by_path, read
-from pipebell.sinks.slack import SlackSink, redirect, too_many
+from pipebell.sinks.slack import SlackSink, too_many
 from pipebell.sinks.smtp import SmtpSink
 from pipebell.sinks.smtp_limits import Limits, Rate
 from pipebell.sinks.threads import running
@@ -17,6 +18,7 @@ __all__ = [
     "HANG",
     "KEEP_AND_DROP",
     "Behaviour",
+    "HttpSink",
     "Limits",
     "Mail",
     "Post",

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipebell.core.render import email_content
-from pipebell.core.targets import EmailTarget
+from pipebell.core.render.email import email_content
 from pipebell.core.vocabulary import Severity
 
-TARGET = EmailTarget("h", 587, True, True, "a@example.com", None, ("b@example.com",), subject_prefix="[CloudAct]")
+PREFIX = "[CloudAct]"
 HOSTILE = [
     "<",
     ">",
@@ -76,7 +75,7 @@ def test_hostile_text_adds_no_tag_and_no_header(notify, raw, pipeline, run, mess
         )
         link = made.event.spec.links[0].model_copy(update={"title": title, "url": "https://x/" + detail})
         object.__setattr__(made.event.spec, "links", [link])
-        return email_content(made, TARGET)
+        return email_content(made, PREFIX)
 
     hostile, tame = content(pipeline, run, message, detail, title), content("", "", "", "", "")
     assert parsed(hostile.html).seen == parsed(tame.html).seen
@@ -89,21 +88,21 @@ def test_hostile_text_adds_no_tag_and_no_header(notify, raw, pipeline, run, mess
 
 
 def test_nothing_is_loaded_from_anywhere(notify):
-    html = email_content(notify(links=None), TARGET).html
+    html = email_content(notify(links=None), PREFIX).html
     assert "http" not in html
     assert not {"img", "script", "link", "iframe"} & {tag for tag, _ in parsed(html).seen}
 
 
 def test_the_longest_message_is_there_to_its_end(notify):
-    content = email_content(notify(error_message="x" * 32_763 + "<end>"), TARGET)
+    content = email_content(notify(error_message="x" * 32_763 + "<end>"), PREFIX)
     assert "&lt;end&gt;" in content.html
     assert "<end>" in content.text
 
 
 def test_details_are_shown_up_to_16_kib(notify):
-    content = email_content(notify(details={"k": "x" * 16_000}), TARGET)
+    content = email_content(notify(details={"k": "x" * 16_000}), PREFIX)
     assert "cut off" not in content.text
-    content = email_content(notify(details={"k": "é" * 200_000}), TARGET)
+    content = email_content(notify(details={"k": "é" * 200_000}), PREFIX)
     assert "cut off" in content.text
     assert "cut off" in content.html
     assert 16_000 < content.text.count("é") * 2 <= 16_384
@@ -143,32 +142,31 @@ CIRCULAR["self"] = CIRCULAR
 def test_odd_details_never_fail(notify, details):
     made = notify()
     object.__setattr__(made.event.spec, "details", details)
-    content = email_content(made, TARGET)
+    content = email_content(made, PREFIX)
     assert "Details" in content.text
     content.text.encode()
     parsed(content.html)
 
 
 def test_subject_says_what_and_who_within_its_length(notify):
-    content = email_content(notify(Severity.CRITICAL), TARGET)
+    content = email_content(notify(Severity.CRITICAL), PREFIX)
     assert content.subject == "[CloudAct] CRITICAL: Pipeline failed: nightly-orders-load (acme_corp)"
-    long = email_content(notify(test=True, replay_of={"name": "x"}, pipeline_id="p" * 512, org_slug="o" * 63), TARGET)
+    long = email_content(notify(test=True, replay_of={"name": "x"}, pipeline_id="p" * 512, org_slug="o" * 63), PREFIX)
     assert long.subject.startswith("[CloudAct] [TEST] [REPLAY] ERROR: Pipeline failed: ppp")
     assert long.subject.endswith(f"… ({'o' * 63})")
 
 
 def test_without_pipeline_and_prefix(notify):
-    target = EmailTarget("h", 587, True, True, "a@example.com", None, ("b@example.com",))
-    assert email_content(notify(pipeline_id=None), target).subject == "ERROR: Pipeline failed (acme_corp)"
+    assert email_content(notify(pipeline_id=None)).subject == "ERROR: Pipeline failed (acme_corp)"
 
 
 @pytest.mark.parametrize(("suppressed", "note"), [(1, "1 similar event was held"), (49, "49 similar events were held")])
 def test_what_was_held_back_is_told(notify, suppressed, note):
-    content = email_content(notify(suppressed=suppressed), TARGET)
+    content = email_content(notify(suppressed=suppressed), PREFIX)
     assert note in content.text
     assert note in content.html
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z"])
 def test_odd_times_never_fail(notify, moment):
-    assert "When" in email_content(notify(occurred_at=moment), TARGET).text
+    assert "When" in email_content(notify(occurred_at=moment), PREFIX).text

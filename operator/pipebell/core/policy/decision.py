@@ -14,9 +14,9 @@ from pipebell.core.vocabulary import Reason, StageName
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipebell.core.destinations.base import Target
     from pipebell.core.errors import NotReady
     from pipebell.core.policy.triggers import Match
-    from pipebell.core.targets import Target
 
 
 class WaitsFor(Enum):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pipebell.core.errors import NotReady
 from pipebell.core.policy.decision import Deliver, Wait, WaitsFor
 from pipebell.core.policy.situation import Situation, Stage
-from pipebell.core.vocabulary import ProviderName, Reason, StageName
+from pipebell.core.vocabulary import Reason, StageName
 
 if TYPE_CHECKING:
+    from pipebell.core.destinations.base import Target
     from pipebell.core.policy.decision import Decision
-    from pipebell.core.targets import Target
 
 
 def deliver(s: Situation) -> Decision:
@@ -26,7 +26,7 @@ def deliver(s: Situation) -> Decision:
         if s.progress.tried and name not in s.progress.open:
             continue
         try:
-            targets[name] = layers.target(ProviderName(name))
+            targets[name] = layers.target(name)
         except NotReady as error:
             blocked[name] = error
     if blocked and not targets and not s.progress.tried:

@@ -83,6 +83,8 @@ def _with_results(delivery: Delivery, outcome: Outcome, began: float, ended: flo
     update: dict[str, Any] = {"last_attempt_time": rfc3339(began)}
     if outcome.message_id:
         update["message_id"] = outcome.message_id
+    if outcome.handle:
+        update["handle"] = outcome.handle
     if outcome.refused:
         update["refused_recipients"] = _each_once(delivery.refused_recipients, outcome.refused)
     if outcome.retry_recipients:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.situation import Situation, Stage
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, ProviderName, Reason, Severity, StageName
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Reason, Severity, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pipebell.core.event import PipelineEventSpec
     from pipebell.core.layers import Layers
-    from pipebell.core.models import PipelineEventSpec, TriggerSpec
+    from pipebell.core.models import TriggerSpec
     from pipebell.core.policy.decision import Decision
 
 DEFAULT_COOLDOWN: Final = 300
@@ -45,7 +46,7 @@ def match_trigger(layers: Layers, spec: PipelineEventSpec) -> Match | Skip:
         return _skip(Reason.TRIGGER_DISABLED, f"the trigger for {spec.event} is disabled", title)
     destinations = _destinations(layers, trigger, spec)
     if not destinations:
-        return _skip(Reason.NO_PROVIDER_ENABLED, f"no provider of the trigger for {spec.event} is enabled", title)
+        return _skip(Reason.NO_PROVIDER_ENABLED, f"no destination of the trigger for {spec.event} is enabled", title)
     severity = spec.severity or (trigger.severity if trigger else None) or DEFAULT_SEVERITIES[spec.event]
     cooldown = trigger.cooldown_seconds if trigger and trigger.cooldown_seconds is not None else DEFAULT_COOLDOWN
     return Match(severity, destinations, cooldown, title)
@@ -68,13 +69,13 @@ def _destinations(layers: Layers, trigger: TriggerSpec | None, spec: PipelineEve
     named = (trigger.providers if trigger else None) or [layers.default_provider]
     if spec.replay_of is not None and spec.replay_of.destinations is not None:
         named = [name for name in named if name in spec.replay_of.destinations]
-    return tuple(dict.fromkeys(name for name in named if layers.provider_enabled(name)))
+    return tuple(dict.fromkeys(name for name in named if layers.enabled(name)))
 
 
-def providers_in_use(layers: Layers) -> Iterator[ProviderName]:
-    """Every provider that some event could be sent through, each once."""
+def destinations_in_use(layers: Layers) -> Iterator[str]:
+    """Every destination that some event could be sent to, each once."""
     triggers = layers.triggers
     lists = [[]] if triggers is None else [item.providers or [] for item in triggers if item.enabled is not False]
-    for provider in dict.fromkeys(name for names in lists for name in (names or [layers.default_provider])):
-        if layers.provider_enabled(provider):
-            yield provider
+    for name in dict.fromkeys(name for names in lists for name in (names or [layers.default_provider])):
+        if layers.enabled(name):
+            yield name

@@ -1,9 +1,5 @@
-"""What people get to read: a notification as an e-mail's content and as a Slack payload. Pure and deterministic.
+"""What people get to read, from hostile text. Pure and deterministic.
 
-`text` makes hostile text harmless, `facts` says what there is to tell, `email` and `slack` say it.
+`text` makes text harmless, `facts` says what there is to tell, `email` and `mrkdwn` say it; a kind of destination
+(`pipebell.core.destinations`) puts its own message together from these.
 """
-
-from pipebell.core.render.email import EmailContent, email_content
-from pipebell.core.render.slack import slack_payload
-
-__all__ = ["EmailContent", "email_content", "slack_payload"]

@@ -14,8 +14,7 @@ from pipebell.core.render.text import one_line
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from pipebell.core.event import Notification
-    from pipebell.core.targets import EmailTarget
+    from pipebell.core.message import Message
 
 SUBJECT_LIMIT: Final = 250  # characters; mail programs show fewer, RFC 5322 lets a header have 998 a line
 _PREFIX_LIMIT: Final = 80
@@ -32,11 +31,11 @@ class EmailContent:
     html: str
 
 
-def email_content(notification: Notification, target: EmailTarget) -> EmailContent:
-    """The content of the e-mail that tells `notification`; of `target` it uses the subject's prefix only."""
-    known = facts(notification)
+def email_content(message: Message, prefix: str | None = None) -> EmailContent:
+    """The content of an e-mail whose subject begins with `prefix`."""
+    known = facts(message)
     rows = _rows(known)
-    subject = _subject(known, target.subject_prefix or "")
+    subject = _subject(known, prefix or "")
     preheader = one_line(known.message or known.headline, _PREHEADER_LIMIT)
     html = _template().render(known=known, rows=rows, subject=subject, preheader=preheader)
     return EmailContent(subject, _plain(known, rows), html)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipebell.core.models import DETAILS_SHOWN, MAX_ERROR_MESSAGE
+from pipebell.core.event import DETAILS_SHOWN, MAX_ERROR_MESSAGE
 from pipebell.core.render.text import clean, cut, one_line, pretty
 from pipebell.core.vocabulary import EventType, Severity
 
 if TYPE_CHECKING:
-    from pipebell.core.event import Event, Notification
+    from pipebell.core.event import Event
+    from pipebell.core.message import Message
 
 _ID_LIMIT: Final = 512
 _TITLE_LIMIT: Final = 200
@@ -74,9 +75,9 @@ class Facts:
         return f"{self.title}: {self.pipeline} ({self.org})" if self.pipeline else f"{self.title} ({self.org})"
 
 
-def facts(notification: Notification) -> Facts:
-    """What there is to tell about `notification`."""
-    event, severity = notification.event, notification.severity
+def facts(message: Message) -> Facts:
+    """What there is to tell about a message."""
+    event, severity = message.event, message.severity
     spec = event.spec
     succeeded = spec.event is EventType.PIPELINE_SUCCESS and severity is Severity.INFO
     return Facts(
@@ -90,7 +91,7 @@ def facts(notification: Notification) -> Facts:
         message=cut(clean(spec.error_message or "").strip("\n"), MAX_ERROR_MESSAGE),
         details=pretty(spec.details, DETAILS_SHOWN) if spec.details else "",
         links=_links(event),
-        notes=_notes(notification),
+        notes=_notes(message),
         marks=tuple(mark for mark, given in (("TEST", spec.test), ("REPLAY", spec.replay_of)) if given),
         source=f"{event.namespace}/{event.name}",
     )
@@ -111,15 +112,15 @@ def _links(event: Event) -> tuple[Link, ...]:
     )
 
 
-def _notes(notification: Notification) -> tuple[str, ...]:
-    spec, held_back = notification.event.spec, notification.suppressed
+def _notes(message: Message) -> tuple[str, ...]:
+    spec, suppressed = message.event.spec, message.suppressed
     notes = []
     if spec.test:
         notes.append("This is a TEST notification: somebody checks that notifications arrive.")
     if spec.replay_of:
         notes.append(f"This is a REPLAY of the event {spec.replay_of.name}, sent again on request.")
-    if held_back == 1:
+    if suppressed == 1:
         notes.append("1 similar event was held back since the last notification.")
-    elif held_back > 1:
-        notes.append(f"{held_back} similar events were held back since the last notification.")
+    elif suppressed > 1:
+        notes.append(f"{suppressed} similar events were held back since the last notification.")
     return tuple(notes)

@@ -51,6 +51,13 @@ def mark(missing: int) -> str:
     return f"\n… (cut off: {missing:,} more characters)"
 
 
+def masked(text: str, *secrets: str | None, limit: int = 200) -> str:
+    """What a server said: one line of at most `limit` characters, with every secret that it echoes struck out."""
+    for secret in sorted((secret for secret in secrets if secret), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return one_line(text, limit)
+
+
 def pretty(details: dict[str, Any], limit: int) -> str:
     """Free-form details as indented JSON of at most `limit` bytes of UTF-8 (besides the mark that some is missing).
 

@@ -13,11 +13,12 @@ import structlog
 
 from pipebell.core import resolve
 from pipebell.core.errors import ApiError, Fenced, NotFound, NotReady
+from pipebell.core.models import KINDS
 from pipebell.core.placeholders import secrets_of
-from pipebell.core.policy.triggers import providers_in_use
+from pipebell.core.policy.triggers import destinations_in_use
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
-from pipebell.core.vocabulary import NotReadyReason, ProviderName
+from pipebell.core.vocabulary import NotReadyReason
 from pipebell.engine.configs.follower import ConfigFollower, Followers
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Timers
@@ -251,10 +252,10 @@ class Readiness(ConfigFollower, ShardFollower):
         if config.spec.enabled is False:
             return
         layers = await self._resolver.layers(config, fresh=fresh)
-        for provider in _to_check(config, layers):
-            target = layers.target(provider)
+        for name in _to_check(layers):
+            target = layers.target(name)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._providers[provider].check(target), CHECK_PATIENCE)
+                await asyncio.wait_for(self._providers[target.kind].check(target), CHECK_PATIENCE)
 
     def _sharing(self, config: ConfigObject) -> Iterator[Verdict]:
         rule = config.spec.event_namespaces if config.spec is not None else None
@@ -318,11 +319,15 @@ def _same(before: Mapping[str, Condition], verdicts: Sequence[Verdict]) -> bool:
     )
 
 
-def _to_check(config: ConfigObject, layers: Layers) -> list[ProviderName]:
-    """Providers that some event would use, and those that the organisation set up itself without using them yet."""
-    in_use = list(providers_in_use(layers))
-    for provider in ProviderName:
-        block = getattr(config.spec, provider.value)
-        if provider not in in_use and block is not None and block.enabled is True:
-            in_use.append(provider)
-    return in_use
+def _to_check(layers: Layers) -> list[str]:
+    """Destinations that some event would use, and those that the organisation set up itself without using them yet."""
+    in_use = list(destinations_in_use(layers))
+    own = layers.org.names() if layers.org is not None else ()
+    return list(dict.fromkeys((*in_use, *(name for name in own if _switched_on(layers, name)))))
+
+
+def _switched_on(layers: Layers, name: str) -> bool:
+    """Whether the organisation says itself that this destination is meant to work."""
+    found = layers.destination(name)
+    org = found.block.org if found is not None else None
+    return org is not None and (org.raw("enabled") is True or (org.raw("enabled") is None and name not in KINDS))

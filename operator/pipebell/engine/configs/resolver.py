@@ -127,7 +127,7 @@ class Resolver:
                 unreadable[name] = str(error)
         reference = config.spec.secret_ref
         org = Layer(config.spec, OrgSecrets(reference.name if reference else None, secrets, unreadable))
-        return Layers(org, self._root_layer())
+        return Layers(org, self._root_layer(), config.namespace)
 
     async def _ask(self, namespace: str, org_slug: str) -> None:
         """A consistent list of the organisation's configurations, begun after now; shared by all who wait for it."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipebell.core.models import NotificationSpec
+    from pipebell.core.ports import Clock
     from pipebell.engine.configs.follower import ConfigFollower
-    from pipebell.engine.ports import Clock, Notices
+    from pipebell.engine.ports import Notices
 
 DELETION_GRACE: Final = 30.0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from pipebell.core.errors import Fenced, NotReady, Unavailable
-from pipebell.core.event import Notification
+from pipebell.core.message import Message
 from pipebell.core.outcome import Attempt, Outcome, Verdict, delivery_id
 from pipebell.core.policy.settle import settle
 from pipebell.core.status import Delivery, rfc3339
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from pipebell.core.policy.decision import Deliver
     from pipebell.core.policy.situation import Resolved, Situation
+    from pipebell.core.ports import Clock
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.endpoints import Endpoints
     from pipebell.engine.events.observer import Observer
     from pipebell.engine.events.state import EventState
-    from pipebell.engine.ports import Clock, Ports
+    from pipebell.engine.ports import Ports
 
 PARTIAL_AFTER: Final = 3.0  # seconds that a success waits for slower destinations before it is recorded by itself
 
@@ -39,7 +40,7 @@ class Sending:
 
     resolved: Resolved
     decision: Deliver
-    notification: Notification
+    message: Message
     slow: Collection[asyncio.Task[None]] = ()
     fenced: bool = False
 
@@ -65,8 +66,8 @@ class Deliverer:
 
     async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
         """Try every destination that is due; comes back when all have answered, or after a while with the slow ones."""
-        notification = Notification(situation.event, decision.match.severity, state.suppressed)
-        sending = Sending(situation.resolved, decision, notification)
+        message = Message(situation.event, decision.match.severity, state.suppressed)
+        sending = Sending(situation.resolved, decision, message)
         now = self._clock.now()
         due = [
             delivery
@@ -93,8 +94,8 @@ class Deliverer:
         if resume is None:
             return True
         if delivery.reason != Reason.RATE_LIMITED:
-            message = "the endpoint is busy; this waits for its turn"
-            update = {"reason": Reason.RATE_LIMITED, "message": message, "next_attempt_time": rfc3339(resume)}
+            why = "the endpoint is busy; this waits for its turn"
+            update = {"reason": Reason.RATE_LIMITED, "message": why, "next_attempt_time": rfc3339(resume)}
             state.deliveries[delivery.destination] = delivery.model_copy(update=update)
         return False
 
@@ -102,10 +103,10 @@ class Deliverer:
         target = sending.decision.targets[delivery.destination]
         recipients = tuple(delivery.retry_recipients) if delivery.retry_recipients else None
         allowed = partial(self._ownership.may_send, state.org)
-        attempt = Attempt(delivery_id(state.uid, delivery.destination), recipients, allowed)
+        attempt = Attempt(delivery_id(state.uid, delivery.destination), recipients, allowed, delivery.handle)
         began = self._clock.now()
         try:
-            outcome = await self._providers[delivery.provider].send(sending.notification, target, attempt)
+            outcome = await self._providers[target.kind].send(sending.message, target, attempt)
             if outcome.reason == "SmtpAuthFailed":
                 outcome = await self._with_fresh_secrets(delivery, sending, attempt, outcome)
         except Fenced:
@@ -122,7 +123,7 @@ class Deliverer:
             self._endpoints.answered(*who, outcome)
         settled = settle(delivery, outcome, sending.resolved.layers.retry, began, ended, refusal)
         state.deliveries[delivery.destination] = settled
-        self._observer.on_attempt(state, delivery.provider, outcome, ended - began)
+        self._observer.on_attempt(state, target.kind, outcome, ended - began)
         if outcome.verdict is Verdict.HOST_NOT_ALLOWED:
             refused = NotReady(NotReadyReason.HOST_NOT_ALLOWED, outcome.message)
             sending.decision.blocked[delivery.destination] = refused
@@ -139,12 +140,12 @@ class Deliverer:
         if config is None:
             return outcome
         try:
-            target = (await self._resolver.layers(config, fresh=True)).target(delivery.provider)
+            target = (await self._resolver.layers(config, fresh=True)).target(delivery.destination)
         except (NotReady, Unavailable):
             return outcome
         if target == sending.decision.targets[delivery.destination]:
             return outcome
-        return await self._providers[delivery.provider].send(sending.notification, target, attempt)
+        return await self._providers[target.kind].send(sending.message, target, attempt)
 
 
 async def _patiently(tasks: Collection[asyncio.Task[None]], clock: Clock) -> Collection[asyncio.Task[None]]:
@@ -190,7 +191,7 @@ def _log_failure(state: EventState, delivery: Delivery, outcome: Outcome) -> Non
         org=state.org,
         namespace=state.namespace,
         name=state.name,
-        provider=delivery.provider.value,
+        destination=delivery.destination,
         reason=outcome.reason,
         message=outcome.message,
         attempt=delivery.attempts,

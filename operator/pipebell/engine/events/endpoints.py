@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from pipebell.core.outcome import Outcome
-    from pipebell.engine.ports import Clock
+    from pipebell.core.ports import Clock
 
 FIRST_PAUSE: Final = 5.0  # seconds, doubling
 LONGEST_PAUSE: Final = 300.0  # of our own choice

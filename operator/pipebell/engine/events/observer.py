@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import Verdicts
-    from pipebell.core.vocabulary import ProviderName
     from pipebell.engine.events.state import EventState
 
 
 class Observer:
     """Hears what happens, and overrides what it cares for. Must not raise and must not wait."""
 
-    def on_attempt(self, state: EventState, provider: ProviderName, outcome: Outcome, seconds: float) -> None:
+    def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:
         """One attempt was made; it took this long."""
 
     def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
@@ -31,7 +30,7 @@ class Observers(Observer):
         """Tell these too."""
         self._all += observers
 
-    def on_attempt(self, state: EventState, provider: ProviderName, outcome: Outcome, seconds: float) -> None:
+    def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:
         """See `Observer`."""
         for observer in self._all:
             observer.on_attempt(state, provider, outcome, seconds)

@@ -6,30 +6,32 @@ from typing import TYPE_CHECKING
 
 from pipebell.core.policy.expiry import reason_to_end
 from pipebell.core.status import Delivery, clip
-from pipebell.core.vocabulary import Phase, ProviderName, Reason
+from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.state import drop
 
 if TYPE_CHECKING:
+    from pipebell.core.layers import Layers
     from pipebell.core.policy.decision import Deliver
     from pipebell.engine.events.state import EventState
 
 
-def plan_deliveries(state: EventState, decision: Deliver) -> None:
+def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> None:
     """One delivery for each destination. Once anything was tried, some may be taken away, but none is added."""
     wanted = decision.match.destinations
     if not state.tried:
         known = state.deliveries
         state.deliveries = {
-            name: known.get(name) or Delivery(provider=ProviderName(name), destination=name, phase=Phase.PENDING)
+            name: known.get(name) or Delivery(provider=layers.kind(name), destination=name, phase=Phase.PENDING)
             for name in wanted
         }
     else:
         for delivery in state.open():
             if delivery.destination not in wanted:
-                why = f"{delivery.destination} is not among the trigger's providers any more"
+                why = f"{delivery.destination} is not among the trigger's destinations any more"
                 drop(state, delivery, Reason.CONFIG_CHANGED, why)
     for name, error in decision.blocked.items():
         update = {
+            "provider": layers.kind(name),
             "reason": Reason.CONFIG_NOT_READY,
             "message": clip(f"{error.reason}: {error.message}"),
             "next_attempt_time": None,

@@ -148,7 +148,7 @@ class Reconciler:
 
     async def _deliver(self, state: EventState, situation: Situation, decision: Deliver) -> None:
         """Attempt every destination that is due, all at once, and record what came of it."""
-        plan.plan_deliveries(state, decision)
+        plan.plan_deliveries(state, decision, situation.resolved.layers)
         if not state.open():
             await self._settle(state)
             return

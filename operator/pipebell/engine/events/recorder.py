@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.ports import Clock
     from pipebell.engine.events.state import EventState
-    from pipebell.engine.ports import Clock, Events, Ownership
+    from pipebell.engine.ports import Events, Ownership
 
 Result = TypeVar("Result")
 _VOLATILE = ("completionTime", "conditions")

@@ -13,9 +13,9 @@ from pipebell.engine.timers import Deadlines
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipebell.core.ports import Clock
     from pipebell.engine.events.ledger import CooldownKey
     from pipebell.engine.events.state import EventState
-    from pipebell.engine.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)

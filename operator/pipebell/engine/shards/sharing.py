@@ -23,8 +23,9 @@ from pipebell.engine.timers import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from pipebell.core.ports import Clock
     from pipebell.core.shards import LeaseRecord
-    from pipebell.engine.ports import Clock, Leases
+    from pipebell.engine.ports import Leases
     from pipebell.engine.shards.follower import ShardFollower
 
 LEASE: Final = 8.0  # seconds without a renewal after which a replica counts as dead

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipebell.core.render import slack_payload
-from pipebell.core.targets import SlackTarget
+from pipebell.core.destinations.http import Response, classify_response
+from pipebell.core.destinations.slack import SLACK, SlackTarget
+from pipebell.core.destinations.slack import payload as slack_payload
+from pipebell.core.outcome import Verdict
 from pipebell.core.vocabulary import Severity
 
 URL = "https://hooks.slack.com/services/T000/B000/secretsecret"
@@ -158,3 +160,54 @@ def test_the_webhook_is_not_in_the_payload(notify):
 def test_each_severity_has_its_colour(notify):
     colors = {slack_payload(notify(severity), PLAIN)["attachments"][0]["color"] for severity in Severity}
     assert len(colors) == len(Severity)
+
+
+# The whole table of Slack's own answers: status, body, what it means, and a word of the hint.
+ANSWERS = [
+    (200, "ok", Verdict.DELIVERED, ""),
+    (200, "", Verdict.RETRY, "does not say ok"),
+    (200, "<html>login</html>", Verdict.RETRY, "does not say ok"),
+    (204, "", Verdict.RETRY, "does not say ok"),
+    (400, "invalid_payload", Verdict.PERMANENT, "cannot read the message"),
+    (400, "user_not_found", Verdict.PERMANENT, "no such user"),
+    (403, "action_prohibited", Verdict.PERMANENT, "administrator"),
+    (403, "invalid_token", Verdict.PERMANENT, "make a new one"),
+    (404, "no_service", Verdict.PERMANENT, "make a new one"),
+    (404, "channel_not_found", Verdict.PERMANENT, "check channel"),
+    (404, "", Verdict.PERMANENT, "make a new one"),
+    (410, "channel_is_archived", Verdict.PERMANENT, "archived"),
+    (410, "", Verdict.PERMANENT, "make a new one"),
+    (429, "rate_limited", Verdict.PAUSE, "too many"),
+    (500, "rollup_error", Verdict.RETRY, "a problem"),
+]
+
+
+def answered(status, body):
+    response = Response(status, {}, body.encode(), "hooks.slack.com")
+    return classify_response(SLACK, response, PLAIN, 0.0)
+
+
+@pytest.mark.parametrize(("status", "body", "verdict", "hint"), ANSWERS)
+def test_what_slack_answers(status, body, verdict, hint):
+    outcome = answered(status, body)
+    assert outcome.verdict is verdict
+    assert hint in outcome.message
+
+
+@pytest.mark.parametrize("name", SLACK.hints)
+def test_each_of_slacks_errors_has_its_hint(name):
+    assert SLACK.hints[name] in answered(403, name).message
+
+
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/x", True),
+        ("https://hooks.slack.com/workflows/T0/A0/1/x", True),
+        ("https://hooks.slack.com/services/YOUR/WEBHOOK/URL", False),
+        ("https://hooks.slack.com/", False),
+        ("https://mattermost.example/hooks/x", True),
+    ],
+)
+def test_a_url_that_cannot_be_right(url, right):
+    assert (SLACK.form(url) is None) is right

@@ -4,98 +4,19 @@ from dataclasses import replace
 
 import pytest
 
+from pipebell.core.destinations.slack import SLACK, SlackTarget, payload
 from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.outcome import Attempt, Verdict
-from pipebell.core.render import slack_payload
-from pipebell.core.targets import SlackTarget
 from pipebell.core.vocabulary import NotReadyReason
-from pipebell.providers.http import Answer, Http
-from pipebell.providers.slack import MENDS, RULES, SlackProvider, retry_after, sort_answer
+from pipebell.providers.http import Http
 from pipebell.providers.tls import client_context
+from pipebell.providers.webhook import HttpProvider
 from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Respond, SlackSink, redirect
 
 NOW = 1_795_407_342.0  # Mon, 23 Nov 2026 04:15:42 GMT
 URL = "https://hooks.slack.com/services/T0AAAA/B0BBBB/CCCCCCCCCCCC"
 DELIVERED, RETRY, PERMANENT, PAUSE = Verdict.DELIVERED, Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE
-
-# The whole table: status, body, what it means, and a word of the mend.
-TABLE = [
-    (200, "ok", DELIVERED, "", ""),
-    (204, "", DELIVERED, "", ""),
-    (301, "", PERMANENT, "RedirectRefused", "not followed"),
-    (302, "", PERMANENT, "RedirectRefused", "not followed"),
-    (308, "", PERMANENT, "RedirectRefused", "not followed"),
-    (400, "invalid_payload", PERMANENT, "Http400", "cannot read the message"),
-    (400, "user_not_found", PERMANENT, "Http400", "no such user"),
-    (401, "", PERMANENT, "Http401", "refused the message"),
-    (403, "action_prohibited", PERMANENT, "Http403", "administrator"),
-    (403, "invalid_token", PERMANENT, "Http403", "make a new one"),
-    (404, "no_service", PERMANENT, "Http404", "make a new one"),
-    (404, "channel_not_found", PERMANENT, "Http404", "check slack.channel"),
-    (404, "", PERMANENT, "Http404", "make a new one"),
-    (408, "", RETRY, "Http408", "in time"),
-    (410, "channel_is_archived", PERMANENT, "Http410", "archived"),
-    (410, "", PERMANENT, "Http410", "make a new one"),
-    (422, "", PERMANENT, "Http422", "refused the message"),
-    (429, "rate_limited", PAUSE, "Http429", "too many"),
-    (500, "rollup_error", RETRY, "Http500", "a problem"),
-    (503, "<html>down</html>", RETRY, "Http503", "a problem"),
-    (599, "", RETRY, "Http599", "a problem"),
-    (100, "", RETRY, "Http100", "as it should"),
-    (777, "", RETRY, "Http777", "as it should"),
-]
-
-
-@pytest.mark.parametrize(("status", "body", "verdict", "reason", "mend"), TABLE)
-def test_what_answers_mean(status, body, verdict, reason, mend):
-    outcome = sort_answer(Answer(status, {}, body.encode()), URL, NOW)
-    assert (outcome.verdict, outcome.reason) == (verdict, reason)
-    assert mend in outcome.message
-    assert "<" not in outcome.message
-    assert outcome.message.isprintable()
-
-
-def test_the_table_is_whole():
-    used = {next((rule for rule in RULES if status in rule.statuses), None) for status, *_ in TABLE}
-    assert used == {*RULES, None}
-
-
-@pytest.mark.parametrize("name", MENDS)
-def test_each_of_slacks_errors_has_its_mend(name):
-    assert MENDS[name] in sort_answer(Answer(403, {}, name.encode()), URL, NOW).message
-
-
-def test_what_a_server_echoes_is_struck_out():
-    body = f"bad {URL} /services/T0AAAA/B0BBBB/CCCCCCCCCCCC CCCCCCCCCCCC\r\n\x1b[31m" + "x" * 9999
-    message = sort_answer(Answer(400, {}, body.encode()), URL, NOW).message
-    assert not {"T0AAAA", "B0BBBB", "CCCC"} & set(message.replace("/", " ").split())
-    assert "CCCC" not in message
-    assert len(message) < 300
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("30", 30.0),
-        ("0", 0.0),
-        ("-5", 0.0),
-        ("1.5", 1.5),
-        ("999999", 3600.0),
-        ("inf", 3600.0),
-        ("nan", None),
-        ("soon", None),
-        ("", None),
-        ("Mon, 23 Nov 2026 04:16:42 GMT", 60.0),
-        ("Mon, 23 Nov 2026 04:16:42", 60.0),
-        ("Mon, 23 Nov 2026 04:00:00 GMT", 0.0),
-        ("Tue, 24 Nov 2026 04:00:00 GMT", 3600.0),
-        ("Mon, 99 Nov 2026 04:00:00 GMT", None),
-    ],
-)
-def test_retry_after(value, seconds):
-    assert retry_after(value, NOW) == seconds
 
 
 @pytest.fixture
@@ -109,7 +30,7 @@ async def slack_with(tls):
     made = []
 
     def make(*hosts, tls=tls, timeout=5.0):
-        made.append(SlackProvider(Http(tls, timeout), HostPolicy(hosts), lambda: NOW))
+        made.append(HttpProvider(SLACK, Http(tls, timeout), HostPolicy({"slack": hosts}), lambda: NOW))
         return made[-1]
 
     yield make
@@ -134,7 +55,7 @@ async def test_delivers_what_is_rendered(send, slack, sink, notification):
     target = SlackTarget(sink.webhook(), channel="#größe 😀")
     assert (await send(slack, target)).verdict is DELIVERED
     (post,) = sink.posts
-    assert post.payload == json.loads(json.dumps(slack_payload(notification, target)))
+    assert post.payload == json.loads(json.dumps(payload(notification, target)))
     assert post.headers["x-pipebell-delivery"] == "0b54f1c2.slack"
     assert post.headers["content-type"].startswith("application/json")
     assert "cookie" not in post.headers
@@ -215,7 +136,7 @@ async def test_hosts_of_organisations_are_checked(send, slack_with, sink):
     target = SlackTarget(sink.webhook())
     outcome = await send(provider, target)
     assert (outcome.verdict, outcome.reason) == (Verdict.HOST_NOT_ALLOWED, "HostNotAllowed")
-    assert "PIPEBELL_SLACK_HOSTS" in outcome.message
+    assert "PIPEBELL_ALLOWED_HOSTS" in outcome.message
     with pytest.raises(NotReady) as refused:
         await provider.check(target)
     assert refused.value.reason is NotReadyReason.HOST_NOT_ALLOWED

@@ -1,0 +1,114 @@
+"""What a kind of destination is; its typed field in `pipebell.core.models.Blocks` registers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from pipebell.core.fields import ROOT_ONLY, Flag, Glob, Spec, referable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipebell.core.destinations.block import Block
+
+
+class Allow(Spec):
+    """Which organisations may use one of root's destinations by name. All that is set must match."""
+
+    namespaces: Annotated[list[Glob], Field(min_length=1, max_length=50)] = Field(
+        description="Names of namespaces; * and ? stand for any characters and any one."
+    )
+    orgs: Annotated[list[Glob], Field(min_length=1, max_length=50)] | None = Field(
+        None, description="Slugs of organisations, with * and ?. Unset: all in these namespaces."
+    )
+
+
+class DestinationSpec(Spec):
+    """Settings of a destination of some kind. Subclasses are decorated by `with_references`."""
+
+    enabled: Flag | None = Field(None, description="Whether messages may be sent there. Unset means yes.")
+    allow: Annotated[Allow | None, ROOT_ONLY] = Field(
+        None, description="In the root configuration: which organisations may name this destination."
+    )
+
+    @model_validator(mode="after")
+    def _one_source_each(self) -> Self:
+        for trait in referable(type(self)):
+            if getattr(self, trait.name) is not None and getattr(self, f"{trait.name}_secret_ref") is not None:
+                raise ValueError(f"set {trait.camel} or {trait.camel}SecretRef, not both")
+        return self
+
+
+class Target(Protocol):
+    """Where exactly a message goes: a destination with all its settings resolved, filled and defaulted.
+
+    A target is made for one attempt from the current configuration and thrown away; secrets in it never reach a `repr`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind."""
+
+    @property
+    def endpoint(self) -> tuple[object, ...]:
+        """What a "too many" answer pauses: the server and the account there."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the endpoint comes from root's configuration, which may name any host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Which hosts organisations may have this kind reach over HTTPS.
+
+    `exact` names are allowed on port 443 only; of `suffixes` (".example.com") every host below them. `anywhere` allows
+    every host whose address may be connected to. A host that the platform team lists in PIPEBELL_ALLOWED_HOSTS is
+    allowed beside `exact` and `suffixes`, and instead of `anywhere`.
+    """
+
+    exact: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    anywhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a kind can do, for documentation, tests and whoever sends a second message of the same thread.
+
+    `idempotent`: the receiver drops a repeated message by its identity. `threads`: a handle continues a thread.
+    `edits`: a handle changes the first message. `acknowledges`: alerts there can be acknowledged and resolved.
+    `limit` is bytes of an encoded request that the receiver takes, `per_second` its documented rate for one endpoint.
+    """
+
+    idempotent: bool = False
+    threads: bool = False
+    edits: bool = False
+    acknowledges: bool = False
+    limit: int | None = None
+    per_second: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Everything about one kind of destination.
+
+    `name` is what configurations and statuses call it (camelCase), `title` what people call it. `spec` is the model of
+    its block, `target` makes a target from a block or raises NotReady that names the field. `example` is a complete
+    block in camelCase: its values stand in for secrets that cannot be read, and every test and sample starts from it.
+    """
+
+    name: str
+    title: str
+    spec: type[DestinationSpec]
+    target: Callable[[Block], Any]
+    example: Mapping[str, Any]
+    hosts: Hosts = field(default_factory=Hosts)
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    seed: bool = False  # one of the file-based system's two: organisations may name root's without `allow`
+
+
+DEFAULT_KIND: Final = "email"

@@ -1,0 +1,211 @@
+"""What a kind of destination is that takes HTTP requests: how one is made, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+from pipebell.core.destinations.base import Kind
+from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.render.text import masked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipebell.core.message import Message
+
+JSON_HEADERS: Final = {"Content-Type": "application/json; charset=utf-8"}
+MAX_PAUSE: Final = 3600.0  # seconds; whatever a server says, it is asked again after an hour
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """Where a request goes. `url` is a credential; `where` is the block's place in the configuration."""
+
+    kind: ClassVar[str] = ""
+    url: str = field(repr=False)
+    trusted: bool = False
+    where: str = ""
+
+    @property
+    def endpoint(self) -> tuple[object, ...]:
+        """What a 429 pauses: the URL."""
+        return (self.url,)
+
+    @property
+    def host(self) -> str:
+        """The host's name, which is no secret; "" when the URL is none."""
+        try:
+            return urlsplit(self.url).hostname or ""
+        except ValueError:
+            return ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not show in anything that a server says."""
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return (self.url,)
+        words = [part for part in parts.path.split("/") if len(part) > 4]  # noqa: PLR2004  (shorter ones are words)
+        return (self.url, *words, *([parts.query] if parts.query else []))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request as it is sent; `X-Pipebell-Delivery` and `User-Agent` are added to it."""
+
+    url: str = field(repr=False)
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON_HEADERS)
+    method: str = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer. Names in `headers` are found in any case; `body` is its beginning, `host` who answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    host: str = ""
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body as text."""
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def document(self) -> Any:  # noqa: ANN401  (JSON)
+        """The body as JSON; None when it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What some answers mean: those with one of `statuses` for which `when` holds.
+
+    `hint` says what to do about it; `reason` "" is `Http<status>`.
+    """
+
+    statuses: range
+    verdict: Verdict
+    hint: str = ""
+    reason: str = ""
+    when: Callable[[Response], bool] = lambda _: True
+
+
+def status(code: int) -> range:
+    """One status alone."""
+    return range(code, code + 1)
+
+
+def says_no(response: Response) -> bool:
+    """A success that is none: a page for people (a login, a proxy's notice), or JSON that says it did not work."""
+    kind = response.headers.get("content-type") or ""
+    start = response.body.lstrip()[:14].lower()
+    if "text/html" in kind.lower() or start.startswith((b"<!doctype html", b"<html")):
+        return True
+    document = response.document if start.startswith(b"{") else None
+    return isinstance(document, dict) and any(document.get(word) is False for word in ("ok", "success"))
+
+
+# The first row that fits decides; a kind puts its own before these.
+HTTP_RULES: Final = (
+    Answer(
+        range(200, 300),
+        Verdict.RETRY,
+        "the answer is no success, whatever its status says: check the URL, and what stands between",
+        "UnexpectedAnswer",
+        says_no,
+    ),
+    Answer(range(200, 300), Verdict.DELIVERED),
+    Answer(range(300, 400), Verdict.PERMANENT, "the URL redirects elsewhere, which is not followed", "RedirectRefused"),
+    Answer(status(408), Verdict.RETRY, "the server did not get the request in time"),
+    Answer(status(429), Verdict.PAUSE, "too many messages for this endpoint"),
+    Answer(
+        status(503),
+        Verdict.PAUSE,
+        "the server asks for a pause",
+        when=lambda response: "retry-after" in response.headers,
+    ),
+    Answer(status(404), Verdict.PERMANENT, "there is no such endpoint: check the URL"),
+    Answer(status(410), Verdict.PERMANENT, "the endpoint is gone: make a new one and update the URL"),
+    Answer(range(400, 500), Verdict.PERMANENT, "the server refused the message"),
+    Answer(range(500, 600), Verdict.RETRY, "the server has a problem"),
+)
+_UNEXPECTED: Final = Answer(range(0), Verdict.RETRY, "the server does not answer as it should")
+
+
+def _no_handle(_response: Response, _target: Any) -> str | None:  # noqa: ANN401
+    return None
+
+
+def _no_pause(_response: Response) -> float | None:
+    return None
+
+
+def _no_form(_url: str) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpKind(Kind):
+    """A kind that is told by one HTTP request; `providers.webhook.HttpProvider` sends it.
+
+    `request` builds what is sent, purely. `answers` are its own rows before `HTTP_RULES`; `hints` says what the
+    receiver's own words for errors ask for. `receipt` takes from a success what a later message of its thread needs.
+    `pause` finds the seconds of a pause in an answer's body. `form` complains of a URL that cannot be right, for
+    `pipebell verify`; `probe` says that a GET there is harmless. `success` is what the receiver answers to a message
+    that it takes: status and body.
+    """
+
+    request: Callable[[Message, Any, Attempt], HttpRequest]
+    answers: tuple[Answer, ...] = HTTP_RULES
+    hints: Mapping[str, str] = field(default_factory=dict)
+    receipt: Callable[[Response, Any], str | None] = _no_handle
+    pause: Callable[[Response], float | None] = _no_pause
+    form: Callable[[str], str | None] = _no_form
+    probe: bool = False
+    success: tuple[int, str] = (200, "ok")
+
+
+def classify_response(kind: HttpKind, response: Response, target: HttpTarget, now: float) -> Outcome:
+    """What an answer means. No secret of `target` shows in it; `now` is seconds since the epoch, for Retry-After."""
+    rule = next(
+        (rule for rule in kind.answers if response.status in rule.statuses and rule.when(response)), _UNEXPECTED
+    )
+    if rule.verdict is Verdict.DELIVERED:
+        return Outcome(Verdict.DELIVERED, handle=kind.receipt(response, target))
+    said = masked(response.text, *target.secrets)
+    hint = kind.hints.get(said, rule.hint)
+    message = f"{response.status}: {hint}" + (f" ({said})" if said and "<" not in said else "")
+    reason = rule.reason or f"Http{response.status}"
+    if rule.verdict is not Verdict.PAUSE:
+        return Outcome(rule.verdict, reason, message)
+    seconds = kind.pause(response)
+    if seconds is None:
+        seconds = retry_after(response.headers.get("retry-after"), now)
+    return Outcome(rule.verdict, reason, message, retry_after=seconds)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds to wait, at most an hour; None if the header names no time (RFC 9110, 10.2.3: seconds or a date)."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), MAX_PAUSE) if seconds == seconds else None  # noqa: PLR0124  (NaN)

@@ -1,0 +1,245 @@
+"""Slack by incoming webhooks: what is configured, what is posted, and what the answers mean.
+
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors names the errors below.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
+from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
+from pipebell.core.fields import (
+    ENDPOINT,
+    ONE_LINE,
+    AnyCaseSeverity,
+    Flag,
+    SecretUrl,
+    no_placeholder,
+    pattern,
+    with_references,
+)
+from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render.facts import Facts, facts
+from pipebell.core.render.mrkdwn import code, inline, link_list, mrkdwn, phrase, section
+from pipebell.core.vocabulary import Severity
+from pipebell.core.wire import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipebell.core.destinations.block import Block
+    from pipebell.core.message import Message
+
+HOSTS: Final = ("hooks.slack.com", "hooks.slack-gov.com")
+_HEADLINE: Final = 300  # characters after escaping
+_NOTE: Final = 600
+_BROADCAST: Final = re.compile("@(?=channel|here|everyone|group)", re.IGNORECASE)
+
+_Line = Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(no_placeholder)]
+_Emoji = Annotated[
+    str,
+    StringConstraints(max_length=100, pattern=pattern(r"^:[^:\x00-\x20\x7f]+:$", "must look like :robot_face:")),
+    AfterValidator(no_placeholder),
+]
+_User = Annotated[
+    str,
+    StringConstraints(
+        pattern=pattern(
+            r"^[UWS][A-Z0-9]{1,20}$",
+            "must be a Slack ID: U123456 or W123456 for a user, S123456 for a group (not an @name)",
+        ),
+        max_length=21,
+    ),
+]
+
+
+@with_references
+class SlackSpec(DestinationSpec):
+    """Slack through an incoming webhook."""
+
+    webhook_url: Annotated[SecretUrl | None, ENDPOINT] = Field(
+        None,
+        description=(
+            "Incoming webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef."
+        ),
+    )
+    channel: _Line | None = Field(None, description="Channel override, such as #pipeline-alerts.")
+    username: _Line | None = Field(None, description="Name that the message is posted under.")
+    icon_emoji: _Emoji | None = Field(None, description="Emoji shown as the icon, such as :robot_face:.")
+    mention_users: Annotated[list[_User], Field(max_length=50)] | None = Field(
+        None, description="IDs of users (U…, W…) or user groups (S…) to mention."
+    )
+    mention_channel: Flag | None = Field(None, description="Whether to mention the whole channel.")
+    mention_min_severity: AnyCaseSeverity | None = Field(
+        None, description="Mention only from this severity on. Default critical."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SlackTarget(HttpTarget):
+    """An incoming webhook and how to post there."""
+
+    kind = "slack"
+    channel: str | None = None
+    username: str | None = None
+    icon_emoji: str | None = None
+    mention_users: tuple[str, ...] = ()
+    mention_channel: bool = False
+    mention_min_severity: Severity = Severity.CRITICAL
+
+
+def target(block: Block) -> SlackTarget:
+    """The webhook and the looks. Raises NotReady, naming the field or variable."""
+    return SlackTarget(
+        url=block.required("webhook_url"),
+        trusted=block.trusted,
+        where=block.path,
+        channel=block.get("channel"),
+        username=block.get("username"),
+        icon_emoji=block.get("icon_emoji"),
+        mention_users=tuple(block.get("mention_users") or ()),
+        mention_channel=block.get("mention_channel") is True,
+        mention_min_severity=block.get("mention_min_severity") or Severity.CRITICAL,
+    )
+
+
+def request(message: Message, target: SlackTarget, attempt: Attempt) -> HttpRequest:  # noqa: ARG001  (a kind's signature)
+    """What is posted to the webhook."""
+    return HttpRequest(target.url, encode(payload(message, target)))
+
+
+def payload(message: Message, target: SlackTarget) -> dict[str, Any]:
+    """The message as Slack takes it, ready for JSON.
+
+    Nobody is mentioned but by `target`, and never by a test.
+    """
+    known = facts(message)
+    headline = _headline(known)
+    mentions = [] if message.test else _mentions(message, target)
+    made: dict[str, Any] = {
+        "text": " ".join([*mentions, headline]),
+        "attachments": [{"color": known.look.color, "fallback": headline.replace("*", ""), "blocks": _blocks(known)}],
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+    if target.channel:
+        made["channel"] = target.channel
+    if target.username:
+        made["username"] = target.username
+    if target.icon_emoji:
+        made["icon_emoji"] = target.icon_emoji
+    return made
+
+
+def _mentions(message: Message, target: SlackTarget) -> list[str]:
+    if message.severity.rank < target.mention_min_severity.rank:
+        return []
+    users = [f"<!subteam^{who}>" if who.startswith("S") else f"<@{who}>" for who in target.mention_users]
+    return ["<!channel>", *users] if target.mention_channel else users
+
+
+def _headline(known: Facts) -> str:
+    """One line for the channel and for push notifications.
+
+    Slack may parse words here as if a person had typed them, hence the break in `@here` and its like.
+    """
+    marks = "".join(f"*[{mark}]* " for mark in known.marks)
+    who = f"{known.pipeline} ({known.org})" if known.pipeline else known.org
+    who = _BROADCAST.sub("@\u2060", phrase(who, _HEADLINE))
+    return f"{known.look.emoji} {marks}*{known.title}*: {who}"
+
+
+def _blocks(known: Facts) -> list[dict[str, Any]]:
+    blocks = []
+    if known.notes:
+        blocks.append({"type": "context", "elements": [mrkdwn(phrase(note, _NOTE)) for note in known.notes]})
+    blocks.append({"type": "section", "fields": [mrkdwn(line) for line in _fields(known)]})
+    if known.message:
+        blocks.append(section(code("", known.message)))
+    if known.details:
+        blocks.append(section(code("*Details*\n", known.details)))
+    if known.links:
+        blocks.append(section(link_list(known.links)))
+    blocks.append({"type": "context", "elements": [mrkdwn(phrase(f"Pipebell · {known.source}", _NOTE))]})
+    return blocks
+
+
+def _fields(known: Facts) -> Iterable[str]:
+    yield f"*Organisation*\n{inline(known.org)}"
+    if known.pipeline:
+        yield f"*Pipeline*\n{inline(known.pipeline)}"
+    if known.run:
+        yield f"*Run*\n{inline(known.run)}"
+    yield f"*Severity*\n{known.severity.capitalize()}"
+    yield f"*When*\n{known.when}"
+
+
+def _not_ok(response: Response) -> bool:
+    """Slack itself answers a message that it took by `ok`; others that take its format may say something else."""
+    return response.host in HOSTS and response.body.strip() != b"ok"
+
+
+def form(url: str) -> str | None:
+    """What is wrong with a URL of Slack's own hosts, as far as can be seen."""
+    parts = urlsplit(url)
+    if parts.hostname not in HOSTS:
+        return None
+    if parts.path.startswith(("/services/", "/workflows/", "/triggers/")) and "YOUR/WEBHOOK" not in parts.path:
+        return None
+    return "it is https://hooks.slack.com/services/T…/B…/… as Slack shows it"
+
+
+SLACK: Final = HttpKind(
+    name="slack",
+    title="Slack",
+    spec=SlackSpec,
+    target=target,
+    request=request,
+    seed=True,
+    hosts=Hosts(exact=HOSTS),
+    capabilities=Capabilities(per_second=1.0),
+    answers=(
+        Answer(
+            range(200, 300),
+            Verdict.RETRY,
+            "Slack does not say ok: check webhookUrl, and what stands between",
+            "UnexpectedAnswer",
+            _not_ok,
+        ),
+        Answer(status(404), Verdict.PERMANENT, "there is no such webhook: make a new one and update webhookUrl"),
+        Answer(status(410), Verdict.PERMANENT, "the webhook is gone: make a new one and update webhookUrl"),
+        *HTTP_RULES,
+    ),
+    hints={
+        "action_prohibited": (
+            "an administrator of the Slack workspace restricted posting: ask them to allow this webhook"
+        ),
+        "channel_is_archived": "the channel is archived: unarchive it, or choose another channel",
+        "channel_not_found": "there is no such channel: check channel, and invite the app if it is private",
+        "invalid_payload": "Slack cannot read the message: please report this",
+        "invalid_token": "the webhook was revoked or mistyped: make a new one and update webhookUrl",
+        "no_active_hooks": "the webhook is disabled: enable it, or make a new one and update webhookUrl",
+        "no_service": "the webhook is disabled, removed or mistyped: make a new one and update webhookUrl",
+        "no_service_id": "the webhook's URL is incomplete: check webhookUrl",
+        "no_team": "there is no such Slack workspace: check webhookUrl",
+        "posting_to_general_channel_denied": "posting to #general is restricted: choose another channel",
+        "team_disabled": "the Slack workspace is disabled",
+        "user_not_found": "there is no such user: check channel",
+    },
+    form=form,
+    probe=True,
+    example={
+        "webhookUrl": "https://hooks.slack.com/services/T/B/X",
+        "channel": "#pipeline-alerts",
+        "username": "CloudAct Bot",
+        "iconEmoji": ":robot_face:",
+        "mentionUsers": ["U123456", "S345678"],
+        "mentionMinSeverity": "critical",
+    },
+)

@@ -1,0 +1,24 @@
+"""What there is to tell: today an event, and how many like it were suppressed before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipebell.core.event import Event
+    from pipebell.core.vocabulary import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What every renderer takes: the event, how bad it is, and how many like it were suppressed since the last one."""
+
+    event: Event
+    severity: Severity
+    suppressed: int = 0
+
+    @property
+    def test(self) -> bool:
+        """Whether somebody only checks that messages arrive: it mentions nobody."""
+        return bool(self.event.spec.test)

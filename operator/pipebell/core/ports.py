@@ -1,0 +1,32 @@
+"""Protocols that several rooms share: time, and whoever carries messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pipebell.core.message import Message
+    from pipebell.core.outcome import Attempt, Outcome
+
+
+class Clock(Protocol):
+    """Time, injected: tests move it by hand."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for this many seconds of this clock."""
+
+
+class Provider(Protocol):
+    """Carries messages to destinations of one kind."""
+
+    async def send(self, message: Message, target: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401
+        """One attempt. Never raises for what the other side does; every answer is an `Outcome`."""
+
+    async def check(self, target: Any) -> None:  # noqa: ANN401
+        """Whether the target's host may be connected to at all; raises NotReady(HostNotAllowed). Sends nothing."""
+
+    async def close(self) -> None:
+        """Give connections back."""

@@ -1,0 +1,78 @@
+"""What every kind of destination has to have, whichever it is: forgetting a part fails here and says which."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.core.golden import compare
+from tests.core.messages import CASES, make
+
+from pipebell.core.destinations.http import HttpKind
+from pipebell.core.errors import NotReady
+from pipebell.core.fields import traits
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import KINDS, NotificationConfigSpec, RootSpec
+from pipebell.core.outcome import Attempt
+from pipebell.core.placeholders import Environment, OrgSecrets
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = Path(__file__).parent / "golden"
+HTTP = [name for name, kind in KINDS.items() if isinstance(kind, HttpKind)]
+
+
+def org(spec):
+    return Layer(NotificationConfigSpec.model_validate({"orgSlug": "acme", **spec}), OrgSecrets(None, {}))
+
+
+def root(spec):
+    return Layer(RootSpec.model_validate(spec), Environment({}), root=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_example_is_complete(kind):
+    target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
+    assert (target.kind, target.trusted) == (kind, False)
+    assert Layers(None, root({kind: KINDS[kind].example})).target(kind).trusted
+    named = org({"destinations": [{"name": "other", kind: KINDS[kind].example}]})
+    assert Layers(named, None).target("other").endpoint == target.endpoint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_its_settings_it_says_which_is_missing(kind):
+    with pytest.raises(NotReady) as caught:
+        Layers(org({}), None).target(kind)
+    assert caught.value.message.startswith(f"{kind}.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_secret_is_a_part_of_the_endpoint_and_stays_out_of_reprs(kind):
+    model, example = KINDS[kind].spec, KINDS[kind].example
+    target = Layers(org({kind: example}), None).target(kind)
+    for trait in traits(model).values():
+        if trait.fillable is not None and trait.fillable.secret:
+            assert trait.endpoint, f"{kind}.{trait.camel} is a secret: annotate it with ENDPOINT"
+            if isinstance(example.get(trait.camel), str):
+                assert example[trait.camel] not in repr(target)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_has_a_page(kind):
+    page = ROOT / "docs" / "destinations" / f"{kind}.md"
+    assert page.is_file(), f"write docs/destinations/{kind}.md: set-up, fields, limits, what a duplicate means there"
+    text = page.read_text(encoding="utf-8")
+    for trait in traits(KINDS[kind].spec).values():
+        if not trait.name.endswith("_secret_ref") and not trait.root_only:
+            assert f"`{trait.camel}`" in text, f"docs/destinations/{kind}.md does not say what {trait.camel} is"
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", HTTP)
+def test_each_request_letter_by_letter(kind, case):
+    target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
+    request = KINDS[kind].request(make(**CASES[case]), target, Attempt(f"0b54f1c2.{kind}"))
+    try:
+        body = json.loads(request.body)
+    except ValueError:
+        body = request.body.decode()
+    sent = {"method": request.method, "url": request.url, "headers": dict(request.headers), "body": body}
+    compare(GOLDEN / kind / f"{case}.json", json.dumps(sent, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,62 @@
+"""A typical message, to be varied by each test, and one of every kind that there is to tell."""
+
+from pipebell.core.event import Event, PipelineEventSpec
+from pipebell.core.message import Message
+from pipebell.core.status import EventStatus
+from pipebell.core.vocabulary import Severity
+
+MESSAGE = """Job 'load_orders' failed: 400 Syntax error: Unexpected keyword FROM at [12:5]
+  File "/app/pipelines/executor.py", line 412, in run_step
+    result = await self.warehouse.query(step.sql, timeout=step.timeout)"""
+
+
+class Raw(str):
+    """Text put into the event without validation."""
+
+    __slots__ = ()
+
+
+def make(severity=Severity.ERROR, suppressed=0, **changes):
+    spec = {
+        "org_slug": "acme_corp",
+        "event": "pipeline_failure",
+        "pipeline_id": "nightly-orders-load",
+        "pipeline_logging_id": "run-2026-11-23-0415",
+        "error_message": MESSAGE,
+        "details": {"step": "load_orders", "attempt": 2, "tables": ["orders", "order_items"]},
+        "occurred_at": "2026-11-23T04:15:42Z",
+        "links": [{"title": "Logs of this run", "url": "https://console.example.com/runs/7?tab=logs&level=error"}],
+    }
+    spec.update(changes)
+    # Text that pydantic would refuse (lone surrogates) may not reach a renderer; it has to cope all the same.
+    parsed = PipelineEventSpec.model_validate(spec | {key: "x" for key in spec if isinstance(changes.get(key), Raw)})
+    given = {key: str(value) for key, value in changes.items() if isinstance(value, Raw)}
+    event = Event(
+        "data", "acme-7f3a9", "uid-1", "1", 1, 1_795_407_342.0, parsed.model_copy(update=given), EventStatus()
+    )
+    return Message(event, severity, suppressed)
+
+
+CASES = {
+    "pipeline_failure": {},
+    "pipeline_success": {
+        "event": "pipeline_success",
+        "severity": Severity.INFO,
+        "error_message": None,
+        "details": None,
+    },
+    "pipeline_started": {"event": "pipeline_started", "severity": Severity.INFO, "error_message": None, "links": None},
+    "data_quality_failure": {"event": "data_quality_failure", "severity": Severity.WARNING, "suppressed": 1},
+    "data_quality_warning": {"event": "data_quality_warning", "severity": Severity.WARNING, "pipeline_id": None},
+    "rate_limit_exceeded": {"event": "rate_limit_exceeded", "severity": Severity.WARNING, "suppressed": 49},
+    "system_error": {"event": "system_error", "severity": Severity.CRITICAL},
+    "test": {"severity": Severity.CRITICAL, "test": True},
+    "replay": {"replay_of": {"name": "acme-41c"}},
+    "hostile": {
+        "severity": Severity.CRITICAL,
+        "pipeline_id": "a\r\nBcc: x@example.com\r\n\r\n<!channel> @here `x`",
+        "error_message": "\x1b[31m</script><!channel> <@U999> & ```\n*bold*\x00\u202egpj.exe\u200b ```` \U0001f600 خطأ",
+        "details": {"</pre>": "<img src=x onerror=alert(1)>", "`": "```"},
+        "links": [{"title": "<b>|>", "url": 'https://e.example/?a=1&b="><script>|x'}],
+    },
+}

@@ -1,0 +1,252 @@
+"""Destinations with names of their own: which there are, whose they are, and who may name root's."""
+
+import pytest
+from tests.core.messages import make
+
+from pipebell.core.errors import InvalidInput, NotReady
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import NotificationConfigSpec, RootSpec
+from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of, variables_of
+from pipebell.core.policy.triggers import Match, destinations_in_use, match_trigger
+from pipebell.core.root import parse_notification_json
+from pipebell.core.vocabulary import NotReadyReason
+
+HOOK = "https://hooks.slack.com/services/T/B/"
+
+
+def slack(name, hook, **fields):
+    return {"name": name, "slack": {"webhookUrl": HOOK + hook, **fields}}
+
+
+def layers(org=None, root=None, *, namespace="team-a", secrets=None, environ=None):
+    org_layer = root_layer = None
+    if org is not None:
+        spec = NotificationConfigSpec.model_validate({"orgSlug": "acme_corp", **org})
+        org_layer = Layer(spec, OrgSecrets(spec.secret_ref.name if spec.secret_ref else None, secrets or {}))
+    if root is not None:
+        root_layer = Layer(RootSpec.model_validate(root), Environment(environ or {}), root=True)
+    return Layers(org_layer, root_layer, namespace)
+
+
+def refusal(found, name):
+    with pytest.raises(NotReady) as caught:
+        found.target(name)
+    return caught.value
+
+
+def test_two_channels_and_two_mailboxes_of_one_organisation():
+    mail = {"smtpHost": "smtp.acme.example", "fromEmail": "p@acme.example"}
+    org = {
+        "email": {**mail, "toEmails": ["data@acme.example"]},
+        "slack": {"webhookUrl": HOOK + "first"},
+        "destinations": [
+            slack("on-call", "second"),
+            {"name": "auditors", "email": {**mail, "toEmails": ["audit@acme.example"]}},
+        ],
+        "eventTriggers": [{"event": "pipeline_failure", "providers": ["on-call", "slack", "auditors", "email"]}],
+    }
+    found = layers(org)
+    match = match_trigger(found, make().event.spec)
+    assert isinstance(match, Match)
+    assert match.destinations == ("on-call", "slack", "auditors", "email")
+    assert [found.kind(name) for name in match.destinations] == ["slack", "slack", "email", "email"]
+    assert [found.target(name).url for name in ("on-call", "slack")] == [HOOK + "second", HOOK + "first"]
+    assert [found.target(name).to for name in ("auditors", "email")] == [
+        ("audit@acme.example",),
+        ("data@acme.example",),
+    ]
+
+
+def test_a_named_one_wins_over_the_kind_of_its_name():
+    found = layers({"slack": {"webhookUrl": HOOK + "block"}, "destinations": [slack("slack", "named")]})
+    assert found.target("slack").url == HOOK + "named"
+    other = layers({"destinations": [{"name": "email", "slack": {"webhookUrl": HOOK + "odd"}}]})
+    assert (other.kind("email"), other.target("email").url) == ("slack", HOOK + "odd")
+
+
+def test_an_unknown_name_is_told_with_what_there_is_and_its_place():
+    found = layers(
+        {
+            "slack": {"webhookUrl": HOOK + "x"},
+            "destinations": [slack("on-call", "y")],
+            "eventTriggers": [{"event": "system_error", "providers": ["oncall", "slack"]}],
+        },
+        {"destinations": [slack("secret-channel", "z")]},
+    )
+    assert list(destinations_in_use(found)) == ["oncall", "slack"]
+    assert (found.kind("oncall"), found.enabled("oncall")) == (None, True)
+    error = refusal(found, "oncall")
+    assert error.reason is NotReadyReason.UNKNOWN_DESTINATION
+    assert error.message == (
+        "eventTriggers[system_error].providers: there is no destination oncall; there are: on-call, slack"
+    )
+
+
+def test_a_disabled_one_is_left_out():
+    org = {"destinations": [slack("on-call", "x", enabled=False)], "defaultProvider": "on-call"}
+    assert list(destinations_in_use(layers(org))) == []
+
+
+@pytest.mark.parametrize(
+    ("allow", "namespace", "may"),
+    [
+        (None, "team-a", False),
+        ({"namespaces": ["team-*"]}, "team-a", True),
+        ({"namespaces": ["team-?"]}, "team-ab", False),
+        ({"namespaces": ["*"], "orgs": ["acme_*"]}, "x", True),
+        ({"namespaces": ["*"], "orgs": ["globex"]}, "x", False),
+        ({"namespaces": ["other"], "orgs": ["acme_corp"]}, "team-a", False),
+    ],
+)
+def test_roots_destination_by_name_where_root_allows(allow, namespace, may):
+    root = {"destinations": [slack("platform", "${HOOK}") | ({"allow": allow} if allow else {})]}
+    root["destinations"][0]["slack"] = {"webhook_url": "${HOOK}"}
+    found = layers({"defaultProvider": "platform"}, root, namespace=namespace, environ={"HOOK": HOOK + "hidden"})
+    if may:
+        target = found.target("platform")
+        assert (target.url, target.trusted) == (HOOK + "hidden", True)
+    else:
+        error = refusal(found, "platform")
+        assert error.reason is NotReadyReason.UNKNOWN_DESTINATION
+        assert error.message.endswith("there are: email, slack")
+
+
+@pytest.mark.parametrize("inherits", [True, False])
+def test_what_roots_own_lists_name_is_for_those_who_inherit_them(inherits):
+    root = {
+        "destinations": [slack("platform", "p"), slack("quiet", "q")],
+        "event_triggers": [{"event": "system_error", "providers": ["platform"]}],
+        "default_provider": "quiet",
+    }
+    own = {} if inherits else {"eventTriggers": [{"event": "system_error", "providers": ["platform"]}]}
+    found = layers(own, root)
+    assert found.target("quiet").trusted
+    if inherits:
+        assert found.target("platform").trusted
+    else:
+        assert refusal(found, "platform").reason is NotReadyReason.UNKNOWN_DESTINATION
+    assert layers(None, root).target("platform").trusted
+
+
+def test_the_seeds_blocks_are_open_to_all_unless_root_says_otherwise():
+    root = {"slack": {"webhook_url": HOOK + "r"}}
+    org = {"eventTriggers": [{"event": "system_error", "providers": ["slack"]}]}
+    assert layers(org, root).target("slack").trusted
+    root["slack"]["allow"] = {"namespaces": ["elsewhere"]}
+    assert "slack.webhookUrl is not set" in refusal(layers(org, root), "slack").message
+    own = org | {"slack": {"webhookUrl": HOOK + "own"}}
+    assert not layers(own, root).target("slack").trusted
+
+
+def test_the_same_name_and_kind_merge_and_another_kind_replaces():
+    root = {"destinations": [slack("ops", "r", channel="#root") | {"allow": {"namespaces": ["*"]}}]}
+    merged = layers({"destinations": [{"name": "ops", "slack": {"channel": "#own"}}]}, root).target("ops")
+    assert (merged.url, merged.trusted, merged.channel) == (HOOK + "r", True, "#own")
+    own = layers({"destinations": [slack("ops", "o")]}, root).target("ops")
+    assert (own.url, own.trusted, own.channel) == (HOOK + "o", False, "#root")
+    replaced = layers({"destinations": [{"name": "ops", "email": {"toEmails": ["a@acme.example"]}}]}, root)
+    assert replaced.kind("ops") == "email"
+    assert "destinations[ops].email.smtpHost is not set" in refusal(replaced, "ops").message
+
+
+def test_errors_name_the_place():
+    org = {
+        "secretRef": {"name": "s"},
+        "destinations": [slack("ops", "x"), {"name": "b", "slack": {"webhookUrl": "${NOWHERE}"}}],
+    }
+    error = refusal(layers(org, secrets={"s": {}}), "b")
+    assert error.message == "destinations[b].slack.webhookUrl: Secret s has no key NOWHERE"
+
+
+def test_secrets_and_variables_are_found_in_them():
+    spec = NotificationConfigSpec.model_validate(
+        {
+            "orgSlug": "a",
+            "secretRef": {"name": "s"},
+            "destinations": [
+                {"name": "a", "slack": {"webhookUrl": "${A}"}},
+                {"name": "b", "email": {"smtpPasswordSecretRef": {"name": "t", "key": "k"}, "toEmails": ["${B}"]}},
+            ],
+        }
+    )
+    assert secrets_of(spec) == {"s", "t"}
+    assert list(variables_of(spec)) == [
+        ("destinations[0].slack.webhookUrl", "A"),
+        ("destinations[1].email.toEmails", "B"),
+    ]
+
+
+# ---------------------------------------------------------------------------- what root keeps for itself
+
+
+TRANSPORT = {"smtp_host": "smtp.root.example", "from_email": "root@root.example"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"fromEmail": "a@acme.example", "fromName": "A", "ccEmails": [], "subjectPrefix": "[A]"}, None),
+        ({"enabled": True}, None),
+    ],
+)
+def test_by_default_an_organisation_sets_the_seeds_fields_on_roots_endpoints(fields, named):
+    found = layers({"email": {"toEmails": ["a@acme.example"], **fields}}, {"email": TRANSPORT})
+    assert found.target("email").trusted
+    assert named is None
+
+
+@pytest.mark.parametrize("spelling", ["to_emails", "toEmails"])
+def test_root_says_which_fields_an_organisation_may_set(spelling):
+    root = {"email": TRANSPORT | {"to_emails": ["x@root.example"]}, "restrict": {"org_may_set": [spelling]}}
+    assert layers({"email": {"toEmails": ["a@acme.example"]}}, root).target("email").to == ("a@acme.example",)
+    error = refusal(layers({"email": {"toEmails": ["a@acme.example"], "fromName": "Boss"}}, root), "email")
+    assert error.reason is NotReadyReason.NOT_PERMITTED
+    assert error.message.startswith("email.fromName may not be set on the platform's email")
+    own = {"smtpHost": "smtp.acme.example", "fromEmail": "a@acme.example", "toEmails": ["a@b.io"], "fromName": "Boss"}
+    assert layers({"email": own}, root).target("email").from_name == "Boss"
+
+
+def test_roots_transport_sends_to_the_domains_that_root_says():
+    root = {"email": TRANSPORT, "restrict": {"recipient_domains": ["acme.example"]}}
+    assert layers({"email": {"toEmails": ["a@ACME.example"]}}, root).target("email").to == ("a@ACME.example",)
+    org = {"email": {"toEmails": ["a@acme.example"], "ccEmails": ["b@sub.acme.example"]}}
+    error = refusal(layers(org, root), "email")
+    assert (error.reason, error.message) == (
+        NotReadyReason.NOT_PERMITTED,
+        "email.ccEmails[0]: the platform's transport sends to acme.example only",
+    )
+    filled = {"secretRef": {"name": "s"}, "email": {"toEmails": ["${TO}"]}}
+    secrets = {"s": {"TO": "x@elsewhere.example"}}
+    assert refusal(layers(filled, root, secrets=secrets), "email").reason is NotReadyReason.NOT_PERMITTED
+    root["email"] = TRANSPORT | {"to_emails": ["ops@root.example"]}
+    assert layers({}, root).target("email").to == ("ops@root.example",)
+
+
+# ---------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"destinations": [{"name": "a"}]}, "exactly one of the blocks email, slack"),
+        ({"destinations": [{"name": "a", "slack": {}, "email": {}}]}, "exactly one of the blocks"),
+        ({"destinations": [slack("a", "x"), slack("a", "y")]}, "names a twice"),
+        ({"destinations": [slack("On-Call", "x")]}, "lower-case letters"),
+        ({"destinations": [slack("-a", "x")]}, "lower-case letters"),
+        ({"destinations": [{"name": "a", "email": {"to_emails": [f"r{i}@b.io" for i in range(51)]}}]}, "at most 50"),
+        ({"destinations": [slack("a", "x") | {"allow": {"namespaces": ["*"]}}]}, "root configuration only"),
+        ({"slack": {"allow": {"namespaces": ["*"]}}}, "root configuration only"),
+        ({"default_provider": "no such name"}, "the name of a destination"),
+    ],
+)
+def test_refusals(document, said):
+    with pytest.raises(InvalidInput) as caught:
+        parse_notification_json(document)
+    assert said in str(caught.value)
+
+
+def test_root_takes_no_references_to_secrets_anywhere():
+    reference = {"webhook_url_secret_ref": {"name": "s", "key": "k"}}
+    with pytest.raises(InvalidInput) as caught:
+        parse_notification_json({"destinations": [{"name": "a", "slack": reference}]}, root=True)
+    assert "destinations[0].slack.webhookUrlSecretRef" in str(caught.value)
