@@ -39,7 +39,7 @@ def test_what_ships_is_valid(cli):
 @pytest.mark.parametrize(
     ("spec", "where", "what"),
     [
-        ({"email": {"toEmails": ["not an address"]}}, "spec.email.toEmails[0]", "is not an e-mail address"),
+        ({"email": {"toEmails": ["not an address"]}}, "spec.email.toEmails[0]", "must be an e-mail address"),
         ({"eventTriggers": [{"event": "pipeline_failed"}]}, "spec.eventTriggers[0].event", ""),
         ({"eventTriggers": [{"event": "system_error", "cooldownSeconds": -1}]}, "cooldownSeconds", ""),
         ({"slack": {"webhookUrl": "http://hooks.slack.com/x"}}, "spec.slack.webhookUrl", "https"),
@@ -126,7 +126,7 @@ def test_an_organisation_with_half_a_transport_is_told_beforehand(cli, write):
     org = write("acme/notifications.json", {"email": {"smtp_port": 2525}})
     done = cli("validate", root, org)
     assert done.code == 1
-    assert "email.smtpHost is not set (with an smtp setting of your own" in done.out
+    assert "email.smtpHost is not set (with smtpPort of your own" in done.out
 
 
 def test_json_for_scripts_and_standard_input(cli):

@@ -195,7 +195,7 @@ def test_webhooks(trust):
         assert sink.posts == []
         assert webhook(good, "", host).what == "certificate"
         refused = webhook(good, str(sink.ca_file))
-        assert (refused.what, "PIPEBELL_SLACK_HOSTS" in refused.mend) == ("host", True)
+        assert (refused.what, "PIPEBELL_ALLOWED_HOSTS" in refused.mend) == ("host", True)
     assert webhook(good, str(sink.ca_file), host).what == "connection"
     example = SlackTarget("https://hooks.slack.com/services/YOUR/WEBHOOK/URL")
     assert (webhook(example).what, webhook(example).ok) == ("form", False)

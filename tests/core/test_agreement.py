@@ -39,6 +39,10 @@ def slack(**fields):
     return config(slack=fields)
 
 
+def named(**fields):
+    return config(destinations=[{"name": "on-call"} | fields])
+
+
 def trigger(**fields):
     return config(eventTriggers=[{"event": "system_error"} | fields])
 
@@ -104,6 +108,15 @@ GOOD = {
     "the last time": event(occurredAt="9999-12-31T23:59:59-14:00"),
     "the zero time of Go": event(occurredAt="0001-01-01T00:00:00Z"),
     "a link": event(links=[{"title": "Wiki", "url": "http://wiki/日本?q=1#x"}]),
+    "a destination by name": config(defaultProvider="on-call"),
+    "a name that nothing has": trigger(providers=["mail", "Email"]),
+    "a kind as JSON files spell it": config(defaultProvider="google_chat"),
+    "named destinations": config(
+        destinations=[{"name": "a", "slack": {}, "email": None}, {"name": "b-1", "email": {"toEmails": ["x@y.io"]}}]
+    ),
+    "the longest name": config(destinations=[{"name": "a" * 40, "slack": {}}]),
+    "fifty recipients by name": named(email={"toEmails": [f"r{i}@example.com" for i in range(50)]}),
+    "an owner, labels and tries": event(owner="data-team", labels={"env": "prod"}, attempt=2, maxAttempts=3),
     "a replay": event(replayOf={"name": "old.event-1", "destinations": ["slack"]}),
 }
 
@@ -142,9 +155,25 @@ BAD = {
     "unknown severity": trigger(severity="fatal"),
     "empty severity": event(severity=""),
     "severity with a space": event(severity="error "),
-    "unknown provider": config(defaultProvider="pagerduty"),
-    "provider in capitals": config(defaultProvider="Email"),
-    "unknown provider in a trigger": trigger(providers=["mail"]),
+    "a destination's name with a space": config(defaultProvider="on call"),
+    "a destination's name that is too long": config(defaultProvider="a" * 41),
+    "an empty name in a trigger": trigger(providers=[""]),
+    "a placeholder for a destination": trigger(providers=["${NAME}"]),
+    "a named destination without a block": named(),
+    "a named destination with two blocks": named(slack={}, email={}),
+    "a named destination without a name": config(destinations=[{"slack": {}}]),
+    "a name in capitals": config(destinations=[{"name": "OnCall", "slack": {}}]),
+    "a name with a dash last": config(destinations=[{"name": "on-call-", "slack": {}}]),
+    "one name twice": config(destinations=[{"name": "a", "slack": {}}, {"name": "a", "email": {}}]),
+    "too many recipients by name": named(email={"toEmails": [f"r{i}@example.com" for i in range(51)]}),
+    "seventeen named destinations": config(destinations=[{"name": f"d{i}", "slack": {}} for i in range(17)]),
+    "what is root's own to say": named(slack={}, allow={"namespaces": ["*"]}),
+    "what is root's own to say in a block": slack(allow={"namespaces": ["*"]}),
+    "a named webhook that is none": named(slack={"webhookUrl": "http://hooks.slack.com/x"}),
+    "a named password twice": named(email={"smtpPassword": "x", "smtpPasswordSecretRef": {"name": "s", "key": "k"}}),
+    "a label that is too long": event(labels={"env": "x" * 257}),
+    "an owner of two lines": event(owner="a\nb"),
+    "attempt zero": event(attempt=0),
     "provider twice": trigger(providers=["email", "slack", "email"]),
     "null provider": trigger(providers=[None]),
     "bad e-mail address": email(toEmails=["ops@example.com", "nobody"]),

@@ -90,8 +90,8 @@ CONFIGS = {
         'spec.eventTriggers[0].severity: Invalid value: "eror": must be info, warning, error or critical, in any case',
     ),
     "unknown provider": (
-        {"defaultProvider": "mail"},
-        'spec.defaultProvider: Unsupported value: "mail": supported values: "email", "slack"',
+        {"defaultProvider": "e mail"},
+        'spec.defaultProvider: Invalid value: "e mail": must be the name of a destination, such as email or on-call',
     ),
     "trigger twice": (
         {"eventTriggers": [{"event": "system_error"}, {"event": "system_error"}]},
