@@ -8,7 +8,8 @@ import pytest
 
 from pipebell.cli import smtp_check, webhook_check
 from pipebell.core.destinations.email import EmailTarget
-from pipebell.core.destinations.slack import SlackTarget
+from pipebell.core.destinations.slack import SLACK, SlackTarget
+from pipebell.core.hosts import HostPolicy
 from pipebell.sinks import SlackSink, SmtpSink, Trust, running
 
 USERS = {"me@example.com": "right-password"}
@@ -179,8 +180,8 @@ def test_a_name_that_nobody_knows():
     assert (found.what, "cannot be resolved" in found.message) == ("name", True)
 
 
-def webhook(target, *arguments):
-    *before, last = webhook_check.check(target, *arguments)
+def webhook(target, ca_file="", hosts=()):
+    *before, last = webhook_check.check(SLACK, target, HostPolicy({"slack": hosts}), ca_file)
     assert "services" not in repr((before, last)).replace("hooks.slack.com/services/T…", "")
     return last
 

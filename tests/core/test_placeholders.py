@@ -5,6 +5,7 @@ import os
 import pytest
 
 from pipebell.core.errors import NotReady
+from pipebell.core.fields import Fillable
 from pipebell.core.placeholders import Environment, OrgSecrets, fill
 from pipebell.core.vocabulary import NotReadyReason
 
@@ -23,11 +24,11 @@ def test_what_is_no_text_is_named_without_its_value(kind, whose):
     text = os.fsdecode(BYTES[kind]) if whose == "root's environment" else BYTES[kind].decode("utf-8", "surrogateescape")
     source = Environment({"P": text}) if whose == "root's environment" else OrgSecrets("s", {"s": {"P": text}})
     with pytest.raises(NotReady, match=r"email.smtpPassword: the value of \$\{P\} is not UTF-8 text") as caught:
-        fill("${P}", "smtp_password", source, "email.smtpPassword")
+        fill("${P}", Fillable(), source, "email.smtpPassword")
     assert caught.value.reason is NotReadyReason.MISSING_VARIABLE, "looked at again, since it is somebody else's to fix"
     str(caught.value).encode()
 
 
 @pytest.mark.parametrize("value", ["päss", "密码", "pass word", "🔑", "a\tb"])
 def test_any_text_is_taken(value):
-    assert fill("${P}", "smtp_password", Environment({"P": value}), "email.smtpPassword") == value
+    assert fill("${P}", Fillable(), Environment({"P": value}), "email.smtpPassword") == value
