@@ -292,7 +292,7 @@ def no_yaml(text):
         ({"config.json": '{"enabled": true, "enabled": false}'}, "twice"),
         ({"config.json": '{"email": {"smtp_pasword": "hunter2"}}'}, "smtpPassword"),
         ({"config.json": '{"secretRef": {"name": "x"}}'}, "environment"),
-        ({"config.json": '{"slack": {"webhookUrlSecretRef": {"name": "x", "key": "k"}}}'}, "slack.webhook_url"),
+        ({"config.json": '{"slack": {"webhookUrlSecretRef": {"name": "x", "key": "k"}}}'}, "slack.webhookUrlSecretRef"),
     ],
 )
 def test_an_invalid_root_says_what_is_wrong(data, said):
