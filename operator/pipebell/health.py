@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,22 +15,64 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
+READERS: Final = 4  # of /metrics at the same time; several Prometheis scrape one after the other
+READ_TIME: Final = 10.0  # seconds that one of them may take, which is Prometheus' own scrape timeout
+SHARE: Final = 20  # a text is kept for so many times as long as it took to make: a twentieth of the time at most
+
+
+class Exposition:
+    """The registry as text, made in a thread so that the event loop goes on, once for all who ask at the same time.
+
+    `refresh` is called in the event loop's thread before. `now` is a clock in seconds. What was made is given out again
+    while it is young: whoever asks all the time costs a twentieth of the time at most.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        refresh: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry, self._refresh, self._now = registry, refresh, now
+        self._text, self._until = b"", 0.0
+        self._making: asyncio.Task[bytes] | None = None
+
+    async def text(self) -> bytes:
+        """The metrics as they are, or were a moment ago."""
+        if self._now() < self._until:
+            return self._text
+        if self._making is None:
+            self._making = asyncio.create_task(self._make())
+        return await asyncio.shield(self._making)  # who gives up takes nothing away from the others
+
+    async def _make(self) -> bytes:
+        began = self._now()
+        try:
+            self._refresh()
+            self._text = await asyncio.to_thread(generate_latest, self._registry)
+            ended = self._now()
+            self._until = ended + SHARE * (ended - began)
+        finally:
+            self._making = None
+        return self._text
+
 
 class HealthServer:
     """A small HTTP server. `alive` and `ready` return None when all is well, else what is not."""
 
     def __init__(
-        self, port: int, registry: CollectorRegistry, alive: Callable[[], str | None], ready: Callable[[], str | None]
+        self, port: int, metrics: Exposition, alive: Callable[[], str | None], ready: Callable[[], str | None]
     ) -> None:
-        self._port, self._registry, self._alive, self._ready = port, registry, alive, ready
+        self._port, self._metrics, self._alive, self._ready = port, metrics, alive, ready
         self._runner: web.AppRunner | None = None
+        self._readers = 0
 
     async def start(self) -> int:
         """Listen; returns the port. Raises OSError when it is taken."""
         app = web.Application()
         app.router.add_get("/healthz", _answering(self._alive))
         app.router.add_get("/readyz", _answering(self._ready))
-        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/metrics", self._give_metrics)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         listener = _listen(self._port)
@@ -39,8 +83,26 @@ class HealthServer:
             raise
         return int(listener.getsockname()[1])
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _give_metrics(self, request: web.Request) -> web.StreamResponse:
+        """To a few at the same time: each may read slowly, and a text for each is kept until it has."""
+        if self._readers >= READERS:
+            return web.Response(status=503, text="others are reading the metrics", headers={"Retry-After": "1"})
+        self._readers += 1
+        try:
+            async with asyncio.timeout(READ_TIME):
+                text = await self._metrics.text()
+                response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+                response.content_length = len(text)
+                await response.prepare(request)
+                await response.write(text)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise
+        finally:
+            self._readers -= 1
+        return response
 
     async def close(self) -> None:
         """Stop listening."""

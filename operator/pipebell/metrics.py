@@ -15,6 +15,8 @@ from pipebell.kube.paths import PLURALS
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import Verdicts
     from pipebell.engine.configs.readiness import Readiness
@@ -30,10 +32,11 @@ _LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 
 
 class Metrics(Observer):
-    """Counts what happens to events; gauges are read when Prometheus asks."""
+    """Counts what happens to events. Gauges are read by `refresh`, which is for the event loop's own thread."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._reads: list[tuple[Gauge, Callable[[], float]]] = []
         self._events = Counter(
             "pipebell_events_total",
             "Events that reached a final phase. Only the first 200 organisations have a label of their own.",
@@ -74,12 +77,12 @@ class Metrics(Observer):
         ).set(1)
 
     def watch(self, engine: Engine, readiness: Readiness, root: RootStore, watches: Watches, sharing: Sharing) -> None:
-        """Read these gauges from the running parts."""
+        """Have `refresh` read these gauges from the running parts."""
         age = Gauge(
             "pipebell_watch_age_seconds", "Since the watch was opened last.", ("resource",), registry=self.registry
         )
         for plural in PLURALS.values():
-            age.labels(plural).set_function(partial(watches.age, plural))
+            self._reads.append((age.labels(plural), partial(watches.age, plural)))
         for name, text, read in (
             ("pipebell_shards", "Shards that there are for all replicas together.", lambda: SHARDS),
             (
@@ -105,7 +108,12 @@ class Metrics(Observer):
             ("pipebell_configs_not_ready", "NotificationConfigs that are not Ready.", lambda: len(readiness.not_ready)),
             ("pipebell_root_config_valid", "0 while the root ConfigMap is invalid.", lambda: not root.current.problems),
         ):
-            Gauge(name, text, registry=self.registry).set_function(read)
+            self._reads.append((Gauge(name, text, registry=self.registry), read))
+
+    def refresh(self) -> None:
+        """Read the gauges: before the registry is serialised, in whatever thread, nobody changes what they read."""
+        for gauge, read in self._reads:
+            gauge.set(read())
 
     def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Observer's)
         """See `Observer`."""

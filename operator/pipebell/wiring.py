@@ -28,7 +28,7 @@ from pipebell.engine.upkeep.backlog import Backlog
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
 from pipebell.engine.upkeep.usage import UsageWriter
-from pipebell.health import HealthServer
+from pipebell.health import Exposition, HealthServer
 from pipebell.identity import claim
 from pipebell.intake import Intake
 from pipebell.kube.client import ApiClient
@@ -143,7 +143,12 @@ class App:
             permissions=self._permissions,
             vitals=self._vitals,
         )
-        self._health = HealthServer(settings.http_port, self.metrics.registry, self._probes.alive, self._probes.ready)
+        self._health = HealthServer(
+            settings.http_port,
+            Exposition(self.metrics.registry, self.metrics.refresh),
+            self._probes.alive,
+            self._probes.ready,
+        )
         self._subscribe()
 
     def _subscribe(self) -> None:
