@@ -11,7 +11,7 @@ import structlog
 from pipebell import strict_yaml
 from pipebell.background import Background
 from pipebell.clocks import SystemClock, boottime
-from pipebell.core.errors import NotFound
+from pipebell.core.errors import Forbidden, NotFound
 from pipebell.core.shards import SHARDS
 from pipebell.engine.configs.cooldowns import ConfiguredCooldowns
 from pipebell.engine.configs.lister import ConfigLister
@@ -21,7 +21,6 @@ from pipebell.engine.configs.root import RootStore
 from pipebell.engine.configs.store import ConfigStore
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
-from pipebell.engine.events.recorder import patiently
 from pipebell.engine.ports import Ports
 from pipebell.engine.shards.sharing import LEASE, Sharing
 from pipebell.engine.upkeep.backlog import Backlog
@@ -46,6 +45,7 @@ from pipebell.kube.watches import Watches
 from pipebell.metrics import Metrics
 from pipebell.probes import Probes
 from pipebell.providers.registry import build_providers
+from pipebell.retry import retry_until_available
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,7 +181,9 @@ class App:
         """The first list. Definitions that are applied at the same time as the operator may come after it."""
         while True:
             try:
-                return await patiently(self._lister.list_all, self._clock, "the first list of configurations")
+                return await retry_until_available(
+                    self._lister.list_all, what="list configurations", also=(Forbidden,), sleep=self._clock.sleep
+                )
             except NotFound as error:
                 log.error("waiting for the CustomResourceDefinitions", error=str(error))  # noqa: TRY400  (it says all)
                 await self._clock.sleep(2.0)

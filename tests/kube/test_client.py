@@ -10,7 +10,7 @@ from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, 
 from pipebell.kube.client import MERGE_PATCH, PAGE_BYTES, ApiClient, Silent
 from pipebell.kube.connection import Connection
 from pipebell.kube.credentials import StaticToken
-from pipebell.kube.patience import patiently
+from pipebell.retry import retry_until_available
 
 TOKEN = "token-that-nobody-may-read"
 
@@ -135,7 +135,7 @@ async def test_patience_waits_longer_each_time_and_as_the_server_asks(api, clien
         api.fails(500)
     api.fails(429, Retry_After="9")
     api.answers({"done": True})
-    assert await patiently(lambda: client.request("GET", "/x"), sleep=clock.sleep) == {"done": True}
+    assert await retry_until_available(lambda: client.request("GET", "/x"), sleep=clock.sleep) == {"done": True}
     assert len(api.asked) == 5
     first, second, third, asked_for = clock.slept
     assert 0.1 <= first <= 0.15
@@ -147,7 +147,7 @@ async def test_patience_waits_longer_each_time_and_as_the_server_asks(api, clien
 async def test_patience_is_for_the_unavailable_only(api, client, clock):
     api.fails(409)
     with pytest.raises(Conflict):
-        await patiently(lambda: client.request("GET", "/x"), sleep=clock.sleep)
+        await retry_until_available(lambda: client.request("GET", "/x"), sleep=clock.sleep)
     assert clock.slept == []
 
 
@@ -155,7 +155,7 @@ async def test_patience_has_an_end_when_it_is_given_one(api, client, clock):
     for _ in range(50):
         api.fails(500)
     with pytest.raises(Unavailable):
-        await patiently(lambda: client.request("GET", "/x"), limit=0.0, sleep=clock.sleep)
+        await retry_until_available(lambda: client.request("GET", "/x"), limit=0.0, sleep=clock.sleep)
     assert len(api.asked) == 1
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from pipebell.kube.clock import Clock
+    from pipebell.core.ports import Clock
 
 _K = TypeVar("_K", bound="Hashable")
 _V = TypeVar("_V")

@@ -18,8 +18,8 @@ from yarl import URL
 from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, TooLong, Unavailable
 from pipebell.core.status import clip
 from pipebell.core.wire import decode, encode
-from pipebell.kube.patience import LONGEST_RETRY_AFTER, patiently
 from pipebell.kube.vitals import Vitals
+from pipebell.retry import LONGEST_RETRY_AFTER, retry_until_available
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -153,7 +153,7 @@ class ApiClient:
             query["limit"] = str(count)
             most = PAGE_BYTES if count > 1 else None
             try:
-                page, length = await patiently(
+                page, length = await retry_until_available(
                     partial(self._page, path, query, most), what=f"list {path}", limit=patience
                 )
             except Gone:

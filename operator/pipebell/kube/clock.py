@@ -1,11 +1,11 @@
-"""Time as this package needs it, injected so that tests move it by hand; and what time it is at the API server."""
+"""What time it is at the API server."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,16 +13,6 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 60.0  # seconds between this machine's clock and the API server's beyond which neither is believed
 _LONGEST_EXCHANGE: Final = 10.0  # seconds; an answer that took longer says little about when it was made
 _EVERY: Final = 1.0  # seconds between two looks at an answer's date, which has no fractions anyway
-
-
-class Clock(Protocol):
-    """Seconds since the epoch, and waiting."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait so many seconds of this clock."""
 
 
 class ApiServerClock:

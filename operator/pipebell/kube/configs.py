@@ -11,7 +11,7 @@ from pipebell.kube.client import MERGE_PATCH
 from pipebell.kube.events import PATIENCE
 from pipebell.kube.parse import parse_config
 from pipebell.kube.paths import custom, selector_value
-from pipebell.kube.patience import FIRST_WAIT, patiently
+from pipebell.retry import FIRST_WAIT, retry_until_available
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -83,14 +83,16 @@ class NotificationConfigs:
         raise Conflict(f"PATCH {path}: changed {_ATTEMPTS} times while its status was to be written")
 
     async def _patch(self, path: str, body: Mapping[str, Any]) -> None:
-        await patiently(
+        await retry_until_available(
             lambda: self._client.request("PATCH", f"{path}/status", body=body, content_type=MERGE_PATCH),
             what="patch config",
             limit=self._patience,
         )
 
     async def _version(self, path: str, config: ConfigObject) -> str:
-        item = await patiently(lambda: self._client.request("GET", path), what="get config", limit=self._patience)
+        item = await retry_until_available(
+            lambda: self._client.request("GET", path), what="get config", limit=self._patience
+        )
         metadata = item["metadata"]
         if metadata["uid"] != config.uid:
             raise NotFound(f"GET {path}: another object has this name now")

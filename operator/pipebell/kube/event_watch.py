@@ -11,8 +11,8 @@ from pipebell.kube.paths import custom
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
-    from pipebell.kube.clock import Clock
     from pipebell.kube.watches import Watches
 
 # Finished events are not watched: a start does not list them, and our own last write is told as DELETED.

@@ -13,7 +13,7 @@ from pipebell.core.vocabulary import FINAL_PHASES
 from pipebell.kube.client import MERGE_PATCH, METADATA_ONLY, PAGE_SIZE
 from pipebell.kube.parse import parse_event
 from pipebell.kube.paths import custom
-from pipebell.kube.patience import patiently
+from pipebell.retry import retry_until_available
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -58,7 +58,9 @@ class PipelineEvents:
     async def get(self, namespace: str, name: str) -> Event:
         """The event as it is now (a consistent read). Raises ApiErrors, and InvalidEvent."""
         path = custom(_KIND, namespace, name)
-        item = await patiently(lambda: self._client.request("GET", path), what="get event", limit=self._patience)
+        item = await retry_until_available(
+            lambda: self._client.request("GET", path), what="get event", limit=self._patience
+        )
         return parse_event(item)
 
     async def patch_status(
@@ -71,7 +73,7 @@ class PipelineEvents:
         """
         path = custom(_KIND, namespace, name) + "/status"
         body = {"metadata": {"resourceVersion": resource_version, "uid": uid}, "status": status}
-        item = await patiently(
+        item = await retry_until_available(
             lambda: self._client.request("PATCH", path, body=body, content_type=MERGE_PATCH, accept=METADATA_ONLY),
             what="patch event",
             limit=self._patience,

@@ -10,13 +10,13 @@ import structlog
 
 from pipebell.core.errors import ApiError, Forbidden, Gone, NotFound, Unavailable
 from pipebell.kube.client import PAGE_SIZE, Silent
-from pipebell.kube.patience import LONGEST_RETRY_AFTER
+from pipebell.retry import LONGEST_RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
-    from pipebell.kube.clock import Clock
     from pipebell.kube.watches import Watches
 
 _log = structlog.get_logger(__name__)

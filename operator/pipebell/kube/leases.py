@@ -17,8 +17,8 @@ from pipebell.kube.client import MERGE_PATCH
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
-    from pipebell.kube.clock import Clock
 
 TIMEOUT: Final = 2.0  # seconds for one request: a late answer is worth nothing
 GROUP: Final = "pipebell.io/replicas"  # the label that says whose Lease it is

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipebell.kube.cache import Cache
-from pipebell.kube.patience import patiently
+from pipebell.retry import retry_until_available
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
-    from pipebell.kube.clock import Clock
 
 _PATIENCE: Final = 10.0  # seconds
 
@@ -30,6 +30,8 @@ class KubeNamespaces:
 
     async def _get(self, namespace: str) -> Mapping[str, str]:
         path = f"/api/v1/namespaces/{namespace}"
-        found = await patiently(lambda: self._client.request("GET", path), what="get namespace", limit=self._patience)
+        found = await retry_until_available(
+            lambda: self._client.request("GET", path), what="get namespace", limit=self._patience
+        )
         labels: Mapping[str, str] = found["metadata"].get("labels") or {}
         return labels

@@ -14,11 +14,11 @@ from pipebell.core.errors import ApiError
 from pipebell.core.status import clip, rfc3339
 from pipebell.core.vocabulary import API_VERSION
 from pipebell.kube.paths import PLURALS, core
-from pipebell.kube.patience import patiently
+from pipebell.retry import retry_until_available
 
 if TYPE_CHECKING:
+    from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
-    from pipebell.kube.clock import Clock
 
 _log = structlog.get_logger(__name__)
 
@@ -246,7 +246,7 @@ class KubeNotices:
         path = core("events", post.notice.namespace or "default")
         body = _body(post)
         try:
-            await patiently(
+            await retry_until_available(
                 lambda: self._client.request("POST", path, body=body),
                 what="post notice",
                 limit=_PATIENCE,

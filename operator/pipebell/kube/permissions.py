@@ -13,8 +13,8 @@ from pipebell.kube.paths import PLURALS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
-    from pipebell.kube.clock import Clock
 
 _log = structlog.get_logger(__name__)
 

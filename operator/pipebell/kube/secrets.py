@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pipebell.core.errors import NotFound
 from pipebell.kube.cache import Cache
 from pipebell.kube.paths import core
-from pipebell.kube.patience import patiently
+from pipebell.retry import retry_until_available
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
-    from pipebell.kube.clock import Clock
 
 _PATIENCE: Final = 10.0  # seconds; whoever needs a Secret waits and retries anyway
 
@@ -39,7 +39,9 @@ class KubeSecrets:
     async def _get(self, key: tuple[str, str]) -> Mapping[str, str] | None:
         path = core("secrets", *key)
         try:
-            secret = await patiently(lambda: self._client.request("GET", path), what="get secret", limit=self._patience)
+            secret = await retry_until_available(
+                lambda: self._client.request("GET", path), what="get secret", limit=self._patience
+            )
         except NotFound:
             return None
         return _decoded(secret.get("data") or {})

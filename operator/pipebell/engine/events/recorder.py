@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from pipebell.core.errors import ApiError, Conflict, Fenced, Forbidden, NotFound, Rejected, Unavailable
+from pipebell.core.errors import ApiError, Conflict, Fenced, Forbidden, NotFound, Rejected
 from pipebell.core.policy.settle import summarise
 from pipebell.core.status import EventStatus
 from pipebell.engine.events.state import status_patch
+from pipebell.retry import retry_until_available
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -40,7 +41,7 @@ class Recorder:
     async def _ask(self, call: Callable[[], Awaitable[Result]], what: str) -> Result:
         self._waiting += 1
         try:
-            return await patiently(call, self._clock, what)
+            return await retry_until_available(call, what=what, also=(Forbidden,), sleep=self._clock.sleep)
         finally:
             self._waiting -= 1
 
@@ -121,24 +122,6 @@ class Recorder:
         state.event, state.resource_version, state.generation = event, event.resource_version, event.generation
         state.adopt(event.status)
         return state
-
-
-async def patiently(call: Callable[[], Awaitable[Result]], clock: Clock, what: str) -> Result:
-    """Ask the API until it answers. Raises Conflict, NotFound and Rejected at once.
-
-    An API server that is away is waited for, and so is a permission that is missing: what is known here must not be
-    lost because of either. Waits double from 0.1 s to 5 s, to 30 s for a permission.
-    """
-    delay = 0.1
-    while True:
-        try:
-            return await call()
-        except (Unavailable, Forbidden) as error:
-            limit = 30.0 if isinstance(error, Forbidden) else 5.0
-            wait = max(delay, (error.retry_after or 0.0) if isinstance(error, Unavailable) else 0.0)
-            log.warning("api call failed, trying again", what=what, error=str(error), in_seconds=round(wait, 1))
-            await clock.sleep(wait)
-            delay = min(delay * 2, limit)
 
 
 def _says(status: EventStatus, patch: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Asking again: for reads and for writes that may be repeated without harm."""
+"""Asking the API again: for reads and for writes that may be repeated without harm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, stop_never
 from tenacity.wait import wait_exponential, wait_random
 
-from pipebell.core.errors import Unavailable
+from pipebell.core.errors import ApiError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,21 +33,23 @@ def backoff(state: RetryCallState) -> float:
     return max(wait, min(asked or 0.0, LONGEST_RETRY_AFTER))
 
 
-async def patiently(
+async def retry_until_available(
     call: Callable[[], Awaitable[_T]],
     *,
     what: str = "",
     limit: float | None = None,
+    also: tuple[type[ApiError], ...] = (),
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> _T:
-    """Call until it does not raise Unavailable. Raises whatever else `call` raises, at once.
+    """Call until it does not raise Unavailable (or one of `also`). Raises whatever else `call` raises, at once.
 
     `limit` is seconds: once they are over, Unavailable is raised too; None waits until cancelled. `what` names the
     call in the log.
     """
+    again: tuple[type[ApiError], ...] = (Unavailable, *also)
     try:
         return await call()  # nearly always all there is to do: without tenacity's 27 µs
-    except Unavailable as error:
+    except again as error:
         failures = [error]
 
     async def attempt() -> _T:
@@ -62,7 +64,7 @@ async def patiently(
         log("api_unavailable", what=what, error=str(error), attempts=state.attempt_number, wait=state.upcoming_sleep)
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(Unavailable),
+        retry=retry_if_exception_type(again),
         wait=backoff,
         stop=stop_never if limit is None else stop_after_delay(limit),
         before_sleep=tell,
