@@ -10,7 +10,7 @@ from pipebell.cli import smtp_check, webhook_check
 from pipebell.core.destinations.email import EmailTarget
 from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.hosts import HostPolicy
-from pipebell.sinks import SlackSink, SmtpSink, Trust, running
+from pipebell.sinks import Limits, SlackSink, SmtpSink, Trust, running
 
 USERS = {"me@example.com": "right-password"}
 
@@ -65,6 +65,7 @@ def test_all_is_well(serve):
     found = list(smtp_check.check(target(sink), str(sink.ca_file)))
     assert [(finding.what, finding.ok) for finding in found] == [
         ("name", True), ("connection", True), ("TLS", True), ("login", True), ("sender", True),
+        ("recipients", True),
     ]  # fmt: skip
 
 
@@ -114,23 +115,76 @@ def test_a_certificate_for_another_name(serve):
     assert (found.what, "name that the certificate is for" in found.mend) == ("certificate", True)
 
 
-def test_tls_from_the_start_on_another_port(serve, monkeypatch):
+def test_tls_from_the_start_that_nobody_asked_for(serve, monkeypatch):
     monkeypatch.setattr(smtp_check, "_TIMEOUT", 0.5)
     found = verdict(target(serve(security="implicit")))
     assert (found.what, "expects TLS from the start" in found.message) == ("TLS", True)
+    assert "email.smtpTls to Implicit" in found.mend
 
 
-def test_no_tls_from_the_start_on_465(serve, monkeypatch):
+def test_no_tls_from_the_start_where_it_is_asked_for(serve):
     sink = serve()
-    monkeypatch.setattr(smtp_check, "_IMPLICIT", sink.port)
-    found = verdict(target(sink), sink.ca_file)
+    found = verdict(target(sink, implicit_tls=True), sink.ca_file)
     assert (found.what, "587" in found.mend) == ("TLS", True)
+    assert "email.smtpTls to StartTls" in found.mend
 
 
-def test_tls_from_the_start(serve, monkeypatch):
+def test_tls_from_the_start(serve):
     sink = serve(security="implicit")
-    monkeypatch.setattr(smtp_check, "_IMPLICIT", sink.port)
+    assert verdict(target(sink, implicit_tls=True), sink.ca_file).ok
+
+
+def test_letters_of_all_kinds(serve):
+    """smtplib's own login knows ASCII only."""
+    for mechanism in ("PLAIN", "LOGIN"):
+        sink = serve(users={"müller": "pässwörd ☃"}, mechanisms=[mechanism])
+        assert verdict(target(sink, username="müller", password="pässwörd ☃"), sink.ca_file).ok
+        wrong = verdict(target(sink, username="müller", password="paßwort"), sink.ca_file)
+        assert (wrong.what, "535" in wrong.message) == ("login", True)
+
+
+def test_a_mechanism_that_the_server_does_not_know_after_all(serve):
+    sink = serve()
+    sink.plan("500 5.5.1 what?", at="login")
     assert verdict(target(sink), sink.ca_file).ok
+
+
+def test_the_name_for_ehlo(serve):
+    said = []
+    sink = serve()
+    sink.script("mail").always = lambda _: said.extend(one.session.host_name for one in sink._sessions)
+    assert verdict(target(sink), sink.ca_file).ok
+    assert verdict(target(sink, helo="pipebell.example.com"), sink.ca_file).ok
+    assert said == ["[127.0.0.1]", "pipebell.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "mend"),
+    [
+        ("550 5.1.1 No such user", "you@example.com is refused: 550", "toEmails"),
+        ("553 5.7.1 <me@example.com>: Sender address rejected: not owned by user", "is refused", "fromEmail"),
+        ("554 5.7.1 Relay access denied", "is refused", "relay"),
+        ("450 4.2.0 Greylisted", "not now: you@example.com", "new to it"),
+        ("421 4.7.0 bye", "not now: ", "pause"),
+    ],
+)
+def test_a_recipient_that_is_refused(serve, answer, message, mend):
+    sink = serve()
+    sink.refuse("you@example.com", answer)
+    found = verdict(target(sink), sink.ca_file)
+    assert (found.what, message in found.message, mend in found.mend) == ("recipients", True, True)
+
+
+def test_many_recipients(serve):
+    sink = serve(limits=Limits(recipients=10))
+    everybody = tuple(f"r{n}@example.com" for n in range(30))
+    found = verdict(target(sink, to=everybody), sink.ca_file)
+    assert (found.ok, "10 of 30 recipients" in found.message) == (True, True)
+    sink = serve()
+    assert "all 30 recipients" in verdict(target(sink, to=everybody), sink.ca_file).message
+    for who in everybody[:3]:
+        sink.refuse(who, 550)
+    assert "r0@example.com is refused (and 2 more)" in verdict(target(sink, to=everybody), sink.ca_file).message
 
 
 def test_no_starttls(serve):

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -44,7 +46,6 @@ async def dns(names, now):
     made = Dns(deadline=0.1, lookup=names, now=lambda: now[0])
     yield made
     names.end.set()
-    made.close()
 
 
 async def test_addresses_need_no_name_server(dns, names):
@@ -58,7 +59,6 @@ async def test_names_that_cannot_be():
     with pytest.raises(socket.gaierror):
         await dns.resolve("x" * 70 + ".example", 25)
     assert await dns.resolve("localhost", 25)
-    dns.close()
 
 
 async def test_one_question_for_all_who_ask(dns, names):
@@ -114,3 +114,20 @@ async def test_failures_are_not_remembered_without_end(dns, monkeypatch):
         with pytest.raises(socket.gaierror):
             await dns.resolve(f"unknown-{n}.example", 25)
     assert len(dns._failures) == 3
+
+
+def test_a_look_up_under_way_does_not_hold_up_the_end_of_the_process():
+    program = """
+import asyncio, time
+from pipebell.providers.dns import Dns
+
+async def main():
+    try:
+        await Dns(deadline=0.1, lookup=lambda host: time.sleep(60)).resolve("silent.example", 25)
+    except OSError as error:
+        print(error)
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert "does not answer" in done.stdout

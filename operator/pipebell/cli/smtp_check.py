@@ -1,7 +1,10 @@
-"""Everything about an SMTP transport that can be tried without sending: name, connection, TLS, login, sender."""
+"""Everything about an SMTP transport that can be tried without sending: from its name to the recipients."""
 
 from __future__ import annotations
 
+import base64
+import hmac
+import re
 import smtplib
 import socket
 import ssl
@@ -9,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipebell import tls
+from pipebell.core.outcome import Verdict
+from pipebell.providers.smtp_answers import Reply, Stage, hint_for, rule_for, too_many_recipients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +21,9 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.email import EmailTarget
 
 _TIMEOUT: Final = 10.0  # seconds for each answer
-_IMPLICIT: Final = 465  # RFC 8314
+_OK: Final = range(200, 300)  # RFC 5321, 4.2.1
+_CONTINUE: Final = 334  # RFC 4954
+_UNKNOWN_METHOD: Final = (500, 501, 502, 504)
 _PORTS: Final = "usual are 587 (STARTTLS) and 465 (TLS from the start)"
 
 # What providers want instead of an account's password: their own pages say so.
@@ -57,6 +64,9 @@ def check(target: EmailTarget, ca_file: str = "") -> Iterator[Finding]:
         if target.username is not None:
             yield _login(server, target)
         yield _sender(server, target)
+        yield _recipients(server, target)
+        server.rset()
+        server.quit()
     except _Failed as failed:
         yield failed.finding
     except (smtplib.SMTPException, OSError) as error:
@@ -88,21 +98,40 @@ def _resolve(target: EmailTarget) -> Finding:
 
 def _connect(target: EmailTarget, context: ssl.SSLContext) -> smtplib.SMTP:
     try:
-        if target.port == _IMPLICIT:
-            return smtplib.SMTP_SSL(target.host, target.port, timeout=_TIMEOUT, context=context)
-        return smtplib.SMTP(target.host, target.port, timeout=_TIMEOUT)
+        # A name is given, or smtplib would ask the name server for ours.
+        name = target.helo or "[127.0.0.1]"
+        server: smtplib.SMTP
+        if target.implicit_tls:
+            server = smtplib.SMTP_SSL(target.host, target.port, name, timeout=_TIMEOUT, context=context)
+        else:
+            server = smtplib.SMTP(target.host, target.port, name, timeout=_TIMEOUT)
+        if target.helo is None and isinstance(server.sock, socket.socket):
+            server.local_hostname = _own_name(server.sock)
     except ssl.SSLCertVerificationError as error:
         raise _certificate(error, target) from None
     except OSError as error:  # all that smtplib raises is one
-        if isinstance(error, (TimeoutError, smtplib.SMTPServerDisconnected)) and _speaks_tls(target):
+        if (
+            not target.implicit_tls
+            and isinstance(error, (TimeoutError, smtplib.SMTPServerDisconnected))
+            and _speaks_tls(target)
+        ):
             raise _tls_from_the_start(target) from None
         raise _Failed(*_no_connection(error, f"{target.host}:{target.port}")) from None
+    else:
+        return server
+
+
+def _own_name(sock: socket.socket) -> str:
+    """The connection's own address, as the operator gives it."""
+    address = str(sock.getsockname()[0]).partition("%")[0]
+    return f"[IPv6:{address}]" if sock.family == socket.AF_INET6 else f"[{address}]"
 
 
 def _no_connection(error: OSError, where: str) -> tuple[str, str, str]:
     """What failed, how, and the mend."""
     if isinstance(error, ssl.SSLError):
-        return "TLS", f"{where} does not begin with TLS", "set email.smtpPort to 587: it uses STARTTLS"
+        mend = "set email.smtpPort to 587, or email.smtpTls to StartTls"
+        return "TLS", f"{where} does not begin with TLS", mend
     if isinstance(error, ConnectionRefusedError):
         return "connection", f"nothing listens at {where}", f"check email.smtpPort; {_PORTS}"
     if isinstance(error, TimeoutError) or "timed out" in str(error):  # smtplib calls it a disconnection
@@ -130,13 +159,13 @@ def _speaks_tls(target: EmailTarget) -> bool:
 def _tls_from_the_start(target: EmailTarget) -> _Failed:
     return _Failed(
         "TLS",
-        f"{target.host}:{target.port} expects TLS from the start, and Pipebell does that on port 465 only",
-        "use the server's port 465, or its port for STARTTLS (587)",
+        f"{target.host}:{target.port} expects TLS from the start",
+        "set email.smtpTls to Implicit, or use the server's port for STARTTLS (587)",
     )
 
 
 def _secure(server: smtplib.SMTP, target: EmailTarget, context: ssl.SSLContext) -> Finding:
-    if target.port == _IMPLICIT:
+    if target.implicit_tls:
         return Finding("TLS", True, "TLS from the start, certificate trusted")
     if not target.use_tls:
         return Finding("TLS", True, "no TLS, as email.smtpUseTls says (credentials are never sent this way)")
@@ -165,44 +194,103 @@ def _certificate(error: ssl.SSLCertVerificationError, target: EmailTarget) -> _F
 
 def _login(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     server.ehlo()
-    try:
-        server.login(target.username or "", target.password or "")
-    except smtplib.SMTPAuthenticationError as error:
-        mend = next((mend for end, mend in _LOGIN_MENDS if target.host.lower().endswith(end)), "")
-        if error.smtp_code // 100 == 4:  # noqa: PLR2004  (temporary, RFC 4954)
-            raise _Failed(
-                "login", f"the server cannot check the login now: {_said(error)}", "try again later; perhaps a quota"
-            ) from None
-        mend = mend or "check smtpUsername and smtpPassword; with two-factor login it takes an app password"
-        raise _Failed("login", f"user name or password is wrong: {_said(error)}", mend) from None
-    except (smtplib.SMTPResponseException, smtplib.SMTPServerDisconnected):
-        raise
-    except smtplib.SMTPException:  # no AUTH at all, or no method that we know
+    offered = str(server.esmtp_features.get("auth", "")).upper().split()
+    methods = [method for method in ("PLAIN", "LOGIN", "CRAM-MD5") if method in offered]
+    if not methods:
         raise _Failed(
             "login", "the server offers no login here", f"check email.smtpPort ({_PORTS}), or leave the credentials out"
-        ) from None
-    return Finding("login", True, "user name and password are right")
+        )
+    for method in methods:
+        reply = _authenticated(server, method, target.username or "", target.password or "")
+        if reply.code not in _UNKNOWN_METHOD:
+            break
+    if reply.code in _OK:
+        return Finding("login", True, "user name and password are right")
+    text = _text(reply, target)
+    if rule_for(Stage.AUTH, reply).verdict is not Verdict.PERMANENT:
+        raise _Failed("login", f"the server cannot check the login now: {text}", "try again later; perhaps a quota")
+    mend = next((mend for end, mend in _LOGIN_MENDS if target.host.lower().endswith(end)), "")
+    mend = mend or "check smtpUsername and smtpPassword; with two-factor login it takes an app password"
+    raise _Failed("login", f"user name or password is wrong: {text}", mend)
+
+
+def _authenticated(server: smtplib.SMTP, method: str, user: str, password: str) -> Reply:
+    """The answer to a login in UTF-8 (RFC 4616); smtplib's own is for ASCII only."""
+    if method == "PLAIN":
+        return _command(server, "AUTH PLAIN " + _base64(f"\0{user}\0{password}".encode()))
+    if method == "LOGIN":
+        reply = _command(server, f"AUTH LOGIN {_base64(user.encode())}")
+        return _command(server, _base64(password.encode())) if reply.code == _CONTINUE else reply
+    reply = _command(server, "AUTH CRAM-MD5")
+    if reply.code != _CONTINUE:
+        return reply
+    try:
+        challenge = base64.b64decode(reply.text, validate=True)
+    except ValueError:
+        return Reply(501, "its CRAM-MD5 challenge is none")
+    digest = hmac.new(password.encode(), challenge, "md5").hexdigest()
+    return _command(server, _base64(f"{user} {digest}".encode()))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _command(server: smtplib.SMTP, line: str) -> Reply:
+    code, text = server.docmd(line)
+    return Reply(code, text.decode("utf-8", "replace"))
 
 
 def _sender(server: smtplib.SMTP, target: EmailTarget) -> Finding:
-    """MAIL and RSET: the server says what it thinks of the sender, and forgets it."""
+    """MAIL: what the server thinks of the sender."""
     server.ehlo_or_helo_if_needed()
     code, said = server.mail(target.from_email)
-    server.rset()
-    text = f"{code} {said.decode('utf-8', 'replace')}"
-    server.quit()
-    if code // 100 == 2:  # noqa: PLR2004  (RFC 5321, 4.2.1)
+    reply = Reply(code, said.decode("utf-8", "replace"))
+    if code in _OK:
         return Finding("sender", True, f"{target.from_email} may send")
-    if code in (421, 450, 451, 452, 454) or "quota" in text.lower() or "limit" in text.lower():
-        return Finding("sender", False, f"not now: {text}", "a quota or rate limit: wait, or raise it at the provider")
+    if rule_for(Stage.MAIL, reply).verdict is not Verdict.PERMANENT:
+        mend = "a quota or rate limit, perhaps: wait, or have it raised at the provider"
+        raise _Failed("sender", f"not now: {_text(reply, target)}", mend)
     if code == 530:  # noqa: PLR2004  (RFC 4954, 6)
-        return Finding("sender", False, f"a login is required: {text}", "set smtpUsername and smtpPassword")
-    return Finding(
-        "sender",
-        False,
-        f"{target.from_email} may not send: {text}",
-        "verify it at the provider, or change email.fromEmail",
-    )
+        raise _Failed("sender", f"a login is required: {_text(reply, target)}", "set smtpUsername and smtpPassword")
+    mend = "verify it at the provider, or change email.fromEmail"
+    raise _Failed("sender", f"{target.from_email} may not send: {_text(reply, target)}", mend)
+
+
+def _recipients(server: smtplib.SMTP, target: EmailTarget) -> Finding:
+    """RCPT for each: whom the server would serve, as far as it says before it has the message."""
+    everybody = tuple(dict.fromkeys((*target.to, *target.cc)))
+    refused: list[tuple[str, Reply]] = []
+    for number, recipient in enumerate(everybody):
+        code, said = server.rcpt(recipient)
+        reply = Reply(code, said.decode("utf-8", "replace"))
+        if code in _OK:
+            continue
+        if number > len(refused) and too_many_recipients(reply):
+            named = f"{number} of {len(everybody)} recipients; the server takes no more at a time, the rest follows"
+            everybody = everybody[:number]
+            break
+        refused.append((recipient, reply))
+        if code == 421:  # noqa: PLR2004  (RFC 5321, 3.8: the connection ends)
+            break
+    else:
+        named = f"all {len(everybody)} recipients" if len(everybody) > 1 else everybody[0]
+    if not refused:
+        return Finding("recipients", True, f"the server takes {named}")
+    recipient, reply = refused[0]
+    more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+    message = f"{recipient} is refused{more}: {_text(reply, target)}"
+    for_now = rule_for(Stage.RCPT, reply).verdict is not Verdict.PERMANENT
+    mend = hint_for(Stage.RCPT, reply) or "it may pass: try again later"
+    raise _Failed("recipients", f"not now: {message}" if for_now else message, mend)
+
+
+def _text(reply: Reply, target: EmailTarget) -> str:
+    """A server's answer on one line, without what it echoes of the login."""
+    said = re.sub(r"\s+", " ", reply.text).strip()
+    for secret in filter(None, (target.password, target.password and _base64(target.password.encode()))):
+        said = said.replace(secret, "***")
+    return f"{reply.code} {said}"
 
 
 def _said(error: Exception) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
+import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -34,10 +35,11 @@ class _Lane:
 
 
 class Dns:
-    """Asks the system's resolver, in threads of its own: it cannot be told to stop, so whoever asks is bounded.
+    """Asks the system's resolver, each time in a thread: it cannot be told to stop, so whoever asks is bounded.
 
-    Each namespace has its own few look-ups at a time: names whose server is silent hold up nobody else's. All who ask
-    for the same host while it is being looked up share the question. `lookup` and `now` are for tests.
+    The threads are daemons: a look-up that is under way must not hold up the end of the process. Each namespace has
+    its own few look-ups at a time: names whose server is silent hold up nobody else's. All who ask for the same host
+    while it is being looked up share the question. `lookup` and `now` are for tests.
     """
 
     def __init__(
@@ -47,7 +49,6 @@ class Dns:
         lookup: Callable[[str], list[Address]] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dns")
         self._free = asyncio.Semaphore(_THREADS)
         self._deadline, self._lookup, self._now = deadline, lookup or _lookup, now
         self._asked: dict[str, asyncio.Future[list[Address]]] = {}
@@ -64,10 +65,6 @@ class Dns:
         if found is None:
             found = await self._answer(name, await self._question(name, namespace))
         return [(family, (address[0], port, *address[2:])) for family, address in found]
-
-    def close(self) -> None:
-        """Ask nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _question(self, name: str, namespace: str) -> asyncio.Future[list[Address]]:
         """The question that is under way, or a new one when it is this namespace's turn. Raises socket.gaierror."""
@@ -92,7 +89,7 @@ class Dns:
             self._raise_known(name)
             question = self._asked.get(name)
             if question is None:
-                question = asyncio.get_running_loop().run_in_executor(self._threads, self._lookup, name)
+                question = _in_a_thread(self._lookup, name)
         except BaseException:
             self._done(namespace, lane)
             raise
@@ -141,6 +138,31 @@ class Dns:
         lane.users -= 1
         if not lane.users:
             self._lanes.pop(namespace, None)
+
+
+def _in_a_thread(lookup: Callable[[str], list[Address]], name: str) -> asyncio.Future[list[Address]]:
+    loop = asyncio.get_running_loop()
+    question: asyncio.Future[list[Address]] = loop.create_future()
+
+    def tell(found: list[Address] | None, error: Exception | None) -> None:
+        if question.done():
+            return
+        if error is not None:
+            question.set_exception(error)
+        else:
+            question.set_result(found or [])
+
+    def ask() -> None:
+        found, failed = None, None
+        try:
+            found = lookup(name)
+        except Exception as error:  # noqa: BLE001  (whoever asked gets it)
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, found, failed)
+
+    threading.Thread(target=ask, name="dns", daemon=True).start()
+    return question
 
 
 def _literal(name: str) -> list[Address] | None:

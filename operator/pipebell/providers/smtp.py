@@ -92,7 +92,6 @@ class Smtp:
             self._retire(endpoint)
         self._endpoints.clear()
         await asyncio.gather(*self._leaving)
-        self._dns.close()
 
     async def _in_turn(self, endpoint: _Endpoint, target: EmailTarget, envelope: Envelope) -> Outcome:
         """Send over a connection; over another one, when the server only wants fewer of them."""

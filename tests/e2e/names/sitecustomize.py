@@ -1,5 +1,5 @@
 """In the operator's process only: names of the outside world lead to the local sinks (PIPEBELL_TEST_NAMES, a
-JSON object of [address, port]).
+JSON object of [address, port]), and the name server of `silent…` names never answers.
 
 The seed's files name smtp.gmail.com and hooks.slack.com; they are tested as they are, certificates included.
 """
@@ -7,6 +7,7 @@ The seed's files name smtp.gmail.com and hooks.slack.com; they are tested as the
 import json
 import os
 import socket
+import time
 
 _PLACES = json.loads(os.environ.get("PIPEBELL_TEST_NAMES", "{}"))
 _ask = socket.getaddrinfo
@@ -14,6 +15,9 @@ _ask = socket.getaddrinfo
 
 def _getaddrinfo(host, port, *args, **kwargs):
     name = host.decode() if isinstance(host, bytes) else host
+    if name and name.startswith("silent"):
+        time.sleep(40.0)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
     if name in _PLACES:
         return _ask(*_PLACES[name], *args, **kwargs)
     return _ask(host, port, *args, **kwargs)
