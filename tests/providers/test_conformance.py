@@ -1,4 +1,4 @@
-"""What every provider must keep, new ones too: add how to try it to `BENCHES`."""
+"""What every kind of destination must keep, new ones too. Kinds that post are tried from their example alone."""
 
 import asyncio
 import contextlib
@@ -6,24 +6,31 @@ import logging
 import traceback
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from pipebell.core.destinations.email import EmailTarget
-from pipebell.core.destinations.slack import SLACK, SlackTarget
+from pipebell.core.destinations.http import HttpKind
 from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.models import KINDS
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import KINDS, NotificationConfigSpec
 from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.placeholders import OrgSecrets
 from pipebell.providers.email import EmailProvider
 from pipebell.providers.http import Http
 from pipebell.providers.smtp import Limits, Smtp
 from pipebell.providers.tls import client_context
 from pipebell.providers.webhook import HttpProvider
-from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, Respond, Say, SlackSink, SmtpSink, redirect
+from pipebell.sinks import DROP, HANG, KEEP_AND_DROP, HttpSink, Respond, Say, SmtpSink, redirect
 
 USER, PASSWORD, TOKEN = "confidential-user", "confidential-password", "ConfidentialToken"
-LOOPBACK = HostPolicy({"slack": ("127.0.0.1",)}, private_hosts=("127.0.0.1",))
+LOOPBACK = HostPolicy(private_hosts=("127.0.0.1",))
+
+
+def org(spec):
+    return Layer(NotificationConfigSpec.model_validate({"orgSlug": "acme", **spec}), OrgSecrets(None, {}))
 
 
 @dataclass
@@ -52,7 +59,7 @@ class EmailBench(Bench):
         return [(mail.message["Message-ID"], mail.message["X-Pipebell-Delivery"]) for mail in self.sink.journal.all]
 
 
-class SlackBench(Bench):
+class HttpBench(Bench):
     def identities(self):
         return [post.headers["x-pipebell-delivery"] for post in self.sink.journal.all]
 
@@ -85,35 +92,63 @@ def email_bench(trust, tls):
     )
 
 
-def slack_bench(trust, tls):
-    sink = SlackSink(trust=trust)
-    url = sink.webhook(TOKEN)
-    return SlackBench(
-        HttpProvider(SLACK, Http(tls, 0.5), LOOPBACK, lambda: 0.0),
-        HttpProvider(SLACK, Http(client_context(), 0.5), LOOPBACK, lambda: 0.0),
-        HttpProvider(SLACK, Http(tls, 0.5), HostPolicy(), lambda: 0.0),
-        sink,
-        SlackTarget(url),
-        [
-            SlackTarget(f"https://nowhere.invalid/services/T1/B1/{TOKEN}", trusted=True),
-            SlackTarget(f"https://127.0.0.1:9/services/T1/B1/{TOKEN}"),
-            SlackTarget(f"https://[::1/services/T1/B1/{TOKEN}", trusted=True),
-            SlackTarget(f"https://127.0.0.1:99999/{TOKEN}", trusted=True),
-        ],
-        (TOKEN, url),
-        {
-            Verdict.RETRY: [Respond(500, url), Respond(503, TOKEN), DROP, KEEP_AND_DROP, HANG],
-            Verdict.PERMANENT: [Respond(404, url), Respond(403, TOKEN), redirect(url)],
-            Verdict.PAUSE: [Respond(429, TOKEN, {"Retry-After": "3"})],
-        },
-    )
+class Receiver(HttpSink):
+    """Answers every request as the kind's receiver answers one that it takes."""
+
+    def __init__(self, kind, **options):
+        super().__init__(**options)
+        self.kind = kind
+
+    def usual(self, request, body):
+        status, text = self.kind.success
+        return Respond(status, text)
 
 
-BENCHES = {"email": email_bench, "slack": slack_bench}
+def http_bench(kind):
+    """A bench for any kind that posts, from its example alone; its URL leads to a receiver here instead."""
+
+    def make(trust, tls):
+        sink = Receiver(kind, trust=trust)
+        example = Layers(org({kind.name: kind.example}), None).target(kind.name)
+        path = urlsplit(example.url)._replace(scheme="", netloc="").geturl().lstrip("/")
+        target = replace(example, url=f"{sink.url}/{TOKEN}/{path}")
+        secrets = (TOKEN, target.url, *(word for word in target.secrets if len(word) > 8))
+        echo = " ".join(secrets)
+        loopback = HostPolicy({kind.name: ("127.0.0.1",)}, ("127.0.0.1",))
+        return HttpBench(
+            HttpProvider(kind, Http(tls, 0.5), loopback, lambda: 0.0),
+            HttpProvider(kind, Http(client_context(), 0.5), loopback, lambda: 0.0),
+            HttpProvider(kind, Http(tls, 0.5), HostPolicy({kind.name: ("elsewhere.example",)}), lambda: 0.0),
+            sink,
+            target,
+            [
+                replace(target, url=f"https://nowhere.invalid/{TOKEN}/{path}", trusted=True),
+                replace(target, url=f"https://127.0.0.1:9/{TOKEN}/{path}"),
+                replace(target, url=f"https://[::1/{TOKEN}/{path}", trusted=True),
+                replace(target, url=f"https://127.0.0.1:99999/{TOKEN}", trusted=True),
+            ],
+            secrets,
+            {
+                Verdict.RETRY: [
+                    *(Respond(500, echo), Respond(503, TOKEN), Respond(408, ""), DROP, KEEP_AND_DROP, HANG),
+                    *(Respond(200, '{"ok": false}'), Respond(200, f"<html>{echo}</html>")),
+                ],
+                Verdict.PERMANENT: [Respond(404, echo), Respond(403, TOKEN), Respond(400, echo), redirect(target.url)],
+                Verdict.PAUSE: [Respond(429, TOKEN, {"Retry-After": "3"}), Respond(429, echo)],
+            },
+        )
+
+    return make
 
 
-def test_every_provider_is_here():
-    assert set(BENCHES) == set(KINDS)
+BENCHES = {
+    "email": email_bench,
+    **{name: http_bench(kind) for name, kind in KINDS.items() if isinstance(kind, HttpKind)},
+}
+
+
+def test_every_kind_is_here():
+    assert set(BENCHES) == set(KINDS), "a kind that needs more than one HTTP request needs a bench of its own"
 
 
 @pytest.fixture(params=BENCHES, ids=str)
@@ -140,7 +175,7 @@ async def test_sorts_answers_by_verdict_and_bounds_its_time(bench, notification)
     for verdict, answers in bench.answers.items():
         for answer in answers:
             bench.plan(answer)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(15):  # far from the hours that a sender without bounds would wait
                 outcome = await bench.provider.send(notification, bench.target, Attempt("uid.x"))
             assert outcome.verdict is verdict, answer
             assert outcome.reason

@@ -1,15 +1,20 @@
 """The POST itself: what is asked before its bytes go out, and that none do when the answer is no."""
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
+from tests.core.messages import make
 
+from pipebell.core.destinations.base import Hosts
 from pipebell.core.destinations.slack import SLACK, SlackTarget
-from pipebell.core.errors import Fenced
+from pipebell.core.errors import Fenced, NotReady
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Attempt
-from pipebell.providers.http import Http
+from pipebell.core.outcome import Attempt, Verdict
+from pipebell.providers.dns import Dns
+from pipebell.providers.http import Http, NotAdmitted
 from pipebell.providers.webhook import HttpProvider
 from pipebell.sinks import SlackSink
 
@@ -105,3 +110,62 @@ async def test_slack_asks_on_behalf_of_the_attempt(http, sink, notification):
     with pytest.raises(Fenced):
         await slack.send(notification, SlackTarget(sink.webhook()), Attempt("e.slack", allowed=lambda: False))
     assert sink.requests == []
+
+
+# ---------------------------------------------------------------------------- hosts of organisations' own choice
+
+ANYWHERE = replace(SLACK, hosts=Hosts(anywhere=True))
+
+
+def public(family, *addresses):
+    return Dns(lookup=lambda _: [(family, (address, 0)) for address in addresses])
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:{}/x", "https://localhost:{}/x", "https://[::1]:{}/x"])
+async def test_an_address_that_is_not_admitted_is_not_connected_to(tls, sink, url):
+    http = Http(tls, 5.0, admits=HostPolicy().admits_address)
+    with pytest.raises(NotAdmitted, match="may not be connected to"):
+        await http.send("POST", url.format(sink.port), b"{}", {})
+    await http.close()
+    assert sink.connections == 0
+
+
+async def test_a_name_that_leads_inside_is_refused_by_its_address(tls, sink):
+    """DNS rebinding: the address that was looked at is the one connected to, whatever the name says a moment later."""
+    answers = iter([[(socket.AF_INET, ("127.0.0.1", 0))], [(socket.AF_INET, ("192.0.2.1", 0))]])
+    http = Http(tls, 5.0, dns=Dns(lookup=lambda _: next(answers)), admits=HostPolicy().admits_address)
+    provider = HttpProvider(ANYWHERE, http, HostPolicy(), lambda: 0.0)
+    target = SlackTarget(f"https://hooks.tenant.example:{sink.port}/x", where="webhook")
+    outcome = await provider.send(make(), target, Attempt("e.slack"))
+    assert (outcome.verdict, outcome.reason) == (Verdict.HOST_NOT_ALLOWED, "HostNotAllowed")
+    assert "hooks.tenant.example leads to an address" in outcome.message
+    assert "PIPEBELL_PRIVATE_HOSTS" in outcome.message
+    await provider.close()
+    assert sink.connections == 0
+
+
+async def test_an_admitted_private_host_is_reached_and_roots_own_need_no_leave(tls, sink):
+    policy = HostPolicy(private_hosts=("127.0.0.0/8",))
+    guarded = Http(tls, 5.0, admits=policy.admits_address)
+    assert (await guarded.send("POST", sink.webhook(), b'{"text": "a"}', {})).status == 200
+    await guarded.close()
+    strict = Http(tls, 5.0, admits=HostPolicy().admits_address)
+    provider = HttpProvider(ANYWHERE, Http(tls, 5.0), HostPolicy(), lambda: 0.0, strict)
+    trusted = SlackTarget(sink.webhook(), trusted=True)
+    assert (await provider.send(make(), trusted, Attempt("e.slack"))).verdict is Verdict.DELIVERED
+    assert (await provider.send(make(), replace(trusted, trusted=False), Attempt("e.slack"))).verdict is (
+        Verdict.HOST_NOT_ALLOWED
+    )
+    with pytest.raises(NotReady):
+        await provider.check(replace(trusted, trusted=False))
+    await provider.close()
+    assert len(sink.posts) == 2
+
+
+async def test_through_a_proxy_the_hosts_own_address_is_asked_about(tls, sink):
+    http = Http(
+        tls, 5.0, dns=public(socket.AF_INET, "10.0.0.1"), proxy="http://127.0.0.1:9", admits=HostPolicy().admits_address
+    )
+    with pytest.raises(NotAdmitted):
+        await http.send("POST", "https://inside.example/x", b"{}", {})
+    await http.close()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pipebell.core.errors import Fenced
+from pipebell.providers.dns import Dns
 from pipebell.providers.failures import Unanswered
 from pipebell.version import __version__
 
@@ -16,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
+
+    from pipebell.providers.dns import Address
 
 _BODY_LIMIT: Final = 4096  # bytes of an answer that are read: enough for any error's name
 _IDLE: Final = 30.0  # seconds that an unused connection is kept
@@ -36,11 +44,21 @@ class Http:
     """Sends over kept connections: no redirects, no cookies, nothing from the environment, no URL in any message.
 
     `timeout` is seconds for one request, from connecting to the end of the answer. `proxy` is the URL of a proxy that
-    every request goes through; "" for none.
+    every request goes through; "" for none. `admits`, if given, says of a host and one of its addresses whether it may
+    be connected to; connections are shared only among requests that were asked about.
     """
 
-    def __init__(self, tls: ssl.SSLContext, timeout: float = _ANSWER, *, proxy: str = "") -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext,
+        timeout: float = _ANSWER,
+        *,
+        dns: Dns | None = None,
+        proxy: str = "",
+        admits: Callable[[str, str], bool] | None = None,
+    ) -> None:
         self._tls, self._timeout, self._proxy = tls, timeout, proxy
+        self._dns, self._admits = dns or Dns(), admits
         self._session: aiohttp.ClientSession | None = None
 
     async def send(
@@ -50,18 +68,23 @@ class Http:
         content: bytes,
         headers: Mapping[str, str],
         *,
+        namespace: str = "",
         allowed: Callable[[], bool] = lambda: True,
     ) -> Answer:
         """The answer, whatever its status.
 
         `allowed` is asked once there is a connection, right before the first byte of the request is written. Raises
         Fenced if it says no, and then nothing was sent. Raises OSError (TimeoutError, ssl.SSLError, … as its cause or
-        itself; Unanswered if the request was written), and ValueError if `url` is none.
+        itself; Unanswered if the request was written, NotAdmitted if no address may be connected to), and ValueError if
+        `url` is none. `namespace` is whose look-up of the host's name it is.
         """
         if self._session is None:  # made here: it needs the running loop
             self._session = self._open()
         body = _Asking(content, allowed)
+        _namespace.set(namespace)
         try:
+            if self._admits is not None:
+                await self.check(url, namespace)
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
@@ -71,6 +94,8 @@ class Http:
         except aiohttp.ClientError as error:
             if body.refused:
                 raise Fenced("this replica may not send any more") from None
+            if isinstance(error.__cause__, NotAdmitted):
+                raise error.__cause__ from None
             if body.written:
                 raise Unanswered("no answer") from error
             raise ConnectionError("the request failed") from error
@@ -79,10 +104,24 @@ class Http:
                 raise Unanswered("no answer") from error
             raise
 
+    async def check(self, url: str, namespace: str = "") -> None:
+        """Raises NotAdmitted if no address of the URL's host may be connected to, socket.gaierror if it has none."""
+        if self._admits is None:
+            return
+        host = urlsplit(url).hostname or ""
+        if self._proxy or _is_literal(host):  # else the resolver below decides, for the very address connected to
+            _admitted(host, await self._dns.resolve(host, 443, namespace), self._admits)
+
     def _open(self) -> aiohttp.ClientSession:
         # How many connections there are is bounded by those who post, not here: a slow host must not hold up others.
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0, keepalive_timeout=_IDLE),
+            connector=aiohttp.TCPConnector(
+                ssl=self._tls,
+                limit=0,
+                keepalive_timeout=_IDLE,
+                resolver=_Resolver(self._dns, None if self._proxy else self._admits),
+                use_dns_cache=False,
+            ),
             headers={"User-Agent": f"pipebell/{__version__}", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(self._timeout, _CONNECT)),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -95,6 +134,60 @@ class Http:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
+        self._dns.close()
+
+
+class NotAdmitted(OSError):  # noqa: N818  (it names the host's state)
+    """No address of the host may be connected to. The message names the host."""
+
+
+_namespace: ContextVar[str] = ContextVar("namespace", default="")
+
+
+class _Resolver(AbstractResolver):
+    """Our own look-ups for aiohttp, so that the address that was checked is the one connected to."""
+
+    def __init__(self, dns: Dns, admits: Callable[[str, str], bool] | None) -> None:
+        self._dns, self._admits = dns, admits
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  (aiohttp's signature)
+    ) -> list[ResolveResult]:
+        found = await self._dns.resolve(host, port, _namespace.get())
+        if self._admits is not None:
+            found = _admitted(host, found, self._admits)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, address in found
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+def _admitted(host: str, found: list[Address], admits: Callable[[str, str], bool]) -> list[Address]:
+    allowed = [place for place in found if admits(host, str(place[1][0]))]
+    if not allowed:
+        raise NotAdmitted(f"{host} leads to an address that may not be connected to")
+    return allowed
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class _Asking(aiohttp.BytesPayload):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.destinations.http import HttpKind
 from pipebell.core.models import KINDS
+from pipebell.providers.dns import Dns
 from pipebell.providers.email import EmailProvider
 from pipebell.providers.http import Http
 from pipebell.providers.smtp import Smtp
@@ -27,14 +28,17 @@ SPECIAL: Final[dict[str, Callable[[Settings, ssl.SSLContext, Clock], Any]]] = {
 
 def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
     """Every provider by kind, ready to send. Raises OSError if `settings.ca_file` cannot be used."""
-    tls = client_context(settings.ca_file)
+    tls, dns = client_context(settings.ca_file), Dns()
     providers: dict[str, Provider] = {}
     for name, kind in KINDS.items():
         if name in SPECIAL:
             providers[name] = SPECIAL[name](settings, tls, clock)
         elif isinstance(kind, HttpKind):
-            http = Http(tls, proxy=settings.https_proxy)
-            providers[name] = HttpProvider(kind, http, settings.hosts, clock.now)
+            guarded = None
+            if kind.hosts.anywhere:
+                guarded = Http(tls, dns=dns, proxy=settings.https_proxy, admits=settings.hosts.admits_address)
+            http = Http(tls, dns=dns, proxy=settings.https_proxy)
+            providers[name] = HttpProvider(kind, http, settings.hosts, clock.now, guarded)
         else:
             raise TypeError(f"providers.registry.SPECIAL has no provider for {name}")
     return providers

@@ -9,6 +9,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.providers.failures import outcome_of
+from pipebell.providers.http import NotAdmitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,16 @@ if TYPE_CHECKING:
 
 
 class HttpProvider:
-    """Sends messages of one kind. `now` is seconds since the epoch."""
+    """Sends messages of one kind. `now` is seconds since the epoch.
 
-    def __init__(self, kind: HttpKind, http: Http, hosts: HostPolicy, now: Callable[[], float]) -> None:
+    `guarded` is for organisations' hosts of a kind that goes anywhere: it asks of every address.
+    """
+
+    def __init__(
+        self, kind: HttpKind, http: Http, hosts: HostPolicy, now: Callable[[], float], guarded: Http | None = None
+    ) -> None:
         self._kind, self._http, self._hosts, self._now = kind, http, hosts, now
+        self._guarded = guarded or http
 
     async def send(self, message: Message, target: HttpTarget, attempt: Attempt) -> Outcome:
         """One attempt. Raises Fenced if this replica may not send any more once the request could go out."""
@@ -34,7 +41,16 @@ class HttpProvider:
         request = self._kind.request(message, target, attempt)
         headers = {**request.headers, "X-Pipebell-Delivery": attempt.delivery_id}
         try:
-            answer = await self._http.send(request.method, request.url, request.body, headers, allowed=attempt.allowed)
+            answer = await self._client(target).send(
+                request.method,
+                request.url,
+                request.body,
+                headers,
+                namespace=message.event.namespace,
+                allowed=attempt.allowed,
+            )
+        except NotAdmitted as error:
+            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error))
         except OSError as error:
             return outcome_of(error, target.host or self._kind.title)
         except ValueError:
@@ -47,10 +63,21 @@ class HttpProvider:
         refusal = self._refusal(target)
         if refusal:
             raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, refusal)
+        try:
+            await self._client(target).check(target.url)
+        except NotAdmitted as error:
+            raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, _private(error)) from None
+        except (OSError, ValueError):
+            return  # that its name cannot be resolved now says nothing about where it leads
 
     async def close(self) -> None:
         """Close all connections."""
         await self._http.close()
+        if self._guarded is not self._http:
+            await self._guarded.close()
+
+    def _client(self, target: HttpTarget) -> Http:
+        return self._guarded if self._kind.hosts.anywhere and not target.trusted else self._http
 
     def _refusal(self, target: HttpTarget) -> str:
         if target.trusted or self._hosts.admits_url(self._kind, target.url):
@@ -59,3 +86,7 @@ class HttpProvider:
             f"the host of {target.where or self._kind.name} is not allowed: "
             f"the platform team may add it (PIPEBELL_ALLOWED_HOSTS, {self._kind.name}=HOST)"
         )
+
+
+def _private(error: NotAdmitted) -> str:
+    return f"{error}: the platform team may allow it (PIPEBELL_PRIVATE_HOSTS)"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pipebell.core.destinations.base import Kind
 from pipebell.core.outcome import Attempt, Outcome, Verdict
@@ -51,8 +51,8 @@ class HttpTarget:
             parts = urlsplit(self.url)
         except ValueError:
             return (self.url,)
-        words = [part for part in parts.path.split("/") if len(part) > 4]  # noqa: PLR2004  (shorter ones are words)
-        return (self.url, *words, *([parts.query] if parts.query else []))
+        words = (*parts.path.split("/"), parts.query, *(value for _, value in parse_qsl(parts.query)))
+        return (self.url, *(word for word in words if len(word) > 4))  # noqa: PLR2004  (shorter ones are words)
 
 
 @dataclass(frozen=True, slots=True)
