@@ -146,13 +146,15 @@ class FakeConfigs:
     store: dict[tuple[str, str], ConfigObject] = field(default_factory=dict)
     lists: list[str] = field(default_factory=list)
     patches: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    namespaces: list[tuple[str, ...]] = field(default_factory=list)
     gate: asyncio.Event | None = None
 
     async def of_org(self, org_slug: str, namespaces: Sequence[str]) -> list[ConfigObject]:
         self.lists.append(org_slug)
+        self.namespaces.append(tuple(namespaces))
         if self.gate is not None:
             await self.gate.wait()
-        return [config for config in self.store.values() if config.org_slug == org_slug]
+        return [c for c in self.store.values() if c.org_slug == org_slug and c.namespace in namespaces]
 
     async def scan(self) -> AsyncIterator[list[ConfigObject]]:
         yield list(self.store.values())

@@ -88,7 +88,8 @@ async def test_an_unparsable_configuration_is_invalid(house, readiness):
 
 async def test_of_two_for_one_organisation_the_younger_conflicts_until_the_other_goes(house, readiness):
     first, second = house.config(name="a"), house.config(name="b")
-    readiness.org_changed("acme")
+    readiness.found(first)
+    readiness.found(second)
     await settle_down()
     assert conditions(house, "a")["Ready"]["status"] == "True"
     assert conditions(house, "b")["Ready"]["reason"] == "Conflict"

@@ -49,10 +49,7 @@ class Configs(Protocol):
     """NotificationConfigs in the API."""
 
     async def of_org(self, org_slug: str, namespaces: Sequence[str]) -> list[ConfigObject]:
-        """A consistent list of the configurations of one organisation.
-
-        Cluster-wide where the operator watches all namespaces, else in each of `namespaces`.
-        """
+        """A consistent list of the configurations of one organisation in these namespaces."""
 
     def scan(self) -> AsyncIterator[list[ConfigObject]]:
         """All configurations, page by page, with a consistent first page."""

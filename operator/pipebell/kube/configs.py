@@ -39,15 +39,15 @@ class NotificationConfigs:
         self._patience = patience
 
     async def of_org(self, org_slug: str, namespaces: Sequence[str]) -> list[ConfigObject]:
-        """A consistent list of one organisation's configurations (no resourceVersion is given, so none is old).
+        """A consistent list of one organisation's configurations in these namespaces (no resourceVersion: none is old).
 
-        Cluster-wide where all namespaces are watched, else in each of `namespaces`. Raises ApiErrors.
+        Only in these: another namespace may hold any number of them, and the API server would look through all that
+        there are. Raises ApiErrors.
         """
         params = {"fieldSelector": f"spec.orgSlug={selector_value(org_slug)}"}
-        scopes: Sequence[str | None] = tuple(dict.fromkeys(namespaces)) if self._namespaces else (None,)
         return [
             parse_config(item)
-            for scope in scopes
+            for scope in dict.fromkeys(namespaces)
             async for page in self._client.pages(custom(_KIND, scope), params=params, patience=self._patience)
             for item in page.get("items") or ()
         ]

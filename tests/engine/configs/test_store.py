@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+
 from tests.engine.fakes import config_object
 
+from pipebell.core import resolve
 from pipebell.engine.configs.store import ConfigStore
 
 
@@ -27,3 +31,50 @@ def test_a_configuration_may_change_its_organisation():
     moved = config_object("beta", "team", "c", "6", {})
     book.put(moved)
     assert (book.of_org("acme"), book.of_org("beta")) == ((), (moved,))
+
+
+def aged(name, age, org="acme", namespace="team", version="1"):
+    return replace(config_object(org, namespace, name, version, {}), created=1_000.0 - age)
+
+
+def test_of_several_for_one_organisation_the_oldest_counts_in_each_namespace():
+    store = ConfigStore()
+    for config in (aged("young", 1), aged("old", 9), aged("middle", 5), aged("foreign", 99, namespace="evil")):
+        store.put(config)
+    assert store.own("team", "acme").name == "old"
+    assert store.own("evil", "acme").name == "foreign"
+    assert store.own("team", "beta") is None
+    assert store.count("team", "acme") == 3
+    assert {config.name for config in store.rivals("team", "acme")} == {"young", "old", "middle"}
+    store.remove(("team", "old"))
+    assert store.own("team", "acme").name == "middle"
+    store.put(aged("middle", 5, org="beta", version="2"))
+    assert (store.own("team", "acme").name, store.own("team", "beta").name) == ("young", "middle")
+    store.put(aged("young", 1, version="2"))
+    assert store.own("team", "acme").resource_version == "2"
+    store.put(aged("elder", 2))
+    store.put(aged("elder", 0, version="3"))  # deleted and made anew under the same name
+    assert store.own("team", "acme").name == "young"
+    for name in ("young", "elder"):
+        store.remove(("team", name))
+    assert store.own("team", "acme") is None
+    assert store.rivals("team", "acme") == ()
+    assert store.count("team", "acme") == 0
+
+
+def test_the_index_agrees_with_a_look_at_all_whatever_happens():
+    random = Random(7)
+    store, all_ = ConfigStore(), {}
+    for version in range(1, 2_000):
+        namespace, name = random.choice(("team", "evil")), f"c{random.randrange(8)}"
+        if random.random() < 0.3:
+            store.remove((namespace, name))
+            all_.pop((namespace, name), None)
+        else:
+            config = aged(name, random.randrange(4), random.choice(("acme", "beta")), namespace, str(version))
+            store.put(config)
+            all_[config.key] = config
+        for where in ("team", "evil"):
+            for org in ("acme", "beta"):
+                expected = resolve.own([c for c in all_.values() if c.org_slug == org], where)
+                assert store.own(where, org) is expected

@@ -33,7 +33,7 @@ async def test_those_who_wait_are_woken_in_order_and_keep_their_place(house, hal
     first, second, third = (hall.state(house, name) for name in "abc")
     for state in (first, second, third):
         hall.room.wait(state, KEY)
-    hall.room.wait(second, KEY, Config("acme"))  # decided anew, and waits again
+    hall.room.wait(second, KEY, Config("team", "acme"))  # decided anew, and waits again
     hall.room.wake(KEY)
     assert hall.woken == [first.uid, second.uid, third.uid]
     assert hall.room.first(KEY) == first.uid
@@ -43,14 +43,14 @@ async def test_those_who_wait_are_woken_in_order_and_keep_their_place(house, hal
 
 async def test_waiting_for_something_else_ends_the_wait_before(house, hall):
     state = hall.state(house, "a")
-    hall.room.join(state, Config("acme"))
+    hall.room.join(state, Config("team", "acme"))
     hall.room.join(state, LEASE)
     hall.room.join(state, LEASE)
-    assert state.waits == (Config("acme"), LEASE)
+    assert state.waits == (Config("team", "acme"), LEASE)
     hall.room.wait(state, Ledger(3))
-    for key in (Config("acme"), LEASE, Ledger(4)):
+    for key in (Config("team", "acme"), LEASE, Ledger(4)):
         hall.room.wake(key)
-    hall.room.wake_all_configs()
+    hall.room.wake_configs(None)
     assert hall.woken == []
     hall.room.wake(Ledger(3))
     assert hall.woken == [state.uid]

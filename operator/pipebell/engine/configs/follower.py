@@ -18,8 +18,8 @@ class ConfigFollower:
     def on_root_change(self) -> None:
         """Root changed, from which everybody inherits."""
 
-    def on_config_ready(self, org_slug: str) -> None:
-        """A configuration of this organisation can be used, as far as one can know."""
+    def on_config_ready(self, config: ConfigObject) -> None:
+        """This configuration can be used, as far as one can know."""
 
     def on_config_refused(self, config: ConfigObject, error: NotReady) -> None:
         """A configuration turned out not to be usable while an event wanted it."""
@@ -45,10 +45,10 @@ class Followers(ConfigFollower):
         for follower in self._all:
             follower.on_root_change()
 
-    def on_config_ready(self, org_slug: str) -> None:
+    def on_config_ready(self, config: ConfigObject) -> None:
         """See `ConfigFollower`."""
         for follower in self._all:
-            follower.on_config_ready(org_slug)
+            follower.on_config_ready(config)
 
     def on_config_refused(self, config: ConfigObject, error: NotReady) -> None:
         """See `ConfigFollower`."""

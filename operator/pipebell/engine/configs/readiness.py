@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from pipebell.core import resolve
 from pipebell.core.errors import ApiError, Fenced, NotFound, NotReady
 from pipebell.core.models import KINDS
 from pipebell.core.placeholders import secrets_of
@@ -20,6 +19,7 @@ from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.engine.configs.follower import ConfigFollower, Followers
+from pipebell.engine.queue import FairQueue
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Timers
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Ports
 
 FIRST_POLL, LAST_POLL, POLL_GROWTH = 4.0, 45.0, 1.5  # seconds between looks for a missing Secret
+AT_ONCE: Final = 32  # evaluations; of one namespace a quarter of them
+FEW: Final = 8  # rivals that are evaluated at once when another one counts
 PACE: Final = 0.01  # seconds between two evaluations that nobody waits for
 CHECK_PATIENCE: Final = 1.0  # seconds for looking up a host; a slow name server must not delay the condition
 DISTRUST: Final = 60.0  # seconds that a refusal at connect time outweighs a check that finds nothing wrong
@@ -80,8 +82,11 @@ class Readiness(ConfigFollower, ShardFollower):
         self._followers = Followers()
         self._configs, self._providers, self._notices = ports.configs, ports.providers, ports.notices
         self._clock, self._ownership, self._timers = ports.clock, ports.ownership, Timers(ports.clock)
-        self._todo: dict[Key, bool] = {}
+        self._queue: FairQueue[Key] = FairQueue(self._work, slots=AT_ONCE, per_namespace=AT_ONCE // 4)
+        self._todo: dict[Key, bool] = {}  # what waits in the queue; and whether its Secrets are to be read again
+        self._busy: set[Key] = set()
         self._later: dict[Key, None] = {}
+        self._reviews: dict[tuple[str, str], None] = {}  # namespaces and organisations with many configurations
         self._wanted = asyncio.Event()
         self._states: dict[Key, _State] = {}
         self._conditions: dict[Key, tuple[Verdict, ...]] = {}
@@ -98,14 +103,30 @@ class Readiness(ConfigFollower, ShardFollower):
 
     def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
         """See `ConfigFollower`."""
-        if old is None and new is not None:
-            self.found(new)
-        elif new is None and old is not None:
+        moved = old is not None and new is not None and old.org_slug != new.org_slug
+        if old is not None and (new is None or moved):
             self._forget(old.key)
-            self.org_changed(old.org_slug)  # another one of its organisation may count now
-        elif old is not None and new is not None:
-            for org in {new.org_slug, old.org_slug}:
-                self.org_changed(org)
+            self._outranked(old)
+        if new is not None and (old is None or moved):
+            self.found(new)
+            if self._store.own(new.namespace, new.org_slug) is new:
+                self._outranked(new)
+        elif new is not None:
+            self.changed(new)
+
+    def _outranked(self, config: ConfigObject) -> None:
+        """This one counts now, or does not any more: look at its rivals, many of them in their own time."""
+        place = (config.namespace, config.org_slug)
+        first = self._store.own(*place)
+        if first is not None and first.key != config.key:
+            self.changed(first)
+        if self._store.count(*place) > FEW:
+            self._reviews[place] = None
+            self._wanted.set()
+            return
+        for rival in self._store.rivals(*place):
+            if rival.key != config.key:
+                self.changed(rival)
 
     def on_root_change(self) -> None:
         """See `ConfigFollower`. Thousands of Secrets are read for that, so it is paced."""
@@ -135,9 +156,12 @@ class Readiness(ConfigFollower, ShardFollower):
     # ------------------------------------------------------------------ judging
 
     def changed(self, config: ConfigObject, *, fresh: bool = False) -> None:
-        """Evaluate this configuration soon; `fresh` reads its Secrets again."""
-        self._todo[config.key] = fresh or self._todo.get(config.key, False)
-        self._wanted.set()
+        """Evaluate this configuration soon; `fresh` reads its Secrets again. Namespaces take turns."""
+        key = config.key
+        waits = key in self._todo
+        self._todo[key] = fresh or self._todo.get(key, False)
+        if not waits and key not in self._busy:
+            self._queue.put(config.namespace, config.org_slug, key)
 
     def found(self, config: ConfigObject) -> None:
         """A configuration was learned of: one whose conditions speak of this generation can wait its turn."""
@@ -145,7 +169,7 @@ class Readiness(ConfigFollower, ShardFollower):
             self._later[config.key] = None
             self._wanted.set()
         else:
-            self.org_changed(config.org_slug)
+            self.changed(config)
 
     def _of(self, key: Key, shards: Collection[int]) -> bool:
         config = self._store.get(key)
@@ -156,29 +180,45 @@ class Readiness(ConfigFollower, ShardFollower):
         self._conditions.pop(key, None)
         self._written.pop(key, None)
 
-    def org_changed(self, org_slug: str) -> None:
-        """Evaluate all configurations of an organisation: which of them counts may have changed."""
-        for config in self._store.of_org(org_slug):
-            self.changed(config)
-
     @property
     def not_ready(self) -> dict[Key, str]:
         """Configurations that are not Ready, with the reason."""
         return {key: c[0].reason for key, c in self._conditions.items() if not c[0].status}
 
     async def run(self) -> None:
-        """Evaluate what changed, until cancelled."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            while self._todo or self._later:
-                if not self._todo:
+        """Evaluate, in their own time, those that nobody waits for, until cancelled."""
+        try:
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                while self._later or self._reviews:
+                    while self._reviews:
+                        place, _ = self._reviews.popitem()
+                        self._later |= dict.fromkeys(rival.key for rival in self._store.rivals(*place))
+                    if not self._later:
+                        break
                     key = next(iter(self._later))
                     del self._later[key]
-                    self._todo[key] = False
-                    await self._clock.sleep(PACE)
-                batch = [(key, self._todo.pop(key)) for key in list(self._todo)[:8]]
-                await asyncio.gather(*(self._evaluate(key, fresh=fresh) for key, fresh in batch))
+                    config = self._store.get(key)
+                    if config is not None:
+                        self.changed(config)
+                        await self._clock.sleep(PACE)
+        finally:
+            await self._queue.close(0)
+
+    async def _work(self, key: Key) -> None:
+        fresh = self._todo.pop(key)
+        self._busy.add(key)  # one evaluation at a time, so that an older one never has the last word
+        try:
+            await self._evaluate(key, fresh=fresh)
+        finally:
+            self._busy.discard(key)
+            config = self._store.get(key)
+            if key in self._todo:  # it changed meanwhile
+                if config is not None:
+                    self._queue.put(config.namespace, config.org_slug, key)
+                else:
+                    del self._todo[key]
 
     async def _evaluate(self, key: Key, *, fresh: bool) -> None:
         config = self._store.get(key)
@@ -202,7 +242,7 @@ class Readiness(ConfigFollower, ShardFollower):
             return
         if verdicts[0].status:
             self._states.pop(key, None)
-            self._followers.on_config_ready(config.org_slug)
+            self._followers.on_config_ready(config)
         elif _may_mend_itself(config, verdicts[0].reason):
             self._poll(key)
 
@@ -239,8 +279,8 @@ class Readiness(ConfigFollower, ShardFollower):
     async def _check(self, config: ConfigObject, *, fresh: bool) -> None:
         if config.spec is None:
             raise NotReady(NotReadyReason.INVALID, "; ".join(map(str, config.problems)))
-        winner = resolve.conflicts_with(config, self._store.of_org(config.org_slug))
-        if winner is not None:
+        winner = self._store.own(config.namespace, config.org_slug)
+        if winner is not None and winner.key != config.key:
             message = (
                 f"spec.orgSlug: NotificationConfig {winner.name} serves {config.org_slug} in this namespace already"
             )

@@ -59,22 +59,27 @@ class Resolver:
         if resolved.config is not None:
             self._followers.on_config_refused(resolved.config, error)
 
+    def reach(self, config: ConfigObject) -> str | None:
+        """The only namespace whose events this configuration may serve; None when it may serve others' too."""
+        return None if config.namespace in self._shared else config.namespace
+
     async def resolve(self, namespace: str, org_slug: str) -> Resolved | Skip:
         """The configuration for an event of this organisation in this namespace.
 
         Raises NotReady when there is one that cannot be used yet, Unavailable when the API could not be asked.
         """
-        config = resolve.own(self._store.of_org(org_slug), namespace)
+        config = self._store.own(namespace, org_slug)
         if config is None:
             # The watch may be behind the event: nothing but its own configuration may be used before asking.
             await self._ask(namespace, org_slug)
-            known = self._store.of_org(org_slug)
-            config = resolve.own(known, namespace) or await self._shared_one(known, namespace)
+            config = self._store.own(namespace, org_slug) or await self._shared_one(namespace, org_slug)
         if config is not None:
             return await self._with_org(config)
         return await self._with_root()
 
-    async def _shared_one(self, known: Sequence[ConfigObject], namespace: str) -> ConfigObject | None:
+    async def _shared_one(self, namespace: str, org_slug: str) -> ConfigObject | None:
+        found = (self._store.own(shared, org_slug) for shared in self._shared)
+        known = [config for config in found if config is not None]
         labels = None
         if resolve.wants_labels(known, self._shared):
             try:
@@ -143,7 +148,7 @@ class Resolver:
 
     async def _list(self, namespace: str, org_slug: str) -> None:
         namespaces = list(dict.fromkeys((namespace, *self._shared)))
-        before = [config.key for config in self._store.of_org(org_slug) if config.namespace in namespaces]
+        before = [config.key for where in namespaces for config in self._store.rivals(where, org_slug)]
         try:
             found = await self._configs.of_org(org_slug, namespaces)
         except (NotFound, Rejected) as error:

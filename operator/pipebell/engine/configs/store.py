@@ -1,4 +1,4 @@
-"""All NotificationConfigs that there are, by organisation: a plain dict fed by the watch, healed by lists.
+"""All NotificationConfigs that there are, by organisation and namespace: plain dicts fed by the watch, healed by lists.
 
 Whoever has subscribed hears of every change, wherever it was learned.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipebell.core.resolve import seniority
 from pipebell.core.versions import as_number
 from pipebell.engine.configs.follower import Followers
 
@@ -19,13 +20,41 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 
 
+class _Rivals:
+    """The configurations of one organisation in one namespace, and which of them counts."""
+
+    __slots__ = ("all", "first")
+
+    def __init__(self, first: ConfigObject) -> None:
+        self.all: dict[Key, ConfigObject] = {first.key: first}
+        self.first = first
+
+    def put(self, config: ConfigObject) -> None:
+        known = self.all.get(config.key)
+        self.all[config.key] = config
+        if known is not None and known is self.first and seniority(known) != seniority(config):
+            self.first = min(self.all.values(), key=seniority)  # another object of the same name
+        elif known is self.first or seniority(config) < seniority(self.first):
+            self.first = config
+
+    def remove(self, key: Key) -> bool:
+        """Whether any is left."""
+        gone = self.all.pop(key)
+        if self.all and gone is self.first:
+            self.first = min(self.all.values(), key=seniority)
+        return bool(self.all)
+
+
 class ConfigStore:
-    """Configurations by (namespace, name) and by organisation. Older versions never replace newer ones."""
+    """Configurations by (namespace, name), and by organisation in each namespace: nobody pays for another's.
+
+    Older versions never replace newer ones.
+    """
 
     def __init__(self) -> None:
         self._followers = Followers()
         self._by_key: dict[Key, ConfigObject] = {}
-        self._by_org: dict[str, dict[Key, ConfigObject]] = {}
+        self._by_org: dict[str, dict[str, _Rivals]] = {}
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -43,7 +72,22 @@ class ConfigStore:
 
     def of_org(self, org_slug: str) -> Sequence[ConfigObject]:
         """All configurations of one organisation, in any namespace."""
-        return tuple(self._by_org.get(org_slug, {}).values())
+        return tuple(config for rivals in self._by_org.get(org_slug, {}).values() for config in rivals.all.values())
+
+    def own(self, namespace: str, org_slug: str) -> ConfigObject | None:
+        """The one of an organisation's configurations in this namespace that counts there."""
+        rivals = self._by_org.get(org_slug, {}).get(namespace)
+        return rivals.first if rivals is not None else None
+
+    def count(self, namespace: str, org_slug: str) -> int:
+        """How many configurations an organisation has in this namespace."""
+        rivals = self._by_org.get(org_slug, {}).get(namespace)
+        return len(rivals.all) if rivals is not None else 0
+
+    def rivals(self, namespace: str, org_slug: str) -> Sequence[ConfigObject]:
+        """All of an organisation's configurations in this namespace."""
+        rivals = self._by_org.get(org_slug, {}).get(namespace)
+        return tuple(rivals.all.values()) if rivals is not None else ()
 
     def knows(self, key: Key, resource_version: str) -> bool:
         """Whether this very version, or a newer one, is in the book already."""
@@ -56,9 +100,15 @@ class ConfigStore:
         if old is not None:
             if as_number(old.resource_version) >= as_number(config.resource_version):
                 return config
-            self._unlink(old)
+            if old.org_slug != config.org_slug:
+                self._unlink(old)
         self._by_key[config.key] = config
-        self._by_org.setdefault(config.org_slug, {})[config.key] = config
+        namespaces = self._by_org.setdefault(config.org_slug, {})
+        rivals = namespaces.get(config.namespace)
+        if rivals is None:
+            namespaces[config.namespace] = _Rivals(config)
+        else:
+            rivals.put(config)
         if old is None or (old.uid, old.generation) != (config.uid, config.generation):
             self._followers.on_config_change(old, config)
         return old
@@ -79,7 +129,8 @@ class ConfigStore:
 
     def _unlink(self, config: ConfigObject) -> None:
         del self._by_key[config.key]
-        org = self._by_org[config.org_slug]
-        del org[config.key]
-        if not org:
+        namespaces = self._by_org[config.org_slug]
+        if not namespaces[config.namespace].remove(config.key):
+            del namespaces[config.namespace]
+        if not namespaces:
             del self._by_org[config.org_slug]

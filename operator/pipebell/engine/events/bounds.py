@@ -21,7 +21,7 @@ _MOST_ORGS: Final = 1_000  # remembered of one namespace's rest; beyond, it is o
 class Bounds:
     """Counts events by namespace and organisation, and says who may have one more.
 
-    Besides the bounds nobody gets more than is left after that (as in `queue.FairQueue`): a namespace that is full of
+    Besides the bounds nobody gets more than is left after that (as in `FairQueue`): a namespace that is full of
     one organisation's events always has room for another's, and so has the operator for another namespace's.
     """
 

@@ -12,12 +12,12 @@ from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.endpoints import Endpoints
 from pipebell.engine.events.observer import Observers
-from pipebell.engine.events.queue import FairQueue
 from pipebell.engine.events.reconcile import Reconciler
 from pipebell.engine.events.roster import Roster
 from pipebell.engine.events.state import EventState, Life
 from pipebell.engine.events.turns import Turns
 from pipebell.engine.events.waiting import LEASE, Config, Ledger, WaitingRoom
+from pipebell.engine.queue import FairQueue
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Timers
 
@@ -41,7 +41,7 @@ class Engine(ConfigFollower, ShardFollower):
         self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, max_age: float, bounds: Bounds | None = None
     ) -> None:
         self._ledger, self._clock, self._max_age = ledger, ports.clock, max_age
-        self._roster = Roster(bounds)
+        self._roster, self._reach = Roster(bounds), resolver.reach
         self._running: Counter[int] = Counter()
         self._looked = ports.clock.now()
         self.observers = Observers()
@@ -133,25 +133,25 @@ class Engine(ConfigFollower, ShardFollower):
         elif state.life is Life.WAITING:
             self._requeue(state)
 
-    def wake_org(self, org_slug: str | None) -> None:
-        """A configuration changed: whoever waits for one decides anew. None wakes all organisations."""
-        if org_slug is None:
-            self.room.wake_all_configs()
+    def wake_org(self, org_slug: str | None, namespace: str | None = None) -> None:
+        """A configuration changed: whoever waits for one decides anew. None: in all namespaces, all organisations."""
+        if org_slug is not None and namespace is not None:
+            self.room.wake(Config(namespace, org_slug))
         else:
-            self.room.wake(Config(org_slug))
+            self.room.wake_configs(org_slug)
 
     def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
         """See `ConfigFollower`."""
-        for org in {config.org_slug for config in (old, new) if config is not None}:
-            self.wake_org(org)
+        for org, reach in {(config.org_slug, self._reach(config)) for config in (old, new) if config is not None}:
+            self.wake_org(org, reach)
 
     def on_root_change(self) -> None:
         """See `ConfigFollower`."""
         self.wake_org(None)
 
-    def on_config_ready(self, org_slug: str) -> None:
+    def on_config_ready(self, config: ConfigObject) -> None:
         """See `ConfigFollower`."""
-        self.wake_org(org_slug)
+        self.wake_org(config.org_slug, self._reach(config))
 
     def start_cooldowns(self, shards: Collection[int] = ALL_SHARDS) -> None:
         """The ledger knows these shards, and their unfinished events were submitted: those that waited decide now."""

@@ -124,7 +124,8 @@ class Reconciler:
         return Situation(event, self._clock.now(), self._max_age, configuration, facts, progress)
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
-        self._room.join(state, Config(state.org))  # before it is read: what changes meanwhile must wake this event
+        # Before it is read: what changes meanwhile must wake this event.
+        self._room.join(state, Config(state.namespace, state.org))
         try:
             return await self._resolver.resolve(event.namespace, state.org)
         except NotReady as error:
@@ -156,7 +157,7 @@ class Reconciler:
         if decision.match.cooldown and not situation.progress.attempted:
             self._turns.claim(state, decision.match.cooldown)
         if decision.blocked:
-            self._room.wait(state, Config(state.org))
+            self._room.wait(state, Config(state.namespace, state.org))
         else:
             self._room.leave(state)
         sending = await self._deliverer.attempt(state, situation, decision)
@@ -188,7 +189,7 @@ class Reconciler:
         if not state.attempted:
             state.deliveries.clear()
         phase = Phase.DELIVERING if state.delivered else Phase.PENDING
-        self._room.wait(state, Config(state.org))
+        self._room.wait(state, Config(state.namespace, state.org))
         if await self._record(state, Verdicts(phase, decision.reason, clip(decision.message))):
             state.event = None
 
@@ -239,7 +240,7 @@ class Reconciler:
         if not await self._record(state, verdicts):
             return
         retries = [next_attempt(item) for item in state.open() if item.reason == Reason.RETRYING]
-        keys = (Config(state.org),) if blocked else ()
+        keys = (Config(state.namespace, state.org),) if blocked else ()
         self._room.wait(state, *keys, until=min(retries, default=None))
         state.event = None
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A change of an organisation's configuration, or of root's."""
+    """A change of the configuration of an organisation in a namespace, or of root's."""
 
+    namespace: str
     org: str
 
 
@@ -93,9 +94,9 @@ class WaitingRoom:
         for uid in list(self._by_key.get(key, ())):
             self._wake(uid)
 
-    def wake_all_configs(self) -> None:
-        """Wake everybody who waits for any configuration."""
-        for key in [key for key in self._by_key if isinstance(key, Config)]:
+    def wake_configs(self, org: str | None) -> None:
+        """Wake everybody who waits for a configuration of this organisation in any namespace, or (None) for any."""
+        for key in [key for key in self._by_key if isinstance(key, Config) and org in (None, key.org)]:
             self.wake(key)
 
     def first(self, key: Key) -> str | None:

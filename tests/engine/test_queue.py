@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from tests.engine.fakes import settle_down
 
-from pipebell.engine.events.queue import FairQueue
+from pipebell.engine.queue import FairQueue
 
 
 class Desk:
@@ -214,7 +214,7 @@ async def test_a_queue_knows_when_it_is_drained(desk):
 
 async def test_a_queue_in_which_nothing_moves_says_for_how_long(monkeypatch):
     now = 50.0
-    monkeypatch.setattr("pipebell.engine.events.queue.time.monotonic", lambda: now)
+    monkeypatch.setattr("pipebell.engine.queue.time.monotonic", lambda: now)
     freed = asyncio.Event()
 
     async def work(item):
