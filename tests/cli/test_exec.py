@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,7 +10,10 @@ import time
 
 import pytest
 
-from pipebell.sdk.mask import mask, values_in
+from pipebell.cli import exec as module
+from pipebell.cli.child import Ending
+from pipebell.cli.tail import Line
+from pipebell.sdk.mask import mask, mask_command, mask_lines, values_in
 
 
 @pytest.fixture
@@ -69,10 +73,18 @@ def test_a_command_killed_by_a_signal(run):
     assert event["details"]["reason"] == "signal"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def heard():
+    """As at a login: what this test's parent ignores (nohup, `&`) is not ignored by what it starts."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, 35, 64]
+)
 def test_signals_reach_the_command(number, tmp_path):
     script = "import signal, sys, time\n" + "".join(
-        f"signal.signal({n}, lambda n, _: sys.exit(30 + n))\n" for n in (1, 2, 10, 15)
+        f"signal.signal({n}, lambda n, _: sys.exit(30 + n))\n" for n in (1, 2, 10, 14, 15, 35, 64)
     )
     script += "print('ready', flush=True)\ntime.sleep(60)\n"
     command = [
@@ -91,6 +103,7 @@ def test_signals_reach_the_command(number, tmp_path):
     child = subprocess.Popen(
         [*command, "--", sys.executable, "-c", script],
         env=environ, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+        preexec_fn=heard,  # noqa: PLW1509  (nothing else resets what is ignored; no thread of this test holds a lock)
     )  # fmt: skip
     with child:
         assert child.stdout.readline() == "ready\n"
@@ -144,6 +157,182 @@ def test_a_wrong_pattern_is_wrong_usage(run):
     assert run("--mask", "(", "--", "true")[0].code == 2
 
 
+def test_what_is_ignored_stays_ignored(tmp_path):
+    """nohup's SIGHUP reaches neither us nor the command."""
+    command = [sys.executable, "-m", "pipebell.cli.main", "exec", "--org", "a", "--pipeline", "p", "--"]
+    script = "import time; print('ready', flush=True); time.sleep(0.5); print('done')"
+    child = subprocess.Popen(
+        [*command, sys.executable, "-c", script], env={**os.environ, "PIPEBELL_SPOOL_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # noqa: PLW1509  (the same)
+    )  # fmt: skip
+    with child:
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGHUP)
+        assert child.stdout.read() == "done\n"
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize("number", [35, 64])
+def test_a_command_killed_by_a_signal_without_a_name(run, number):
+    done, (event,) = run("--", sys.executable, "-c", f"import os; os.kill(os.getpid(), {number})")
+    assert done.code == 128 + number
+    assert event["errorMessage"].startswith("killed by ")
+    assert str(number) in event["errorMessage"] or "SIGRT" in event["errorMessage"]
+
+
+# --- what both streams said
+
+
+def test_both_streams_are_told_in_order(run):
+    steps = "".join(f"echo out{n}; sleep 0.1; echo err{n} >&2; sleep 0.1; " for n in range(3))
+    done, (event,) = run("--", "sh", "-c", f"{steps} exit 3")
+    assert done.out == "out0\nout1\nout2\n"
+    assert done.err.startswith("err0\nerr1\nerr2\n")
+    assert event["details"]["output"] == "out0\nerr0\nout1\nerr1\nout2\nerr2\n"
+    assert event["errorMessage"] == "exit code 3: err2"
+
+
+def test_what_only_standard_output_said_is_told(run):
+    _, (event,) = run("--", "sh", "-c", "echo Database Error in model orders; exit 2")
+    assert event["errorMessage"] == "exit code 2: Database Error in model orders"
+    assert event["details"]["output"] == "Database Error in model orders\n"
+    assert "stderr" not in event["details"]
+
+
+@pytest.mark.parametrize("flooded", ["stdout", "stderr"])
+def test_a_flood_in_one_stream_leaves_the_other_its_end(run, flooded):
+    other = "stderr" if flooded == "stdout" else "stdout"
+    script = (
+        f"import sys\nprint('the first', file=sys.{other}, flush=True)\n"
+        f"for n in range(100_000): print('noise', n, file=sys.{flooded})\n"
+        f"print('the cause', file=sys.{other}, flush=True)\nsys.exit(1)"
+    )
+    done, (event,) = run("--", sys.executable, "-c", script)
+    assert (done.out if flooded == "stdout" else done.err).count("\n") >= 100_000
+    output = event["details"]["output"]
+    assert len(output) <= 8000
+    assert "the first\n" in output
+    assert "the cause\n" in output
+    assert "noise 99999\n" in output
+    assert "earlier lines left out" in output
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command(tmp_path):
+    command = f"{sys.executable} -m pipebell.cli.main exec --org a --pipeline p -- yes | head -2"
+    environ = {**os.environ, "PIPEBELL_SPOOL_DIR": str(tmp_path), "KUBECONFIG": "/nowhere"}
+    done = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "y\ny\n"
+    assert "Traceback" not in done.stderr
+
+
+def test_bytes_pass_through_as_they_are(tmp_path):
+    script = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 1000); sys.stderr.buffer.write(b'\\r\\xff\\n')"
+    command = [sys.executable, "-m", "pipebell.cli.main", "exec", "--org", "a", "--pipeline", "p", "--"]
+    done = subprocess.run([*command, sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == (bytes(range(256)) * 1000, b"\r\xff\n")
+
+
+# --- secrets: masked before anything is cut
+
+BODY = [f"MIIEvSECRET{n:02d}" + "A" * 50 for n in range(26)]
+PEM = "\n".join(["-----BEGIN PRIVATE KEY-----", *BODY, "-----END PRIVATE KEY-----", ""])
+PASSWORD = "correct-horse-battery-staple-correct-horse-battery-staple"
+
+
+def told(text, *, out=False):
+    lines = tuple(Line(n, not out, line) for n, line in enumerate(text.splitlines()))
+    ending = Ending(1, 1.0, "" if out else text, lines=lines)
+    masking = module._Masking({"DB_PASSWORD": PASSWORD})
+    return module._message(ending, None, masking) + json.dumps(module._details(ending, masking))
+
+
+@pytest.mark.parametrize("out", [False, True])
+@pytest.mark.parametrize("before", [0, 1950, 4000, 7900, 70_000])
+@pytest.mark.parametrize("after", [0, 5000, 7000, 7950])
+def test_no_cut_lets_half_a_secret_through(before, after, out):
+    for secret in (PEM, f" {PASSWORD} ", f"--token {PASSWORD}\n", PEM.replace("-----BEGIN PRIVATE KEY-----\n", "")):
+        text = "x" * before + "\n" + secret + "y" * after + "\n"
+        assert "SECRET" not in told(text, out=out)
+        assert "correct-horse" not in told(text, out=out)
+
+
+def test_the_other_streams_lines_within_a_key_hide_nothing():
+    lines, n = [], 0
+    for line in PEM.splitlines():
+        lines += [Line(n, True, line), Line(n + 1, False, f"progress {n}")]
+        n += 2
+    output = module._details(Ending(1, 1.0, PEM, lines=tuple(lines)))["output"]
+    assert "SECRET" not in output
+    assert "progress 0\n" in output
+    assert f"progress {n - 2}\n" in output
+
+
+def test_a_key_whose_beginning_is_out_of_sight(run):
+    script = f"import sys\nsys.stderr.write({PEM!r} + 'noise\\n' * 20_000 + {PEM[200:]!r})\nsys.exit(1)"
+    _, (event,) = run("--", sys.executable, "-c", script)
+    assert "SECRET" not in json.dumps({**event, "details": {**event["details"], "command": ""}})
+
+
+def test_what_a_mask_swallowed_is_no_line_any_more():
+    assert mask_lines(["a", *PEM.splitlines(), "b"]) == ["a", "***", *[None] * 27, "b"]
+    assert mask_lines([]) == []
+    assert mask_lines(["x1", "two lines", "of it", "y"], ["two lines\nof it"]) == ["x1", "***", None, "y"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["mysql", "--password", "two words", "-h", "db"], ["mysql", "--password", "***", "-h", "db"]),
+        (["x", "--api-key=a b'c", "--rows=5"], ["x", "--api-key=***", "--rows=5"]),
+        (["env", "PGPASSWORD=a'b c", "psql"], ["env", "PGPASSWORD=***", "psql"]),
+        (["x", "it's-secret"], ["x", "***"]),
+        (["x", "--token", "--verbose"], ["x", "--token", "--verbose"]),
+    ],
+)
+def test_a_commands_arguments_are_masked_one_by_one(words, expected):
+    assert mask_command(words, ["it's-secret"]) == expected
+
+
+PIECES = ["-", "--", "token", "password ", "a.", "a-", "eyJ", "-eyJ", "://", "://a:", "@", "bearer ", "secret is ", "="]
+PIECES += [
+    "'",
+    '"',
+    "\n",
+    " ",
+    "sk-",
+    "SG.",
+    "AKIA",
+    "x",
+    "A",
+    "-----BEGIN ",
+    "-----END PRIVATE KEY-----\n",
+    "--token ",
+]
+PIECES += [
+    "-----BEGIN PRIVATE KEY-----\n",
+    "hooks.slack.com/services/",
+    "https://",
+    "dsn='",
+    "is ",
+    "\t",
+    "xoxb-",
+    "\\",
+]
+CHANCE = random.Random(1)
+MIXED = ["".join(CHANCE.choices(PIECES, k=CHANCE.randint(2, 5))) for _ in range(40)]
+
+
+@pytest.mark.parametrize("piece", [*PIECES, *MIXED])
+def test_masking_takes_no_time_whatever_the_text(piece):
+    text = (piece * (100_000 // len(piece)))[:100_000]
+    began = time.process_time()
+    for shape in (text, text + "\n!", "token" + text, text.replace("\n", " ")):
+        mask(shape)
+        mask_command([shape])
+    assert time.process_time() - began < 4
+
+
 @pytest.mark.parametrize(
     ("text", "secret"),
     [
@@ -157,6 +346,15 @@ def test_a_wrong_pattern_is_wrong_usage(run):
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "MIIE"),
         ("SMTP_PASSWORD=abcd efgh", "abcd"),
         ("postgres://user:p@ss@host/db", "p@ss"),
+        ("postgres://user:hunter22@host/db, mysql://u:s3cr3t@h", "s3cr3t"),
+        ('{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END PRIVATE KEY-----\\n"}', "MIIE"),
+        ("cut\\nMIIEabc\\nMIIE\\n-----END PRIVATE KEY-----", "MIIE"),
+        ("MIIEabc\nMIIE==\n-----END EC PRIVATE KEY-----", "MIIE"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nMIIE", "MIIE"),
+        ("x-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_d", "eyJzdWIiOiIxIn0"),
+        ('password = "not closed', "not closed"),
+        ("the secret is hunter22", "hunter22"),
+        ('{\\"password\\": \\"hunter22\\"}', "hunter22"),
     ],
 )
 def test_shapes_of_credentials(text, secret):

@@ -176,7 +176,7 @@ def test_it_never_reads_anything_else_than_pyyaml(text):
     assert texts(found) == texts(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.recursive(
         st.text(

@@ -381,16 +381,16 @@ def test_emptying_reports_what_it_did(fake, spool):
     now = time.time()
     for age in (90_000, 10, 5):
         spool.put(make(EventType.PIPELINE_FAILURE, "acme", created=now - age), fake.url)
-    spool.put(make(EventType.PIPELINE_FAILURE, "acme", created=now), "https://another")
+    spool.put(make(EventType.PIPELINE_FAILURE, "acme", created=now - 1), "https://another")
     spool.put(make(EventType.PIPELINE_FAILURE, "acme", created=now), None)
     api = Api(lambda: find_endpoint(fake.url))
 
     emptied = empty(spool, api, timeout=2)
-    assert (emptied.sent, emptied.expired, emptied.left) == (2, 1, 2)
-    emptied = empty(spool, api, timeout=2, everything=True)
+    assert (emptied.sent, emptied.expired, emptied.left, spool.rejected()) == (2, 1, 2, 1)
+    assert emptied.reason == "meant for https://another"
+    emptied = empty(spool, api, timeout=2, anywhere=True)
     api.close()
-    assert (emptied.sent, emptied.left) == (1, 1)
-    assert "https://another" in emptied.reason
+    assert (emptied.sent, emptied.left) == (2, 0)
 
 
 def test_an_event_that_no_parser_takes_does_not_spoil_the_answer(fake):

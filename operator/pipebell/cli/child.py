@@ -1,4 +1,4 @@
-"""A command under supervision: its output passes through, its last words are remembered, signals reach it."""
+"""A command under supervision: its output passes through, what it wrote last is remembered, signals reach it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from pipebell.cli.tail import Line, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +20,15 @@ if TYPE_CHECKING:
 
 # A process group of its own. (Nothing but this call happens in the child of Python 3.10, where threads may run.)
 _GROUP: Final[dict[str, Any]] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
-_TAIL: Final = 65_536  # bytes
-_FORWARDED: Final = tuple(
-    getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
-    if hasattr(signal, name)
+# What would end this process, and is meant for the command; the real-time signals (34 to 64 on Linux) have no names.
+_NAMES: Final = (
+    *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPWR"),
+    *("SIGXCPU", "SIGXFSZ", "SIGIO", "SIGSTKFLT", "SIGTRAP"),
 )
+_REAL_TIME: Final = range(getattr(signal, "SIGRTMIN", 0), getattr(signal, "SIGRTMAX", -1) + 1)
+_FORWARDED: Final = (*(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)), *_REAL_TIME)
 _FROM_TERMINAL: Final = (signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGINT))
-_STRAGGLERS: Final = 1.0  # seconds that processes left by the command may hold its standard error open
+_STRAGGLERS: Final = 1.0  # seconds that processes left by the command may hold its output open
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
@@ -34,7 +38,10 @@ _KILLED: Final = 128  # plus the signal's number, as shells and container runtim
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a command ended. `code` is what to exit with; `tail` the end of its standard error; times in seconds."""
+    """How a command ended. `code` is what to exit with; times in seconds.
+
+    `tail` is the end of its standard error, `lines` the ends of both streams in the order in which they came.
+    """
 
     code: int
     seconds: float
@@ -42,6 +49,7 @@ class Ending:
     signal: str | None = None
     timed_out: bool = False
     not_started: str | None = None
+    lines: tuple[Line, ...] = ()
 
 
 def supervise(command: Sequence[str], *, timeout: float | None = None, grace: float = 10.0) -> Ending:
@@ -54,27 +62,39 @@ def supervise(command: Sequence[str], *, timeout: float | None = None, grace: fl
     interactive = sys.stdin is not None and sys.stdin.isatty()
     relay = _Relay(interactive)
     with relay:
+        # A person at a terminal sees standard output as the command means it to be seen there.
+        out = None if os.isatty(1) else subprocess.PIPE
         try:
             child = subprocess.Popen(  # noqa: S603  (running the user's command is what this is for)
-                list(command), stderr=subprocess.PIPE, **({} if interactive else _GROUP)
+                list(command), stdout=out, stderr=subprocess.PIPE, **({} if interactive else _GROUP)
             )
         except FileNotFoundError:
             return Ending(NOT_FOUND, 0.0, not_started=f"{command[0]}: command not found")
-        except OSError as error:
-            return Ending(NOT_EXECUTABLE, 0.0, not_started=f"{command[0]}: {error.strerror}")
+        except (OSError, ValueError) as error:  # (a NUL in an argument)
+            reason = getattr(error, "strerror", None) or str(error)
+            return Ending(NOT_EXECUTABLE, 0.0, not_started=f"{command[0]}: {reason}")
         relay.attach(child)
-        tail = _Tee(child.stderr)
+        numbers = count()
+        streams = [Stream(pipe, to, numbers) for pipe, to in ((child.stdout, 1), (child.stderr, 2)) if pipe is not None]
         timed_out = _wait(child, relay, timeout, grace)
-        text = tail.text(_STRAGGLERS)
+        until = time.monotonic() + _STRAGGLERS
+        lines = sorted(line for stream in streams for line in stream.lines(max(until - time.monotonic(), 0.0)))
     code = child.returncode
-    killed_by = signal.Signals(-code).name if code < 0 else None
     return Ending(
         code=TIMED_OUT if timed_out else _KILLED - code if code < 0 else code,
         seconds=time.monotonic() - began,
-        tail=text,
-        signal=killed_by,
+        tail="".join(f"{line.text}\n" for line in lines if line.err),
+        signal=_signal_name(-code) if code < 0 else None,
         timed_out=timed_out,
+        lines=tuple(lines),
     )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _wait(child: subprocess.Popen[bytes], relay: _Relay, timeout: float | None, grace: float) -> bool:
@@ -131,35 +151,3 @@ class _Relay:
                 os.killpg(self._child.pid, number)
         except ProcessLookupError:
             return  # it ended at this very moment
-
-
-class _Tee:
-    """Passes a stream on to standard error and remembers its end."""
-
-    def __init__(self, stream: IO[bytes] | None) -> None:
-        assert stream is not None  # noqa: S101  (it was asked for as a pipe)
-        self._stream = stream
-        self._tail = bytearray()
-        self._thread = threading.Thread(target=self._copy, name="pipebell-stderr", daemon=True)
-        self._thread.start()
-
-    def _copy(self) -> None:
-        descriptor, out = self._stream.fileno(), 2
-        while chunk := os.read(descriptor, 65_536):
-            try:
-                while chunk:
-                    written = os.write(out, chunk)
-                    self._remember(chunk[:written])
-                    chunk = chunk[written:]
-            except OSError:
-                self._remember(chunk)  # nobody reads our standard error: the command goes on
-        self._stream.close()
-
-    def _remember(self, chunk: bytes) -> None:
-        self._tail += chunk
-        del self._tail[:-_TAIL]
-
-    def text(self, patience: float) -> str:
-        """The end of the stream, when it ended or after `patience` seconds."""
-        self._thread.join(patience)
-        return bytes(self._tail).decode("utf-8", "replace")

@@ -17,11 +17,13 @@ from pipebell.sdk import mask, sanitise
 from pipebell.sdk.factory import get_notification_service
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from pipebell.cli.tail import Line
     from pipebell.sdk.service import NotificationService
 
 _MAX_TAIL: Final = 8_000  # characters
+_MAX_COMMAND: Final = 4_000
 _NOTIFY: Final = 5.0  # seconds; the command has ended, so waiting holds up nothing but the exit
 _DESCRIPTION: Final = """Run CMD; when it fails, is killed or takes longer than --timeout, tell the organisation.
 
@@ -34,7 +36,8 @@ def parser() -> arguments.Parser:
     """What `pipebell exec` understands before the command."""
     parser = arguments.Parser("exec", _DESCRIPTION, "--org SLUG --pipeline ID [OPTIONS] -- CMD [ARG]...")
     add = parser.add_argument
-    add("--org", required=True, metavar="SLUG", help="the organisation that the pipeline belongs to")
+    add("--org", default=os.environ.get("PIPEBELL_ORG"), metavar="SLUG",
+        help="the organisation that the pipeline belongs to [default: PIPEBELL_ORG]")  # fmt: skip
     add("--pipeline", required=True, metavar="ID", help="which pipeline this is")
     add("--run", dest="run_id", metavar="ID",
         help="which run of it [default: PIPEBELL_RUN_ID, the pod's name, or drawn]")  # fmt: skip
@@ -50,6 +53,8 @@ def parser() -> arguments.Parser:
         help="where to read more; repeatable")  # fmt: skip
     add("--mask", dest="masks", action="append", type=_pattern, default=[], metavar="REGEX",
         help="hide what matches in what is told; repeatable")  # fmt: skip
+    add("--dedup-key", metavar="KEY",
+        help="the same key for the same pipeline is the same event, however often it is told")  # fmt: skip
     add("--notify-timeout", type=arguments.not_negative, default=_NOTIFY, metavar="SECONDS",
         help="what telling may take [default: 5]")  # fmt: skip
     arguments.add_access(parser)
@@ -67,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
     """Run a command; tell the organisation how it ended; the command's own exit code."""
     known = parser()
     options = known.parse(argv, command=True)
+    if not options.org:
+        known.error("give --org, or set PIPEBELL_ORG")
     if not options.command_line:
         known.error("give the command after --")
     service = get_notification_service(
@@ -75,7 +82,8 @@ def main(argv: Sequence[str]) -> int:
         context=options.context,
         timeout=options.notify_timeout,
     )
-    teller = _Teller(service, options)
+    masking = _Masking(os.environ, options.masks)
+    teller = _Teller(service, options, masking)
     if options.on_start:
         teller.tell(EventType.PIPELINE_STARTED, None, {})
     ending = supervise(options.command_line, timeout=options.timeout, grace=options.grace)
@@ -83,61 +91,119 @@ def main(argv: Sequence[str]) -> int:
         say(f"pipebell: {ending.not_started}", err=True)
     if ending.code != 0:
         event = EventType.DATA_QUALITY_FAILURE if ending.code in options.quality_exit else EventType.PIPELINE_FAILURE
-        teller.tell(event, _message(ending, options.timeout), _details(ending))
+        teller.tell(event, _message(ending, options.timeout, masking), _details(ending, masking))
     elif options.on_success:
-        teller.tell(EventType.PIPELINE_SUCCESS, None, _details(ending))
+        teller.tell(EventType.PIPELINE_SUCCESS, None, _details(ending, masking))
     return ending.code
 
 
+class _Masking:
+    """Takes secrets out of what is told: before anything is cut, for half a secret is told by nothing."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None, patterns: Sequence[re.Pattern[str]] = ()) -> None:
+        self._values, self._patterns = mask.values_in(environ or {}), patterns
+
+    def text(self, text: str) -> str:
+        """One text."""
+        return mask.mask(text, self._values, self._patterns)
+
+    def command(self, words: Sequence[str]) -> str:
+        """A command line; quotes would hide a value from us, so that each argument is looked at before."""
+        return self.text(shlex.join(mask.mask_command(words, self._values)))
+
+    def lines(self, lines: Sequence[Line]) -> list[Line]:
+        """The lines of both streams, each stream by itself: what one wrote in between hides nothing of the other."""
+        found: list[Line] = []
+        for err in (False, True):
+            own = [line for line in lines if line.err is err]
+            masked = mask.mask_lines([line.text for line in own], self._values, self._patterns)
+            found += [line._replace(text=text) for line, text in zip(own, masked, strict=True) if text is not None]
+        return sorted(found)
+
+
 class _Teller:
-    def __init__(self, service: NotificationService, options: argparse.Namespace) -> None:
-        self._service, self._options = service, options
-        self._values = mask.values_in(os.environ)
-        self._command = self._masked(shlex.join(options.command_line))
+    def __init__(self, service: NotificationService, options: argparse.Namespace, masking: _Masking) -> None:
+        self._service, self._options, self._masking = service, options, masking
+        self._command = sanitise.shorten(masking.command(options.command_line), _MAX_COMMAND)
         self._run = options.run_id or os.environ.get("PIPEBELL_RUN_ID") or _pod() or uuid.uuid4().hex
 
     def tell(self, event: EventType, message: str | None, details: dict[str, Any]) -> None:
-        """Tell it, masked. What goes wrong is logged by the service and changes nothing."""
+        """Tell it. What goes wrong is logged by the service and changes nothing."""
         good = event in (EventType.PIPELINE_STARTED, EventType.PIPELINE_SUCCESS)
+        key = self._options.dedup_key
         receipt = self._service.notify_blocking(
             event,
             self._options.org,
             self._options.pipeline,
             self._run,
-            None if message is None else self._masked(message),
-            {"command": self._command}
-            | {key: self._masked(value) if isinstance(value, str) else value for key, value in details.items()},
+            message,
+            {"command": self._command} | details,
             links=self._options.links,
             severity=None if good else self._options.severity,
+            dedup_key=key,
         )
         if not receipt:
             say(f"pipebell: {event} could not be told: {receipt.reason}", err=True)
-
-    def _masked(self, text: str) -> str:
-        return mask.mask(text, self._values, self._options.masks)
 
 
 def _pod() -> str | None:
     return os.environ.get("HOSTNAME") if os.environ.get("KUBERNETES_SERVICE_HOST") else None
 
 
-def _message(ending: Ending, timeout: float | None) -> str:
+def _message(ending: Ending, timeout: float | None, masking: _Masking | None = None) -> str:
+    masking = masking or _Masking()
     if ending.not_started:
-        return ending.not_started
+        return masking.text(ending.not_started)
     if ending.timed_out:
         return f"timed out after {timeout:g} s"
     what = f"killed by {ending.signal}" if ending.signal else f"exit code {ending.code}"
-    last = next((line.strip() for line in reversed(ending.tail.splitlines()) if line.strip()), "")
-    return f"{what}: {sanitise.shorten(last, 500)}" if last else what
+    said = _end(masking.text(ending.tail)) or _end("\n".join(line.text for line in masking.lines(ending.lines)))
+    return f"{what}: {sanitise.shorten(said, 500)}" if said else what
 
 
-def _details(ending: Ending) -> dict[str, Any]:
+def _end(text: str) -> str:
+    """The last line that says something."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def _details(ending: Ending, masking: _Masking | None = None) -> dict[str, Any]:
+    masking = masking or _Masking()
     reason = "timeout" if ending.timed_out else "signal" if ending.signal else "exit" if ending.code else None
-    found = {
+    found: dict[str, Any] = {
         "reason": "not_started" if ending.not_started else reason,
         "exit_code": ending.code,
         "signal": ending.signal,
         "duration_seconds": round(ending.seconds, 3),
-        "stderr": sanitise.shorten(ending.tail, _MAX_TAIL) if ending.code else None,
     }
+    if ending.code:
+        both = any(not line.err for line in ending.lines)
+        # Where standard output said something, both stand there as they came; what standard error said is short then.
+        found["stderr"] = _last(masking.text(ending.tail), _MAX_TAIL // 4 if both else _MAX_TAIL)
+        if both:
+            found["output"] = _both(masking.lines(ending.lines))
     return {key: value for key, value in found.items() if value not in (None, "")}
+
+
+def _both(lines: Sequence[Line]) -> str:
+    """The ends of both streams in order: a flood in one leaves half of the room to the other."""
+    sizes = {err: sum(len(line.text) + 1 for line in lines if line.err is err) for err in (False, True)}
+    room = {err: max(_MAX_TAIL - 200 - sizes[not err], (_MAX_TAIL - 200) // 2) for err in (False, True)}
+    kept: list[Line] = []
+    left_out = 0
+    for line in reversed(lines):
+        if room[line.err] > 0:
+            text = _last(line.text, max(room[line.err], 100))
+            kept.append(line._replace(text=text))
+            room[line.err] -= len(text) + 1
+        else:
+            left_out += 1
+    mark = f"… [{left_out} earlier lines left out]\n" if left_out else ""
+    return _last(mark + "".join(f"{line.text}\n" for line in reversed(kept)), _MAX_TAIL)
+
+
+def _last(text: str, limit: int) -> str:
+    """The end of a text, with a mark where something is left out."""
+    if len(text) <= limit:
+        return text
+    mark = f"… [{len(text) - limit} and more characters left out] …\n"
+    return mark + text[len(text) - limit + len(mark) :]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import show
+from pipebell.cli import show, spool
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -52,6 +52,8 @@ def command(org: str | None, access: Access, all_namespaces: bool, output: str, 
         _print(events, everywhere=all_namespaces)
     else:
         click.echo(f"No such events of {org or 'anybody'} in {place}.", err=True)
+    if note := spool.note():
+        click.echo(note, err=True)
 
 
 def _created(event: dict[str, Any]) -> str:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipebell.cli import arguments, watching
+from pipebell.cli import spool as spooled
 from pipebell.cli.client import Client
 from pipebell.cli.terminal import say
 from pipebell.core.errors import PipebellError
 from pipebell.core.vocabulary import EventType, Severity
-from pipebell.sdk import delivery
+from pipebell.sdk.access import place
 from pipebell.sdk.record import Record, make
 from pipebell.sdk.spool import Spool, default_folder
 
@@ -29,7 +30,7 @@ def parser() -> arguments.Parser:
         "send", "Send an event (--org and what happened), or what waits in the spool (--spool).", "[OPTIONS]"
     )
     add = parser.add_argument
-    add("--org", metavar="SLUG", help="the organisation that the pipeline belongs to")
+    add("--org", metavar="SLUG", help="the organisation that the pipeline belongs to [default: PIPEBELL_ORG]")
     add("--event", choices=[event.value for event in EventType], default=EventType.PIPELINE_FAILURE.value,
         metavar="TYPE", help=f"{', '.join(EventType)} [default: %(default)s]")  # fmt: skip
     add("--pipeline", metavar="ID", help="which pipeline")
@@ -39,6 +40,8 @@ def parser() -> arguments.Parser:
     add("--link", dest="links", action="append", type=arguments.link, default=[], metavar="TITLE=URL",
         help="where to read more; repeatable")  # fmt: skip
     add("--severity", type=arguments.severity, metavar="LEVEL", help=", ".join(Severity))
+    add("--dedup-key", metavar="KEY",
+        help="the same key for the same pipeline is the same event, however often it is sent")  # fmt: skip
     add("--occurred-at", type=arguments.moment, metavar="TIME", help="when it happened [default: now]")
     add("--wait", action="store_true", help="wait until it is delivered; exit code 1 if it is not")
     add("--timeout", type=arguments.not_negative, default=60.0, metavar="SECONDS", help="for --wait [default: 60]")
@@ -55,8 +58,11 @@ def main(argv: Sequence[str]) -> int:
     known = parser()
     options = known.parse(argv)
     if not options.org and not options.spool:
-        known.error("give --org and what happened, or --spool")
+        options.org = os.environ.get("PIPEBELL_ORG")
+        if not options.org:
+            known.error("give --org and what happened, or --spool")
     waiting = Spool(options.spool_dir or default_folder(os.environ))
+    where = place(options.kubeconfig, options.context, os.environ).key
     with Client(arguments.access_of(options)) as client:
         if options.org:
             record = _record(options)
@@ -65,11 +71,11 @@ def main(argv: Sequence[str]) -> int:
             except PipebellError as error:
                 if not options.spool:
                     raise
-                _keep(waiting, record, client, error)
+                _keep(waiting, record, client, error, where)
                 return 0
             _conclude(client, record, event, options)
         if options.spool:
-            _empty(waiting, client)
+            spooled.empty(waiting, client, where)
     return 0
 
 
@@ -98,28 +104,15 @@ def _record(options: argparse.Namespace) -> Record:
         links=options.links,
         severity=options.severity,
         occurred_at=options.occurred_at,
+        dedup_key=options.dedup_key,
     )
 
 
-def _keep(spool: Spool, record: Record, client: Client, error: PipebellError) -> None:
+def _keep(spool: Spool, record: Record, client: Client, error: PipebellError, where: str) -> None:
     endpoint = client.api.known
     try:
         record = record.at_home(endpoint.namespace if endpoint else None)
-        path, _ = spool.put(record, endpoint.server if endpoint else None)
+        path, _ = spool.put(record, endpoint.server if endpoint else None, where)
     except OSError as problem:
         raise PipebellError(f"{error}; and it cannot be kept: {problem}") from None
     say(f"kept in {path}: {error}", err=True)
-
-
-def _empty(spool: Spool, client: Client) -> None:
-    try:
-        emptied = delivery.empty(spool, client.api, timeout=15.0, everything=True)
-    except OSError as error:
-        raise PipebellError(f"the spool {spool.folder} cannot be used: {error}") from None
-    parts = [f"{emptied.sent} sent"]
-    parts += [f"{emptied.expired} dropped (older than a day)"] if emptied.expired else []
-    parts += [f"{emptied.rejected} rejected (see {spool.folder}/rejected)"] if emptied.rejected else []
-    parts += [f"{emptied.left} left"] if emptied.left else []
-    say(", ".join(parts))
-    if emptied.left or emptied.rejected or emptied.expired:
-        raise PipebellError(emptied.reason or f"not everything in {spool.folder} could be sent")

@@ -35,11 +35,11 @@ class StaticToken:
     """A token that never changes, or none (client certificates, `kubectl proxy`)."""
 
     def __init__(self, token: str | None) -> None:
-        self._token = clean_token(token or "", "the token")
+        self._token = token
 
     def token(self) -> str | None:
-        """The token, without a line break at its end."""
-        return self._token
+        """The token, without a line break at its end. Raises SettingsError for what no header can hold."""
+        return clean_token(self._token, "the token") if self._token else None
 
     async def renew(self) -> bool:
         """There is no other."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote
 
 from pipebell.backports import StrEnum
 from pipebell.core.errors import PipebellError, SettingsError, Unavailable
 from pipebell.core.vocabulary import GROUP, VERSION
+from pipebell.sdk import log
 from pipebell.sdk.spool import MAX_AGE
 
 if TYPE_CHECKING:
     from pipebell.sdk.api import Answer, Api
     from pipebell.sdk.record import Record
     from pipebell.sdk.spool import Spool, Waiting
-
-log = logging.getLogger("pipebell")
 
 _INVALID: Final = (400, 413, 422)
 _CREATED: Final = (200, 201, 202)
@@ -47,12 +46,12 @@ def create(api: Api, record: Record, timeout: float) -> Verdict:
     """One attempt to create the event, within `timeout` seconds. Never raises."""
     try:
         namespace = record.namespace or api.endpoint.namespace
-        path = f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/pipelineevents"
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace, safe='')}/pipelineevents"
         answer = api.request("POST", path, record.body(namespace), timeout=timeout)
     except (Unavailable, SettingsError) as error:
         return Verdict(State.SPOOLED, str(error), again=True)
     except Exception as error:  # noqa: BLE001  (whatever it is, the event is kept and the pipeline goes on)
-        return Verdict(State.SPOOLED, f"{type(error).__name__}: {error}")
+        return Verdict(State.SPOOLED, f"unexpected {type(error).__name__}")  # its text may quote the request
     return judge(answer, namespace)
 
 
@@ -78,7 +77,7 @@ def absent(answer: Answer, namespace: str) -> str:
 
 
 class Emptied(NamedTuple):
-    """What emptying the spool came to: how many were sent, set aside, dropped as too old, and still wait."""
+    """What emptying the spool came to: how many were sent, set aside, set aside as too old, and still wait."""
 
     sent: int = 0
     rejected: int = 0
@@ -87,28 +86,31 @@ class Emptied(NamedTuple):
     reason: str = ""
 
 
-def empty(spool: Spool, api: Api, *, timeout: float, everything: bool = False, now: float | None = None) -> Emptied:
+def empty(
+    spool: Spool, api: Api, *, timeout: float, place: str = "", anywhere: bool = False, now: float | None = None
+) -> Emptied:
     """Send what waits in the spool, the oldest first, `timeout` seconds each; stop when nothing gets through.
 
-    Records meant for another API server stay; those without one go out with `everything` only. Raises OSError when the
-    folder cannot be used.
+    Records meant for another API server stay, and so do those written where no server was known, unless that was at
+    this `place` (see `access.Place`). With `anywhere` all go to this server. Raises OSError when the folder cannot be
+    used.
     """
     with spool.claim() as mine:
         if not mine:
             return Emptied(left=len(spool), reason="another process is sending them")
-        return _empty(spool, api, timeout, everything, time.time() if now is None else now)
+        return _empty(spool, api, timeout, None if anywhere else place, time.time() if now is None else now)
 
 
-def _empty(spool: Spool, api: Api, timeout: float, everything: bool, now: float) -> Emptied:
+def _empty(spool: Spool, api: Api, timeout: float, place: str | None, now: float) -> Emptied:
     sent = rejected = expired = left = 0
     reason, stopped = "", False
     for item in spool.waiting():
         if now - item.record.created > MAX_AGE:
-            log.error("pipebell: %s waited in the spool for more than a day: dropped", item.record.label)
-            spool.done(item.path)
+            log.error("pipebell: %s waited in the spool for more than a day: set aside", item.record.label)
+            spool.set_aside(item.path)
             expired += 1
             continue
-        hindrance = reason if stopped else _foreign(item, api, everything=everything)
+        hindrance = reason if stopped else hindrance_of(item, api, place)
         if stopped or hindrance:
             left, reason = left + 1, reason or hindrance
             continue
@@ -125,12 +127,15 @@ def _empty(spool: Spool, api: Api, timeout: float, everything: bool, now: float)
     return Emptied(sent, rejected, expired, left, reason)
 
 
-def _foreign(item: Waiting, api: Api, *, everything: bool) -> str:
-    """Why a record is not for this API server; empty when it is."""
+def hindrance_of(item: Waiting, api: Api, place: str | None) -> str:
+    """Why a record is not for this API server; empty when it is. With `place` None all are."""
     try:
         server = api.endpoint.server
     except PipebellError:
         return ""  # the attempt itself will say it
+    if place is None:
+        return ""
     if item.server is None:
-        return "" if everything else "spooled where no cluster was configured: `pipebell send --spool` sends it"
+        here = bool(place) and item.place == place
+        return "" if here else "written where no cluster was known: `pipebell spool send --to-current-cluster`"
     return "" if item.server == server else f"meant for {item.server}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from pipebell.sdk.delivery import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+
+
+TIMEOUT: Final = 2.0  # seconds that a call may take unless it says otherwise
 
 
 class Receipt(NamedTuple):
@@ -27,10 +30,14 @@ class More(TypedDict, total=False):
 
     `links` is a mapping of titles to URLs, or a list of (title, url) pairs or {"title", "url"} mappings. `severity` is
     info, warning, error or critical; without it the trigger's applies. `occurred_at` is when it happened; a time
-    without a zone is local. `timeout` is in seconds.
+    without a zone is local. `timeout` is in seconds. With `wait=False` the call returns at once, its receipt pending,
+    and `timeout` is what the sending may take before the event goes to disk. Calls with the same `dedup_key` (for the
+    same organisation, type and pipeline) are one event as long as that exists.
     """
 
     links: Sequence[Mapping[str, str] | tuple[str, str]] | Mapping[str, str] | None
     severity: str | None
     occurred_at: datetime | None
     timeout: float | None
+    wait: bool
+    dedup_key: str | None

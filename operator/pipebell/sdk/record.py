@@ -1,9 +1,9 @@
-"""One call as it travels: the PipelineEvent with the name that was drawn for it, kept through every resend."""
+"""One call as it travels: the PipelineEvent with the name that was given to it, kept through every resend."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import re
 import secrets
 from dataclasses import dataclass, replace
@@ -11,11 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.backports import UTC
-from pipebell.core.vocabulary import API_VERSION, EventType, Severity
-from pipebell.sdk import sanitise
+from pipebell.core.vocabulary import API_VERSION, Severity
+from pipebell.sdk import log, sanitise
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
+
+    from pipebell.core.vocabulary import EventType
 
 MAX_ERROR_MESSAGE: Final = 32_768  # characters, the API's limit; the models say it too, but importing them costs 0.2 s
 _MAX_ID: Final = 512
@@ -24,11 +26,12 @@ _MAX_TITLE: Final = 200
 _MAX_URL: Final = 2_048
 _LINK_URL: Final = re.compile(r"https?://[^\x00-\x20\x7f]+")
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_ASKED: Final = ("occurredAt", "links", "test", "replayOf")  # read by methods of what was given
+_RANDOM: Final = 12  # characters: 62 bits
+_READABLE: Final = 50
 
-log = logging.getLogger("pipebell")
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
     """An event to create. `namespace` None means the endpoint's own. `created` is seconds since the epoch."""
 
@@ -62,82 +65,164 @@ class Record:
 
 def draw_name(org_slug: str, event: str) -> str:
     """A name that nobody else draws: organisation, event, and 62 random bits."""
-    readable = re.sub(r"[^a-z0-9]+", "-", f"{org_slug}-{event}".lower()).strip("-")[:50].strip("-")
-    return f"{readable or 'event'}-{''.join(secrets.choice(_ALPHABET) for _ in range(12))}"
+    return _name(org_slug, event, "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM)))
 
 
-def make(  # noqa: PLR0913  (the fields of an event)
-    event: EventType,
-    org_slug: str,
-    *,
-    created: float,
-    namespace: str | None = None,
-    pipeline_id: object = None,
-    pipeline_logging_id: object = None,
-    error_message: object = None,
-    details: object = None,
-    links: Sequence[Mapping[str, str] | tuple[str, str]] | Mapping[str, str] | None = None,
-    severity: str | None = None,
-    occurred_at: datetime | None = None,
-    test: bool = False,
-    replay_of: Mapping[str, Any] | None = None,
-) -> Record:
-    """A record made to fit: what is too long is cut visibly, what is no JSON becomes it, what is wrong is left out."""
-    moment = occurred_at if isinstance(occurred_at, datetime) else datetime.fromtimestamp(created, UTC)
-    spec: dict[str, Any] = {"orgSlug": sanitise.text(org_slug), "event": str(event)}
-    if (level := _severity(severity)) is not None:
-        spec["severity"] = level
-    for key, value, limit in (
-        ("pipelineId", pipeline_id, _MAX_ID),
-        ("pipelineLoggingId", pipeline_logging_id, _MAX_ID),
-        ("errorMessage", error_message, MAX_ERROR_MESSAGE),
-    ):
-        if value is not None:
-            spec[key] = sanitise.shorten(_message(value), limit)
-    if details is not None:
-        spec["details"] = sanitise.details(details)
-    spec["occurredAt"] = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    if links and (good := _links(links)):
-        spec["links"] = good
-    if test:
-        spec["test"] = True
-    if replay_of is not None:
-        spec["replayOf"] = dict(replay_of)
-    return Record(draw_name(spec["orgSlug"], spec["event"]), created, namespace, spec)
+def derive_name(org_slug: str, event: str, pipeline_id: str, key: str) -> str:
+    """The same name for the same organisation, event type, pipeline and key: a second such event is the first one."""
+    number = int.from_bytes(hashlib.sha256(json.dumps([org_slug, event, pipeline_id, key]).encode()).digest(), "big")
+    letters = []
+    for _ in range(_RANDOM):
+        number, index = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[index])
+    return _name(org_slug, event, "".join(letters))
 
 
-def _message(value: object) -> str:
-    if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {sanitise.text(value)}"
-    return sanitise.text(value)
+def _name(org_slug: str, event: str, end: str) -> str:
+    readable = re.sub(r"[^a-z0-9]+", "-", f"{org_slug}-{event}"[:200].lower()).strip("-")[:_READABLE].strip("-")
+    return f"{readable or 'event'}-{end}"
 
 
-def _severity(value: object) -> str | None:
-    if value is None:
+class Draft:
+    """What a caller gave: `read` makes the record of it, by other people's code where they gave objects of their own.
+
+    `skim` does without that code, and names such objects by their type. `plain` says that there is none. The name is
+    the same in every case. What is wrong is left out, and the log says so.
+    """
+
+    def __init__(
+        self,
+        event: object,
+        org_slug: object,
+        *,
+        created: float,
+        namespace: str | None = None,
+        dedup_key: object = None,
+        **fields: Any,  # noqa: ANN401  (see `make`)
+    ) -> None:
+        self.event, self.org_slug = sanitise.text(event, foreign=False), sanitise.text(org_slug, foreign=False)
+        self.created, self.namespace = created, namespace
+        self._fields = fields
+        self.plain = all(sanitise.is_plain(value) for value in fields.values())
+        pipeline = fields.get("pipeline_id")
+        if dedup_key is not None and not (sanitise.is_plain(dedup_key) and sanitise.is_plain(pipeline)):
+            log.warning("pipebell: dedup_key left out: it, or pipeline_id, is neither text nor a number")
+            dedup_key = None
+        self.name = (
+            draw_name(self.org_slug, self.event)
+            if dedup_key is None
+            else derive_name(self.org_slug, self.event, sanitise.text(pipeline), sanitise.text(dedup_key))
+        )
+
+    def read(self) -> Record:
+        """The record, however long it takes."""
+        return self._make(foreign=True)
+
+    def skim(self) -> Record:
+        """The record at once."""
+        return self._make(foreign=False)
+
+    def _make(self, *, foreign: bool) -> Record:
+        spec = _Spec(foreign).of(self.event, self.org_slug, self.created, self._fields)
+        return Record(self.name, self.created, self.namespace, spec)
+
+
+def make(event: EventType | str, org_slug: str, **given: Any) -> Record:  # noqa: ANN401  (see below)
+    """A record made to fit: what is too long is cut visibly, what is no JSON becomes it, what is wrong is left out.
+
+    `given`: created, namespace, dedup_key, pipeline_id, pipeline_logging_id, error_message, details, links, severity,
+    occurred_at, test, replay_of.
+    """
+    return Draft(event, org_slug, **given).read()
+
+
+class _Spec:
+    """Makes a PipelineEvent's spec of what a caller gave. One wrong field costs no other."""
+
+    def __init__(self, foreign: bool) -> None:
+        self._foreign = foreign
+        self._spec: dict[str, Any] = {}
+
+    def of(self, event: str, org_slug: str, created: float, given: Mapping[str, Any]) -> dict[str, Any]:
+        self._spec = {"orgSlug": org_slug, "event": event}
+        for key, name, convert in (
+            ("severity", "severity", self._severity),
+            ("pipelineId", "pipeline_id", self._id),
+            ("pipelineLoggingId", "pipeline_logging_id", self._id),
+            ("errorMessage", "error_message", self._message),
+            ("details", "details", lambda value: sanitise.details(value, foreign=self._foreign)),
+        ):
+            self._set(key, given.get(name), convert)
+        self._spec["occurredAt"] = _rfc3339(datetime.fromtimestamp(created, UTC))
+        self._set("occurredAt", given.get("occurred_at"), _moment)
+        self._set("links", given.get("links"), self._links)
+        self._set("test", given.get("test") or None, bool)
+        self._set("replayOf", given.get("replay_of"), dict)
+        return self._spec
+
+    def _set(self, key: str, value: object, convert: Callable[[Any], Any]) -> None:
+        if value is None:
+            return
+        if not self._foreign and key in _ASKED and not sanitise.is_plain(value):
+            log.warning("pipebell: %s left out: reading it took too long", key)
+            return
+        try:
+            converted = convert(value)
+        except Exception as error:  # noqa: BLE001  (whatever the caller gave)
+            log.warning("pipebell: %s left out: it is a %s (%s)", key, type(value).__name__, type(error).__name__)
+            return
+        if converted is not None:
+            self._spec[key] = converted
+
+    def _text(self, value: object) -> str:
+        return sanitise.text(value, foreign=self._foreign)
+
+    def _id(self, value: object) -> str:
+        return sanitise.shorten(self._text(value), _MAX_ID)
+
+    def _message(self, value: object) -> str:
+        text = self._text(value)
+        return sanitise.shorten(
+            f"{type(value).__name__}: {text}" if isinstance(value, BaseException) else text, MAX_ERROR_MESSAGE
+        )
+
+    def _severity(self, value: object) -> str | None:
+        word = self._text(value).lower()
+        if word in list(Severity):
+            return word
+        log.warning("pipebell: severity %r is none of %s: left to the trigger", word[:40], ", ".join(Severity))
         return None
-    word = sanitise.text(value).lower()
-    if word in list(Severity):
-        return word
-    log.warning("pipebell: severity %r is none of %s: left to the trigger", word, ", ".join(Severity))
-    return None
+
+    def _links(self, links: Any) -> list[dict[str, str]] | None:  # noqa: ANN401
+        """Links as a {title: url} mapping, as (title, url) pairs, or as {"title": …, "url": …} mappings."""
+        given = links.items() if hasattr(links, "items") else links
+        good: list[dict[str, str]] = []
+        for item in given:
+            title, url = self._pair(item)
+            if len(url) <= _MAX_URL and _LINK_URL.fullmatch(url):
+                good.append({"title": sanitise.shorten(title or url, _MAX_TITLE), "url": url})
+            else:
+                log.warning("pipebell: link %r left out: its URL is not http(s) or is too long", title[:40])
+            if len(good) == _MAX_LINKS:
+                break
+        return good or None
+
+    def _pair(self, item: Any) -> tuple[str, str]:  # noqa: ANN401  (whatever a pipeline gave us)
+        if hasattr(item, "get"):
+            return self._text(item.get("title") or ""), self._text(item.get("url") or "")
+        if isinstance(item, (tuple, list)) and len(item) == 2:  # noqa: PLR2004  (a pair)
+            return self._text(item[0]), self._text(item[1])
+        return "", self._text(item)
 
 
-def _links(links: Sequence[Mapping[str, str] | tuple[str, str]] | Mapping[str, str]) -> list[dict[str, str]]:
-    """Links as a {title: url} mapping, as (title, url) pairs, or as {"title": …, "url": …} mappings."""
-    given = links.items() if hasattr(links, "items") else links
-    pairs = [_pair(item) for item in given]
-    good = []
-    for title, url in pairs:
-        if len(url) <= _MAX_URL and _LINK_URL.fullmatch(url):
-            good.append({"title": sanitise.shorten(title or url, _MAX_TITLE), "url": url})
-        else:
-            log.warning("pipebell: link %r left out: its URL is not http(s) or is too long", title)
-    return good[:_MAX_LINKS]
+def _moment(value: object) -> str:
+    """When it happened; a time without a zone is local. Raises what it likes."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(f"{value[:-1]}+00:00" if value[-1:] in ("Z", "z") else value)
+    if not isinstance(value, datetime):
+        raise TypeError
+    return _rfc3339(value.astimezone(UTC))
 
 
-def _pair(item: Any) -> tuple[str, str]:  # noqa: ANN401  (whatever a pipeline gave us)
-    if hasattr(item, "get"):
-        return sanitise.text(item.get("title") or ""), sanitise.text(item.get("url") or "")
-    if isinstance(item, (tuple, list)) and len(item) == 2:  # noqa: PLR2004  (a pair)
-        return sanitise.text(item[0]), sanitise.text(item[1])
-    return "", sanitise.text(item)
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -21,7 +21,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.vocabulary import EventType
-from pipebell.sdk import sanitise
+from pipebell.sdk import log, sanitise
 from pipebell.sdk.factory import get_notification_service
 
 if TYPE_CHECKING:
@@ -48,8 +48,18 @@ class _Tale(NamedTuple):
     """What there is to tell about a run."""
 
     event: EventType
-    message: str | None
+    message: object
     details: dict[str, Any]
+
+
+class _Later:
+    """A text that is made when it is asked for, in the service's time: it may need other people's code, or a disk."""
+
+    def __init__(self, make: Callable[[], str]) -> None:
+        self._make = make
+
+    def __str__(self) -> str:
+        return self._make()
 
 
 class PipelineRun:
@@ -76,8 +86,8 @@ class PipelineRun:
     ) -> None:
         self.org_slug, self.pipeline_id = org_slug, pipeline_id
         self.pipeline_logging_id = pipeline_logging_id or uuid.uuid4().hex
-        self.timeout = timeout
-        self.details: dict[str, Any] = dict(details or {})
+        self.timeout = None if timeout is None else _limit_of(timeout)
+        self.details: dict[str, Any] = _copy(details)
         self._given_id, self._given_details = pipeline_logging_id, details
         self._on_start, self._on_success, self._links = on_start, on_success, links
         self._service = service
@@ -101,12 +111,13 @@ class PipelineRun:
     def _quality(
         self, failed: Sequence[str], degraded: Sequence[str], details: Mapping[str, Any] | None
     ) -> _Tale | None:
-        if not failed and not degraded:
+        bad, poor = _names(failed), _names(degraded)
+        if not bad and not poor:
             return None
-        event = EventType.DATA_QUALITY_FAILURE if failed else EventType.DATA_QUALITY_WARNING
-        names = ", ".join(map(sanitise.text, failed or degraded))
-        found = {"failed_checks": list(failed), "degraded_checks": list(degraded), **(details or {})}
-        return _Tale(event, f"data quality checks {'failed' if failed else 'degraded'}: {names}", found)
+        event = EventType.DATA_QUALITY_FAILURE if bad else EventType.DATA_QUALITY_WARNING
+        names = ", ".join(bad or poor)
+        found = {"failed_checks": bad, "degraded_checks": poor, **_copy(details)}
+        return _Tale(event, f"data quality checks {'failed' if bad else 'degraded'}: {names}", found)
 
     async def __aenter__(self) -> Self:
         self._began = time.monotonic()
@@ -185,8 +196,8 @@ class PipelineRun:
     def _tale(self, error: BaseException | None, *, timed_out: bool) -> _Tale | None:
         """What the end of the run is worth telling."""
         if timed_out:
-            message = f"timed out after {self.timeout:g} s"
-            return _Tale(EventType.PIPELINE_FAILURE, message, self._circumstances("timeout", error))
+            late = f"timed out after {self.timeout:g} s"
+            return _Tale(EventType.PIPELINE_FAILURE, late, self._circumstances("timeout", error))
         if error is None or (isinstance(error, SystemExit) and not error.code):
             return (
                 _Tale(EventType.PIPELINE_SUCCESS, None, self._circumstances(None, None)) if self._on_success else None
@@ -194,10 +205,10 @@ class PipelineRun:
         if isinstance(error, GeneratorExit):
             return None
         if isinstance(error, DataQualityError):
-            details = self._circumstances("data_quality", None) | error.details
-            return _Tale(EventType.DATA_QUALITY_FAILURE, sanitise.text(error), details)
+            details = self._circumstances("data_quality", None) | _copy(error.details)
+            return _Tale(EventType.DATA_QUALITY_FAILURE, _Later(lambda: str(error)), details)
         reason = _reason(error)
-        message = f"{type(error).__name__}: {sanitise.text(error)}".removesuffix(": ")
+        message = _Later(lambda: f"{type(error).__name__}: {sanitise.text(error)}".removesuffix(": "))
         return _Tale(EventType.PIPELINE_FAILURE, message, self._circumstances(reason, error))
 
     def _circumstances(self, reason: str | None, error: BaseException | None) -> dict[str, Any]:
@@ -205,9 +216,9 @@ class PipelineRun:
         if reason is not None:
             found["reason"] = reason
         if error is not None:
-            lines = "".join(traceback.format_exception(error))
+            place = error.__traceback__  # it would grow while the exception goes on
             found["exception"] = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-            found["traceback"] = sanitise.shorten(lines, _MAX_TRACEBACK)
+            found["traceback"] = _Later(lambda: _traceback(error, place))
         return found
 
     async def _tell(self, tale: _Tale) -> Receipt:
@@ -218,7 +229,7 @@ class PipelineRun:
             self.pipeline_id,
             self.pipeline_logging_id,
             tale.message,
-            self.details | tale.details or None,
+            _copy(self.details) | tale.details or None,
             links=self._links,
         )
 
@@ -230,9 +241,41 @@ class PipelineRun:
             self.pipeline_id,
             self.pipeline_logging_id,
             tale.message,
-            self.details | tale.details or None,
+            _copy(self.details) | tale.details or None,
             links=self._links,
         )
+
+
+def _copy(details: object) -> dict[str, Any]:
+    """Details as a dict of their own, whatever they are."""
+    if details is None:
+        return {}
+    try:
+        return dict(details)  # type: ignore[call-overload, no-any-return]
+    except Exception:  # noqa: BLE001  (nothing may be raised into the pipeline)
+        return {"details": details}
+
+
+def _names(checks: object) -> list[str]:
+    """Names of checks, whatever was given."""
+    if checks is None or isinstance(checks, str):
+        return [checks] if checks else []
+    try:
+        return [sanitise.text(check) for check in checks]  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001  (the same)
+        return [sanitise.text(checks)]
+
+
+def _limit_of(timeout: object) -> float | None:
+    try:
+        return float(timeout)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001  (the same)
+        log.warning("pipebell: a run's timeout left out: it is no number of seconds")
+        return None
+
+
+def _traceback(error: BaseException, where: TracebackType | None) -> str:
+    return sanitise.shorten("".join(traceback.format_exception(type(error), error, where)), _MAX_TRACEBACK)
 
 
 def _limit(seconds: float) -> AbstractAsyncContextManager[object]:

@@ -1,13 +1,14 @@
 """The threads behind every call: some that send, one that spools what takes too long, one that empties the spool.
 
 A caller waits for its own call only, and never longer than its timeout, whatever hangs: name lookup, connection, API
-server or disk. All threads are daemons, so that none of that can hold up the interpreter's end either.
+server, disk, or the text of an object. No thread holds up the interpreter's end. Nothing here takes a lock in the
+caller's thread: that may be a signal's handler, anywhere in here.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
-import logging
 import os
 import queue
 import random
@@ -16,6 +17,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from pipebell.sdk import log
 from pipebell.sdk.call import Call
 from pipebell.sdk.delivery import State, Verdict, create, empty
 
@@ -23,10 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.sdk.api import Api
-    from pipebell.sdk.record import Record
+    from pipebell.sdk.record import Draft
     from pipebell.sdk.spool import Spool
-
-log = logging.getLogger("pipebell")
 
 WORKERS: Final = 4
 _SLOW: Final = 0.5  # seconds; an API server that fails faster than that needs no sparing
@@ -38,10 +38,18 @@ _EXIT: Final = 2.0  # seconds that the interpreter's end may take for what is st
 
 
 class Sender:
-    """Takes records, sends them, spools what cannot be sent. `longest_wait` between retries is in seconds."""
+    """Takes drafts, sends them, spools what cannot be sent. `longest_wait` between retries is in seconds.
 
-    def __init__(self, api: Api, spool: Spool, *, workers: int = WORKERS, longest_wait: float = 60.0) -> None:
-        self.api, self.spool = api, spool
+    `place` is where its cluster is looked for (see `access.Place`): the spool remembers it of events for which none was
+    found.
+    """
+
+    place = ""
+
+    def __init__(
+        self, api: Api, spool: Spool, *, workers: int = WORKERS, longest_wait: float = 60.0, place: str = ""
+    ) -> None:
+        self.api, self.spool, self.place = api, spool, place
         self._workers = workers
         self._longest_wait = longest_wait
         self._start_over()
@@ -53,40 +61,91 @@ class Sender:
 
     def _start_over(self) -> None:
         self.api.start_over()
-        self._lock = threading.Lock()
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
-        self._late: queue.SimpleQueue[tuple[Call, str]] = queue.SimpleQueue()
+        self._late: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._open: set[Call] = set()
-        self._started = False
+        self._running: set[str] = set()
         self._spare_until = 0.0
         self._wake, self._closing, self._emptied = threading.Event(), threading.Event(), threading.Event()
 
-    def submit(self, record: Record, timeout: float) -> Call:
-        """Begin to send a record. Returns at once."""
-        call = Call(record, timeout)
-        with self._lock:
-            self._open.add(call)
-            if not self._started:
-                self._started = True
-                self._start()
+    def submit(self, draft: Draft, timeout: float) -> Call:
+        """Begin to send an event. Returns at once, except where no thread can be started: then it is on disk."""
+        call = Call(draft, timeout)
+        self._open.add(call)
         call.then(lambda: self._open.discard(call))
-        if time.monotonic() < self._spare_until:
-            self._late.put((call, "the API server did not answer a moment ago"))
-        else:
-            self._calls.put(call)
+        try:
+            self._ensure_started()
+            if not draft.plain:
+                _start_thread("pipebell-read", lambda: self._read(call))
+        except RuntimeError as error:  # a container at its limit of processes; or the interpreter's end (Python 3.12)
+            call.hurry()
+            if not self._started:
+                self._keep(call, f"no thread can be started ({error})")
+                return call
+        if draft.plain:
+            call.read()
+        if call.ready:
+            self._enqueue(call)
         return call
 
+    def refuse(self, draft: Draft, reason: str) -> Call:
+        """An event that the API server would never take: set aside. Returns at once."""
+        call = Call(draft, 0.0)
+        log.error("pipebell: %s of %s is rejected: %s", draft.event, draft.name, reason)
+        call.end(Verdict(State.REJECTED, reason))
+        try:
+            self._ensure_started()
+        except RuntimeError:
+            self._set_aside(call)
+        else:
+            self._late.put(lambda: self._set_aside(call))
+        return call
+
+    def _read(self, call: Call) -> None:
+        if call.read():
+            self._enqueue(call)
+
+    def hurry(self, call: Call) -> None:
+        """Reading the arguments takes too long: go on without what is not read. Returns at once."""
+        if call.hurry():
+            log.warning("pipebell: %s goes without what took too long to read", call.record.label)
+            self._enqueue(call)
+
+    def _enqueue(self, call: Call) -> None:
+        if time.monotonic() < self._spare_until:
+            self._to_disk(call, "the API server did not answer a moment ago")
+        else:
+            self._calls.put(call)
+
+    @property
+    def _started(self) -> bool:
+        """Whether there are threads enough: one that sends, and one that keeps."""
+        return "pipebell-keep" in self._running and any(name.startswith("pipebell-send") for name in self._running)
+
+    def _ensure_started(self) -> None:
+        """Start all threads with the first call: at the interpreter's end no more can be started (Python 3.12).
+
+        Raises RuntimeError; the next call tries again to start those that are missing.
+        """
+        if len(self._running) < self._workers + 2:
+            self._start()
+
     def _start(self) -> None:
-        """Start all threads with the first call: at the interpreter's end no more can be started (Python 3.12)."""
-        for number in range(self._workers):
-            _thread(f"pipebell-send-{number}", self._send_one)
-        _thread("pipebell-keep", self._keep_one)
-        _thread("pipebell-empty", self._empty_when_woken)
+        """Start the threads that are missing; twice, if a signal's handler comes in between, which harms nobody."""
+        steps = {f"pipebell-send-{number}": self._send_one for number in range(self._workers)}
+        steps |= {"pipebell-keep": self._keep_one, "pipebell-empty": self._empty_when_woken}
+        for name, step in steps.items():
+            if name not in self._running:
+                _start_thread(name, lambda step=step: _repeat(step))  # type: ignore[misc]
+                self._running.add(name)
 
     def overdue(self, call: Call) -> None:
         """The caller has waited long enough: on disk with it, and spare the next callers the same. Returns at once."""
         self._spare_until = time.monotonic() + _SPARE
-        self._late.put((call, "the API server did not answer in time"))
+        self._to_disk(call, "the API server did not answer in time")
+
+    def _to_disk(self, call: Call, reason: str) -> None:
+        self._late.put(lambda: None if call.ended else self._keep(call, reason))
 
     def _send_one(self) -> None:
         call = self._calls.get()
@@ -94,7 +153,7 @@ class Sender:
             return
         began = time.monotonic()
         if began >= call.deadline:
-            self._late.put((call, "too many calls at once"))
+            self._to_disk(call, "too many calls at once")
             return
         verdict = create(self.api, call.record, call.deadline - began)
         if verdict.state is not State.SPOOLED:
@@ -103,16 +162,20 @@ class Sender:
         ended = time.monotonic()
         if verdict.again and (ended - began >= _SLOW or ended >= call.deadline):
             self._spare_until = ended + _SPARE
-        self._late.put((call, verdict.reason))
+        self._to_disk(call, verdict.reason)
 
     def _finish(self, call: Call, verdict: Verdict) -> None:
         if verdict.state is State.SENT:
             self._spare_until = 0.0
+            call.sent = True
+            if call.path is not None:
+                self.spool.done(call.path)  # it was late and is on disk
+            call.end(verdict)
             self._wake.set()
         else:
             log.error("pipebell: %s was rejected: %s", call.record.label, verdict.reason)
             self._set_aside(call)
-        call.end(verdict)
+            call.end(verdict)
 
     def _set_aside(self, call: Call) -> None:
         try:
@@ -122,24 +185,22 @@ class Sender:
             log.warning("pipebell: %s could not be set aside: %s", call.record.label, error)
 
     def _keep_one(self) -> None:
-        call, reason = self._late.get()
-        if not call.ended:
-            self._keep(call, reason)
+        self._late.get()()
 
     def _keep(self, call: Call, reason: str) -> None:
         try:
             endpoint = self.api.known
             record = call.record.at_home(endpoint.namespace if endpoint else None)
-            path, removed = self.spool.put(record, endpoint.server if endpoint else None)
+            call.path, removed = self.spool.put(record, endpoint.server if endpoint else None, self.place)
         except OSError as error:
             # A traceback would tell nothing that this line does not.
-            log.error("pipebell: %s is lost: %s; and not on disk: %s", call.record.label, reason, error)  # noqa: TRY400  (see above)
+            log.error("pipebell: %s is lost: %s; and not on disk: %s", call.record.label, reason, error)
             call.end(Verdict(State.LOST, f"{reason}; and not on disk: {error}"))
             return
         if removed:
             log.error("pipebell: the spool is full: the %d oldest events were dropped", removed)
-        if call.ended:
-            self.spool.done(path)  # it was sent after all, meanwhile
+        if call.sent:
+            self.spool.done(call.path)  # after all, meanwhile
             return
         log.warning("pipebell: %s will be sent later: %s", call.record.label, reason)
         call.end(Verdict(State.SPOOLED, reason))
@@ -159,7 +220,7 @@ class Sender:
         ceiling = 1.0
         while self._empty() and not self._closing.is_set():
             self._pause(random.uniform(0, min(ceiling, self._longest_wait)))  # noqa: S311  (nobody guesses it)
-            ceiling *= 2
+            ceiling = min(ceiling * 2, self._longest_wait)
 
     def _pause(self, seconds: float) -> None:
         """Wait for the next try; a call that got through ends the waiting."""
@@ -168,9 +229,9 @@ class Sender:
 
     def _empty(self) -> int:
         try:
-            emptied = empty(self.spool, self.api, timeout=10.0)
+            emptied = empty(self.spool, self.api, timeout=10.0, place=self.place)
         except Exception as error:  # noqa: BLE001  (a disk that fails must not end this thread)
-            log.warning("pipebell: the spool %s cannot be emptied: %s", self.spool.folder, error)
+            log.warning("pipebell: the spool cannot be emptied: %s", error)
             return 0
         if emptied.sent:
             self._spare_until = 0.0
@@ -179,38 +240,49 @@ class Sender:
 
     def close(self, timeout: float = _EXIT) -> None:
         """Give what is under way, then the spool, a last chance; what remains stays on disk. Never raises."""
-        if not self._started:
+        if not self._running:
             return
         end = time.monotonic() + timeout
         for call in list(self._open):
-            call.wait(end - timeout / 2 - time.monotonic())
+            call.wait(end - timeout / 2)
         for call in list(self._open):
-            self._late.put((call, "the program ended"))
+            self.hurry(call)
+            self._to_disk(call, "the program ended")
         for call in list(self._open):
-            call.wait(end - time.monotonic())
+            if not call.wait(end):
+                log.error("pipebell: %s is lost, or late: neither API server nor disk answered", call.record.label)
         self._emptied.clear()
         self._closing.set()
-        while not self._emptied.wait(_POLL) and time.monotonic() < end:
+        while "pipebell-empty" in self._running and not self._emptied.wait(_POLL) and time.monotonic() < end:
             self._wake.set()  # again and again: a retry that was pausing takes one of them for itself
         self._closing.clear()
 
 
-def _thread(name: str, step: Callable[[], object]) -> None:
-    """Repeat a step for ever, in a thread that no failure ends."""
+def _start_thread(name: str, work: Callable[[], object]) -> None:
+    """A thread that nobody waits for. Raises RuntimeError when there can be none.
 
-    def repeat() -> None:
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                step()
-            except Exception:
-                log.exception("pipebell: unexpected")
-                time.sleep(pause)  # what fails at once would take a whole processor
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            else:
-                pause = _FIRST_PAUSE
+    `threading.Thread.start` takes a lock of its own, in which a signal's handler that notifies would wait for ever.
+    """
 
-    threading.Thread(target=repeat, name=name, daemon=True).start()
+    def named() -> None:
+        threading.current_thread().name = name  # for logs and debuggers
+        work()
+
+    _thread.start_new_thread(named, ())
+
+
+def _repeat(step: Callable[[], object]) -> None:
+    """Repeat a step for ever; no failure ends it, and none keeps a processor busy."""
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            step()
+        except Exception:  # noqa: BLE001  (it is told, with its traceback)
+            log.exception("pipebell: unexpected")
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        else:
+            pause = _FIRST_PAUSE
 
 
 def _of(this: weakref.ref[Sender], method: Callable[[Sender], None]) -> Callable[[], None]:

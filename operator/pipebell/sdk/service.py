@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.vocabulary import EventType
+from pipebell.sdk import log
 from pipebell.sdk.delivery import State
-from pipebell.sdk.receipt import Receipt
-from pipebell.sdk.record import make
+from pipebell.sdk.receipt import TIMEOUT, Receipt
+from pipebell.sdk.record import Draft
+from pipebell.sdk.sync import SyncNotificationService
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Unpack
 
     from pipebell.sdk.call import Call
     from pipebell.sdk.receipt import More
     from pipebell.sdk.sender import Sender
-    from pipebell.sdk.sync import SyncNotificationService
 
-log = logging.getLogger("pipebell")
-
-TIMEOUT: Final = 2.0  # seconds
+_LONGEST: Final = 86_400.0  # seconds
+_READ: Final = ("links", "severity", "occurred_at")  # of `More`: what becomes part of the event
 
 
 class NotificationService:
@@ -38,13 +38,11 @@ class NotificationService:
     def __init__(self, sender: Sender, *, namespace: str | None = None, timeout: float = TIMEOUT) -> None:
         self._sender = sender
         self._namespace = namespace
-        self._timeout = timeout
+        self._timeout = _seconds(timeout, TIMEOUT)
 
     @property
     def sync(self) -> SyncNotificationService:
         """The same for code that is not asynchronous."""
-        from pipebell.sdk.sync import SyncNotificationService  # noqa: PLC0415  (it imports this module)
-
         return SyncNotificationService(self)
 
     def clear_cache(self, org_slug: str | None = None) -> None:
@@ -52,12 +50,12 @@ class NotificationService:
 
     def flush(self, timeout: float = TIMEOUT) -> int:
         """Wait for calls under way and try to empty the spool; how many events still wait on disk. Blocks."""
-        self._sender.close(timeout)
+        self._sender.close(_seconds(timeout, TIMEOUT))
         return len(self._sender.spool)
 
     async def notify_pipeline_failure(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -71,7 +69,7 @@ class NotificationService:
 
     async def notify_pipeline_success(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -85,7 +83,7 @@ class NotificationService:
 
     async def notify_pipeline_started(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -99,7 +97,7 @@ class NotificationService:
 
     async def notify_data_quality_failure(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -113,7 +111,7 @@ class NotificationService:
 
     async def notify_data_quality_warning(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -127,7 +125,7 @@ class NotificationService:
 
     async def notify_rate_limit_exceeded(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -141,7 +139,7 @@ class NotificationService:
 
     async def notify_system_error(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -156,32 +154,32 @@ class NotificationService:
     async def notify(
         self,
         event: str,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
         details: Mapping[str, Any] | None = None,
         **more: Unpack[More],
     ) -> Receipt:
-        """An event of the type that `event` names: what all other methods do."""
+        """An event of the type that `event` names: what all other methods do. Without `org_slug`: PIPEBELL_ORG's."""
         import asyncio  # noqa: PLC0415  (the caller has it; synchronous programs never need it)
 
         call = self._begin(event, org_slug, pipeline_id, pipeline_logging_id, error_message, details, more)
-        if isinstance(call, Receipt):
-            return call
+        if isinstance(call, Receipt) or _at_once(more):
+            return call if isinstance(call, Receipt) else _receipt(call)
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         call.then(lambda: _tell(loop, ended))
-        began = time.monotonic()
-        if not await _within(ended, call.deadline - began):
-            self._sender.overdue(call)
-            await _within(ended, began + call.timeout - time.monotonic())
+        for until, then in self._stages(call):
+            if await _within(ended, until - time.monotonic()):
+                break
+            then(call)
         return _receipt(call)
 
     def notify_blocking(
         self,
         event: str,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -189,19 +187,26 @@ class NotificationService:
         **more: Unpack[More],
     ) -> Receipt:
         """As `notify`, for code that is not asynchronous."""
-        began = time.monotonic()
         call = self._begin(event, org_slug, pipeline_id, pipeline_logging_id, error_message, details, more)
-        if isinstance(call, Receipt):
-            return call
-        if not call.wait(call.deadline - time.monotonic()):
-            self._sender.overdue(call)
-            call.wait(began + call.timeout - time.monotonic())
+        if isinstance(call, Receipt) or _at_once(more):
+            return call if isinstance(call, Receipt) else _receipt(call)
+        for until, then in self._stages(call):
+            if call.wait(until):
+                break
+            then(call)
         return _receipt(call)
+
+    def _stages(self, call: Call) -> Iterator[tuple[float, Callable[[Call], object]]]:
+        """Until when a caller waits, and what happens if the call has not ended by then."""
+        if not call.ready:
+            yield call.ready_by, self._sender.hurry
+        yield call.deadline, self._sender.overdue
+        yield call.over, lambda _: None
 
     def _begin(
         self,
         event: str,
-        org_slug: str,
+        org_slug: object,
         pipeline_id: object,
         pipeline_logging_id: object,
         error_message: object,
@@ -209,29 +214,48 @@ class NotificationService:
         more: More,
     ) -> Call | Receipt:
         try:
-            timeout = more.get("timeout")
-            record = make(
-                EventType(event),
-                org_slug,
+            org = os.environ.get("PIPEBELL_ORG") if org_slug is None or org_slug == "" else org_slug
+            draft = Draft(
+                event,
+                org or "",
                 created=time.time(),
                 namespace=self._namespace,
+                dedup_key=more.get("dedup_key"),
                 pipeline_id=pipeline_id,
                 pipeline_logging_id=pipeline_logging_id,
                 error_message=error_message,
                 details=details,
-                links=more.get("links"),
-                severity=more.get("severity"),
-                occurred_at=more.get("occurred_at"),
+                **{key: more.get(key) for key in _READ},
             )
-            return self._sender.submit(record, self._timeout if timeout is None else max(float(timeout), 0.0))
-        except Exception as error:
-            log.exception("pipebell: %s of %s cannot be told", event, org_slug)
-            return Receipt(State.LOST, "", f"{type(error).__name__}: {error}")
+            if not org:
+                return _receipt(self._sender.refuse(draft, "org_slug is missing: give it, or set PIPEBELL_ORG"))
+            return self._sender.submit(draft, _seconds(more.get("timeout"), self._timeout))
+        except Exception as error:  # noqa: BLE001  (never into the pipeline)
+            log.exception("pipebell: an event cannot be told")
+            return Receipt(State.LOST, "", f"unexpected {type(error).__name__}")
+
+
+def _at_once(more: More) -> bool:
+    return more.get("wait", True) is False
+
+
+def _seconds(value: object, default: float) -> float:
+    """A number of seconds, whatever was given."""
+    if value is None:
+        return default
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # (words are caught)
+    except Exception:  # noqa: BLE001  (foreign code)
+        seconds = -1.0
+    if not seconds >= 0:  # NaN is not
+        log.warning("pipebell: timeout left out: it is no number of seconds, 0 or more")
+        return default
+    return min(seconds, _LONGEST)
 
 
 def _receipt(call: Call) -> Receipt:
     verdict = call.verdict
-    return Receipt(verdict.state, call.record.name, verdict.reason)
+    return Receipt(verdict.state, call.draft.name, verdict.reason)
 
 
 async def _within(ended: asyncio.Event, seconds: float) -> bool:

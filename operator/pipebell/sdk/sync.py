@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipebell.core.vocabulary import EventType
-from pipebell.sdk.service import TIMEOUT
+from pipebell.sdk.receipt import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Unpack
 
     from pipebell.sdk.receipt import More, Receipt
-    from pipebell.sdk.service import NotificationService
+
+
+class Blocking(Protocol):
+    """What the twin stands on."""
+
+    def flush(self, timeout: float) -> int:
+        """See `NotificationService.flush`."""
+
+    def notify_blocking(
+        self,
+        event: str,
+        org_slug: str | None = None,
+        pipeline_id: str | None = None,
+        pipeline_logging_id: str | None = None,
+        error_message: object = None,
+        details: Mapping[str, Any] | None = None,
+        **more: Unpack[More],
+    ) -> Receipt:
+        """See `NotificationService.notify_blocking`."""
 
 
 class SyncNotificationService:
     """As `NotificationService`, with methods that block; each no longer than its timeout (2 s by default)."""
 
-    def __init__(self, service: NotificationService) -> None:
+    def __init__(self, service: Blocking) -> None:
         self._service = service
 
     def clear_cache(self, org_slug: str | None = None) -> None:
@@ -31,7 +49,7 @@ class SyncNotificationService:
     def notify(
         self,
         event: str,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -45,7 +63,7 @@ class SyncNotificationService:
 
     def notify_pipeline_failure(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -59,7 +77,7 @@ class SyncNotificationService:
 
     def notify_pipeline_success(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -73,7 +91,7 @@ class SyncNotificationService:
 
     def notify_pipeline_started(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -87,7 +105,7 @@ class SyncNotificationService:
 
     def notify_data_quality_failure(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -101,7 +119,7 @@ class SyncNotificationService:
 
     def notify_data_quality_warning(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -115,7 +133,7 @@ class SyncNotificationService:
 
     def notify_rate_limit_exceeded(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
@@ -129,7 +147,7 @@ class SyncNotificationService:
 
     def notify_system_error(
         self,
-        org_slug: str,
+        org_slug: str | None = None,
         pipeline_id: str | None = None,
         pipeline_logging_id: str | None = None,
         error_message: object = None,
