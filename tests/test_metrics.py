@@ -2,17 +2,20 @@
 
 from types import SimpleNamespace
 
-from prometheus_client import generate_latest
-
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.policy.settle import Verdicts
 from pipebell.core.vocabulary import EventType, Phase, Reason
 from pipebell.metrics import Metrics
 
 
-def state(org="acme", deliveries=(), created=100.0):
+def anybody(namespace, org):
+    return True
+
+
+def state(org="acme", deliveries=(), created=100.0, namespace="team"):
     spec = SimpleNamespace(event=EventType.PIPELINE_FAILURE)
     return SimpleNamespace(
+        namespace=namespace,
         org=org,
         created=created,
         event=SimpleNamespace(spec=spec),
@@ -29,7 +32,7 @@ def value(metrics, name, **labels):
 
 
 def test_a_finished_event_counts_once_and_each_of_its_destinations_too():
-    metrics = Metrics()
+    metrics = Metrics(anybody)
     both = (
         delivery("email", Phase.DELIVERED),
         delivery("slack", Phase.FAILED, "Http404"),
@@ -43,33 +46,62 @@ def test_a_finished_event_counts_once_and_each_of_its_destinations_too():
 
 
 def test_a_delivered_events_latency_is_from_its_creation():
-    metrics = Metrics()
+    metrics = Metrics(anybody)
     metrics.on_finished(state(created=100.0), Verdicts(Phase.DELIVERED, None, ""), 100.25)
     assert value(metrics, "pipebell_event_delivered_seconds_sum") == 0.25
 
 
 def test_what_a_cooldown_holds_back_is_counted():
-    metrics = Metrics()
+    metrics = Metrics(anybody)
     metrics.on_finished(state(), Verdicts(Phase.SUPPRESSED, Reason.COOLDOWN, ""), 101.0)
     assert value(metrics, "pipebell_cooldown_suppressed_total", event="pipeline_failure") == 1
 
 
 def test_attempts_are_counted_by_what_came_of_them():
-    metrics = Metrics()
+    metrics = Metrics(anybody)
     metrics.on_attempt(state(), "slack", Outcome(Verdict.RETRY, "Http503"), 0.2)
     labels = {"provider": "slack", "outcome": "retry", "reason": "Http503"}
     assert value(metrics, "pipebell_delivery_attempts_total", **labels) == 1
     assert value(metrics, "pipebell_delivery_attempt_duration_seconds_sum", provider="slack") == 0.2
 
 
-def test_who_makes_up_organisations_makes_no_more_series_than_that():
-    metrics = Metrics()
-    for number in range(1000):
-        metrics.on_finished(state(f"org-{number}"), Verdicts(Phase.DELIVERED, None, ""), 101.0)
-    metrics.on_finished(state("org-0"), Verdicts(Phase.DELIVERED, None, ""), 101.0)
-    text = generate_latest(metrics.registry).decode()
-    series = [line for line in text.splitlines() if line.startswith("pipebell_events_total{")]
-    assert len(series) == 201
-    event = {"event": "pipeline_failure", "phase": "Delivered", "reason": ""}
-    assert value(metrics, "pipebell_events_total", org="_other", **event) == 800
-    assert value(metrics, "pipebell_events_total", org="org-0", **event) == 2
+def labels(metrics, phase="Skipped"):
+    """The organisations of events that ended in this phase, with their counts."""
+    samples = [sample for metric in metrics.registry.collect() for sample in metric.samples]
+    found = [sample for sample in samples if sample.name == "pipebell_events_total" and sample.labels["phase"] == phase]
+    return {sample.labels["org"]: sample.value for sample in found}
+
+
+def finish(metrics, org, namespace="team", phase=Phase.SKIPPED):
+    metrics.on_finished(state(org, namespace=namespace), Verdicts(phase, None, ""), 101.0)
+
+
+def test_invented_organisations_have_no_label_and_take_none_away():
+    metrics = Metrics(lambda namespace, org: (namespace, org) in {("team", "acme"), ("other", "globex")})
+    for number in range(1_000):
+        finish(metrics, f"invented-{number}", "evil")
+    finish(metrics, "acme", "evil")
+    finish(metrics, "acme")
+    finish(metrics, "globex", "other")
+    assert labels(metrics) == {"_other": 1_001, "acme": 1, "globex": 1}
+
+
+def test_one_namespaces_thousands_of_configurations_take_no_label_from_another():
+    metrics = Metrics(anybody)
+    for namespace in range(3):
+        for number in range(1_000):
+            finish(metrics, f"org-{namespace}-{number}", f"evil-{namespace}")
+    finish(metrics, "acme")
+    found = labels(metrics)
+    assert found["acme"] == 1
+    assert found["_other"] == 3 * 800
+    assert len(found) == 3 * 200 + 2
+
+
+def test_all_labels_are_bounded():
+    metrics = Metrics(anybody)
+    for number in range(5_000):
+        finish(metrics, f"org-{number}", f"namespace-{number}")
+    assert len(labels(metrics)) == 2_001
+    finish(metrics, "org-0", "another")
+    assert labels(metrics)["org-0"] == 2, "a label that there is may be used by all whose configurations name it"

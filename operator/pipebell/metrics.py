@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter as Counter_
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,24 +27,31 @@ if TYPE_CHECKING:
     from pipebell.engine.shards.sharing import Sharing
     from pipebell.kube.watches import Watches
 
-_ORGS: Final = 200
+_ORGS: Final = 2_000  # organisations with a label of their own
+_ORGS_OF_NAMESPACE: Final = 200  # of them, those that one namespace brought in
 _OTHERS: Final = "_other"  # no organisation's slug begins with "_"
 _LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 86400)
 
 
 class Metrics(Observer):
-    """Counts what happens to events. Gauges are read by `refresh`, which is for the event loop's own thread."""
+    """Counts what happens to events. Gauges are read by `refresh`, which is for the event loop's own thread.
 
-    def __init__(self) -> None:
+    `named` says whether a configuration that may serve events of this namespace names this organisation: an event's
+    slug is only what its author wrote.
+    """
+
+    def __init__(self, named: Callable[[str, str], bool]) -> None:
         self.registry = CollectorRegistry()
+        self._named = named
         self._reads: list[tuple[Gauge, Callable[[], float]]] = []
         self._events = Counter(
             "pipebell_events_total",
-            "Events that reached a final phase. Only the first 200 organisations have a label of their own.",
+            "Events that reached a final phase. Organisations that no configuration names are together in one label.",
             ("org", "event", "phase", "reason"),
             registry=self.registry,
         )
         self._orgs: set[str] = set()
+        self._brought: Counter_[str] = Counter_()  # labels by the namespace that brought them in
         self._deliveries = Counter(
             "pipebell_deliveries_total",
             "Destinations of finished events, by what came of them.",
@@ -124,7 +132,7 @@ class Metrics(Observer):
         """See `Observer`."""
         kind = state.event.spec.event.value if state.event is not None else ""
         reason = verdicts.reason.value if verdicts.reason else ""
-        self._events.labels(self._org(state.org), kind, verdicts.phase.value, reason).inc()
+        self._events.labels(self._org(state.namespace, state.org), kind, verdicts.phase.value, reason).inc()
         for delivery in state.deliveries.values():
             self._deliveries.labels(delivery.provider or "", delivery.phase.value, str(delivery.reason or "")).inc()
         if verdicts.phase is Phase.DELIVERED:
@@ -132,8 +140,13 @@ class Metrics(Observer):
         elif verdicts.phase is Phase.SUPPRESSED:
             self._suppressed.labels(kind).inc()
 
-    def _org(self, org: str) -> str:
-        """The organisation, while they are few: a label's values must be bounded, and events are made by others."""
-        if len(self._orgs) < _ORGS:
+    def _org(self, namespace: str, org: str) -> str:
+        """The organisation, if it is configured and they are few: a label's values must be bounded for each tenant."""
+        if not self._named(namespace, org):
+            return _OTHERS
+        if org not in self._orgs:
+            if len(self._orgs) >= _ORGS or self._brought[namespace] >= _ORGS_OF_NAMESPACE:
+                return _OTHERS
+            self._brought[namespace] += 1
             self._orgs.add(org)
-        return org if org in self._orgs else _OTHERS
+        return org

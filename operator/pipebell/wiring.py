@@ -96,7 +96,6 @@ class App:
         self._background = Background()
         self._providers = build_providers(settings, clock)
         self._ledger = CooldownLedger()
-        self.metrics = Metrics()
         group = group_of(settings.installation or settings.root_configmap)
         self._identity = claim(f"{connection.server} {settings.namespace} {group}")
         self.sharing = Sharing(
@@ -119,6 +118,7 @@ class App:
         self._resolver = Resolver(
             self._store, self.root, ports, environ=environ, shared_namespaces=settings.shared_namespaces
         )
+        self.metrics = Metrics(self._resolver.names)
         self._lister = ConfigLister(ports, self._store)
         self.readiness = Readiness(ports, self._store, self._resolver, settings.shared_namespaces)
         self.engine = Engine(ports, self._resolver, self._ledger, settings.event_max_age)

@@ -40,7 +40,7 @@ class Nothing:
 
 def metrics():
     """Every series' name with its labels."""
-    built = Metrics()
+    built = Metrics(lambda *_: True)
     built.watch(Nothing(), Nothing(), Nothing(), Nothing(), Nothing())
     found = {}
     for collector in set(built.registry._names_to_collectors.values()):

@@ -130,3 +130,13 @@ async def test_many_of_one_namespace_that_appear_in_the_worst_order_cost_little(
     assert house.book.own("evil", "acme").name == f"c{MANY - 1:05}"
     await readiness._queue.close(0)
     await house.engine.close(0)
+
+
+async def test_an_organisation_is_named_where_a_configuration_may_serve_it(house):
+    house.config("acme", "team")
+    house.config("everybody", "shared", name="shared")
+    names = house.resolver.names
+    assert names("team", "acme")
+    assert not names("evil", "acme")
+    assert names("evil", "everybody")
+    assert not names("team", "invented")

@@ -59,6 +59,10 @@ class Resolver:
         if resolved.config is not None:
             self._followers.on_config_refused(resolved.config, error)
 
+    def names(self, namespace: str, org_slug: str) -> bool:
+        """Whether a configuration that may serve events of this namespace names this organisation."""
+        return any(self._store.own(where, org_slug) is not None for where in (namespace, *self._shared))
+
     def reach(self, config: ConfigObject) -> str | None:
         """The only namespace whose events this configuration may serve; None when it may serve others' too."""
         return None if config.namespace in self._shared else config.namespace
