@@ -62,11 +62,11 @@ class App:
     """The running operator, short of kopf: handlers feed it."""
 
     def __init__(self, settings: Settings, connection: Connection, environ: Mapping[str, str]) -> None:
-        clock = SystemClock()
+        self._vitals = Vitals(steady=boottime)
+        clock = SystemClock(self._vitals.clock)
         self._settings, self._clock = settings, clock
         self._scope = settings.watch_namespaces
         config_scope = tuple(dict.fromkeys((*self._scope, *settings.shared_namespaces))) if self._scope else ()
-        self._vitals = Vitals(steady=boottime)
         self.watches = Watches()
         self._client = ApiClient(connection, vitals=self._vitals)
         # Each watch holds a connection for good.

@@ -41,6 +41,7 @@ class FakeClock:
 
     def __init__(self) -> None:
         self._now = START
+        self.trusted = True
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from tests.engine.fakes import EMAIL, START, House, settle_down
 
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.core.status import epoch
+from pipebell.core.status import epoch, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
@@ -318,6 +319,45 @@ async def test_events_too_old_expire_while_they_wait():
     assert (house.status(event).phase, house.status(event).reason) == (Phase.SKIPPED, Reason.EXPIRED)
     assert house.engine.unfinished == 0
     await house.engine.close(0)
+
+
+async def test_nothing_expires_by_a_clock_that_is_not_trusted():
+    house = House(max_age=100)
+    house.no_root()
+    house.config(email={"toEmails": ["a@example.com"]})
+    event = house.event()
+    await house.submit(event)
+    house.clock.trusted = False
+    await house.clock.advance(8 * 86_400)
+    assert house.status(event).phase is Phase.PENDING
+    house.clock.trusted = True
+    await house.clock.advance(200)
+    assert (house.status(event).phase, house.status(event).reason) == (Phase.SKIPPED, Reason.EXPIRED)
+    await house.engine.close(0)
+
+
+@pytest.mark.parametrize(("ahead", "waits"), [(3600.0, True), (86_000.0, True), (8 * 86_400.0, False)])
+async def test_a_persisted_time_that_no_configuration_can_ask_for_is_no_reason_to_wait(house, ahead, waits):
+    """Of a process whose clock was wrong."""
+    house.config(retryConfig={"maxAttempts": 3})
+    house.email.script = [Outcome(Verdict.RETRY, "Smtp421", "not now")]
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).reason is Reason.RETRYING
+    stored = house.events.store["team", event.name]
+    deliveries = [
+        item.model_copy(update={"next_attempt_time": rfc3339(house.clock.now() + ahead)})
+        for item in stored.status.deliveries
+    ]
+    house.events.store["team", event.name] = replace(
+        stored, status=stored.status.model_copy(update={"deliveries": deliveries})
+    )
+    await house.restart()
+    await settle_down()
+    assert (house.status(event).phase is Phase.DELIVERED) is not waits
+    if waits:
+        await house.clock.advance(ahead)
+        assert house.status(event).phase is Phase.DELIVERED
 
 
 async def test_an_unexpected_exception_ends_that_event_only(house):

@@ -272,6 +272,35 @@ async def test_a_look_at_all_events_is_rare(house):
     task.cancel()
 
 
+async def test_nothing_is_swept_by_a_clock_that_is_not_trusted(house):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    task = asyncio.create_task(house.sweeper(cooldown=0, ttl_delivered=3600).run())
+    await house.submit(*(house.event() for _ in range(3)))
+    house.clock.trusted = False
+    await house.clock.advance(8 * 86_400)
+    assert len(house.events.store) == 3
+    house.clock.trusted = True
+    await house.clock.advance(30)
+    assert house.events.store == {}
+    task.cancel()
+
+
+@pytest.mark.parametrize(("ended", "after"), [(8 * 86_400.0, 86_400 + 3600), (1e11, 86_400 + 3600), (-1e9, 3600)])
+async def test_an_end_that_a_wrong_clock_wrote_keeps_nothing_for_ever_and_takes_nothing_early(house, ended, after):
+    house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
+    event = house.event()
+    await house.submit(event)
+    stored = house.events.store["team", event.name]
+    status = stored.status.model_copy(update={"completion_time": rfc3339(house.clock.now() + ended)})
+    house.events.store["team", event.name] = replace(stored, status=status)
+    task = asyncio.create_task(house.sweeper(cooldown=0, ttl_delivered=3600).run())
+    await house.clock.advance(after - 120)
+    assert len(house.events.store) == 1
+    await house.clock.advance(2 * 3600)
+    assert house.events.store == {}
+    task.cancel()
+
+
 async def test_a_look_that_fails_is_made_again_soon(house):
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     task = asyncio.create_task(house.sweeper(cooldown=0).run())

@@ -18,6 +18,10 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait for this many seconds of this clock."""
 
+    @property
+    def trusted(self) -> bool:
+        """Whether it agrees well enough with the API server's to expire or delete anything by it."""
+
 
 class Provider(Protocol):
     """Carries messages to destinations of one kind."""

@@ -26,6 +26,7 @@ class ApiServerClock:
     def __init__(self, now: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._now, self._steady = now, steady
         self._offset: float | None = None  # the server's time at 0 of `steady`
+        self._agreed: float | None = None  # the time at 0 of `steady` when both clocks agreed last
         self._looked = -_EVERY
 
     def answered(self, date: str | None, began: float) -> None:
@@ -38,6 +39,16 @@ class ApiServerClock:
             return
         self._looked = ended
         self._offset = moment + 0.5 - (began + ended) / 2  # the header is rounded down to the second
+        if self.trusted:
+            self._agreed = self._now() - ended
+
+    def time(self) -> float:
+        """Seconds since the epoch, whichever clock has been set wrong: they go on from when both agreed last.
+
+        While they never have, by the API server's clock; before its first answer by this machine's.
+        """
+        base = self._offset if self._agreed is None else self._agreed
+        return self._now() if base is None else base + self._steady()
 
     @property
     def skew(self) -> float | None:
@@ -47,7 +58,8 @@ class ApiServerClock:
     @property
     def trusted(self) -> bool:
         """Whether both clocks agree well enough to expire or delete anything. True before the first answer."""
-        return abs(self.skew or 0.0) <= TOLERANCE
+        offset = self._offset  # asked for some dozen times an event: no detours
+        return offset is None or -TOLERANCE <= self._now() - offset - self._steady() <= TOLERANCE
 
     @property
     def trouble(self) -> str | None:

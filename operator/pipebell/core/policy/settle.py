@@ -64,7 +64,9 @@ def settle(
         until = ended if refusal is None else refusal.until
         update = {"phase": Phase.PENDING, "reason": Reason.RATE_LIMITED, "next_attempt_time": _rounded_up(until)}
         return delivery.model_copy(update=update | {"message": said})
-    first = delivery.first_attempt_time or rfc3339(began)
+    first = delivery.first_attempt_time
+    if first is None or epoch(first) > ended:  # after the second attempt: of a clock that was wrong
+        first = rfc3339(began)
     counted = {"attempts": delivery.attempts + 1, "first_attempt_time": first, "message": said}
     delivery = delivery.model_copy(update=counted | {"next_attempt_time": None})
     if outcome.verdict is Verdict.DELIVERED:

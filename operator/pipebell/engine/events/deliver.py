@@ -85,7 +85,7 @@ class Deliverer:
     def _due(self, state: EventState, delivery: Delivery, decision: Deliver, now: float) -> bool:
         """Whether a destination may be tried now; if its endpoint is paused, the event is woken in its turn."""
         endpoint = decision.targets[delivery.destination].endpoint
-        at = next_attempt(delivery)
+        at = next_attempt(delivery, now)
         if delivery.reason != Reason.RATE_LIMITED and at > now:
             return False
         if state.restored and at > now:

@@ -7,6 +7,7 @@ anything else happens.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -105,9 +106,10 @@ class Reconciler:
         now = self._clock.now()
         tried = state.tried
         configuration: Resolved | Skip | NotReady | None = None
-        if is_overdue(state.created, now, self._max_age):
+        max_age = self._max_age if self._clock.trusted else math.inf  # ages are not to be believed then
+        if is_overdue(state.created, now, max_age):
             if tried:
-                plan.close_overdue(state, self._max_age)
+                plan.close_overdue(state, max_age)
                 if not state.open():
                     await self._settle(state)
                     return None
@@ -121,7 +123,7 @@ class Reconciler:
         if state.deliveries or state.suppressed:
             names = [item.destination for item in state.open()]
             progress = Progress(tried, state.attempted, names, state.suppressed)
-        return Situation(event, self._clock.now(), self._max_age, configuration, facts, progress)
+        return Situation(event, self._clock.now(), max_age, configuration, facts, progress)
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
         # Before it is read: what changes meanwhile must wake this event.
@@ -239,7 +241,7 @@ class Reconciler:
             return
         if not await self._record(state, verdicts):
             return
-        retries = [next_attempt(item) for item in state.open() if item.reason == Reason.RETRYING]
+        retries = [next_attempt(item, self._clock.now()) for item in state.open() if item.reason == Reason.RETRYING]
         keys = (Config(state.namespace, state.org),) if blocked else ()
         self._room.wait(state, *keys, until=min(retries, default=None))
         state.event = None

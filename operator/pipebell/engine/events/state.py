@@ -130,6 +130,7 @@ class EventState:
                 self.deliveries[theirs.destination] = theirs
 
 
+LONGEST_DELAY: Final = 86_400.0  # seconds; retryConfig's fields take no more
 _UNREAD: Final = EventStatus()
 
 
@@ -138,9 +139,14 @@ def drop(state: EventState, delivery: Delivery, reason: Reason, why: str) -> Non
     state.deliveries[delivery.destination] = given_up(delivery, reason, why)
 
 
-def next_attempt(delivery: Delivery) -> float:
-    """When a delivery may be tried (seconds since the epoch); 0 when at once."""
-    return epoch(delivery.next_attempt_time) if delivery.next_attempt_time else 0.0
+def next_attempt(delivery: Delivery, now: float) -> float:
+    """When a delivery may be tried (seconds since the epoch); 0 when at once.
+
+    A time beyond any delay that a configuration may ask for was written by a clock that was wrong: it is no reason to
+    wait.
+    """
+    at = epoch(delivery.next_attempt_time) if delivery.next_attempt_time else 0.0
+    return at if at <= now + LONGEST_DELAY else 0.0
 
 
 def status_patch(

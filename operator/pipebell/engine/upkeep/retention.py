@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second
 SHORTEST, LONGEST = 5.0, 3600.0  # seconds between two looks
+SKEW: Final = 60.0  # seconds that clocks may differ by and be believed
+LATEST_END: Final = 86_400.0  # seconds after its creation
 LATENESS: Final = 0.1  # of its time to live that an event may be kept longer: each look reads all events there are
 
 log = structlog.get_logger(__name__)
@@ -58,7 +60,7 @@ class Retention(Observer):
 
     def on_event(self, event: Event) -> None:
         """Note when the time of this event will come, if it is finished: a pass over all events has met it."""
-        ended = _end_of(event)
+        ended = _end_of(event, self._clock.now())
         if ended is not None:
             self._note(ended, self._ttl_of(event))
 
@@ -68,6 +70,9 @@ class Retention(Observer):
         while True:
             await self._clock.sleep(SHORTEST)
             began = self._clock.now()
+            if not self._clock.trusted:  # what is over by one clock may not be by the other
+                continue
+            self._next_look = min(self._next_look, began + LONGEST)
             self._ledger.forget(began, self._cooldown_of)
             if not self._ledger.shards or self._ledger.folding or began < max(self._next_look, not_before):
                 continue
@@ -93,7 +98,7 @@ class Retention(Observer):
 
     def _ripe(self, event: Event, now: float) -> bool:
         """Whether this event may go now; if only later, that is noted."""
-        ended = _end_of(event) if self._ledger.opened(event.spec.org_slug) else None
+        ended = _end_of(event, now) if self._ledger.opened(event.spec.org_slug) else None
         if ended is None:  # not finished, or another replica's
             return False
         ttl = self._ttl_of(event)
@@ -130,12 +135,17 @@ class Retention(Observer):
             log.warning("finished event not deleted", _event=f"{event.namespace}/{event.name}", error=str(error))
 
 
-def _end_of(event: Event) -> float | None:
-    """When this event was finished (seconds since the epoch); None while it is not."""
+def _end_of(event: Event, now: float) -> float | None:
+    """When this event was finished (seconds since the epoch); None while it is not.
+
+    A time before its creation, or still to come, was written by a clock that was wrong: then it counts as finished as
+    late as it may have been, a day after its creation.
+    """
     status = event.status
     if not status.finished:
         return None
     try:
-        return epoch(status.completion_time) if status.completion_time else event.created
+        ended = epoch(status.completion_time) if status.completion_time else event.created
     except ValueError:  # not written by us
         return event.created
+    return max(ended, event.created) if ended <= now + SKEW else min(ended, event.created + LATEST_END)
