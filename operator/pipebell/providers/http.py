@@ -134,7 +134,6 @@ class Http:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
-        self._dns.close()
 
 
 class NotAdmitted(OSError):  # noqa: N818  (it names the host's state)
