@@ -70,7 +70,7 @@ async def test_definitions_that_come_later_than_the_operator_are_waited_for():
 
 async def test_an_api_server_that_is_away_is_no_reason_to_be_restarted(monkeypatch):
     app = _app()
-    monkeypatch.setattr(type(app.engine.queue), "stuck", property(lambda _: 301.0))
+    monkeypatch.setattr(type(app.engine.queue), "stuck", property(lambda _: 1201.0))
     assert "has not moved" in app._probes.alive()
     app.engine._reconciler.recorder._waiting = 16
     assert app._probes.alive() is None

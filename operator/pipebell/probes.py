@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipebell.kube.vitals import Vitals
     from pipebell.kube.watches import Watches
 
-QUEUE_STUCK: Final = 300.0  # seconds; the longest step, patience with the API included, takes a tenth of it
+QUEUE_STUCK: Final = 1200.0  # seconds; a mail server may take 17 minutes for one message (Limits), and that is no fault
 
 
 @dataclass(slots=True)

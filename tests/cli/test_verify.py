@@ -175,6 +175,15 @@ def test_a_recipient_that_is_refused(serve, answer, message, mend):
     assert (found.what, message in found.message, mend in found.mend) == ("recipients", True, True)
 
 
+@pytest.mark.parametrize("stage", ["connect", "login", "mail"])
+def test_no_answer_of_a_server_is_obeyed_by_a_terminal(serve, stage):
+    sink = serve()
+    sink.plan("554 \x1b]0;PWNED\x07\x1b]52;c;Y3VybA==\x07\x1b[2J no", at=stage)
+    *_, last = smtp_check.check(target(sink), str(sink.ca_file))
+    assert not last.ok
+    assert last.message.isprintable()
+
+
 def test_many_recipients(serve):
     sink = serve(limits=Limits(recipients=10))
     everybody = tuple(f"r{n}@example.com" for n in range(30))

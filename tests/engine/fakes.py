@@ -230,7 +230,7 @@ class FakeProvider:
             raise answer
         return answer
 
-    async def check(self, target: Any) -> None:
+    async def check(self, target: Any, namespace: str = "") -> None:
         if self.barred is not None:
             raise self.barred
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import re
 import smtplib
 import socket
 import ssl
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell import tls
 from pipebell.core.outcome import Verdict
+from pipebell.core.render.text import one_line
 from pipebell.providers.smtp_answers import Reply, Stage, hint_for, rule_for, too_many_recipients
 
 if TYPE_CHECKING:
@@ -287,16 +287,17 @@ def _recipients(server: smtplib.SMTP, target: EmailTarget) -> Finding:
 
 def _text(reply: Reply, target: EmailTarget) -> str:
     """A server's answer on one line, without what it echoes of the login."""
-    said = re.sub(r"\s+", " ", reply.text).strip()
+    said = reply.text
     for secret in filter(None, (target.password, target.password and _base64(target.password.encode()))):
         said = said.replace(secret, "***")
-    return f"{reply.code} {said}"
+    return f"{reply.code} {one_line(said, 300)}"
 
 
 def _said(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         text = error.smtp_error
-        return f"{error.smtp_code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"
+        said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        return f"{error.smtp_code} {one_line(said, 300)}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -29,8 +29,11 @@ class Provider(Protocol):
     async def send(self, message: Message, target: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401
         """One attempt. Never raises for what the other side does; every answer is an `Outcome`."""
 
-    async def check(self, target: Any) -> None:  # noqa: ANN401
-        """Whether the target's host may be connected to at all; raises NotReady(HostNotAllowed). Sends nothing."""
+    async def check(self, target: Any, namespace: str = "") -> None:  # noqa: ANN401
+        """Whether the target's host may be connected to at all; raises NotReady(HostNotAllowed). Sends nothing.
+
+        `namespace` is the configuration's: its look-ups hold up nobody else's.
+        """
 
     async def close(self) -> None:
         """Give connections back."""

@@ -69,10 +69,10 @@ class EmailProvider:
         )
         return await self._smtp.send(target, envelope)
 
-    async def check(self, target: EmailTarget) -> None:
+    async def check(self, target: EmailTarget, namespace: str = "") -> None:
         """Raises NotReady(HostNotAllowed) if the host has addresses and none of them may be connected to."""
         try:
-            refusal = await self._smtp.refusal(target)
+            refusal = await self._smtp.refusal(target, namespace)
         except OSError:
             return  # that its name cannot be resolved now says nothing about where it leads
         if refusal:

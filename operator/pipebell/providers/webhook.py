@@ -58,7 +58,7 @@ class HttpProvider:
         response = Response(answer.status, answer.headers, answer.body, target.host)
         return classify_response(self._kind, response, target, self._now())
 
-    async def check(self, target: HttpTarget) -> None:
+    async def check(self, target: HttpTarget, namespace: str = "") -> None:  # noqa: ARG002  (no name is looked up)
         """Raises NotReady(HostNotAllowed) if an organisation may not send there."""
         refusal = self._refusal(target)
         if refusal:

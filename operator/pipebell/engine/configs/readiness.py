@@ -295,7 +295,8 @@ class Readiness(ConfigFollower, ShardFollower):
         for name in _to_check(layers):
             target = layers.target(name)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._providers[target.kind].check(target), CHECK_PATIENCE)
+                check = self._providers[target.kind].check(target, config.namespace)
+                await asyncio.wait_for(check, CHECK_PATIENCE)
 
     def _sharing(self, config: ConfigObject) -> Iterator[Verdict]:
         rule = config.spec.event_namespaces if config.spec is not None else None
