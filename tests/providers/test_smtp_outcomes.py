@@ -98,6 +98,15 @@ def test_an_attempt_that_ends_between_two_transactions_knows_who_has_it(at):
     assert (outcome.accepted, outcome.retry_recipients, outcome.refused) == (True, (), (B, C))
 
 
+def test_when_everybody_is_settled_it_does_not_matter_how_the_conversation_ends(at):
+    receipt = Receipt(EVERYBODY, [], dict.fromkeys(EVERYBODY, WRONG))
+    for outcome in (
+        answered(Stage.RCPT, Reply(421, "4.7.0 Error: too many errors"), receipt, "<id>", at(587)),
+        broken(ConnectionResetError(), receipt, "<id>", at(587)),
+    ):
+        assert (outcome.verdict, outcome.refused) == (PERMANENT, EVERYBODY)
+
+
 def test_a_message_without_an_answer_may_have_arrived(at):
     receipt = Receipt(EVERYBODY, handed_over=True)
     assert broken(TimeoutError(), receipt, "<id>", at(587)).unanswered

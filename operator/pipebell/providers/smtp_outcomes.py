@@ -77,11 +77,15 @@ def answered(stage: Stage, reply: Reply, receipt: Receipt, message_id: str, targ
     said = masked(reply.text, *_secrets(target))
     code = f"{reply.code}: " if reply.code > 0 else ""  # what is no answer at all has a negative one
     message = code + "; ".join(part for part in (hint_for(stage, reply), said and f"the server says: {said}") if part)
+    if receipt.recipients and not receipt.left():
+        return settled(receipt, message_id, target)  # it was about everybody already
     return _ended(rule_for(stage, reply).verdict, reason_for(stage, reply), message, receipt, message_id)
 
 
 def broken(error: OSError, receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
     """The outcome of an attempt that ended with the connection, or for want of an answer."""
+    if receipt.recipients and not receipt.left():
+        return settled(receipt, message_id, target)
     failure = outcome_of(error, target.host)
     return _ended(failure.verdict, failure.reason, failure.message, receipt, message_id)
 
