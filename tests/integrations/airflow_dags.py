@@ -65,6 +65,10 @@ def notifier(way):
     return PipebellNotifier() if way == "all" else PipebellNotifier(org="{{ dag.dag_id }}")
 
 
+# Airflow 2's first try must be gone for good before the second begins, on a slow machine, too.
+RETRY_DELAY = timedelta(seconds=8)
+
+
 def build(dag_id, tasks, way, *, paused=True, on_success=False):
     told = [notifier(way)] if way in ("task", "all") else None
     whole = [notifier(way)] if way in ("dag", "all") else None
@@ -84,7 +88,7 @@ def build(dag_id, tasks, way, *, paused=True, on_success=False):
                 task_id=name,
                 python_callable=function,
                 retries=retries,
-                retry_delay=timedelta(seconds=0),
+                retry_delay=RETRY_DELAY,
                 on_failure_callback=told,
                 on_retry_callback=told,
             )

@@ -78,11 +78,11 @@ class Airflow:
         assert done.returncode == 0, f"airflow {' '.join(arguments)}: {done.stdout[-2000:]} {done.stderr[-4000:]}"
         return done.stdout
 
-    def python_says(self, script: str) -> str:
+    def python_says(self, script: str, **variables: str) -> str:
         """The last line that a Python program in this Airflow prints."""
         done = subprocess.run(
             [self.python, "-c", script],
-            env=self.environ, cwd=self.home, capture_output=True, text=True, timeout=300, check=False,
+            env=self.environ | variables, cwd=self.home, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout.strip().splitlines()[-1]

@@ -24,6 +24,7 @@ PRODUCTS = {
     "prefect": ("prefect==3.9.1",),
     "dagster": ("dagster==1.13.28",),
     "airflow-2.11": ("apache-airflow==2.11.0",),
+    "airflow-3.0": ("apache-airflow==3.0.6",),
 }
 
 

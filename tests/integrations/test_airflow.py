@@ -46,6 +46,32 @@ print(json.dumps({
 """
 
 
+# A hundred failed runs in a scheduler whose API server is silent, and what no hook should ever see.
+PATIENCE = """
+import json, time
+from types import SimpleNamespace as Thing
+from airflow.models.dagrun import DagRun
+from pipebell.integrations.airflow import listener
+
+def failed(number):
+    run = DagRun(dag_id="never_waits", run_id=f"r{number}")
+    run.dag = Thing(params={"org": "never_waits"}, tags=[], dagrun_timeout=None)
+    return run
+
+runs = [failed(number) for number in range(100)]
+listener.on_starting(Thing(job_type="SchedulerJob"))
+began = time.monotonic()
+for run in runs:
+    listener.on_dag_run_failed(run, "task_failure")
+for task in (Thing(state="failed"), None):
+    listener.on_task_instance_failed(None, task, ValueError("x"))
+for run in (None, Thing(), Thing(dag=None, dag_id=None)):
+    listener.on_dag_run_failed(run, "task_failure")
+    listener.on_dag_run_success(run, None)
+print(json.dumps(time.monotonic() - began))
+"""
+
+
 @dataclass
 class Result:
     version: tuple[int, int]
@@ -55,12 +81,13 @@ class Result:
     posts: Counter
     log: str
     provider: dict
+    waited: float
 
     def of(self, dag: str) -> list[dict]:
         return [spec for spec in self.specs if spec["orgSlug"] == dag]
 
 
-@pytest.fixture(scope="module", params=["airflow-3", "airflow-2.10", "airflow-2.11"])
+@pytest.fixture(scope="module", params=["airflow-3", "airflow-2.10", "airflow-2.11", "airflow-3.0"])
 def result(request, product, api, kubeconfig, tmp_path_factory):
     """One life of a whole Airflow: two runs fail while the API server is silent, then all the others happen."""
     environment = product(request.param)
@@ -70,6 +97,7 @@ def result(request, product, api, kubeconfig, tmp_path_factory):
     airflow = Airflow(environment, home, DAGS, KUBECONFIG=str(kubeconfig), PIPEBELL_SPOOL_DIR=str(home / "spool"))
     airflow.start()
     provider = json.loads(airflow.python_says(PROVIDER))
+    waited = json.loads(airflow.python_says(PATIENCE, PIPEBELL_SPOOL_DIR=str(home / "another-spool")))
     try:
         wait_for(lambda: len(airflow.known()) >= len(DAG_IDS) + 3, 300, "the DAGs")
         silent = airflow.finished("early", "early_killed", seconds=300)
@@ -81,7 +109,14 @@ def result(request, product, api, kubeconfig, tmp_path_factory):
         ends |= airflow.finished("late", seconds=120)
         wait_for(lambda: {"late", "early", "early_killed"} <= {spec["orgSlug"] for spec in api.specs()}, 120, "events")
         return Result(
-            airflow.version, silent, ends, api.specs(), Counter(api.posts), airflow.log("scheduler"), provider
+            airflow.version,
+            silent,
+            ends,
+            api.specs(),
+            Counter(api.posts),
+            airflow.log("scheduler"),
+            provider,
+            waited,
         )
     finally:
         airflow.stop()
@@ -123,7 +158,8 @@ def test_every_run_ended_as_it_should(result):
 
 def test_a_silent_api_server_holds_up_nothing_and_loses_nothing(result):
     assert result.silent == {"early": "failed", "early_killed": "failed"}
-    assert shown(result.of("early")) == Counter({"pipeline_failure (exception)": 1})
+    # The task's own process leaves its event on disk; the scheduler's, which is the same one, may be sent before it.
+    assert shown(result.of("early")) in promised("pipeline_failure (exception or lost)")
     assert shown(result.of("early_killed")) == Counter({"pipeline_failure (lost)": 1})
     assert "Traceback" not in "\n".join(line for line in result.log.splitlines() if "pipebell" in line)
 
@@ -155,6 +191,10 @@ def test_a_run_that_took_too_long_says_how_long_it_might(result):
 
 def test_success_is_told_where_a_callback_asks_for_it(result):
     assert [spec["event"] for spec in result.of("late")] == ["pipeline_success"]
+
+
+def test_a_listener_in_the_scheduler_never_waits(result):
+    assert result.waited < 20  # seconds; each of the hundred would be 2 s, if it waited
 
 
 def test_airflow_knows_the_provider(result):

@@ -215,7 +215,7 @@ def test_around_a_command_the_exit_code_is_kept(run):
 
 def test_after_a_command_from_its_file_and_once_only(run):
     file = HERE / "recorded" / "dbt_run_results.json"
-    for _ in range(1):
+    for _ in range(2):
         code, err, specs = run(
             "--org", "acme_corp", "--results", file, "--manifest", file.with_name("dbt_manifest.json")
         )

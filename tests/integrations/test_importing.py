@@ -32,7 +32,7 @@ def python(script):
     )
 
 
-@pytest.mark.parametrize("module", ["airflow", "airflow.provider", "dagster", "dbt", "prefect", "courier", "events"])
+@pytest.mark.parametrize("module", ["airflow", "airflow.provider", "dagster", "dbt", "prefect", "events"])
 def test_every_module_is_imported_by_the_standard_library_alone(module):
     done = python(f"import pipebell.integrations.{module}")
     assert done.returncode == 0, done.stderr

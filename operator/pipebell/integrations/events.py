@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.sdk import mask
 from pipebell.sdk.factory import get_notification_service
-from pipebell.sdk.receipt import More
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipebell.sdk.receipt import Receipt
+
+_LATER: Final = 10.0  # seconds that sending may take where nobody waits for it
 
 FAILURE = "pipeline_failure"
 SUCCESS = "pipeline_success"
@@ -48,8 +49,7 @@ class Event:
     @property
     def more(self) -> dict[str, Any]:
         """The SDK's keyword arguments."""
-        more = {"links": dict(self.links) or None, "severity": self.severity, "dedup_key": self.dedup_key}
-        return {name: value for name, value in more.items() if name in More.__annotations__}
+        return {"links": dict(self.links) or None, "severity": self.severity, "dedup_key": self.dedup_key}
 
 
 def send(
@@ -69,6 +69,12 @@ async def send_async(event: Event, *, namespace: str | None = None, timeout: flo
     """As `send`, on an event loop."""
     service = get_notification_service(namespace=namespace)
     return await service.notify(*_arguments(event), timeout=timeout, **event.more)
+
+
+def send_later(event: Event, *, namespace: str | None = None) -> None:
+    """As `send`, without waiting at all: for schedulers, which must not stand still."""
+    service = get_notification_service(namespace=namespace)
+    service.notify_blocking(*_arguments(event), timeout=_LATER, wait=False, **event.more)
 
 
 def words(error: object) -> str | None:

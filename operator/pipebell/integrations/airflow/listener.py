@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.listeners import hookimpl
 
 from pipebell.integrations.airflow import events, facts, settings
-from pipebell.integrations.courier import courier
-from pipebell.integrations.events import Event, send
+from pipebell.integrations.events import Event, send, send_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +43,7 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
         if found is None:
             return
         if os.getpid() in _schedulers:
-            courier.put(found, namespace=chosen.namespace)
+            send_later(found, namespace=chosen.namespace)
         else:
             send(found, namespace=chosen.namespace)
     except Exception:
@@ -60,7 +59,7 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:  # noqa: ANN401
             return
         if org := _org(None, facts.attribute(dag_run, "dag"), dag_run, chosen):
             for event in _run_failed(org, dag_run, msg or None):
-                courier.put(event, namespace=chosen.namespace)
+                send_later(event, namespace=chosen.namespace)
     except Exception:
         log.exception("pipebell: a run's failure cannot be told")
 
@@ -73,7 +72,7 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ANN401
         if not chosen.listener or not chosen.on_success or events.MANUALLY in (msg or ""):
             return
         if org := _org(None, facts.attribute(dag_run, "dag"), dag_run, chosen):
-            courier.put(events.run_succeeded(org, facts.run_of(dag_run)), namespace=chosen.namespace)
+            send_later(events.run_succeeded(org, facts.run_of(dag_run)), namespace=chosen.namespace)
     except Exception:
         log.exception("pipebell: a run's success cannot be told")
 
