@@ -225,7 +225,7 @@ def test_after_a_command_from_its_file_and_once_only(run):
 def test_results_of_an_earlier_invocation_are_not_told_again(run):
     (run.folder / "target").mkdir()
     shutil.copy(HERE / "recorded" / "dbt_run_results.json", run.folder / "target" / "run_results.json")
-    code, _, (event,) = run("--org", "acme_corp", "--", "sh", "-c", "echo cannot parse the project >&2; exit 2")
+    code, _, (event,) = run("--org", "acme_corp", "--", "sh", "-c", "echo cannot parse the project; exit 2")
     assert (code, event["event"], event["errorMessage"]) == (
         2, "pipeline_failure", "dbt wrote no results (exit code 2): cannot parse the project",
     )  # fmt: skip

@@ -14,6 +14,7 @@ from pipebell.cli.child import Ending, supervise
 from pipebell.cli.terminal import say
 from pipebell.integrations import dbt
 from pipebell.integrations.events import FAILURE, Event, send
+from pipebell.sdk import mask
 
 if TYPE_CHECKING:
     import argparse
@@ -120,10 +121,14 @@ def _run(options: argparse.Namespace, command: Sequence[str]) -> int:
 
 def _ended(options: argparse.Namespace, ending: Ending, command: Sequence[str]) -> Event:
     """The end of a dbt that left no results: a project that cannot be parsed, no connection, a signal."""
-    said = dbt.last_words(ending.tail)
+    said = dbt.last_words("\n".join(line.text for line in ending.lines))
     what = ending.not_started or (f"dbt was killed by {ending.signal}" if ending.signal else "dbt wrote no results")
     message = f"{what} (exit code {ending.code})" + (f": {said}" if said else "")
-    details = {"exit_code": ending.code, "signal": ending.signal, "command": shlex.join(command)}
+    details = {
+        "exit_code": ending.code,
+        "signal": ending.signal,
+        "command": shlex.join(mask.mask_command(command, mask.values_in(os.environ))),
+    }
     project = _setting(_project(command, Path.cwd()), "name")
     return Event(options.org, FAILURE, options.pipeline or project or "dbt", options.run, message, details)
 
