@@ -111,6 +111,11 @@ KNOBS = {
     "settings.eventMaxAge": (1000000, {}, lambda r: r.env["PIPEBELL_EVENT_MAX_AGE"] == "1000000"),
     "settings.ttlDelivered": (60, {}, lambda r: r.env["PIPEBELL_TTL_DELIVERED"] == "60"),
     "settings.ttlFailed": (2592000, {}, lambda r: r.env["PIPEBELL_TTL_FAILED"] == "2592000"),
+    "settings.allowedHosts": (
+        ["slack=chat.example", "slack=10.0.0.1:8443"],
+        {},
+        lambda r: r.env["PIPEBELL_ALLOWED_HOSTS"] == "slack=chat.example,slack=10.0.0.1:8443",
+    ),
     "settings.slackHosts": (
         ["a.example", "b.example"],
         {},
@@ -412,6 +417,7 @@ def test_every_object_of_ours_is_closed():
         ("settings.eventMaxAge", -1),
         ("settings.eventMaxAge", "1d"),
         ("settings.slackHosts", "a.example"),
+        ("settings.allowedHosts", ["chat.example"]),
         ("watchNamespaces", ["Not A Name"]),
         ("watchNamespaces", ["a", "a"]),
         ("service.port", 70000),

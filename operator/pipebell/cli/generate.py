@@ -1,4 +1,4 @@
-"""Writes the generated CustomResourceDefinitions, or checks that those in the repository are current.
+"""Writes the generated CustomResourceDefinitions and docs/reference.md, or checks that those here are current.
 
 `python -m pipebell.cli.generate [--check] [DIRECTORY…]`: for Pipebell's developers (`make generate`).
 """
@@ -12,6 +12,7 @@ import click
 import yaml
 
 from pipebell.core import crds
+from pipebell.core.reference import reference
 from pipebell.core.vocabulary import GROUP
 
 _HEADER = "# Generated from operator/pipebell/core/models.py and status.py by `make generate`: edit those.\n"
@@ -31,6 +32,9 @@ CHART: Final = Path("charts/pipebell/templates/crds")
 # kustomize reads nothing outside of its folder, and `kubectl apply -f crds` wants resources only: hence two, and a
 # chart has its own.
 DIRECTORIES: Final = (Path("crds"), Path("manifests/crds"), CHART)
+
+
+REFERENCE: Final = Path("docs/reference.md")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -82,6 +86,8 @@ def _holds(path: Path, text: str) -> bool:
 @click.argument("directories", nargs=-1, type=click.Path(file_okay=False, path_type=Path))
 def generate(directories: tuple[Path, ...], *, check: bool) -> None:
     """Write the CustomResourceDefinitions into DIRECTORIES [default: wherever the repository has them]."""
+    if not directories:
+        _page(check=check)
     for directory in directories or DIRECTORIES:
         stale = drifted(directory)
         if check and stale:
@@ -93,6 +99,16 @@ def generate(directories: tuple[Path, ...], *, check: bool) -> None:
         for name, text in _texts(directory).items():
             (directory / name).write_text(text, encoding="utf-8")
             click.echo(directory / name)
+
+
+def _page(*, check: bool) -> None:
+    """docs/reference.md, which says the same to people."""
+    if _holds(REFERENCE, reference()):
+        return
+    if check:
+        raise click.ClickException(f"{REFERENCE}: not what the models say; run `make generate`")
+    REFERENCE.write_text(reference(), encoding="utf-8")
+    click.echo(REFERENCE)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ class Dns:
         found = _literal(name)
         if found is None:
             found = await self._answer(name, await self._question(name, namespace))
-        return [(family, (address[0], port, *address[2:])) for family, address in found]
+        # Whoever looks up may know the port as well; the system's resolver says 0.
+        return [(family, (address[0], address[1] or port, *address[2:])) for family, address in found]
 
     async def _question(self, name: str, namespace: str) -> asyncio.Future[list[Address]]:
         """The question that is under way, or a new one when it is this namespace's turn. Raises socket.gaierror."""

@@ -162,7 +162,7 @@ class _Resolver(AbstractResolver):
             ResolveResult(
                 hostname=host,
                 host=str(address[0]),
-                port=port,
+                port=int(address[1]),
                 family=kind,
                 proto=0,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,

@@ -1,0 +1,97 @@
+"""Destinations by names of their own: several of a kind, root's without its key, a name that does not exist."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+import pytest
+from tests.e2e.harness import config, event, eventually, phase, reason
+
+
+@pytest.fixture(scope="module", autouse=True)
+def operator(world):
+    running = world.operator(PLATFORM_WEBHOOK=world.slack.webhook("Platform_secretkey")).start()
+    try:
+        world.warm_up()
+        yield running
+    finally:
+        running.stop()
+        world.clear()
+        world.set_root(None)
+
+
+def test_two_channels_and_two_mailboxes_of_one_organisation(world):
+    namespace = world.namespace()
+    spec = {
+        "email": world.own_smtp("data@acme.example"),
+        "slack": {"webhookUrl": world.slack.webhook("First")},
+        "destinations": [
+            {"name": "on-call", "slack": {"webhookUrl": world.slack.webhook("Second"), "channel": "#on-call"}},
+            {"name": "auditors", "email": world.own_smtp("audit@acme.example")},
+        ],
+        "eventTriggers": [
+            {"event": "pipeline_failure", "providers": ["email", "slack", "on-call", "auditors"], "cooldownSeconds": 0}
+        ],
+    }
+    world.api.condition(world.api.create(config(namespace, "acme", "acme_corp", **spec)), "Ready")
+    made = world.api.create(event(namespace, "e1", "acme_corp"))
+    done = world.api.reaches(made, "Delivered")
+    deliveries = {item["destination"]: item for item in done["status"]["deliveries"]}
+    assert {name: item["provider"] for name, item in deliveries.items()} == {
+        "email": "email", "slack": "slack", "on-call": "slack", "auditors": "email",
+    }  # fmt: skip
+    assert [len(world.mails_to(who)) for who in ("data@acme.example", "audit@acme.example")] == [1, 1]
+    assert [len(world.posts_to(hook)) for hook in ("First", "Second")] == [1, 1]
+    identities = {post.headers["x-pipebell-delivery"] for hook in ("First", "Second") for post in world.posts_to(hook)}
+    uid = made["metadata"]["uid"]
+    assert identities == {f"{uid}.slack", f"{uid}.on-call"}
+
+
+def test_roots_destination_by_name_without_its_key(world, operator):
+    allowed, other = world.namespace(), world.namespace()
+    platform = {"name": "platform", "slack": {"webhook_url": "${PLATFORM_WEBHOOK}"}, "allow": {"namespaces": [allowed]}}
+    world.set_root(world.root_spec(destinations=[platform]))
+    spec = {"defaultProvider": "platform", "slack": {"enabled": False}}
+    world.api.condition(world.api.create(config(allowed, "acme", "acme_corp", **spec)), "Ready")
+    made = world.api.create(event(allowed, "e1", "acme_corp"))
+    done = world.api.reaches(made, "Delivered")
+    (delivery,) = done["status"]["deliveries"]
+    assert (delivery["destination"], delivery["provider"]) == ("platform", "slack")
+    assert len(world.posts_to("Platform_secretkey")) == 1
+
+    condition = world.api.condition(world.api.create(config(other, "acme", "acme_corp", **spec)), "UnknownDestination")
+    assert "there is no destination platform" in condition["message"]
+    for text in (json.dumps(done), json.dumps(condition), operator.text):
+        assert "secretkey" not in text
+
+
+def test_a_mistyped_name_holds_up_nobody_but_its_own_deliveries(world):
+    namespace = world.namespace()
+    hook = f"Spelt{secrets.token_hex(4)}"
+    triggers = [{"event": "pipeline_failure", "providers": ["slack", "oncall"], "cooldownSeconds": 0}]
+    destinations = [{"name": "on-call", "slack": {"webhookUrl": world.slack.webhook(f"{hook}2")}}]
+    document = config(
+        namespace, "acme", "acme_corp", **world.slack_only(hook, eventTriggers=triggers, destinations=destinations)
+    )
+    world.api.create(document)
+    condition = world.api.condition(document, "UnknownDestination")
+    said = "eventTriggers[pipeline_failure].providers: there is no destination oncall; there are: on-call, slack"
+    assert condition["message"].startswith(said)
+    made = world.api.create(event(namespace, "e1", "acme_corp"))
+    waiting = world.api.reaches(made, "ConfigNotReady")
+    deliveries = {item["destination"]: item for item in waiting["status"]["deliveries"]}
+    assert (phase(waiting), reason(waiting)) == ("Delivering", "ConfigNotReady")
+    assert deliveries["slack"]["phase"] == "Delivered"
+    assert "provider" not in deliveries["oncall"]
+
+    triggers[0]["providers"] = ["slack", "on-call"]
+    world.api.merge(document, eventTriggers=triggers)
+    world.api.condition(document, "Ready")
+    done = eventually(
+        lambda: (found := world.api.get(made)) and phase(found) not in ("Pending", "Delivering") and found
+    )
+    deliveries = {item["destination"]: item for item in done["status"]["deliveries"]}
+    assert deliveries["slack"]["phase"] == "Delivered"
+    assert (deliveries["oncall"]["phase"], deliveries["oncall"]["reason"]) == ("Failed", "ConfigChanged")
+    assert len(world.posts_to(hook)) == 1, "what was delivered is not repeated"
