@@ -256,6 +256,7 @@ def test_a_disabled_organisation_is_skipped_although_root_exists(world, operator
     assert len(world.smtp.attempts) == before
     # enabled again: the next one goes out, by root's transport to root's recipient
     world.api.merge(config(namespace, "off", "quiet_org"), enabled=True)
+    world.api.condition(config(namespace, "off", "quiet_org"), "Ready")
     later = world.api.create(event(namespace, "later", "quiet_org"))
     world.api.reaches(later, "Delivered")
 
