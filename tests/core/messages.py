@@ -50,6 +50,12 @@ CASES = {
     "data_quality_warning": {"event": "data_quality_warning", "severity": Severity.WARNING, "pipeline_id": None},
     "rate_limit_exceeded": {"event": "rate_limit_exceeded", "severity": Severity.WARNING, "suppressed": 49},
     "system_error": {"event": "system_error", "severity": Severity.CRITICAL},
+    "owned": {
+        "owner": "data-platform <!here> @all",
+        "labels": {"env": "prod", "team": "<b>orders</b>"},
+        "attempt": 3,
+        "max_attempts": 3,
+    },
     "test": {"severity": Severity.CRITICAL, "test": True},
     "replay": {"replay_of": {"name": "acme-41c"}},
     "hostile": {

@@ -171,13 +171,8 @@ def _blocks(known: Facts) -> list[dict[str, Any]]:
 
 
 def _fields(known: Facts) -> Iterable[str]:
-    yield f"*Organisation*\n{inline(known.org)}"
-    if known.pipeline:
-        yield f"*Pipeline*\n{inline(known.pipeline)}"
-    if known.run:
-        yield f"*Run*\n{inline(known.run)}"
-    yield f"*Severity*\n{known.severity.capitalize()}"
-    yield f"*When*\n{known.when}"
+    for name, value in known.rows:
+        yield f"*{name}*\n{value if name in ('Severity', 'When', 'Attempt') else inline(value)}"
 
 
 def _not_ok(response: Response) -> bool:

@@ -34,7 +34,7 @@ class EmailContent:
 def email_content(message: Message, prefix: str | None = None) -> EmailContent:
     """The content of an e-mail whose subject begins with `prefix`."""
     known = facts(message)
-    rows = _rows(known)
+    rows = known.rows
     subject = _subject(known, prefix or "")
     preheader = one_line(known.message or known.headline, _PREHEADER_LIMIT)
     html = _template().render(known=known, rows=rows, subject=subject, preheader=preheader)
@@ -46,17 +46,6 @@ def _subject(known: Facts, prefix: str) -> str:
     words = [one_line(prefix, _PREFIX_LIMIT), *(f"[{mark}]" for mark in known.marks), f"{known.severity}:"]
     what = f"{known.title}: {pipeline} ({known.org})" if pipeline else f"{known.title} ({known.org})"
     return one_line(" ".join(word for word in (*words, what) if word), SUBJECT_LIMIT)
-
-
-def _rows(known: Facts) -> list[tuple[str, str]]:
-    rows = (
-        ("Organisation", known.org),
-        ("Pipeline", known.pipeline),
-        ("Run", known.run),
-        ("Severity", known.severity.capitalize()),
-        ("When", known.when),
-    )
-    return [row for row in rows if row[1]]
 
 
 def _plain(known: Facts, rows: list[tuple[str, str]]) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ID_LIMIT: Final = 512
 _TITLE_LIMIT: Final = 200
+_LABELS_LIMIT: Final = 600
 
 TITLES: Final[dict[EventType, str]] = {
     EventType.PIPELINE_FAILURE: "Pipeline failed",
@@ -61,6 +62,9 @@ class Facts:
     org: str
     pipeline: str
     run: str
+    attempt: str
+    owner: str
+    labels: str
     when: str
     message: str
     details: str
@@ -68,6 +72,21 @@ class Facts:
     notes: tuple[str, ...]
     marks: tuple[str, ...]
     source: str
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """What is told in few words each, with its name; what is not known is left out."""
+        rows = (
+            ("Organisation", self.org),
+            ("Pipeline", self.pipeline),
+            ("Run", self.run),
+            ("Attempt", self.attempt),
+            ("Owner", self.owner),
+            ("Labels", self.labels),
+            ("Severity", self.severity.capitalize()),
+            ("When", self.when),
+        )
+        return [row for row in rows if row[1]]
 
     @property
     def headline(self) -> str:
@@ -87,6 +106,9 @@ def facts(message: Message) -> Facts:
         org=one_line(spec.org_slug, _ID_LIMIT),
         pipeline=one_line(spec.pipeline_id or "", _ID_LIMIT),
         run=one_line(spec.pipeline_logging_id or "", _ID_LIMIT),
+        attempt=_attempt(event),
+        owner=one_line(spec.owner or "", _ID_LIMIT),
+        labels=one_line(", ".join(f"{key}={value}" for key, value in (spec.labels or {}).items()), _LABELS_LIMIT),
         when=_when(event),
         message=cut(clean(spec.error_message or "").strip("\n"), MAX_ERROR_MESSAGE),
         details=pretty(spec.details, DETAILS_SHOWN) if spec.details else "",
@@ -102,6 +124,14 @@ def _when(event: Event) -> str:
         return f"{datetime.fromtimestamp(event.occurred, UTC).isoformat(' ', 'seconds')[:19]} UTC"
     except (ValueError, OverflowError, OSError):  # the year 0 or 10,000, after a shift of time zone
         return "at a time that cannot be shown"
+
+
+def _attempt(event: Event) -> str:
+    """Which try it was: `2 of 3`."""
+    number, most = event.spec.attempt, event.spec.max_attempts
+    if number is None:
+        return ""
+    return f"{number} of {most}" if most is not None else str(number)
 
 
 def _links(event: Event) -> tuple[Link, ...]:
