@@ -99,8 +99,9 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def _setting(default: Any, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401
-    return field(default=default, metadata={"parse": parse, "help": text})
+def _setting(default: Any, parse: Callable[[str], Any], text: str, *, secret: bool = False) -> Any:  # noqa: ANN401
+    """A `secret` one, or one that may hold a password, is in no `repr`."""
+    return field(default=default, metadata={"parse": parse, "help": text}, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class Settings:
     )
     slack_hosts: tuple[str, ...] = _setting((), _hosts, "The same for slack alone, without kind=")
     private_hosts: tuple[str, ...] = _setting((), _hosts, "Private hosts or CIDRs that organisations may reach")
-    https_proxy: str = _setting("", _proxy, "URL of a proxy for webhooks (SMTP connects directly)")
+    https_proxy: str = _setting("", _proxy, "URL of a proxy for webhooks (SMTP connects directly)", secret=True)
     ca_file: str = _setting("", _ca_file, "Extra CA bundle for SMTP and HTTPS")
     event_max_age: float = _setting(86_400.0, _seconds, "Events older than this are not attempted any more")
     ttl_delivered: float = _setting(86_400.0, _seconds, "Keep Delivered, Suppressed and Skipped events for so long")

@@ -374,3 +374,28 @@ def test_with_a_cluster_the_event_is_there_before_the_exit(on_stage, stage, plac
     assert done.code == 5
     found = [item for key, item in stage.items("pipelineevents").items() if key.startswith(f"{place}/")]
     assert [item["spec"]["errorMessage"] for item in found] == ["exit code 5"]
+
+
+def test_whose_pipeline_it_is_and_which_try(run):
+    options = [
+        "--owner",
+        "data team",
+        "--label",
+        "env=prod",
+        "--label",
+        "tier=a=b",
+        "--attempt",
+        "2",
+        "--max-attempts",
+        "3",
+    ]
+    _, (event,) = run(*options, "--", "false")
+    assert (event["owner"], event["labels"]) == ("data team", {"env": "prod", "tier": "a=b"})
+    assert (event["attempt"], event["maxAttempts"]) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--label", "x"), ("--attempt", "0"), ("--attempt", "many"), ("--max-attempts", "-1")]
+)
+def test_a_wrong_circumstance_is_wrong_usage(run, wrong):
+    assert run(*wrong, "--", "true")[0].code == 2

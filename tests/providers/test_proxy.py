@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import traceback
 from contextlib import asynccontextmanager
 
 import pytest
@@ -62,3 +63,21 @@ def test_the_setting_is_a_url():
     assert Settings.from_env({"PIPEBELL_HTTPS_PROXY": "http://p:3128"}).https_proxy == "http://p:3128"
     with pytest.raises(SettingsError, match=r"PIPEBELL_HTTPS_PROXY.*is not a proxy's URL"):
         Settings.from_env({"PIPEBELL_HTTPS_PROXY": "proxy:3128"})
+
+
+async def test_the_proxys_password_is_in_no_message():
+    asked = []
+
+    async def refuse(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server, SlackSink() as sink:
+        port = server.sockets[0].getsockname()[1]
+        http = Http(client_context(str(sink.ca_file)), proxy=f"http://us%40r:s3cret@127.0.0.1:{port}")
+        with pytest.raises(OSError, match="request failed") as caught:
+            await http.send("POST", sink.webhook("ops"), b"{}", {})
+        await http.close()
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert b"Proxy-Authorization: Basic dXNAcjpzM2NyZXQ=" in asked[0]

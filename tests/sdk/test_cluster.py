@@ -40,6 +40,10 @@ async def test_every_type_with_everything_is_accepted(cluster, namespace, servic
             hostile,
             links={"": "https://ci.example.com/1", "bad": "javascript:alert(1)"},
             severity="Warning",
+            owner="data team\x00",
+            labels={"env": "prod", "": "x" * 500},
+            attempt=2,
+            max_attempts=3,
             timeout=20,
         )
         assert receipt.state is State.SENT, receipt.reason
@@ -51,6 +55,7 @@ async def test_every_type_with_everything_is_accepted(cluster, namespace, servic
     assert len(spec["pipelineId"]) == 512
     assert [link["url"] for link in spec["links"]] == ["https://ci.example.com/1"]
     assert spec["details"]["big"] == str(2**70)
+    assert (spec["owner"], spec["labels"]["env"], spec["attempt"], spec["maxAttempts"]) == ("data team", "prod", 2, 3)
 
 
 async def test_a_thousand_concurrent_calls(cluster, namespace, service, eventually, record_property):

@@ -193,3 +193,24 @@ def test_an_exec_plugin_is_left_to_the_official_client(tmp_path):
     )
     found = find(kubeconfig=str(path))
     assert (found.token(), found.namespace) == ("from-plugin", "default")
+
+
+def test_whose_pipeline_it_is_and_which_try_are_made_to_fit():
+    record = make(
+        EventType.PIPELINE_FAILURE, "acme", created=0, owner="Team\nData \x00" + "x" * 300,
+        labels={f"key {n}": "v" * 300 for n in range(40)} | {"two\nlines": 5}, attempt=2, max_attempts="3",
+    )  # fmt: skip
+    spec = PipelineEventSpec.model_validate(record.spec)
+    assert (spec.attempt, spec.max_attempts, len(spec.labels)) == (2, 3, 32)
+    assert spec.owner.startswith("Team Data x")
+    assert len(spec.owner) == 256
+    assert set(map(len, spec.labels.values())) == {256}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"attempt": 0}, {"attempt": True}, {"max_attempts": "x"}, {"labels": 5}, {"owner": ""}]
+)
+def test_what_is_wrong_of_it_is_left_out(wrong):
+    spec = make(EventType.PIPELINE_FAILURE, "acme", created=0, error_message="boom", **wrong).spec
+    PipelineEventSpec.model_validate(spec)
+    assert set(spec) == {"orgSlug", "event", "errorMessage", "occurredAt"}

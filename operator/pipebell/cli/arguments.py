@@ -87,6 +87,32 @@ def add_access(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_circumstances(parser: argparse.ArgumentParser) -> None:
+    """What rules may go by, and what else is told: whose pipeline it is, which try, where to read more."""
+    add = parser.add_argument
+    add("--owner", metavar="NAME", help="who is responsible for the pipeline")
+    add("--label", dest="labels", action="append", type=label, default=[], metavar="KEY=VALUE",
+        help="what rules may go by, such as env=prod; repeatable")  # fmt: skip
+    add("--attempt", type=count, metavar="N", help="which try of this run it was, from 1")
+    add("--max-attempts", type=count, metavar="N", help="how many tries the run has")
+    add("--link", dest="links", action="append", type=link, default=[], metavar="TITLE=URL",
+        help="where to read more; repeatable")  # fmt: skip
+    add("--dedup-key", metavar="KEY",
+        help="the same key for the same pipeline is the same event, however often it is told")  # fmt: skip
+
+
+def circumstances_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_circumstances` parsed, as `NotificationService.notify` takes it."""
+    return {
+        "owner": options.owner,
+        "labels": dict(options.labels) or None,
+        "attempt": options.attempt,
+        "max_attempts": options.max_attempts,
+        "links": options.links,
+        "dedup_key": options.dedup_key,
+    }
+
+
 def access_of(options: argparse.Namespace) -> Access:
     """What `add_access` parsed."""
     return Access(options.kubeconfig, options.context, options.namespace)
@@ -109,6 +135,21 @@ def not_negative(text: str) -> float:
     if not 0 <= seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
     return seconds
+
+
+def count(text: str) -> int:
+    """A number from 1."""
+    if not text.isdecimal() or int(text[:10]) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text[:10])
+
+
+def label(text: str) -> tuple[str, str]:
+    """KEY=VALUE as a pair."""
+    key, mark, value = text.partition("=")
+    if not mark or not key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value
 
 
 def link(text: str) -> tuple[str, str]:

@@ -49,12 +49,9 @@ def parser() -> arguments.Parser:
     add("--quality-exit", action="append", type=int, default=[], metavar="CODE",
         help="this exit code means data_quality_failure; repeatable")  # fmt: skip
     add("--severity", type=arguments.severity, metavar="LEVEL", help=f"of a failure: {', '.join(Severity)}")
-    add("--link", dest="links", action="append", type=arguments.link, default=[], metavar="TITLE=URL",
-        help="where to read more; repeatable")  # fmt: skip
+    arguments.add_circumstances(parser)
     add("--mask", dest="masks", action="append", type=_pattern, default=[], metavar="REGEX",
         help="hide what matches in what is told; repeatable")  # fmt: skip
-    add("--dedup-key", metavar="KEY",
-        help="the same key for the same pipeline is the same event, however often it is told")  # fmt: skip
     add("--notify-timeout", type=arguments.not_negative, default=_NOTIFY, metavar="SECONDS",
         help="what telling may take [default: 5]")  # fmt: skip
     arguments.add_access(parser)
@@ -130,7 +127,6 @@ class _Teller:
     def tell(self, event: EventType, message: str | None, details: dict[str, Any]) -> None:
         """Tell it. What goes wrong is logged by the service and changes nothing."""
         good = event in (EventType.PIPELINE_STARTED, EventType.PIPELINE_SUCCESS)
-        key = self._options.dedup_key
         receipt = self._service.notify_blocking(
             event,
             self._options.org,
@@ -138,9 +134,8 @@ class _Teller:
             self._run,
             message,
             {"command": self._command} | details,
-            links=self._options.links,
             severity=None if good else self._options.severity,
-            dedup_key=key,
+            **arguments.circumstances_of(self._options),
         )
         if not receipt:
             say(f"pipebell: {event} could not be told: {receipt.reason}", err=True)

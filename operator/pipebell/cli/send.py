@@ -37,11 +37,8 @@ def parser() -> arguments.Parser:
     add("--run", dest="run_id", metavar="ID", help="which run of it")
     add("--message", metavar="TEXT", help="what went wrong; `-` reads standard input")
     add("--details", type=arguments.details, metavar="JSON", help="a JSON object, or @FILE with one")
-    add("--link", dest="links", action="append", type=arguments.link, default=[], metavar="TITLE=URL",
-        help="where to read more; repeatable")  # fmt: skip
+    arguments.add_circumstances(parser)
     add("--severity", type=arguments.severity, metavar="LEVEL", help=", ".join(Severity))
-    add("--dedup-key", metavar="KEY",
-        help="the same key for the same pipeline is the same event, however often it is sent")  # fmt: skip
     add("--occurred-at", type=arguments.moment, metavar="TIME", help="when it happened [default: now]")
     add("--wait", action="store_true", help="wait until it is delivered; exit code 1 if it is not")
     add("--timeout", type=arguments.not_negative, default=60.0, metavar="SECONDS", help="for --wait [default: 60]")
@@ -101,10 +98,9 @@ def _record(options: argparse.Namespace) -> Record:
         pipeline_logging_id=options.run_id,
         error_message=message,
         details=options.details,
-        links=options.links,
         severity=options.severity,
         occurred_at=options.occurred_at,
-        dedup_key=options.dedup_key,
+        **arguments.circumstances_of(options),
     )
 
 

@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 from pipebell.core.vocabulary import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic import GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
@@ -301,6 +301,13 @@ class Spec(BaseModel):
     """Base of everything that users write."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What its `repr` and `str` show: of secrets, that there is one."""
+        for name, value in super().__repr_args__():
+            trait = traits(type(self)).get(name or "")
+            secret = value is not None and trait is not None and trait.fillable is not None and trait.fillable.secret
+            yield name, "***" if secret else value
 
 
 class SecretRef(Spec):

@@ -39,7 +39,7 @@ class Source(Protocol):
 class Environment:
     """Root's source: the operator's environment."""
 
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] = field(repr=False)
 
     def variable(self, name: str, field: str) -> str:
         """See `Source`."""
@@ -63,7 +63,7 @@ class OrgSecrets:
     """
 
     secret_name: str | None
-    secrets: Mapping[str, Mapping[str, str] | None]
+    secrets: Mapping[str, Mapping[str, str] | None] = field(repr=False)
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def variable(self, name: str, field: str) -> str:

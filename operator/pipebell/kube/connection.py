@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from pipebell import tls
@@ -58,16 +59,14 @@ class Connection:
         A 401 renews the credential and repeats the request once. `connections` is how many may be open at once (0: any
         number); `middlewares` see each request before it is authenticated. Needs a running event loop.
         """
-        proxy = URL(self.proxy) if self.proxy else None
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections, ssl=self.ssl_context or True, socket_factory=_probing),
             # Compression costs both ends more than the bytes cost a cluster's network.
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(*middlewares, _Authenticator(self)),
-            # Without its password, which aiohttp's messages would quote.
-            proxy=proxy and proxy.with_user(None),
-            proxy_auth=aiohttp.BasicAuth(proxy.user or "", proxy.password or "") if proxy and proxy.user else None,
+            # Without its password, which aiohttp's messages would quote: `_Authenticator` has it.
+            proxy=URL(self.proxy).with_user(None) if self.proxy else None,
             trust_env=False,
         )
 
@@ -89,10 +88,14 @@ class _Authenticator:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._origin = URL(connection.server).origin()
+        proxy = URL(connection.proxy or "")
+        self._to_proxy = aiohttp.encode_basic_auth(proxy.user, proxy.password or "") if proxy.user else None
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
+        if self._to_proxy is not None:
+            request.proxy_headers = CIMultiDict({"Proxy-Authorization": self._to_proxy})
         if request.url.origin() != self._origin:
             return await handler(request)
         if self._connection.server_hostname is not None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from pipebell.core.errors import Fenced
 from pipebell.providers.dns import Dns
@@ -57,7 +58,13 @@ class Http:
         proxy: str = "",
         admits: Callable[[str, str], bool] | None = None,
     ) -> None:
-        self._tls, self._timeout, self._proxy = tls, timeout, proxy
+        self._tls, self._timeout = tls, timeout
+        given = URL(proxy)
+        # Without its password, which aiohttp's messages would quote.
+        self._proxy = given.with_user(None) if proxy else None
+        self._to_proxy = (
+            {"Proxy-Authorization": aiohttp.encode_basic_auth(given.user, given.password or "")} if given.user else None
+        )
         self._dns, self._admits = dns or Dns(), admits
         self._session: aiohttp.ClientSession | None = None
 
@@ -86,7 +93,7 @@ class Http:
             if self._admits is not None:
                 await self.check(url, namespace)
             async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False
+                method, url, data=body, headers=headers, allow_redirects=False, proxy_headers=self._to_proxy
             ) as response:
                 return Answer(response.status, response.headers, await _beginning(response.content))
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
@@ -126,7 +133,7 @@ class Http:
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(self._timeout, _CONNECT)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            proxy=self._proxy or None,
+            proxy=self._proxy,
             trust_env=False,
         )
 

@@ -32,12 +32,17 @@ class More(TypedDict, total=False):
     info, warning, error or critical; without it the trigger's applies. `occurred_at` is when it happened; a time
     without a zone is local. `timeout` is in seconds. With `wait=False` the call returns at once, its receipt pending,
     and `timeout` is what the sending may take before the event goes to disk. Calls with the same `dedup_key` (for the
-    same organisation, type and pipeline) are one event as long as that exists.
+    same organisation, type and pipeline) are one event as long as that exists. `owner` is who is responsible for the
+    pipeline, `labels` are what rules may go by; `attempt` (from 1) of `max_attempts` says which try of the run it was.
     """
 
     links: Sequence[Mapping[str, str] | tuple[str, str]] | Mapping[str, str] | None
     severity: str | None
     occurred_at: datetime | None
+    owner: str | None
+    labels: Mapping[str, str] | None
+    attempt: int | None
+    max_attempts: int | None
     timeout: float | None
     wait: bool
     dedup_key: str | None

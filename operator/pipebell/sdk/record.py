@@ -21,12 +21,26 @@ if TYPE_CHECKING:
 
 MAX_ERROR_MESSAGE: Final = 32_768  # characters, the API's limit; the models say it too, but importing them costs 0.2 s
 _MAX_ID: Final = 512
+_MAX_OWNER: Final = 256
+_MAX_LABELS: Final = 32
+_MAX_KEY: Final = 63
+_MAX_VALUE: Final = 256
+_MAX_ATTEMPTS: Final = 1_000_000
 _MAX_LINKS: Final = 10
 _MAX_TITLE: Final = 200
 _MAX_URL: Final = 2_048
 _LINK_URL: Final = re.compile(r"https?://[^\x00-\x20\x7f]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
-_ASKED: Final = ("occurredAt", "links", "test", "replayOf")  # read by methods of what was given
+_ASKED: Final = (
+    "occurredAt",
+    "links",
+    "labels",
+    "attempt",
+    "maxAttempts",
+    "test",
+    "replayOf",
+)  # read by methods of what was given
 _RANDOM: Final = 12  # characters: 62 bits
 _READABLE: Final = 50
 
@@ -151,6 +165,10 @@ class _Spec:
             ("pipelineLoggingId", "pipeline_logging_id", self._id),
             ("errorMessage", "error_message", self._message),
             ("details", "details", lambda value: sanitise.details(value, foreign=self._foreign)),
+            ("owner", "owner", self._owner),
+            ("labels", "labels", self._labels),
+            ("attempt", "attempt", _attempt),
+            ("maxAttempts", "max_attempts", _attempt),
         ):
             self._set(key, given.get(name), convert)
         self._spec["occurredAt"] = _rfc3339(datetime.fromtimestamp(created, UTC))
@@ -193,6 +211,17 @@ class _Spec:
         log.warning("pipebell: severity %r is none of %s: left to the trigger", word[:40], ", ".join(Severity))
         return None
 
+    def _owner(self, value: object) -> str | None:
+        return _one_line(self._text(value), _MAX_OWNER) or None
+
+    def _labels(self, labels: Any) -> dict[str, str] | None:  # noqa: ANN401
+        """Labels that the API server takes: keys and values of one line, cut where they are too long."""
+        pairs = ((self._text(key), self._text(value)) for key, value in labels.items())
+        good = {_one_line(key, _MAX_KEY): _one_line(value, _MAX_VALUE) for key, value in pairs}
+        if len(good) > _MAX_LABELS:
+            log.warning("pipebell: only %d of %d labels are told", _MAX_LABELS, len(good))
+        return dict(list(good.items())[:_MAX_LABELS]) or None
+
     def _links(self, links: Any) -> list[dict[str, str]] | None:  # noqa: ANN401
         """Links as a {title: url} mapping, as (title, url) pairs, or as {"title": …, "url": …} mappings."""
         given = links.items() if hasattr(links, "items") else links
@@ -213,6 +242,20 @@ class _Spec:
         if isinstance(item, (tuple, list)) and len(item) == 2:  # noqa: PLR2004  (a pair)
             return self._text(item[0]), self._text(item[1])
         return "", self._text(item)
+
+
+def _one_line(text: str, limit: int) -> str:
+    """At most `limit` characters of one line."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _attempt(value: Any) -> int:  # noqa: ANN401  (whatever the caller gave)
+    """A count from 1. Raises what it likes."""
+    number = int(value)
+    if isinstance(value, bool) or not 1 <= number <= _MAX_ATTEMPTS:
+        raise ValueError
+    return number
 
 
 def _moment(value: object) -> str:

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from pipebell.sdk.sender import Sender
 
 _LONGEST: Final = 86_400.0  # seconds
-_READ: Final = ("links", "severity", "occurred_at")  # of `More`: what becomes part of the event
+_READ: Final = (
+    "links",
+    "severity",
+    "occurred_at",
+    "owner",
+    "labels",
+    "attempt",
+    "max_attempts",
+)  # of `More`: what becomes part of the event
 
 
 class NotificationService:
