@@ -1,12 +1,16 @@
 """What every kind of destination has to have, whichever it is: forgetting a part fails here and says which."""
 
+import importlib
 import json
+import pkgutil
 from pathlib import Path
 
 import pytest
 from tests.core.golden import compare
 from tests.core.messages import CASES, make
 
+from pipebell.core import destinations
+from pipebell.core.destinations.base import Kind
 from pipebell.core.destinations.http import HttpKind
 from pipebell.core.errors import NotReady
 from pipebell.core.fields import traits
@@ -26,6 +30,14 @@ def org(spec):
 
 def root(spec):
     return Layer(RootSpec.model_validate(spec), Environment({}), root=True)
+
+
+def test_every_kind_that_has_a_file_is_registered():
+    for module in pkgutil.iter_modules(destinations.__path__):
+        found = vars(importlib.import_module(f"{destinations.__name__}.{module.name}"))
+        for kind in found.values():
+            if isinstance(kind, Kind):
+                assert KINDS.get(kind.name) is kind, f"core/models.py: add a line to Blocks for {kind.name}"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,6 +75,12 @@ def test_it_has_a_page(kind):
     for trait in traits(KINDS[kind].spec).values():
         if not trait.name.endswith("_secret_ref") and not trait.root_only:
             assert f"`{trait.camel}`" in text, f"docs/destinations/{kind}.md does not say what {trait.camel} is"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_has_a_row_among_the_kinds(kind):
+    table = (ROOT / "docs" / "destinations" / "README.md").read_text(encoding="utf-8")
+    assert f"| [`{kind}`]({kind}.md) |" in table, f"docs/destinations/README.md: add a row for {kind}"
 
 
 @pytest.mark.parametrize("case", CASES)
