@@ -1,5 +1,6 @@
 """What the documents tell people to type exists, and what they tell them to write is valid."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -8,44 +9,74 @@ import click
 import pytest
 import yaml
 
-from pipebell.cli import main
-from pipebell.core.models import NotificationSpec
+from pipebell.cli.group import Table
+from pipebell.cli.main import COMMANDS
+from pipebell.core.event import PipelineEventSpec
+from pipebell.core.models import NotificationConfigSpec, NotificationSpec
+from pipebell.core.root import parse_notification_json
 
-DOCS = Path(__file__).parents[2] / "docs"
-NAMES = ["sdk.md", "migration.md", "quickstart-data-engineer.md", "quickstart-org-admin.md", "troubleshooting.md"]
-LINKED = [*NAMES, "multi-tenancy.md"]
+ROOT = Path(__file__).parents[2]
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for path in (
+        *sorted((ROOT / "docs").rglob("*.md")),
+        ROOT / "README.md",
+        ROOT / "SECURITY.md",
+        ROOT / "CONTRIBUTING.md",
+    )
+}
+SPECS = {"NotificationConfig": NotificationConfigSpec, "PipelineEvent": PipelineEventSpec}
+ROOTS_OWN = {"restrict", "allow"}
+
+
+def blocks(text, language):
+    return re.findall(rf"^[ ]*```{language}\n(.*?)^[ ]*```", text, re.DOTALL | re.MULTILINE)
 
 
 def commands(text):
     """Command lines that begin with `pipebell`, from code blocks and from code in sentences."""
-    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines + re.findall(r"`(pipebell [^`]+)`", text) if line.startswith("pipebell ")]
+    lines = [line.split("  #")[0].strip() for block in blocks(text, "bash") for line in block.splitlines()]
+    inline = [line for line in re.findall(r"`(pipebell [^`\n]+)`", text) if line.split()[1].islower()]
+    return [line for line in lines + inline if line.startswith("pipebell ") and not line.endswith("\\")]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PAGES)
 def test_commands_and_their_options_exist(name):
-    for line in commands((DOCS / name).read_text()):
-        _, command, *rest = shlex.split(line)
-        assert command in main.COMMANDS, line
-        found = main.pipebell.get_command(click.Context(main.pipebell), command)
-        known = {option for param in found.params for option in param.opts}
+    table = Table("pipebell")
+    for line in commands(PAGES[name].read_text(encoding="utf-8")):
+        _, command, *rest = shlex.split(re.split(r" [|>] ", line)[0], comments=True)
+        if command.startswith("-"):
+            continue
+        assert command in COMMANDS, line
+        found = table.get_command(click.Context(table), command)
+        if isinstance(found, click.Group) and rest and rest[0] in found.commands:
+            found, rest = found.commands[rest[0]], rest[1:]
+        known = {option for param in found.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
         used = {
-            part
+            part.split("=")[0]
             for part in (rest[: rest.index("--")] if "--" in rest else rest)
-            if part.startswith("-") and part != "-"
+            if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", part)
         }
         assert used <= known, line
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_configurations_are_valid(name):
-    for block in re.findall(r"```yaml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL):
-        document = yaml.safe_load(block)
-        NotificationSpec.model_validate(document.get("spec", document))
+@pytest.mark.parametrize("name", PAGES)
+def test_resources_and_configurations_are_valid(name):
+    text = PAGES[name].read_text(encoding="utf-8")
+    for block in blocks(text, "yaml"):
+        for document in yaml.safe_load_all(block):
+            if isinstance(document, dict) and document.get("kind") in SPECS:
+                SPECS[document["kind"]].model_validate(document["spec"])
+            elif isinstance(document, dict) and {"email", "slack", "eventTriggers"} & set(document):
+                NotificationSpec.model_validate(document)
+    for block in blocks(text, "json"):
+        document = json.loads(block)
+        if isinstance(document, dict) and set(document) & (ROOTS_OWN | {"destinations", "email", "event_triggers"}):
+            parse_notification_json(document, root=True)
 
 
-@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name):
-    for target in re.findall(r"\]\(([^)#]+)\)", (DOCS / name).read_text()):
-        assert target.startswith("https://") or (DOCS / target).exists(), target
+    page = PAGES[name]
+    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith(("https://", "http://", "mailto:")) or (page.parent / target).exists(), target
