@@ -41,3 +41,22 @@ def test_the_start_stops_with_one_line(tmp_path):
 def test_a_wildcard_in_a_list_of_hosts_is_refused(variable, text):
     with pytest.raises(SettingsError, match=f"{variable}=.*wildcard"):
         Settings.from_env({variable: text})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["user:S3cret@proxy:3128", "http://user:S3cret@", "http://u:S3cret@[::1", "http://u:S3cret@h:99999"],
+)
+def test_a_proxys_password_is_in_no_error_and_no_repr(text):
+    with pytest.raises(SettingsError, match="PIPEBELL_HTTPS_PROXY: is not a proxy's URL") as caught:
+        Settings.from_env({"PIPEBELL_HTTPS_PROXY": text})
+    assert "S3cret" not in str(caught.value)
+    settings = Settings.from_env({"PIPEBELL_HTTPS_PROXY": "http://user:S3cret@proxy:3128"})
+    assert "S3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize("variable", ["NAMESPACE", "WATCH_NAMESPACES", "SHARED_NAMESPACES"])
+@pytest.mark.parametrize("text", ["Data", "a.b", "a" * 64, "-a", "a/b"])
+def test_what_is_no_namespace_is_refused(variable, text):
+    with pytest.raises(SettingsError, match=f"PIPEBELL_{variable}=.*no namespace's name"):
+        Settings.from_env({f"PIPEBELL_{variable}": text})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def _name(text: str) -> str:
@@ -27,8 +28,14 @@ def _name(text: str) -> str:
     return text
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(_name(part) for part in _words(text))
+def _namespace(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise ValueError(f"{text!r} is no namespace's name (lower-case letters, digits, '-', at most 63)")
+    return text
+
+
+def _namespaces(text: str) -> tuple[str, ...]:
+    return tuple(_namespace(part) for part in _words(text))
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -65,8 +72,12 @@ def _is_network(text: str) -> bool:
 
 
 def _proxy(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # its message quotes the text, and that may hold a password
+        good = False
+    if not good:
         raise ValueError("is not a proxy's URL, such as http://proxy.example:3128")
     return text
 
@@ -100,22 +111,22 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _setting(default: Any, parse: Callable[[str], Any], text: str, *, secret: bool = False) -> Any:  # noqa: ANN401
-    """A `secret` one, or one that may hold a password, is in no `repr`."""
-    return field(default=default, metadata={"parse": parse, "help": text}, repr=not secret)
+    """A `secret` one may hold a password: its value is in no error and no repr."""
+    return field(default=default, repr=not secret, metadata={"parse": parse, "help": text, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of `pipebell run`; durations are in seconds. `from_env` reads `PIPEBELL_<NAME>`."""
 
-    namespace: str = _setting("", _name, "The operator's own namespace [default: the pod's, else pipebell-system]")
+    namespace: str = _setting("", _namespace, "The operator's own namespace [default: the pod's, else pipebell-system]")
     installation: str = _setting(
         "", _name, "Replicas of one installation share the work [default: by the name of the root ConfigMap]"
     )
     root_configmap: str = _setting("pipebell-root", _name, "Name of the ConfigMap with the root configuration")
-    watch_namespaces: tuple[str, ...] = _setting((), _names, "Namespaces to serve, comma-separated [default: all]")
+    watch_namespaces: tuple[str, ...] = _setting((), _namespaces, "Namespaces to serve, comma-separated [default: all]")
     shared_namespaces: tuple[str, ...] = _setting(
-        (), _names, "Namespaces whose configurations may serve others [default: the operator's own]"
+        (), _namespaces, "Namespaces whose configurations may serve others [default: the operator's own]"
     )
     allowed_hosts: tuple[tuple[str, str], ...] = _setting(
         (), _kinds_hosts, "Hosts that organisations may reach besides a kind's own: kind=host[:port], comma-separated"
@@ -143,7 +154,8 @@ class Settings:
             try:
                 given[item.name] = item.metadata["parse"](text)
             except ValueError as error:
-                raise SettingsError(f"{variable}={text!r}: {error}") from None
+                shown = "" if item.metadata["secret"] else f"={text!r}"
+                raise SettingsError(f"{variable}{shown}: {error}") from None
         given.setdefault("namespace", _own_namespace())
         given.setdefault("shared_namespaces", (given["namespace"],))
         return cls(**given)

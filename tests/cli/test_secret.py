@@ -104,6 +104,7 @@ def test_usage(cli, env, config):
     assert cli("secret", "from-env", env).code == 2
     assert cli("secret", "from-env", env, "--config", config(), "--org", "acme").code == 2
     assert cli("secret", "from-env", "/nowhere", "--config", config()).code == 2
+    assert cli("secret", "from-env", env, "--config", config(), "--name", "No_Name").code == 2
 
 
 def test_values_are_not_shown_on_a_terminal(env, config):

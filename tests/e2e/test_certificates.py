@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,13 +50,32 @@ def test_the_operator_gets_ready_and_delivers(bare_world, version):
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("version", ["3.11", "3.13"])
-def test_an_unknown_ca_is_refused(bare_world, version):
+def test_a_pipeline_reaches_it_too(bare_world, version, tmp_path):
+    """The SDK, by the command that is it, with the same certificates; and not with another CA."""
+    command = [python(version), "-m", "pipebell.cli.main", "send", "--org", "acme", "-n", bare_world.namespace()]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIPEBELL_SPOOL_DIR": str(tmp_path / "spool")}
+    for kubeconfig, code in ((bare_world.cluster.kubeconfig, 0), (stranger(bare_world, tmp_path), 1)):
+        given = environ | {"KUBECONFIG": str(kubeconfig)}
+        done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stderr
+    assert "CERTIFICATE_VERIFY_FAILED" in done.stderr or "certificate" in done.stderr
+
+
+def stranger(world, folder):
+    """The cluster's kubeconfig with another CA of the same name."""
+    config = yaml.safe_load(world.kubeconfig.read_text(encoding="utf-8"))
+    other = Authority("pipebell-local-cluster", identifiers=False).certificate
+    config["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(other).decode()
+    path = folder / "stranger"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+def test_an_unknown_ca_is_refused(bare_world, version, tmp_path):
     """Its own name for itself is the same; its key is not."""
-    config = yaml.safe_load(bare_world.kubeconfig.read_text(encoding="utf-8"))
-    stranger = Authority("pipebell-local-cluster", identifiers=False).certificate
-    config["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(stranger).decode()
-    kubeconfig = bare_world.folder / f"stranger-{version}"
-    kubeconfig.write_text(yaml.safe_dump(config), encoding="utf-8")
+    kubeconfig = stranger(bare_world, tmp_path)
     operator = bare_world.operator(python=python(version), kubeconfig=kubeconfig)
     operator.spawn()
     try:
@@ -63,5 +84,5 @@ def test_an_unknown_ca_is_refused(bare_world, version):
         assert operator.alive
     finally:
         operator.kill()
-    token = config["users"][0]["user"]["token"]
+    token = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))["users"][0]["user"]["token"]
     assert token not in operator.text

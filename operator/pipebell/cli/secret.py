@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,11 +13,13 @@ from pipebell.cli import documents, dotenv, manifests, migration, rules
 from pipebell.cli.client import CONFIGS, Client
 from pipebell.cli.options import Access, cluster_options
 from pipebell.core.errors import InvalidInput
+from pipebell.core.fields import NAME
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST: Final = 253  # RFC 1123
 _ROOT: Final = "RootConfig"
 _HEADER: Final = "# Written by `pipebell secret from-env`. Keep it out of Git.\n"
 
@@ -50,6 +53,8 @@ def from_env(
     """
     if (config_file is None) == (org is None):
         raise click.UsageError("name the configuration by --config FILE or --org ORG")
+    if name is not None and (len(name) > _LONGEST or not re.fullmatch(NAME, name)):
+        raise click.BadParameter(f"{name!r} is no Secret's name: lower-case letters, digits, '-' and '.'")
     if target is None and sys.stdout.isatty():
         raise click.UsageError("this would show the values: pipe it into `kubectl apply -f -`, or give --to FILE")
     spec, kind, found_name, namespace = _from_file(config_file) if config_file else _from_cluster(str(org), access)
