@@ -25,6 +25,10 @@ PRODUCTS = {
     "dagster": ("dagster==1.13.28",),
     "airflow-2.11": ("apache-airflow==2.11.0",),
     "airflow-3.0": ("apache-airflow==3.0.6",),
+    "kubernetes-28": ("kubernetes==28.1.0",),
+    "kubernetes-33": ("kubernetes==33.1.0",),
+    "kubernetes-37": ("kubernetes==37.0.2",),
+    "nothing": (),
 }
 
 
@@ -88,7 +92,8 @@ def _product(product: str) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    _pip(folder / "bin" / "python", "install", *packages)
+    if packages:
+        _pip(folder / "bin" / "python", "install", *packages)
     (folder / ".ready").touch()
     _say(f"environment for {product}: ready")
     return folder

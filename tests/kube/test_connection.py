@@ -5,6 +5,7 @@ import socket
 import ssl
 import stat
 import sys
+import traceback
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -216,6 +217,33 @@ def test_a_token_never_shows(at):
     assert connection.headers() == {"Authorization": "Bearer s3cret"}
     assert "s3cret" not in repr(connection)
     assert "s3cret" not in repr(connection.credential)
+
+
+async def test_a_proxys_password_reaches_the_proxy_and_no_message():
+    asked = []
+
+    async def refuse(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        proxy = f"http://user:s3cret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        tls = ssl.create_default_context()
+        connection = Connection("https://api.example:6443", tls, "d", StaticToken("t0ken"), proxy=proxy)
+        async with ApiClient(connection) as client:
+            with pytest.raises(Unavailable, match="407") as caught:
+                await client.request("GET", "/version")
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert b"Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=" in asked[0]
+
+
+async def test_a_token_that_no_header_can_hold_is_in_no_message(api):
+    for token in ("TOP\nSECRET", "TÖPSECRET"):
+        async with ApiClient(Connection(api.url, None, "d", StaticToken(token))) as client:
+            with pytest.raises(SettingsError, match="line break") as caught:
+                await client.request("GET", "/version")
+        assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.fixture
