@@ -7,6 +7,7 @@ import logging
 
 import pytest
 import structlog
+from tests.cli.test_terminal import HOSTILE, harmless
 
 from pipebell.logs import set_up_logging
 
@@ -59,3 +60,25 @@ def test_the_levels_count_for_both_kinds_of_loggers(configured, capsys):
     logging.getLogger("y").warning("no")
     logging.getLogger("y").error("yes")
     assert [json.loads(line)["msg"] for line in capsys.readouterr().err.splitlines()] == ["yes"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_terminal_obeys_nothing_that_others_wrote(configured, capsys, log_format, text):
+    configured(log_format, "info")
+    structlog.get_logger("x").warning("notification failed", _event=text, error=f"550 {text}")
+    logging.getLogger("kopf").error("failed: %s", text)
+    try:
+        int(f"{text} is no number")
+    except ValueError as error:
+        error.add_note(text)
+        structlog.get_logger("x").exception("failed")
+    shown = capsys.readouterr().err
+    assert "notification failed" in shown
+    assert harmless(shown)
+
+
+def test_nobody_writes_a_line_of_the_log_by_a_line_break(configured, capsys):
+    configured("text", "info")
+    structlog.get_logger("x").warning("failed", error="a\n2026-01-01 [info] all is well")
+    assert len(capsys.readouterr().err.splitlines()) == 1

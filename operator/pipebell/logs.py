@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import structlog
 
+from pipebell.plain import Guarded, clean
+
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from structlog.typing import Processor
 
 # They log URLs (a webhook's is a credential) or every request.
+_OURS: Final = ("exception", "stack")  # tracebacks have lines; the stream takes from them what terminals obey
 _QUIET: Final = ("aiohttp", "httpx", "httpcore", "aiosmtplib", "asyncio", "kopf.objects")
+
+
+def _as_text(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What others wrote is text, and no line of its own. JSON needs no such care: it escapes."""
+    return {
+        key: clean(value).replace("\n", "\\n") if isinstance(value, str) and key not in _OURS else value
+        for key, value in line.items()
+    }
 
 
 def set_up_logging(log_format: str, level: str) -> None:
@@ -30,16 +43,21 @@ def set_up_logging(log_format: str, level: str) -> None:
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         last += [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     else:
-        plain = structlog.dev.plain_traceback
-        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), event_key="msg", exception_formatter=plain)]
+        traceback = structlog.dev.plain_traceback
+        colours = sys.stderr.isatty()
+        last += [
+            _as_text,
+            structlog.dev.ConsoleRenderer(colors=colours, event_key="msg", exception_formatter=traceback),
+        ]
+    stream = sys.stderr if log_format == "json" else cast("TextIO", Guarded(sys.stderr))
     threshold = logging.getLevelName(level.upper())
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
