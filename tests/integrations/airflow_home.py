@@ -44,6 +44,7 @@ class Airflow:
             AIRFLOW__API__SECRET_KEY=_SECRET,
             AIRFLOW__API__BASE_URL="https://airflow.example.com",
             AIRFLOW__API_AUTH__JWT_SECRET=_SECRET,
+            AIRFLOW__API_AUTH__JWT_ISSUER="the-test",  # Airflow 3.0 does without, and newer PyJWTs do not
             AIRFLOW__WEBSERVER__BASE_URL="https://airflow.example.com",
             AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{home}/airflow.db?timeout=60",
             AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT="25",
@@ -79,13 +80,13 @@ class Airflow:
         return done.stdout
 
     def python_says(self, script: str, **variables: str) -> str:
-        """The last line that a Python program in this Airflow prints."""
+        """What a Python program in this Airflow says: its one line that begins so. Airflow logs there, too."""
         done = subprocess.run(
             [self.python, "-c", script],
             env=self.environ | variables, cwd=self.home, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]
-        return done.stdout.strip().splitlines()[-1]
+        return next(line for line in done.stdout.splitlines() if line.startswith("SAYS ")).removeprefix("SAYS ")
 
     def start(self) -> None:
         self.run("db", "migrate")

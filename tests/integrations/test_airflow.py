@@ -37,7 +37,7 @@ known.initialize_providers_notifications() if hasattr(known, "initialize_provide
 info = known.providers["pipebell"]
 ensure_plugins_loaded()
 plugins = plugins_manager.plugins if hasattr(plugins_manager, "plugins") else plugins_manager._get_plugins()[0]
-print(json.dumps({
+print("SAYS " + json.dumps({
     "version": info.version,
     "notifications": "pipebell.integrations.airflow.PipebellNotifier" in [str(n) for n in known.notification],
     "plugin": [p.name for p in plugins].count("pipebell") == 1,
@@ -68,7 +68,7 @@ for task in (Thing(state="failed"), None):
 for run in (None, Thing(), Thing(dag=None, dag_id=None)):
     listener.on_dag_run_failed(run, "task_failure")
     listener.on_dag_run_success(run, None)
-print(json.dumps(time.monotonic() - began))
+print("SAYS " + json.dumps(time.monotonic() - began))
 """
 
 
@@ -95,10 +95,10 @@ def result(request, product, api, kubeconfig, tmp_path_factory):
     assert environment.upgraded == {}
     home = tmp_path_factory.mktemp(request.param)
     airflow = Airflow(environment, home, DAGS, KUBECONFIG=str(kubeconfig), PIPEBELL_SPOOL_DIR=str(home / "spool"))
-    airflow.start()
-    provider = json.loads(airflow.python_says(PROVIDER))
-    waited = json.loads(airflow.python_says(PATIENCE, PIPEBELL_SPOOL_DIR=str(home / "another-spool")))
     try:
+        airflow.start()
+        provider = json.loads(airflow.python_says(PROVIDER))
+        waited = json.loads(airflow.python_says(PATIENCE, PIPEBELL_SPOOL_DIR=str(home / "another-spool")))
         wait_for(lambda: len(airflow.known()) >= len(DAG_IDS) + 3, 300, "the DAGs")
         silent = airflow.finished("early", "early_killed", seconds=300)
         assert api.events == {}
