@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_IDENTITY: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
 def _name(text: str) -> str:
@@ -36,6 +37,12 @@ def _namespace(text: str) -> str:
 
 def _namespaces(text: str) -> tuple[str, ...]:
     return tuple(_namespace(part) for part in _words(text))
+
+
+def _identity(text: str) -> str:
+    if not _IDENTITY.fullmatch(text):
+        raise ValueError("is not a name of at most 63 letters, digits, '-', '_' and '.'")
+    return text
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -122,6 +129,11 @@ class Settings:
     namespace: str = _setting("", _namespace, "The operator's own namespace [default: the pod's, else pipebell-system]")
     installation: str = _setting(
         "", _name, "Replicas of one installation share the work [default: by the name of the root ConfigMap]"
+    )
+    installation_id: str = _setting(
+        "",
+        _identity,
+        "Names this installation to receivers that several send to; keep it for good [default: its namespace's uid]",
     )
     root_configmap: str = _setting("pipebell-root", _name, "Name of the ConfigMap with the root configuration")
     watch_namespaces: tuple[str, ...] = _setting((), _namespaces, "Namespaces to serve, comma-separated [default: all]")

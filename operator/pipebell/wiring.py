@@ -34,6 +34,7 @@ from pipebell.kube.client import ApiClient
 from pipebell.kube.configs import NotificationConfigs
 from pipebell.kube.event_watch import EventWatch
 from pipebell.kube.events import PipelineEvents
+from pipebell.kube.installation import Installation
 from pipebell.kube.leases import KubeLeases, group_of
 from pipebell.kube.namespaces import KubeNamespaces
 from pipebell.kube.notices import KubeNotices
@@ -105,6 +106,7 @@ class App:
             scope=self._scope,
             boot=boottime,
         )
+        self._installation = Installation(self._client, settings.namespace, settings.installation_id, clock.sleep)
         ports = Ports(
             clock=clock,
             events=self._events,
@@ -114,6 +116,7 @@ class App:
             notices=self._notices,
             ownership=self.sharing,
             providers=self._providers,
+            installation=self._installation,
         )
         self._resolver = Resolver(
             self._store, self.root, ports, environ=environ, shared_namespaces=settings.shared_namespaces
@@ -194,6 +197,7 @@ class App:
         self._background.last("notices", self._notices.run())
         self._background.last("permissions", self._permissions.run())
         await self._list_configs()
+        await self._installation.learn()
         self._background.last("readiness", self.readiness.run())
         self._background.last("cooldowns", self._recovery.run())
         await self.sharing.join()

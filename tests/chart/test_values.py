@@ -122,6 +122,7 @@ KNOBS = {
         lambda r: r.env["PIPEBELL_SLACK_HOSTS"] == "a.example,b.example",
     ),
     "settings.privateHosts": (["10.0.0.0/8"], {}, lambda r: r.env["PIPEBELL_PRIVATE_HOSTS"] == "10.0.0.0/8"),
+    "installationId": ("prod-eu", {}, lambda r: r.env["PIPEBELL_INSTALLATION_ID"] == "prod-eu"),
     "httpsProxy": ("http://proxy:3128", {}, lambda r: r.env["PIPEBELL_HTTPS_PROXY"] == "http://proxy:3128"),
     "caBundle.configMap": (
         "trust",
@@ -425,6 +426,7 @@ def test_every_object_of_ours_is_closed():
         ("watchNamespaces", ["a", "a"]),
         ("service.port", 70000),
         ("httpsProxy", "proxy:3128"),
+        ("installationId", "a b"),
         ("metrics.serviceMonitor.interval", "30"),
         ("livenessProbe", {"periodSeconds": 0}),
         ("livenessProbe", {"httpGet": {"path": "/"}}),

@@ -305,6 +305,7 @@ class House:
             notices=self.notices,
             ownership=self.ownership,
             providers={"email": self.email, "slack": self.slack},
+            installation=lambda: "4f1c-uid",
         )
         self.ledger = CooldownLedger()
         self.resolver = Resolver(

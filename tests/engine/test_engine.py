@@ -592,3 +592,12 @@ async def test_after_a_restart_a_paused_endpoint_is_left_alone(house):
     assert len(house.slack.sent) == 1
     await house.clock.advance(2)
     assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_an_attempt_knows_when_it_is_made_and_by_which_installation(house):
+    house.config()
+    event = house.event()
+    await house.submit(event)
+    attempt = house.email.sent[0][3]
+    assert (attempt.now, attempt.expires) == (house.clock.now(), event.created + house.max_age)
+    assert attempt.installation == "4f1c-uid"

@@ -112,6 +112,13 @@ async def test_slack_asks_on_behalf_of_the_attempt(http, sink, notification):
     assert sink.requests == []
 
 
+async def test_a_url_is_sent_byte_for_byte(http, sink):
+    """What a signed URL escapes must stay escaped, however needless the escape is."""
+    path = "/p/%7Ea%2Fb?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sig=a%2Bb-c_d~&x=(1)'"
+    await http.send("POST", sink.url + path, b"{}", {})
+    assert sink.requests[-1].target == path
+
+
 # ---------------------------------------------------------------------------- hosts of organisations' own choice
 
 ANYWHERE = replace(SLACK, hosts=Hosts(anywhere=True))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from pipebell.core.destinations.http import HttpRequest
 from pipebell.core.destinations.slack import SLACK, SlackTarget, payload
 from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
@@ -129,6 +130,25 @@ async def test_the_environments_proxy_is_none_of_ours(send, slack, sink, monkeyp
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert (await send(slack, SlackTarget(sink.webhook()))).verdict is DELIVERED
+
+
+async def test_another_request_follows_where_the_kind_says_so(send, tls, sink):
+    """A plainer message after a refusal: the last answer decides, and nothing goes on for ever."""
+    seen = []
+
+    def plainer(sent, response):
+        seen.append((sent.first, response.status, response.text))
+        return HttpRequest(sent.request.url, b'{"text": "plain"}')
+
+    kind = replace(SLACK, then=plainer)
+    provider = HttpProvider(kind, Http(tls, 5.0), HostPolicy({"slack": ("127.0.0.1",)}), lambda: NOW)
+    sink.plan(Respond(400, "invalid_blocks"), None, Respond(503, "later"))
+    outcome = await send(provider, SlackTarget(sink.webhook()))
+    await provider.close()
+    assert (outcome.verdict, outcome.reason) == (Verdict.RETRY, "Http503")
+    assert seen == [(True, 400, "invalid_blocks"), (False, 200, "ok")]
+    assert [post.payload["text"] for post in sink.requests[1:]] == ["plain", "plain"]
+    assert len({post.headers["x-pipebell-delivery"] for post in sink.requests}) == 1
 
 
 async def test_hosts_of_organisations_are_checked(send, slack_with, sink):

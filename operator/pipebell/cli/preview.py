@@ -7,7 +7,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,7 +16,7 @@ from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
 from pipebell.core.destinations.email import EmailTarget
-from pipebell.core.destinations.http import HttpKind
+from pipebell.core.destinations.http import HttpKind, HttpTarget
 from pipebell.core.errors import NotReady
 from pipebell.core.message import Message
 from pipebell.core.models import KINDS
@@ -25,6 +25,7 @@ from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.situation import CooldownFacts, Resolved, exempt
 from pipebell.core.render.email import email_content
+from pipebell.core.render.text import struck
 from pipebell.core.status import rfc3339
 from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.triggers import Match
+
+_SHORT: Final = 3  # characters: whatever is that short is no secret, and stands in every text
 
 
 @dataclass(slots=True)
@@ -185,7 +188,7 @@ def _cooldown(event: Event, decision: Decision, match: Match) -> str:
 
 def _sent(message: Message, target: Target, kind: Kind, name: str, now: float) -> dict[str, Any]:
     """Exactly what would be sent; no credential is part of it."""
-    attempt = Attempt(delivery_id(message.event.uid, name))
+    attempt = Attempt(delivery_id(message.event.uid, name), now=now, expires=message.event.created + observe.MAX_AGE)
     if isinstance(target, EmailTarget):
         mail = build_message(message, target, attempt, now=now)
         content = email_content(message, target.subject_prefix)
@@ -199,8 +202,13 @@ def _sent(message: Message, target: Target, kind: Kind, name: str, now: float) -
         }
     if isinstance(kind, HttpKind):
         request = kind.request(message, target, attempt)
+        known = target.secrets if isinstance(target, HttpTarget) else ()
+        secrets = [secret for secret in known if len(secret) > _SHORT]
         headers = {**request.headers, "X-Pipebell-Delivery": attempt.delivery_id}
-        return {"headers": headers, "body": request.body.decode()}
+        return {
+            "headers": {name: struck(value, *secrets) for name, value in headers.items()},
+            "body": struck(request.body.decode(), *secrets),
+        }
     return {}
 
 
@@ -237,4 +245,12 @@ def _print(preview: Preview) -> None:
             click.echo(clean(f"by {sent['server']} from {sent['from']} to {', '.join(sent['recipients'])}"))
             click.echo(clean(f"Subject: {sent['subject']}\n\n{sent['text']}"))
         else:
-            click.echo(clean(json.dumps(json.loads(sent["body"]), indent=2, ensure_ascii=False)))
+            click.echo(clean(_readable(sent["body"])))
+
+
+def _readable(body: str) -> str:
+    """JSON with its lines indented; anything else as it is."""
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body

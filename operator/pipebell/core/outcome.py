@@ -31,7 +31,8 @@ class Outcome:
     message was accepted in this attempt (so the destination has been told, if not everybody there). `unanswered`: the
     message was handed over and no answer came, so it may have arrived. `untried`, with PAUSE: the endpoint was not
     asked at all, because it had just said to another message that it is busy.
-    `handle` is what a later message of the same thread needs.
+    `handle` is what a later message of the same thread needs. `first_pause`, with PAUSE, is how many seconds the
+    endpoint is left alone at first when it named no time; the engine doubles it from refusal to refusal.
     """
 
     verdict: Verdict
@@ -45,6 +46,7 @@ class Outcome:
     unanswered: bool = False
     untried: bool = False
     handle: str | None = None
+    first_pause: float | None = None
 
 
 def _always() -> bool:
@@ -59,13 +61,17 @@ class Attempt:
     Message-ID from it, and Slack sends it as `X-Pipebell-Delivery`. `recipients`, when not None, are the only ones
     still to be served (e-mail). `allowed` says whether this replica may still send: providers ask right before the
     step that cannot be taken back, and raise Fenced instead of taking it. `handle` is that of the message whose
-    thread this one continues.
+    thread this one continues. `now` is when the attempt is made and `expires` when the event is too old to be told,
+    both in seconds since the epoch. `installation` names this operator among all that send to the same receiver.
     """
 
     delivery_id: str
     recipients: tuple[str, ...] | None = None
     allowed: Callable[[], bool] = _always
     handle: str | None = None
+    now: float = 0.0
+    expires: float | None = None
+    installation: str = ""
 
 
 def delivery_id(event_uid: str, destination: str) -> str:

@@ -103,9 +103,16 @@ class Leases(Protocol):
         """Remove it if it is as it was read. Raises Conflict when it is not."""
 
 
+def _unnamed() -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """All that the engine needs from the outside, as one value."""
+    """All that the engine needs from the outside, as one value.
+
+    `installation` names this operator to receivers that several may send to; it stays the same over restarts.
+    """
 
     clock: Clock
     events: Events
@@ -115,3 +122,4 @@ class Ports:
     notices: Notices
     ownership: Ownership
     providers: Mapping[str, Provider]
+    installation: Callable[[], str] = _unnamed

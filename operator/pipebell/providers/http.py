@@ -92,8 +92,14 @@ class Http:
         try:
             if self._admits is not None:
                 await self.check(url, namespace)
+            # As it is, byte for byte: aiohttp would decode what need not be escaped, and some URLs are signed.
             async with self._session.request(
-                method, url, data=body, headers=headers, allow_redirects=False, proxy_headers=self._to_proxy
+                method,
+                URL(url, encoded=True),
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                proxy_headers=self._to_proxy,
             ) as response:
                 return Answer(response.status, response.headers, await _beginning(response.content))
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):

@@ -1,10 +1,10 @@
-"""Every kind of destination that takes one HTTP request: sends it, and has the kind say what the answer means."""
+"""Every kind of destination that takes HTTP requests: sends them, and has the kind say what the answer means."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pipebell.core.destinations.http import Response, classify_response
+from pipebell.core.destinations.http import Response, Sent, classify_response
 from pipebell.core.errors import NotReady
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import NotReadyReason
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipebell.core.message import Message
     from pipebell.core.outcome import Attempt
     from pipebell.providers.http import Http
+
+_MOST_REQUESTS: Final = 3  # of one attempt: whatever is answered, it comes to an end
 
 
 class HttpProvider:
@@ -38,25 +40,33 @@ class HttpProvider:
         refusal = self._refusal(target)
         if refusal:
             return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
-        request = self._kind.request(message, target, attempt)
-        headers = {**request.headers, "X-Pipebell-Delivery": attempt.delivery_id}
+        sent = Sent(message, target, attempt, self._kind.request(message, target, attempt))
         try:
-            answer = await self._client(target).send(
-                request.method,
-                request.url,
-                request.body,
-                headers,
-                namespace=message.event.namespace,
-                allowed=attempt.allowed,
-            )
+            response = await self._post(sent)
+            for _ in range(_MOST_REQUESTS - 1):
+                following = self._kind.then(sent, response)
+                if following is None:
+                    break
+                sent = Sent(message, target, attempt, following, first=False)
+                response = await self._post(sent)
         except NotAdmitted as error:
             return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error))
         except OSError as error:
             return outcome_of(error, target.host or self._kind.title)
         except ValueError:
             return Outcome(Verdict.PERMANENT, "InvalidUrl", f"the URL of {target.where} cannot be posted to")
-        response = Response(answer.status, answer.headers, answer.body, target.host)
         return classify_response(self._kind, response, target, self._now())
+
+    async def _post(self, sent: Sent) -> Response:
+        answer = await self._client(sent.target).send(
+            sent.request.method,
+            sent.request.url,
+            sent.request.body,
+            {**sent.request.headers, "X-Pipebell-Delivery": sent.attempt.delivery_id},
+            namespace=sent.message.event.namespace,
+            allowed=sent.attempt.allowed,
+        )
+        return Response(answer.status, answer.headers, answer.body, sent.target.host)
 
     async def check(self, target: HttpTarget, namespace: str = "") -> None:  # noqa: ARG002  (no name is looked up)
         """Raises NotReady(HostNotAllowed) if an organisation may not send there."""

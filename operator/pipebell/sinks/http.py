@@ -126,7 +126,7 @@ class HttpSink:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         usual = self.usual(request, body)
-        post = Post(request.path, headers, body, usual.status)
+        post = Post(request.path, headers, body, usual.status, target=request.raw_path, method=request.method)
         asked = self._scripts.get(request.path, self._everywhere).next(post)
         answer = asked if isinstance(asked, Respond) else usual
         how = asked or usual

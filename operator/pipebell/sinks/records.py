@@ -60,18 +60,23 @@ class Mail:
 
 @dataclass(frozen=True)
 class Post:
-    """One request to a webhook. `status` is the HTTP status of the answer, 0 when there was none."""
+    """One request to a webhook. `status` is the HTTP status of the answer, 0 when there was none.
+
+    `target` is the path with the query, byte for byte as it was asked for.
+    """
 
     path: str
     headers: Mapping[str, str]
     body: bytes
     status: int
     time: float = field(default_factory=time.time)
+    target: str = ""
+    method: str = "POST"
 
     @property
     def accepted(self) -> bool:
         """Whether the sink took it over."""
-        return self.status == 200  # noqa: PLR2004  (what Slack answers)
+        return 200 <= self.status < 300  # noqa: PLR2004  (RFC 9110, 15.3)
 
     @cached_property
     def payload(self) -> Any:  # noqa: ANN401  (JSON)
@@ -85,6 +90,8 @@ class Post:
             "time": self.time,
             "status": self.status,
             "path": self.path,
+            "target": self.target,
+            "method": self.method,
             "headers": dict(self.headers),
             "body": self.body.decode("utf-8", "surrogateescape"),
         }

@@ -1,5 +1,7 @@
 """What answers mean to every kind that posts."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipebell.core.destinations.http import HTTP_RULES, HttpTarget, Response, classify_response, retry_after
@@ -50,6 +52,17 @@ def test_what_answers_mean(status, body, headers, verdict, reason):
     assert "<" not in outcome.message
     assert outcome.message.isprintable()
     assert outcome.message or verdict is DELIVERED
+
+
+def test_a_kind_finds_the_receivers_own_words():
+    kind = replace(
+        SLACK, said=lambda response: response.document["error"], hints={"no_money": "pay the bill"}, first_pause=30.0
+    )
+    answer = Response(402, {}, b'{"error": "no_money", "padding": "x"}')
+    outcome = classify_response(kind, answer, TARGET, NOW)
+    assert outcome.message == "402: pay the bill (no_money)"
+    busy = classify_response(kind, Response(429, {}, b'{"error": "slow_down"}'), TARGET, NOW)
+    assert (busy.retry_after, busy.first_pause) == (None, 30.0)
 
 
 def test_the_table_is_whole():

@@ -102,6 +102,16 @@ async def test_pauses_double_while_nobody_passes(house):
     assert [round(pause, 1) for pause in pauses] == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
 
 
+async def test_a_kind_may_have_a_first_pause_of_its_own(house):
+    slow = Outcome(Verdict.PAUSE, "Http429", first_pause=30.0)
+    house.admit("m0")
+    pauses = [house.busy("m0", outcome=slow)[0]]
+    for _ in range(2):
+        assert house.admit(await house.probe()) is None
+        pauses.append(house.busy("m0", outcome=slow)[0] - house.seconds)
+    assert [round(pause) for pause in pauses] == [30, 60, 120]
+
+
 @pytest.mark.parametrize(
     ("retry_after", "pause"), [(30.0, 30.0), (0.0, 1.0), (-5.0, 1.0), (99_999.0, 3600.0), (float("nan"), 5.0)]
 )

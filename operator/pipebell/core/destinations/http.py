@@ -66,6 +66,17 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that was made, and what it was made of. `first`: whether it was the attempt's first one."""
+
+    message: Message
+    target: Any
+    attempt: Attempt
+    request: HttpRequest
+    first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer. Names in `headers` are found in any case; `body` is its beginning, `host` who answered."""
 
@@ -156,15 +167,28 @@ def _no_form(_url: str) -> str | None:
     return None
 
 
+def _whole_text(response: Response) -> str:
+    return response.text
+
+
+def _nothing_more(_sent: Sent, _response: Response) -> HttpRequest | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpKind(Kind):
-    """A kind that is told by one HTTP request; `providers.webhook.HttpProvider` sends it.
+    """A kind that is told by an HTTP request; `providers.webhook.HttpProvider` sends it.
 
     `request` builds what is sent, purely. `answers` are its own rows before `HTTP_RULES`; `hints` says what the
     receiver's own words for errors ask for. `receipt` takes from a success what a later message of its thread needs.
     `pause` finds the seconds of a pause in an answer's body. `form` complains of a URL that cannot be right, for
     `pipebell verify`; `probe` says that a GET there is harmless. `success` is what the receiver answers to a message
     that it takes: status and body.
+
+    `said` finds the receiver's own words in an answer, for `hints` and for people. `then` makes the request that
+    follows an answer within the same attempt (a plainer one after a refusal, a second one after a success); the last
+    answer decides. `first_pause` is for how many seconds an endpoint is left alone that says it is busy and names no
+    time; it doubles from refusal to refusal.
     """
 
     request: Callable[[Message, Any, Attempt], HttpRequest]
@@ -175,6 +199,9 @@ class HttpKind(Kind):
     form: Callable[[str], str | None] = _no_form
     probe: bool = False
     success: tuple[int, str] = (200, "ok")
+    said: Callable[[Response], str] = _whole_text
+    then: Callable[[Sent, Response], HttpRequest | None] = _nothing_more
+    first_pause: float = 5.0
 
 
 def classify_response(kind: HttpKind, response: Response, target: HttpTarget, now: float) -> Outcome:
@@ -184,7 +211,7 @@ def classify_response(kind: HttpKind, response: Response, target: HttpTarget, no
     )
     if rule.verdict is Verdict.DELIVERED:
         return Outcome(Verdict.DELIVERED, handle=kind.receipt(response, target))
-    said = masked(response.text, *target.secrets)
+    said = masked(kind.said(response), *target.secrets)
     hint = kind.hints.get(said, rule.hint)
     message = f"{response.status}: {hint}" + (f" ({said})" if said and "<" not in said else "")
     reason = rule.reason or f"Http{response.status}"
@@ -193,7 +220,7 @@ def classify_response(kind: HttpKind, response: Response, target: HttpTarget, no
     seconds = kind.pause(response)
     if seconds is None:
         seconds = retry_after(response.headers.get("retry-after"), now)
-    return Outcome(rule.verdict, reason, message, retry_after=seconds)
+    return Outcome(rule.verdict, reason, message, retry_after=seconds, first_pause=kind.first_pause)
 
 
 def retry_after(value: str | None, now: float) -> float | None:

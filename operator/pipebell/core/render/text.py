@@ -53,9 +53,14 @@ def mark(missing: int) -> str:
 
 def masked(text: str, *secrets: str | None, limit: int = 200) -> str:
     """What a server said: one line of at most `limit` characters, with every secret that it echoes struck out."""
+    return one_line(struck(text, *secrets), limit)
+
+
+def struck(text: str, *secrets: str | None) -> str:
+    """The text with every secret struck out."""
     for secret in sorted((secret for secret in secrets if secret), key=len, reverse=True):
         text = text.replace(secret, "***")
-    return one_line(text, limit)
+    return text
 
 
 def pretty(details: dict[str, Any], limit: int) -> str:

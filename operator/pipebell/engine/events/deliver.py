@@ -59,10 +59,12 @@ class Deliverer:
         endpoints: Endpoints,
         observer: Observer,
         on_delivered: Callable[[EventState, Delivery], None],
+        max_age: float,
     ) -> None:
         self._providers, self._clock, self._ownership = ports.providers, ports.clock, ports.ownership
         self._resolver, self._endpoints = resolver, endpoints
         self._observer, self._on_delivered = observer, on_delivered
+        self._installation, self._max_age = ports.installation, max_age
 
     async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
         """Try every destination that is due; comes back when all have answered, or after a while with the slow ones."""
@@ -103,8 +105,16 @@ class Deliverer:
         target = sending.decision.targets[delivery.destination]
         recipients = tuple(delivery.retry_recipients) if delivery.retry_recipients else None
         allowed = partial(self._ownership.may_send, state.org)
-        attempt = Attempt(delivery_id(state.uid, delivery.destination), recipients, allowed, delivery.handle)
         began = self._clock.now()
+        attempt = Attempt(
+            delivery_id(state.uid, delivery.destination),
+            recipients,
+            allowed,
+            delivery.handle,
+            now=began,
+            expires=sending.message.event.created + self._max_age,
+            installation=self._installation(),
+        )
         try:
             outcome = await self._providers[target.kind].send(sending.message, target, attempt)
             if outcome.reason == "SmtpAuthFailed":

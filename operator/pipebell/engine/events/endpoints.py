@@ -266,9 +266,10 @@ class Endpoints:
         if outcome.retry_after is not None:
             busy.until = max(busy.until, now + self._jittered(_asked(outcome.retry_after)))
             return busy.until
-        busy.until = max(busy.until, now + self._jittered(_doubling(len(busy.refused_lanes))))
-        lane.not_before = now + self._jittered(_doubling(lane.refused))
-        return now + self._jittered(_doubling(message.refused))
+        first = FIRST_PAUSE if outcome.first_pause is None else outcome.first_pause
+        busy.until = max(busy.until, now + self._jittered(_doubling(len(busy.refused_lanes), first)))
+        lane.not_before = now + self._jittered(_doubling(lane.refused, first))
+        return now + self._jittered(_doubling(message.refused, first))
 
     def _jittered(self, seconds: float) -> float:
         return seconds + min(seconds * JITTER, LONGEST_JITTER) * self._jitter()
@@ -358,8 +359,8 @@ class Endpoints:
             del self._busy[endpoint]
 
 
-def _doubling(times: int) -> float:
-    return min(FIRST_PAUSE * 2.0 ** min(times - 1, 32), LONGEST_PAUSE)
+def _doubling(times: int, first: float) -> float:
+    return min(first * 2.0 ** min(times - 1, 32), LONGEST_PAUSE)
 
 
 def _asked(seconds: float) -> float:

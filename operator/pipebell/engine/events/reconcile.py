@@ -65,7 +65,7 @@ class Reconciler:
         self._resolver, self._observer, self._max_age = resolver, observer, max_age
         self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
-        self._deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered)
+        self._deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered, max_age)
 
     async def reconcile(self, state: EventState) -> None:
         """Go on from wherever it is. Raises Unavailable when the API must be asked later, and whatever is a mistake."""
