@@ -160,3 +160,18 @@ async def test_those_who_read_slowly_are_few_and_are_cut_off(monkeypatch):
     for _, writer in slow:
         writer.close()
     await server.close()
+
+
+async def test_what_no_restart_would_mend_is_a_remark_of_a_process_that_is_ready():
+    remarks = []
+    server = HealthServer(0, Exposition(CollectorRegistry()), lambda: None, lambda: None, lambda: remarks)
+    port = await server.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            remarks.append("2 events' status is refused")
+            async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+                assert (answer.status, await answer.text()) == (200, "ok\n2 events' status is refused")
+            async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+                assert (answer.status, await answer.text()) == (200, "ok")
+    finally:
+        await server.close()

@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -58,12 +58,21 @@ class Exposition:
 
 
 class HealthServer:
-    """A small HTTP server. `alive` and `ready` return None when all is well, else what is not."""
+    """A small HTTP server. `alive` and `ready` return None when all is well, else what is not.
+
+    `remarks` are added to the answer of a process that is ready: what no restart and no other replica would mend.
+    """
 
     def __init__(
-        self, port: int, metrics: Exposition, alive: Callable[[], str | None], ready: Callable[[], str | None]
+        self,
+        port: int,
+        metrics: Exposition,
+        alive: Callable[[], str | None],
+        ready: Callable[[], str | None],
+        remarks: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._port, self._metrics, self._alive, self._ready = port, metrics, alive, ready
+        self._remarks = remarks
         self._runner: web.AppRunner | None = None
         self._readers = 0
 
@@ -71,7 +80,7 @@ class HealthServer:
         """Listen; returns the port. Raises OSError when it is taken."""
         app = web.Application()
         app.router.add_get("/healthz", _answering(self._alive))
-        app.router.add_get("/readyz", _answering(self._ready))
+        app.router.add_get("/readyz", _answering(self._ready, self._remarks))
         app.router.add_get("/metrics", self._give_metrics)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -117,9 +126,11 @@ def _listen(port: int) -> socket.socket:
     return socket.create_server(("", port))
 
 
-def _answering(trouble: Callable[[], str | None]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _answering(
+    trouble: Callable[[], str | None], remarks: Callable[[], Sequence[str]] = tuple
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_: web.Request) -> web.Response:
         text = trouble()
-        return web.Response(text=text or "ok", status=503 if text else 200)
+        return web.Response(text=text or "\n".join(("ok", *remarks())), status=503 if text else 200)
 
     return answer

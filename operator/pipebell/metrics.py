@@ -105,6 +105,11 @@ class Metrics(Observer):
             ),
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),
             ("pipebell_queue_running", "Events that are being worked on.", lambda: engine.queue.running),
+            (
+                "pipebell_unrecordable_events",
+                "Events whose outcome the API refuses to have recorded; nothing more is sent for them.",
+                lambda: engine.unrecordable,
+            ),
             ("pipebell_unfinished_events", "Events taken in and not finished.", lambda: engine.unfinished),
             (
                 "pipebell_namespaces_behind",

@@ -59,3 +59,10 @@ class Probes:
             self.watches.deaf(),
         )
         return next(filter(None, troubles), None)
+
+    def remarks(self) -> list[str]:
+        """What is wrong although this process does all that it can."""
+        unrecorded = self.engine.unrecordable
+        if not unrecorded:
+            return []
+        return [f"{unrecorded} events' status is refused by the API for good: see the log's status_cannot_be_recorded"]

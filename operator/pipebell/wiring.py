@@ -151,6 +151,7 @@ class App:
             Exposition(self.metrics.registry, self.metrics.refresh),
             self._probes.alive,
             self._probes.ready,
+            self._probes.remarks,
         )
         self._subscribe()
 

@@ -362,7 +362,9 @@ class House:
         self.book.put(config)
         return config
 
-    def event(self, name: str = "", namespace: str = "team", org: str = "acme", **spec: Any) -> Event:
+    def event(
+        self, name: str = "", namespace: str = "team", org: str = "acme", stored_bytes: int = 0, **spec: Any
+    ) -> Event:
         number = next(self._uids)
         spec = {"orgSlug": org, "event": "pipeline_failure", "pipelineId": "p", **spec}
         event = Event(
@@ -374,6 +376,7 @@ class House:
             created=self.clock.now(),
             spec=PipelineEventSpec.model_validate(spec),
             status=EventStatus(),
+            stored_bytes=stored_bytes,
         )
         return self.events.add(event)
 

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from pipebell import __version__
-from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, Unavailable
+from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, TooLarge, Unavailable
 from pipebell.kube.client import MERGE_PATCH, PAGE_BYTES, ApiClient, Silent
 from pipebell.kube.connection import Connection
 from pipebell.kube.credentials import StaticToken
@@ -40,6 +40,23 @@ async def test_each_refusal_is_one_of_our_errors(api, client, code, error):
         await client.request("GET", "/api/v1/namespaces/x")
     assert type(caught.value) is error
     assert str(caught.value) == f"GET /api/v1/namespaces/x: {code} because of this"
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "said", "error"),
+    [
+        ("PATCH", 500, "etcdserver: request is too large", TooLarge),
+        ("POST", 413, "Request entity too large: limit is 3145728", TooLarge),
+        ("PATCH", 500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max", TooLarge),
+        ("GET", 500, "rpc error: code = ResourceExhausted desc = trying to send message larger than max", Unavailable),
+        ("PATCH", 500, "etcdserver: request timed out", Unavailable),
+    ],
+)
+async def test_what_will_never_be_stored_is_told_apart_from_an_api_that_is_away(api, client, method, code, said, error):
+    api.fails(code, said)
+    with pytest.raises(ApiError) as caught:
+        await client.request(method, "/x", body={} if method != "GET" else None)
+    assert type(caught.value) is error
 
 
 async def test_a_request_is_what_was_asked_for(api, client):

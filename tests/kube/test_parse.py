@@ -181,3 +181,11 @@ def test_the_size_of_an_event_is_no_less_than_what_it_takes(event_item, entry, c
     finally:
         tracemalloc.stop()
     assert event.size >= taken / 1.5
+
+
+@pytest.mark.parametrize(("sign", "bytes_each"), [("x", 1), ("<", 6), ("&", 6), ("é", 2), ("💥", 4), ('"', 2)])
+def test_a_large_events_stored_bytes_are_counted_as_the_api_server_writes_them(event_item, sign, bytes_each):
+    count = 400_000
+    event = parse_event(event_item(details={"a": sign * count}))
+    assert count * bytes_each < event.stored_bytes < count * bytes_each + 2_000
+    assert parse_event(event_item(details={"a": sign})).stored_bytes == 0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from pipebell.cli.client import EVENTS
-from pipebell.core.errors import InvalidInput
-from pipebell.core.policy.situation import CooldownFacts, Progress, Resolved, Situation, exempt
+from pipebell.core.errors import InvalidInput, NotFound
+from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.engine.events.ledger import CooldownLedger, key_for
 from pipebell.kube.parse import parse_event
@@ -46,12 +46,25 @@ def others_like(client: Client, event: Event) -> list[Event]:
     return found
 
 
+def original_of(client: Client, event: Event) -> Original | None:
+    """What is there of the event that a replay names; None for what is no replay, or was tried already."""
+    replayed = event.spec.replay_of
+    if replayed is None or _progress(event).tried:
+        return None
+    try:
+        found = parse_event(client.get(EVENTS, replayed.name, event.namespace))
+    except (NotFound, InvalidInput):
+        return Original()
+    return Original(True, found.status.finished, found.spec.org_slug == event.spec.org_slug)
+
+
 def situation(
     event: Event,
     configuration: Resolved | Skip | NotReady,
     others: Iterable[Event],
     now: float,
     max_age: float = MAX_AGE,
+    original: Original | None = None,
 ) -> Situation:
     """The event's situation at `now` (seconds since the epoch); of a finished one, as if nothing had been sent yet."""
     facts, progress = CooldownFacts(), Progress()
@@ -59,7 +72,7 @@ def situation(
         progress = _progress(event)
     if isinstance(configuration, Resolved) and not exempt(event):
         facts = _cooldown(event, configuration, others)
-    return Situation(event, now, max_age, configuration, facts, progress)
+    return Situation(event, now, max_age, configuration, facts, progress, original)
 
 
 def _progress(event: Event) -> Progress:

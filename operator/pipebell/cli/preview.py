@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.base import Kind, Target
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
+    from pipebell.core.policy.situation import Original
     from pipebell.core.policy.triggers import Match
 
 _SHORT: Final = 3  # characters: whatever is that short is no secret, and stands in every text
@@ -113,7 +114,8 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
         else:
             found = finder.find(subject.spec.org_slug, subject.namespace)
         others = [] if offline else observe.others_like(client, subject)
-        preview, html = make(subject, found, others, now, options["max_age"])
+        original = None if offline else observe.original_of(client, subject)
+        preview, html = make(subject, found, others, now, options["max_age"], original)
     if html is not None and (options["save"] or options["open_html"]):
         _save(html, options["save"], show=options["open_html"])
     click.echo(json.dumps(asdict(preview), indent=2)) if output == "json" else _print(preview)
@@ -125,10 +127,11 @@ def make(
     others: Iterable[Event],
     now: float,
     max_age: float = observe.MAX_AGE,
+    original: Original | None = None,
 ) -> tuple[Preview, str | None]:
     """The preview, and the e-mail's HTML when there would be an e-mail."""
     preview = Preview(f"{event.namespace}/{event.name}", found.title, "", notes=found.notes)
-    situation = observe.situation(event, Resolved(found.layers, found.reference, None), others, now, max_age)
+    situation = observe.situation(event, Resolved(found.layers, found.reference, None), others, now, max_age, original)
     if event.status.finished:  # what it would be now, were it not finished
         situation = situation._replace(
             cooldown=CooldownFacts(suppressed=event.status.suppressed_count or 0), now=event.created

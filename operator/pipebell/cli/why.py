@@ -74,8 +74,8 @@ def command(event: str, access: Access, output: str, max_age: float, **options: 
         subject = parse_event(client.get(EVENTS, event))
         finder = effective.Finder(client, where, effective.read_env(options["env_file"]))
         configuration, name = finder.answer(subject.spec.org_slug, subject.namespace)
-        others = observe.others_like(client, subject)
-    situation = observe.situation(subject, configuration, others, time.time(), max_age)
+        others, original = observe.others_like(client, subject), observe.original_of(client, subject)
+    situation = observe.situation(subject, configuration, others, time.time(), max_age, original)
     why = make(subject, situation, name)
     why.notes += finder.notes
     click.echo(json.dumps(asdict(why), indent=2)) if output == "json" else _print(why)

@@ -9,6 +9,7 @@
 - - - Conflict: 409, the object changed since it was read
 - - - NotFound: 404, the object (or its namespace) is gone
 - - - Rejected: other 4xx, asking again the same way will not help
+- - - - TooLarge: more bytes than the API server, or etcd behind it, takes
 - - - Unavailable: 5xx, 429, timeouts, broken connections; asking again later may help
 """
 
@@ -98,6 +99,10 @@ class NotFound(ApiError):  # noqa: N818
 
 class Rejected(ApiError):  # noqa: N818
     """The request was refused: not permitted, or invalid."""
+
+
+class TooLarge(Rejected):
+    """The object is larger than what the API server, or etcd behind it, takes."""
 
 
 class Forbidden(Rejected):

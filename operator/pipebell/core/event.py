@@ -103,6 +103,8 @@ class Event:
     spec: PipelineEventSpec
     status: EventStatus
     size: int = 5_000
+    stored_bytes: int = 0
+    """About how many bytes the API stores for it, its status aside; 0 where it is small."""
 
     @property
     def occurred(self) -> float:

@@ -91,10 +91,12 @@ class Reason(StrEnum):
     TRIGGER_DISABLED = "TriggerDisabled"
     NO_PROVIDER_ENABLED = "NoProviderEnabled"
     EXPIRED = "Expired"
+    NOT_DUE = "NotDue"
     COOLDOWN = "Cooldown"
     RETRIES_EXHAUSTED = "RetriesExhausted"
     PERMANENT_ERROR = "PermanentError"
     CONFIG_CHANGED = "ConfigChanged"
+    TOO_LARGE = "TooLarge"
     INTERNAL_ERROR = "InternalError"
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
-from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, TooLong, Unavailable
+from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, Rejected, TooLarge, TooLong, Unavailable
 from pipebell.core.status import clip
 from pipebell.core.wire import decode, encode
 from pipebell.kube.vitals import Vitals
@@ -35,6 +35,8 @@ WATCH_SILENCE: Final = 80.0  # seconds without a line after which a watch counts
 _CHUNK: Final = 1 << 18  # bytes that a response may buffer before the socket is no longer read
 # Not every 4xx means that asking again is useless: 401 comes while a token is being rotated and while a server starts.
 _LATER: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+# What etcd says of a write that it will never take, as a 500.
+_TOO_LARGE: Final = ("request is too large", "message larger than max")
 _KINDS: Final[dict[int, type[ApiError]]] = {
     HTTPStatus.FORBIDDEN: Forbidden,
     HTTPStatus.NOT_FOUND: NotFound,
@@ -288,6 +290,9 @@ def _refuse(method: str, path: str, status: int, document: Object, retry_after: 
     """Raise what an answer other than success means. Only the server's own words are quoted, clipped."""
     said = document.get("message") if isinstance(document.get("message"), str) else None
     message = clip(f"{method} {path}: {status} {said or _phrase(status)}", 500)
+    for_good = method != "GET" and said is not None and any(words in said for words in _TOO_LARGE)
+    if for_good or status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        raise TooLarge(message)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
         raise Unavailable(message, _seconds(retry_after, document))
     if status == HTTPStatus.GONE:

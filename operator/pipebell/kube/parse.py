@@ -25,6 +25,7 @@ _log = structlog.get_logger(__name__)
 _Model = TypeVar("_Model", bound=BaseModel)
 _SHOWN: Final = 2 * DETAILS_SHOWN  # characters of details that are kept: more than any message shows
 _LONG: Final = 2 * _SHOWN  # bytes of JSON from which on details are looked at
+_LARGE: Final = 200_000  # bytes of a spec's JSON from which on it matters how much room is left beside it
 _OBJECTS: Final = 4_000  # bytes that an event takes besides what it says (measured: 5 to 6 KB for an ordinary one)
 _ROUNDS: Final = 8  # of cutting out what cannot be read, before all of it is given up
 
@@ -40,6 +41,7 @@ def parse_event(item: Mapping[str, Any]) -> Event:
     status = _status(EventStatus, item, metadata)
     raw = item.get("spec")
     text = encode(raw)
+    stored = _stored(item) if len(text) > _LARGE else 0
     if len(text) > _LONG and isinstance(raw, dict) and isinstance(raw.get("details"), dict):
         raw = raw | {"details": shortened(raw["details"], _SHOWN)}
         text = encode(raw)
@@ -64,12 +66,19 @@ def parse_event(item: Mapping[str, Any]) -> Event:
         spec=spec,
         status=status,
         size=_size(text),
+        stored_bytes=stored,
     )
 
 
 def _size(text: bytes) -> int:
     """Bytes that an event takes, rather too many: as text, and for each value and each array or object of its JSON."""
     return _OBJECTS + 3 * len(text) + 80 * (text.count(b",") + text.count(b"[") + text.count(b"{"))
+
+
+def _stored(item: Mapping[str, Any]) -> int:
+    """Bytes that the API stores for an object, its status aside: JSON in which Go writes three signs as six."""
+    text = encode({key: value for key, value in item.items() if key != "status"})
+    return len(text) + 5 * (text.count(b"<") + text.count(b">") + text.count(b"&"))
 
 
 def parse_config(item: Mapping[str, Any]) -> ConfigObject:

@@ -15,7 +15,7 @@ from pipebell.core.placeholders import Environment
 from pipebell.core.policy.cooldown import Sent
 from pipebell.core.policy.decide import STAGES, decide, explain
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
-from pipebell.core.policy.situation import CooldownFacts, Progress, Resolved, Situation
+from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation
 from pipebell.core.status import ConfigReference, EventStatus
 from pipebell.core.vocabulary import NotReadyReason, Reason, StageName
 
@@ -46,8 +46,8 @@ def config(**spec):
     return Resolved(Layers(layer, None), REFERENCE, None)
 
 
-def situation(this=None, *, configuration=None, age=0.0, facts=NOTHING, progress=NEW):
-    return Situation(this or event(), START + age, MAX_AGE, configuration or config(), facts, progress)
+def situation(this=None, *, configuration=None, age=0.0, facts=NOTHING, progress=NEW, original=None):
+    return Situation(this or event(), START + age, MAX_AGE, configuration or config(), facts, progress, original)
 
 
 LAST = Sent(START - 10, "team", "earlier")
@@ -77,6 +77,21 @@ TABLE = {
     "provider disabled": (
         situation(configuration=config(email=EMAIL | {"enabled": False})),
         Skip, "trigger", Reason.NO_PROVIDER_ENABLED, "default triggers",
+    ),
+    "a replay of nothing": (
+        situation(event(replayOf={"name": "x"}), original=Original()), Skip, "trigger", Reason.NOT_DUE, "",
+    ),
+    "a replay of what is not finished": (
+        situation(event(replayOf={"name": "x"}), original=Original(True, False, True)),
+        Skip, "trigger", Reason.NOT_DUE, "",
+    ),
+    "a replay of another organisation's": (
+        situation(event(replayOf={"name": "x"}), original=Original(True, True, False)),
+        Skip, "trigger", Reason.NOT_DUE, "",
+    ),
+    "a replay of a finished one": (
+        situation(event(replayOf={"name": "x"}), original=Original(True, True, True)),
+        Deliver, "deliver", None, "default triggers",
     ),
     # stage cooldown
     "within the window": (

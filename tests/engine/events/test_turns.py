@@ -7,8 +7,12 @@ import asyncio
 from tests.engine.fakes import EMAIL, settle_down
 
 from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.policy.cooldown import Sent
 from pipebell.core.vocabulary import Phase, Reason
 
+SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
+BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
+PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
 BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
 
@@ -60,3 +64,51 @@ async def test_a_suppression_that_was_fenced_counts_once(house):
     assert house.status(second).phase is Phase.SUPPRESSED
     entry = house.ledger._find(next(house.ledger._all()))
     assert entry.suppressed == 1
+
+
+async def test_the_second_destinations_success_neither_moves_the_window_nor_forgets_the_count(house):
+    house.config(slack=SLACK, eventTriggers=BOTH, retryConfig={"initialDelaySeconds": 100})
+    house.slack.script = [RETRY]
+    first, held = house.event(), house.event()
+    await house.submit(first, held)
+    assert house.status(held).phase is Phase.SUPPRESSED
+    await house.clock.advance(100)
+    assert house.status(first).phase is Phase.DELIVERED
+    await house.clock.advance(200)  # 300 s after the first success
+    later = house.event()
+    await house.submit(later)
+    assert house.status(later).phase is Phase.DELIVERED
+    assert house.status(later).suppressed_count == 1
+
+
+async def test_a_failed_event_speaks_for_nobody(house):
+    house.config()
+    first, held = house.event(), house.event()
+    await house.submit(first, held)
+    await house.clock.advance(300)
+    house.email.script = [RETRY, BROKEN]
+    later = house.event()
+    await house.submit(later)
+    await house.clock.advance(5)
+    assert house.status(later).phase is Phase.FAILED
+    assert house.status(later).suppressed_count is None
+    last = house.event()
+    await house.submit(last)
+    assert house.status(last).suppressed_count == 1
+
+
+async def test_a_suppressed_event_keeps_no_open_delivery(house):
+    house.config(slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"]}])
+    house.slack.script = [PAUSE]
+    first, second = house.event(), house.event()
+    await house.submit(first)
+    house.ledger.succeeded(_key(house, first), second.uid, Sent(house.clock.now(), "team", second.name))
+    house.ledger._find(_key(house, first)).sender = None
+    house.engine.wake(first.uid)
+    await settle_down()
+    assert house.status(first).phase is Phase.SUPPRESSED
+    assert house.status(first).deliveries is None
+
+
+def _key(house, event):
+    return next(key for key in house.ledger._all() if key.org == event.spec.org_slug)

@@ -31,11 +31,12 @@ def suppressed_until(last: Sent | None, cooldown: float, now: float) -> float | 
 
     The window is measured from the first success, with the cooldown that is configured now, at the time of processing:
     a backlog after a downtime is no storm, and a shortened cooldown takes effect at once. A notification from farther
-    in the future than a whole window was noted by a clock that was wrong: it must not mute anybody until then.
+    in the future than a whole window was noted by a clock that was wrong: it must not mute anybody until then;
+    one from a nearer future mutes for a window from now at most.
     """
     if last is None or cooldown <= 0 or now >= last.at + cooldown or last.at > now + cooldown:
         return None
-    return last.at + cooldown
+    return min(last.at, now) + cooldown
 
 
 def cooldown(s: Situation) -> Decision | Situation:

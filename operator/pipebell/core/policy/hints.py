@@ -26,6 +26,7 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
         StageName.TRIGGER,
         Reason.NO_PROVIDER_ENABLED,
     ): "enable a destination of the trigger, or name an enabled one",
+    (StageName.TRIGGER, Reason.NOT_DUE): "name a finished event of this organisation, in this namespace, in replayOf",
     (StageName.COOLDOWN, Reason.COOLDOWN): (
         "an event after {until} is sent; a shorter cooldownSeconds of the trigger suppresses less, 0 nothing"
     ),

@@ -60,10 +60,19 @@ class Progress(NamedTuple):
     suppressed: int = 0
 
 
+class Original(NamedTuple):
+    """What is there of the event that a replay names."""
+
+    exists: bool = False
+    finished: bool = False
+    same_org: bool = False
+
+
 class Situation(NamedTuple):
     """One event at one moment. `now` and `max_age` are seconds; `configuration` is None where it was not asked for.
 
-    `match` and `suppressed` are what earlier stages found.
+    `original` is None for what is no replay, or was tried before. `match` and `suppressed` are what
+    earlier stages found.
     """
 
     event: Event
@@ -72,6 +81,7 @@ class Situation(NamedTuple):
     configuration: Resolved | Skip | NotReady | None
     cooldown: CooldownFacts
     progress: Progress
+    original: Original | None = None
     match: Match | None = None
     suppressed: int = 0
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.replay import not_due
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Reason, Severity, StageName
 
@@ -53,7 +54,10 @@ def match_trigger(layers: Layers, spec: PipelineEventSpec) -> Match | Skip:
 
 
 def trigger(s: Situation) -> Decision | Situation:
-    """Skip what no enabled trigger wants; pass the rest on with what its trigger says."""
+    """Skip what no enabled trigger wants, and replays of nothing; pass the rest on with what its trigger says."""
+    skip = not_due(s)
+    if skip is not None:
+        return skip
     match = match_trigger(s.resolved.layers, s.event.spec)
     return match if isinstance(match, Skip) else s._replace(match=match)
 

@@ -191,6 +191,11 @@ class Engine(ConfigFollower, ShardFollower):
         """Reads and writes of events that the API has not answered yet."""
         return self._reconciler.recorder.waiting
 
+    @property
+    def unrecordable(self) -> int:
+        """Events whose outcome the API refuses to have recorded; nothing more is sent for them."""
+        return self._reconciler.parked
+
     async def close(self, patience: float) -> int:
         """Take nothing more in, finish what is under way within this many seconds. Returns how many were cut off."""
         self._timers.close()

@@ -8,23 +8,24 @@ anything else happens.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from pipebell.core.errors import Fenced, NotReady
+from pipebell.core.errors import Fenced, NotReady, Rejected
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.expiry import is_overdue
 from pipebell.core.policy.settle import Verdicts, summarise
-from pipebell.core.policy.situation import CooldownFacts, Progress, Resolved, Situation, exempt
+from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import shard_of
 from pipebell.core.status import clip, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events import plan
 from pipebell.engine.events.deliver import Deliverer
 from pipebell.engine.events.recorder import Recorder
-from pipebell.engine.events.state import Life, drop, next_attempt
+from pipebell.engine.events.state import Life, Parked, drop, next_attempt
 from pipebell.engine.events.waiting import LEASE, Config, Ledger, Turn
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pipebell.engine.events.waiting import WaitingRoom
     from pipebell.engine.ports import Ports
 
+LARGEST: Final = (3 << 19) - (64 << 10)  # bytes of an event: etcd's limit of 1.5 MiB, less room for its status
+FIRST_PARKED, LONGEST_PARKED = 30.0, 900.0  # seconds between two tries to record what the API refuses
 ANNOUNCE_AFTER: Final = 2.0  # seconds that an event waits for another one before its status says so
 
 _UNKNOWN: Final = CooldownFacts(known=False)
@@ -64,11 +67,20 @@ class Reconciler:
         self._clock, self._ownership, self._notices = ports.clock, ports.ownership, ports.notices
         self._resolver, self._observer, self._max_age = resolver, observer, max_age
         self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
+        self._parked: dict[str, None] = {}
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
         self._deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered, max_age)
 
+    @property
+    def parked(self) -> int:
+        """Events whose outcome the API refuses to have recorded."""
+        return len(self._parked)
+
     async def reconcile(self, state: EventState) -> None:
         """Go on from wherever it is. Raises Unavailable when the API must be asked later, and whatever is a mistake."""
+        if state.parked is not None:
+            await self._record_parked(state, state.parked)
+            return
         situation = await self._observe(state)
         if situation is None:
             return
@@ -116,6 +128,9 @@ class Reconciler:
             configuration = await self._configuration(state, event) if tried else None
         else:
             configuration = await self._configuration(state, event)
+        original = None
+        if event.spec.replay_of is not None and not tried:
+            original = await self._original(event, event.spec.replay_of.name)
         facts = _UNKNOWN
         if isinstance(configuration, Resolved) and not exempt(event):
             facts = self._turns.look(state, event, configuration.reference)
@@ -123,7 +138,7 @@ class Reconciler:
         if state.deliveries or state.suppressed:
             names = [item.destination for item in state.open()]
             progress = Progress(tried, state.attempted, names, state.suppressed)
-        return Situation(event, self._clock.now(), max_age, configuration, facts, progress)
+        return Situation(event, self._clock.now(), max_age, configuration, facts, progress, original)
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
         # Before it is read: what changes meanwhile must wake this event.
@@ -132,6 +147,13 @@ class Reconciler:
             return await self._resolver.resolve(event.namespace, state.org)
         except NotReady as error:
             return error
+
+    async def _original(self, event: Event, name: str) -> Original:
+        """What is there of the event that this one repeats."""
+        found = await self.recorder.look_up(event.namespace, name)
+        if found is None:
+            return Original()
+        return Original(True, found.status.finished, found.spec.org_slug == event.spec.org_slug)
 
     async def _load(self, state: EventState) -> Event | None:
         """The event to work on: read again where it is not in memory, or has waited and may have changed."""
@@ -151,6 +173,9 @@ class Reconciler:
 
     async def _deliver(self, state: EventState, situation: Situation, decision: Deliver) -> None:
         """Attempt every destination that is due, all at once, and record what came of it."""
+        if not state.tried and situation.event.stored_bytes > LARGEST:
+            await self._refuse(state, situation.event)
+            return
         plan.plan_deliveries(state, decision, situation.resolved.layers)
         if not state.open():
             await self._settle(state)
@@ -173,6 +198,15 @@ class Reconciler:
             await self._settle(state, blocked=bool(decision.blocked))
         if sending.fenced:
             self.wait_for_lease(state)
+
+    async def _refuse(self, state: EventState, event: Event) -> None:
+        """Nothing is sent whose outcome could not be recorded."""
+        state.deliveries.clear()
+        message = (
+            f"the event has about {event.stored_bytes:,} bytes, which leaves no room for its status: "
+            f"send fewer details ({LARGEST:,} bytes at most in all)"
+        )
+        await self._finish(state, Verdicts(Phase.FAILED, Reason.TOO_LARGE, message))
 
     async def _wait(self, state: EventState, situation: Situation, decision: Wait) -> None:
         match decision.waits_for:
@@ -254,14 +288,48 @@ class Reconciler:
 
     async def _record(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
         """Write the status; False when that ended the event's way, for it is gone or finished by another."""
-        if await self.recorder.record(state, verdicts, extra):
-            return True
-        self.end(state)
-        return False
+        try:
+            recorded = await self.recorder.record(state, verdicts, extra)
+        except Rejected as error:
+            self._park(state, Parked(verdicts, extra, FIRST_PARKED), error)
+            return False
+        if not recorded:
+            self.end(state)
+        return recorded
+
+    def _park(self, state: EventState, parked: Parked, error: Rejected) -> None:
+        """The API will not have it recorded: keep the outcome in memory, try again slowly, and send nothing more."""
+        if state.parked is None:
+            log.error("status_cannot_be_recorded", namespace=state.namespace, name=state.name, error=str(error))
+        state.parked = parked
+        self._parked[state.uid] = None
+        self._endpoints.forget(state.uid)
+        self._turns.release(state)
+        self._room.wait(state, until=self._clock.now() + parked.wait)
+
+    async def _record_parked(self, state: EventState, parked: Parked) -> None:
+        try:
+            recorded = await self.recorder.record(state, parked.verdicts, parked.extra)
+        except Rejected as error:
+            self._park(state, replace(parked, wait=min(2 * parked.wait, LONGEST_PARKED)), error)
+            return
+        self._parked.pop(state.uid, None)
+        state.parked = None
+        if not recorded:
+            self.end(state)
+        elif parked.verdicts.phase.final:
+            self._finished(state, parked.verdicts)
+        else:
+            state.event = None
+            self._room.wait(state, until=self._clock.now())
 
     async def _finish(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
         if not await self._record(state, verdicts, extra):
             return False
+        self._finished(state, verdicts)
+        return True
+
+    def _finished(self, state: EventState, verdicts: Verdicts) -> None:
         self.end(state)
         if verdicts.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
             _log_end(state, verdicts)
@@ -269,7 +337,6 @@ class Reconciler:
         if verdicts.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED):
             reason = verdicts.reason.value if verdicts.reason else verdicts.phase.value
             self._notices.warn("PipelineEvent", state.namespace, state.name, state.uid, reason, verdicts.message)
-        return True
 
     def end(self, state: EventState) -> None:
         """Its way is over: give back whatever it held."""
@@ -279,6 +346,7 @@ class Reconciler:
 
     def forget(self, state: EventState) -> None:
         """It waits for nothing any more."""
+        self._parked.pop(state.uid, None)
         self._room.leave(state)
         self._endpoints.forget(state.uid)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from pipebell.core.errors import ApiError, Conflict, Fenced, Forbidden, NotFound, Rejected
+from pipebell.core.errors import Conflict, Fenced, Forbidden, InvalidEvent, NotFound, Rejected
 from pipebell.core.policy.settle import summarise
 from pipebell.core.status import EventStatus
 from pipebell.engine.events.state import status_patch
@@ -15,13 +15,16 @@ from pipebell.retry import retry_until_available
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from pipebell.core.event import Event
     from pipebell.core.policy.settle import Verdicts
     from pipebell.core.ports import Clock
     from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Events, Ownership
 
 Result = TypeVar("Result")
-_VOLATILE = ("completionTime", "conditions")
+FIRST_BACK_OFF: Final = 0.05  # seconds, doubling
+LONGEST_BACK_OFF: Final = 10.0
+_VOLATILE: Final = ("completionTime", "conditions")
 
 log = structlog.get_logger(__name__)
 
@@ -50,41 +53,46 @@ class Recorder:
 
         Nothing is written when the resource says the same already. Returns only once it is written: what was sent is
         known to this process alone until then. Raises Fenced for what is a decision and no outcome, when deciding is
-        another replica's by now, or another one has tried meanwhile: then it has to be decided anew.
+        another replica's by now, or another one has tried meanwhile: then it has to be decided anew. Raises Rejected
+        when the API will never take it, not even phase and reason alone.
         """
-        attempted = False
+        conflicts = 0
         while True:
             patch = status_patch(state, verdicts, self._clock.now(), extra)
-            if (attempted or not verdicts.phase.final) and _says(state.status, patch):
+            if (conflicts or not verdicts.phase.final) and _says(state.status, patch):
                 return True
-            attempted = True
             if not (state.unrecorded or self._ownership.may_send(state.org)):
                 raise Fenced("another replica decides for this organisation by now")
             try:
-                state.resource_version = await self._patch(state, patch)
+                await self._write(state, patch)
             except Conflict:
+                await self._back_off(conflicts)
+                conflicts += 1
                 merged = await self._merge(state, verdicts, patch)
                 if merged is None:
                     return False
                 verdicts = merged
             except NotFound:
                 return False
-            except Rejected as error:
-                return await self._record_less(state, patch, error)
             else:
                 state.unrecorded = False
                 if not verdicts.phase.final:  # what is finished is not written again
                     state.status = EventStatus.model_validate(_shown(state.status, patch))
                 return True
 
-    async def _record_less(self, state: EventState, patch: Mapping[str, Any], error: Rejected) -> bool:
-        """The API server finds the status invalid, which only our mistake can cause: at least say where it stands."""
-        log.error("status refused", namespace=state.namespace, _event=state.name, error=str(error))
+    async def _back_off(self, conflicts: int) -> None:
+        """The first conflict is settled at once; somebody who writes all the time must not keep us busy."""
+        if conflicts:
+            await self._clock.sleep(min(FIRST_BACK_OFF * 2 ** (conflicts - 1), LONGEST_BACK_OFF))
+
+    async def _write(self, state: EventState, patch: Mapping[str, Any]) -> None:
+        """The whole status, or phase and reason where that is refused for good."""
         try:
-            state.resource_version = await self._patch(state, {"phase": patch["phase"], "reason": patch.get("reason")})
-        except ApiError:
-            return False
-        return True
+            state.resource_version = await self._patch(state, patch)
+        except Rejected as error:
+            log.error("status_refused", namespace=state.namespace, name=state.name, error=str(error))  # noqa: TRY400
+            least = {"phase": patch["phase"], "reason": patch.get("reason")}
+            state.resource_version = await self._patch(state, least)
 
     async def _patch(self, state: EventState, patch: Mapping[str, Any]) -> str:
         return await self._ask(
@@ -107,6 +115,13 @@ class Recorder:
         if without_deliveries and state.tried:
             raise Fenced("another replica has tried meanwhile")
         return summarise(list(state.deliveries.values())) if state.deliveries else verdicts
+
+    async def look_up(self, namespace: str, name: str) -> Event | None:
+        """Another event as it is now; None when there is none that can be read."""
+        try:
+            return await self._ask(lambda: self._events.get(namespace, name), f"{namespace}/{name}")
+        except (NotFound, InvalidEvent):
+            return None
 
     async def reread(self, state: EventState) -> EventState | None:
         """Bring the state up to date with the resource. None when the event is gone (or another took its name)."""

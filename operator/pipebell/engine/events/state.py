@@ -32,6 +32,15 @@ class Life(Enum):
 
 
 @dataclass(slots=True)
+class Parked:
+    """An outcome that the API refuses for good. `wait` is seconds until it is tried again."""
+
+    verdicts: Verdicts
+    extra: dict[str, Any] | None
+    wait: float
+
+
+@dataclass(slots=True)
 class EventState:
     """The state of one unfinished event. `event` is None while it need not be in memory: it is read again then."""
 
@@ -58,6 +67,8 @@ class EventState:
     waits_since: float | None = None
     payload_bytes: int = 0
     """What this event counts for among those that wait."""
+    parked: Parked | None = None
+    """What became of it, where the API refuses to have that recorded: nothing more is sent."""
     restored: bool = False
     """It had deliveries when it was read first: their endpoints may have asked for a pause."""
     unrecorded: bool = False

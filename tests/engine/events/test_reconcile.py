@@ -601,3 +601,60 @@ async def test_an_attempt_knows_when_it_is_made_and_by_which_installation(house)
     attempt = house.email.sent[0][3]
     assert (attempt.now, attempt.expires) == (house.clock.now(), event.created + house.max_age)
     assert attempt.installation == "4f1c-uid"
+
+
+# ---------------------------------------------------------------------- replays
+
+
+async def test_a_replay_of_a_finished_event_of_its_organisation_is_sent(house):
+    house.config()
+    original = house.event()
+    await house.submit(original)
+    replay = house.event(replayOf={"name": original.name})
+    await house.submit(replay)
+    assert house.status(replay).phase is Phase.DELIVERED
+
+
+@pytest.mark.parametrize("which", ["nothing", "unfinished", "another organisation's", "another namespace's", "itself"])
+async def test_a_replay_of_anything_else_tells_nobody(which):
+    house = House()
+    house.with_root(json.dumps({"email": EMAIL, "retry_config": {"max_attempts": 3}}))
+    house.email.script = [RETRY] if which == "unfinished" else []
+    original = house.event(
+        org="beta" if which == "another organisation's" else "acme",
+        namespace="other" if which == "another namespace's" else "team",
+    )
+    if which not in ("nothing", "itself"):
+        await house.submit(original)
+    sent = len(house.email.sent)
+    name = {"nothing": "invented", "itself": "replay"}.get(which, original.name)
+    replay = house.event("replay", replayOf={"name": name})
+    await house.submit(replay)
+    status = house.status(replay)
+    assert (status.phase, status.reason) == (Phase.SKIPPED, Reason.NOT_DUE)
+    assert status.decision.stage == "trigger"
+    assert len(house.email.sent) == sent
+    await house.engine.close(0)
+
+
+async def test_whether_another_organisations_event_exists_is_not_told(house):
+    house.config()
+    house.config("beta", name="beta")
+    theirs = house.event(org="beta")
+    await house.submit(theirs)
+    replays = [house.event(replayOf={"name": name}) for name in (theirs.name, "event-99")]
+    await house.submit(*replays)
+    first, second = (house.status(replay).message for replay in replays)
+    assert first.replace(theirs.name, "X") == second.replace("event-99", "X")
+
+
+async def test_a_replay_under_way_does_not_look_at_its_original_again(house):
+    house.config()
+    original = house.event()
+    await house.submit(original)
+    house.email.script = [RETRY]
+    replay = house.event(replayOf={"name": original.name})
+    await house.submit(replay)
+    del house.events.store["team", original.name]  # swept meanwhile
+    await house.clock.advance(5)
+    assert house.status(replay).phase is Phase.DELIVERED

@@ -1,0 +1,209 @@
+"""Whether each configuration can be used: what its conditions say, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+from tests.engine.fakes import EMAIL, START, settle_down
+
+from pipebell.core.errors import Forbidden, NotReady, Problem
+from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
+from pipebell.core.vocabulary import NotReadyReason, Phase
+from pipebell.engine.configs.readiness import Readiness
+
+RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
+PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
+BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
+SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
+
+
+@pytest.fixture
+async def readiness(house):
+    readiness = Readiness(house.ports, house.book, house.resolver, ("shared",))
+    readiness.subscribe(house.engine)
+    task = asyncio.create_task(readiness.run())
+    yield readiness
+    task.cancel()
+
+
+def conditions(house, name="config"):
+    patches = [patch for patched, patch in house.configs.patches if patched == name]
+    return {item["type"]: item for item in patches[-1]["conditions"]} if patches else {}
+
+
+async def test_a_usable_configuration_is_ready_and_written_once(house, readiness):
+    config = house.config()
+    readiness.changed(config)
+    await settle_down()
+    readiness.changed(config)
+    await settle_down()
+    ready = conditions(house)["Ready"]
+    assert (ready["status"], ready["observedGeneration"]) == ("True", config.generation)
+    assert len(house.configs.patches) == 1
+
+
+async def test_nothing_is_written_over_what_stands_there(house, readiness):
+    stands = Condition(
+        type="Ready",
+        status="True",
+        reason="Ready",
+        message="notifications can be sent",
+        last_transition_time=rfc3339(START),
+        observed_generation=1,
+    )
+    config = house.config()
+    known = replace(config, status=NotificationConfigStatus(observed_generation=config.generation, conditions=[stands]))
+    house.book.remove(config.key)
+    house.book.put(known)
+    readiness.found(known)
+    await house.clock.advance(1)
+    assert house.configs.patches == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "named"),
+    [
+        ({"email": {"toEmails": ["a@x.example"]}}, "Incomplete", "email.smtpHost"),
+        ({"secretRef": {"name": "s"}, "email": EMAIL | {"toEmails": ["${TO}"]}}, "MissingSecret", "Secret s"),
+        ({"slack": {"enabled": True}}, "Incomplete", "slack.webhookUrl"),
+    ],
+)
+async def test_what_is_wrong_is_named(house, readiness, spec, reason, named):
+    readiness.changed(house.config(**spec))
+    await settle_down()
+    ready = conditions(house)["Ready"]
+    assert (ready["status"], ready["reason"]) == ("False", reason)
+    assert named in ready["message"]
+    assert house.notices.posted == [("NotificationConfig", "team/config", reason)]
+
+
+async def test_an_unparsable_configuration_is_invalid(house, readiness):
+    config = replace(house.config(), spec=None, problems=(Problem("email.smtpPort", "is not a port"),))
+    house.book.remove(config.key)
+    house.book.put(config)
+    readiness.changed(config)
+    await settle_down()
+    assert conditions(house)["Ready"]["reason"] == "Invalid"
+    assert "email.smtpPort" in conditions(house)["Ready"]["message"]
+
+
+async def test_of_two_for_one_organisation_the_younger_conflicts_until_the_other_goes(house, readiness):
+    first, second = house.config(name="a"), house.config(name="b")
+    readiness.found(first)
+    readiness.found(second)
+    await settle_down()
+    assert conditions(house, "a")["Ready"]["status"] == "True"
+    assert conditions(house, "b")["Ready"]["reason"] == "Conflict"
+    house.book.remove(first.key)
+    readiness.on_config_change(first, None)
+    await settle_down()
+    assert conditions(house, "b")["Ready"]["status"] == "True"
+    assert second.key == ("team", "b")
+
+
+async def test_a_secret_that_appears_is_noticed_and_events_go_on(house, readiness):
+    config = house.config(email=EMAIL | {"toEmails": ["${TO}"]}, secretRef={"name": "s"})
+    readiness.changed(config)
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).phase is Phase.PENDING
+    house.secrets.store["team", "s"] = {"TO": "a@acme.example"}
+    await house.clock.advance(6)
+    assert conditions(house)["Ready"]["status"] == "True"
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_sharing_without_permission_is_said(house, readiness):
+    readiness.changed(house.config(eventNamespaces={"from": "All"}))
+    readiness.changed(house.config(name="s", namespace="shared", eventNamespaces={"from": "All"}))
+    await settle_down()
+    assert conditions(house)["Shared"]["reason"] == "NotPermitted"
+    assert conditions(house, "s")["Shared"]["status"] == "True"
+
+
+async def test_a_host_refused_at_connect_time_counts_although_a_check_finds_nothing(house, readiness):
+    config = house.config()
+    readiness.on_config_refused(config, NotReady(NotReadyReason.HOST_NOT_ALLOWED, "smtp.example.com is 10.0.0.1"))
+    await settle_down()
+    assert conditions(house)["Ready"]["reason"] == "HostNotAllowed"
+    await house.clock.advance(61)
+    assert conditions(house)["Ready"]["status"] == "True"
+
+
+async def test_a_secret_that_may_not_be_read_holds_back_only_what_needs_it_and_is_asked_for_again(house, readiness):
+    house.config(slack={"webhookUrlSecretRef": {"name": "s", "key": "url"}}, eventTriggers=BOTH)
+    known = house.secrets.read
+
+    async def read(namespace, name, *, fresh=False):
+        raise Forbidden("403")
+
+    house.secrets.read = read
+    event = house.event()
+    await house.submit(event)
+    assert len(house.email.sent) == 1
+    assert house.status(event).phase is Phase.DELIVERING
+    house.secrets.read = known
+    house.secrets.store["team", "s"] = {"url": SLACK["webhookUrl"]}
+    house.resolver.subscribe(readiness)
+    house.engine.wake(event.uid)
+    await house.clock.advance(60)
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_a_secret_is_polled_by_one_chain_however_many_events_wait(house, readiness):
+    house.config(email=EMAIL | {"toEmails": ["${TO}"]}, secretRef={"name": "s"})
+    house.resolver.subscribe(readiness)
+    for _ in range(40):
+        await house.submit(house.event())
+    house.secrets.asked.clear()
+    await house.clock.advance(120)
+    assert 2 <= sum(fresh for *_, fresh in house.secrets.asked) <= 10
+
+
+async def test_a_wrong_value_in_a_secret_is_looked_at_again(house, readiness):
+    house.secrets.store["team", "s"] = {"TO": "nobody at all"}
+    config = house.config(email=EMAIL | {"toEmails": ["${TO}"]}, secretRef={"name": "s"})
+    readiness.changed(config)
+    event = house.event()
+    await house.submit(event)
+    assert conditions(house)["Ready"]["reason"] == "Invalid"
+    house.secrets.store["team", "s"] = {"TO": "a@acme.example"}
+    await house.clock.advance(6)
+    assert conditions(house)["Ready"]["status"] == "True"
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_a_refused_host_says_nothing_of_the_edit_that_mended_it(house, readiness):
+    config = house.config()
+    readiness.on_config_refused(config, NotReady(NotReadyReason.HOST_NOT_ALLOWED, "smtp.example.com is 10.0.0.1"))
+    await settle_down()
+    readiness.changed(house.config(email=EMAIL | {"smtpHost": "mended.example.com"}))
+    await settle_down()
+    assert conditions(house)["Ready"]["status"] == "True"
+
+
+async def test_conditions_wait_for_root(house):
+    house.root.listed.clear()
+    house.root.current = replace(house.root.current, spec=None)
+    readiness = Readiness(house.ports, house.book, house.resolver, ())
+    readiness.subscribe(house.engine)
+    task = asyncio.create_task(readiness.run())
+    readiness.changed(house.config(email={"toEmails": ["a@acme.example"]}))
+    await settle_down()
+    assert house.configs.patches == []
+    house.root.update({"config.json": json.dumps({"email": EMAIL})}, "2")
+    await settle_down()
+    assert conditions(house)["Ready"]["status"] == "True"
+    task.cancel()
+
+
+async def test_who_leans_on_an_invalid_root_is_not_ready(house, readiness):
+    house.root.update({"config.json": "{"}, "3")
+    readiness.changed(house.config())
+    await settle_down()
+    assert conditions(house)["Ready"]["reason"] == "Invalid"
+    assert "root" in conditions(house)["Ready"]["message"]
