@@ -175,6 +175,12 @@ async def test_a_wrong_argument_costs_nothing_but_itself(wrong, fake, service_fo
         assert fake.events[receipt.name]["spec"]["orgSlug"] == "acme"
 
 
+async def test_an_argument_that_there_is_not_is_said(fake, service_for, caplog):
+    receipt = await service_for(fake.url).notify_pipeline_failure("acme", dedup_kee="x", ownr="y")
+    assert receipt.state is State.SENT
+    assert "dedup_kee, ownr left out: there are no such arguments" in caplog.text
+
+
 def test_nor_do_a_services(tmp_path, monkeypatch):
     monkeypatch.setenv("PIPEBELL_SPOOL_DIR", str(tmp_path))
     for wrong in (

@@ -1,5 +1,6 @@
 """What `pip install pipebell` gives where nothing else is: SDK and plain commands, against a real API server."""
 
+import base64
 import json
 import os
 import subprocess
@@ -8,6 +9,10 @@ from pathlib import Path
 
 import pytest
 from tests.pythons import interpreter
+
+from pipebell.certificates import Authority
+from pipebell.cluster import Cluster
+from pipebell.kubeconfig.context import read
 
 REPOSITORY = Path(__file__).parents[2]
 NEWEST = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -92,3 +97,76 @@ def test_the_bare_wheel_sends_to_a_real_cluster(version, bare, cluster, namespac
     assert other.returncode == 1
     assert other.stderr.startswith("Error: `history` needs ")
     assert not list((tmp_path / "spool").glob("*.json"))
+
+
+RUNS = """
+import asyncio, json, signal, sys
+from pipebell import pipeline_run
+
+class Slow:
+    def __str__(self):
+        import time
+        time.sleep(30)
+
+async def late():
+    async with pipeline_run("acme_corp", "late", timeout=0.2):
+        await asyncio.sleep(30)
+
+async def cancelled():
+    async with pipeline_run("acme_corp", "cancelled", timeout=30):
+        await asyncio.sleep(30)
+
+async def main():
+    ended = []
+    try:
+        await late()
+    except TimeoutError:
+        ended.append("late")
+    task = asyncio.create_task(cancelled())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        ended.append("cancelled")
+    async with pipeline_run("acme_corp", "good", timeout=30, on_success=True, details={"frame": Slow()}):
+        pass
+    print(json.dumps(ended))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.13"])
+def test_runs_time_out_on_every_python(version, bare, tmp_path):
+    done = execute([bare(version), "-I", "-W", "error", "-c", RUNS], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == ["late", "cancelled"]
+    specs = [json.loads(path.read_text())["spec"] for path in sorted((tmp_path / "spool").glob("*.json"))]
+    assert [(spec["pipelineId"], spec["event"], spec["details"].get("reason")) for spec in specs] == [
+        ("late", "pipeline_failure", "timeout"), ("cancelled", "pipeline_failure", "cancelled"),
+        ("good", "pipeline_success", None),
+    ]  # fmt: skip
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("version", ["3.10", "3.13"])
+def test_a_cluster_whose_certificates_lack_identifiers(version, bare, odd_cluster, tmp_path):
+    """Python 3.13 refuses such a CA by default; an unknown one is refused by all."""
+    python, path = bare(version), tmp_path / "config"
+    path.write_text(odd_cluster.kubeconfig.read_text())
+    place = {"KUBECONFIG": str(path)}
+    done = execute([python, "-I", "-W", "error", "-c", PROGRAM], tmp_path, **place)
+    # The definitions are not there: that the server said so is all that is asked for.
+    assert "the cluster does not know PipelineEvents" in done.stdout, (done.stdout, done.stderr)
+    stranger = Authority("pipebell-local-cluster", identifiers=False).certificate
+    ours = read(str(path)).cluster["certificate-authority-data"]
+    path.write_text(path.read_text().replace(ours, base64.b64encode(stranger).decode()))
+    done = execute([python, "-I", "-W", "error", "-c", PROGRAM], tmp_path, **place)
+    assert "CERTIFICATE_VERIFY_FAILED" in done.stdout or "certificate verify failed" in done.stdout, done.stdout
+
+
+@pytest.fixture(scope="module")
+def odd_cluster():
+    with Cluster.start(identifiers=False) as cluster:
+        yield cluster

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipebell.core.vocabulary import EventType
 from pipebell.sdk import log
 from pipebell.sdk.delivery import State
-from pipebell.sdk.receipt import TIMEOUT, Receipt
+from pipebell.sdk.receipt import TIMEOUT, More, Receipt
 from pipebell.sdk.record import Draft
 from pipebell.sdk.sync import SyncNotificationService
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from pipebell.sdk.call import Call
-    from pipebell.sdk.receipt import More
     from pipebell.sdk.sender import Sender
 
 _LONGEST: Final = 86_400.0  # seconds
@@ -222,6 +221,8 @@ class NotificationService:
         more: More,
     ) -> Call | Receipt:
         try:
+            if unknown := sorted(more.keys() - More.__annotations__.keys()):
+                log.warning("pipebell: %s left out: there are no such arguments", ", ".join(unknown))
             org = os.environ.get("PIPEBELL_ORG") if org_slug is None or org_slug == "" else org_slug
             draft = Draft(
                 event,
