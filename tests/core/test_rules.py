@@ -113,6 +113,12 @@ def test_without_a_number_of_attempts_as_many_as_fit_into_an_hour():
     ]
 
 
+def test_without_a_number_of_attempts_no_delay_is_none():
+    at_once = {"initial_delay_seconds": 0, "max_delay_seconds": 0}
+    assert attempts_at(RetryPolicy(**at_once, max_elapsed_seconds=3)) == [0, 1, 2, 3]
+    assert attempts_at(RetryPolicy(**at_once, max_attempts=3)) == [0, 0, 0]
+
+
 def test_beside_a_number_of_attempts_time_counts_only_if_it_is_set():
     assert attempts_at(RetryPolicy(max_attempts=20))[-1] > 3600
     assert attempts_at(RetryPolicy(max_attempts=20, max_elapsed_seconds=60)) == [0, 5, 15, 35]

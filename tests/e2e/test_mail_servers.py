@@ -172,7 +172,6 @@ def a_silent_name_server_delays_nobody_elses_mail(world):
                 f"evil-{n}",
                 f"evil-{n}",
                 email=world.own_smtp("x@b.io", port=sink.port, smtpHost=f"silent-{n}.example"),
-                retryConfig={"initialDelaySeconds": 0, "maxDelaySeconds": 0},
                 **at_once(),
             )
             for n in range(80)

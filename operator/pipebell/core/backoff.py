@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_ELAPSED_SECONDS: Final = 3600  # where nothing else bounds the attempts
+LEAST_DELAY: Final = 1.0  # seconds between two attempts, where their number is not bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class RetryPolicy:
         doublings = min(attempts - 1, 32) if self.exponential_backoff else 0
         delay = float(min(self.initial_delay_seconds * 2**doublings, self.max_delay_seconds))
         longest = self.max_elapsed_seconds
-        if longest is None and self.max_attempts is None:
-            longest = MAX_ELAPSED_SECONDS
+        if self.max_attempts is None:
+            delay = max(delay, LEAST_DELAY)
+            longest = MAX_ELAPSED_SECONDS if longest is None else longest
         return delay if longest is None or elapsed + delay <= longest else None

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.fakes import FakeClock
 
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.engine.events.endpoints import Endpoints
+from pipebell.engine.events.endpoints import Endpoints, Waiter
 from pipebell.providers.turns import Turns
 
 OK = Outcome(Verdict.DELIVERED)
@@ -32,16 +32,16 @@ class House:
     def seconds(self):
         return round(self.clock.now() - self.began, 3)
 
-    def admit(self, uid, namespace="ns", endpoint="e"):
-        until = self.endpoints.admit(endpoint, namespace, uid)
+    def admit(self, uid, namespace="ns", endpoint="e", org="org"):
+        until = self.endpoints.admit(endpoint, Waiter(namespace, org, uid))
         return None if until is None else round(until - self.began, 3)
 
     def busy(self, uid, namespace="ns", outcome=BUSY, refusals=0, endpoint="e"):
-        refusal = self.endpoints.busy(endpoint, namespace, uid, outcome, refusals)
+        refusal = self.endpoints.busy(endpoint, Waiter(namespace, "org", uid), outcome, refusals)
         return round(refusal.until - self.began, 3), refusal.refusals, refusal.counts
 
     def answered(self, uid, namespace="ns", outcome=OK, endpoint="e"):
-        self.endpoints.answered(endpoint, namespace, uid, outcome)
+        self.endpoints.answered(endpoint, Waiter(namespace, "org", uid), outcome)
 
     async def next(self, seconds):
         """Who is woken within this time."""
@@ -206,6 +206,26 @@ async def test_alone_it_is_refused_for_ever_without_counting(house):
     assert refusals == 1
 
 
+async def test_organisations_of_a_namespace_take_turns(house):
+    house.admit("x")
+    house.busy("x")
+    for n in range(50):
+        house.admit(f"flood{n}", org="flood")
+    house.admit("single", org="single")
+    assert await house.probe() == "flood0"
+    house.admit("flood0", org="flood")
+    house.answered("flood0")
+    assert (await house.next(2.0))[:2] == ["single", "flood1"]
+
+
+async def test_a_message_that_some_recipients_got_is_not_in_trouble(house):
+    house.admit("a")
+    for _ in range(9):
+        house.answered("other", "other")
+        _, refusals, counts = house.busy("a", outcome=Outcome(Verdict.PAUSE, "Smtp450", accepted=True))
+        assert (refusals, counts) == (0, False)
+
+
 async def test_those_under_way_say_nothing_new(house):
     for uid in "abcd":
         house.admit(uid)
@@ -253,9 +273,9 @@ async def test_whoever_is_forgotten_is_not_woken_and_leaves_nothing(house):
 
 async def test_after_a_restart_an_endpoint_is_left_alone_as_it_was_written_down(house):
     now = house.clock.now()
-    house.endpoints.restore("e", "ns", "a", now + 60)
+    house.endpoints.restore("e", Waiter("ns", "org", "a"), now + 60)
     assert house.admit("a") == 60.0
-    house.endpoints.restore("e", "ns", "b", now + 20)
+    house.endpoints.restore("e", Waiter("ns", "org", "b"), now + 20)
     assert house.admit("b") == 20.0
     assert house.admit("c", "other") == 20.0
     assert await house.next(19.9) == []
@@ -264,7 +284,7 @@ async def test_after_a_restart_an_endpoint_is_left_alone_as_it_was_written_down(
 
 @pytest.mark.parametrize("refusals", [0, 3])
 async def test_a_time_that_was_written_down_is_at_most_an_hour_away(house, refusals):
-    house.endpoints.restore("e", "ns", "a", house.clock.now() + 86_400, refusals)
+    house.endpoints.restore("e", Waiter("ns", "org", "a"), house.clock.now() + 86_400, refusals)
     assert house.admit("a") == 3600.0
     assert house.admit("b", "other") == (0.0 if refusals else 3600.0), "one message's own trouble is not everybody's"
 

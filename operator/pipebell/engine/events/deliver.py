@@ -15,6 +15,7 @@ from pipebell.core.outcome import Attempt, Outcome, Verdict, delivery_id
 from pipebell.core.policy.settle import settle
 from pipebell.core.status import Delivery, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Reason
+from pipebell.engine.events.endpoints import Waiter
 from pipebell.engine.events.state import next_attempt
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Deliverer:
         if delivery.reason != Reason.RATE_LIMITED and at > now:
             return False
         if state.restored and at > now:
-            self._endpoints.restore(endpoint, state.namespace, state.uid, at, delivery.refusals or 0)
-        resume = self._endpoints.admit(endpoint, state.namespace, state.uid)
+            self._endpoints.restore(endpoint, _waiter(state), at, delivery.refusals or 0)
+        resume = self._endpoints.admit(endpoint, _waiter(state))
         if resume is None:
             return True
         if delivery.reason != Reason.RATE_LIMITED:
@@ -125,7 +126,7 @@ class Deliverer:
             return
         state.unrecorded = True
         ended = self._clock.now()
-        who = (target.endpoint, state.namespace, state.uid)
+        who = (target.endpoint, _waiter(state))
         refusal = None
         if outcome.verdict is Verdict.PAUSE:
             refusal = self._endpoints.busy(*who, outcome, delivery.refusals or 0)
@@ -193,6 +194,10 @@ def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
     """An attempt does not outlive the work on its event."""
     for task in tasks:
         task.cancel()
+
+
+def _waiter(state: EventState) -> Waiter:
+    return Waiter(state.namespace, state.org, state.uid)
 
 
 def _log_failure(state: EventState, delivery: Delivery, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.core.outcome import Verdict
 from pipebell.core.policy.settle import Refusal
@@ -37,13 +37,61 @@ _LOOK: Final = 60.0  # seconds; a clock that was set forward must not make anybo
 _MANY: Final = 4096
 
 
+class Waiter(NamedTuple):
+    """Whose message it is, and its event."""
+
+    namespace: str
+    org: str
+    uid: str
+
+
 @dataclass(slots=True)
 class _Lane:
-    """One namespace at one endpoint. `refused` counts since the endpoint last took a message of it."""
+    """One namespace at one endpoint: organisations take turns. `refused` counts since it last took a message of it."""
 
-    waiting: OrderedDict[str, float] = field(default_factory=OrderedDict)  # and not before when
     not_before: float = 0.0
     refused: int = 0
+    orgs: OrderedDict[str, OrderedDict[str, float]] = field(default_factory=OrderedDict)  # uids, and not before when
+
+    def add(self, who: Waiter, not_before: float, *, last: bool = False) -> float:
+        """Let it wait, unless it does; `last`: behind all others in any case. Returns not before when."""
+        waiting = self.orgs.setdefault(who.org, OrderedDict())
+        if last:
+            waiting.pop(who.uid, None)
+            self.orgs.move_to_end(who.org)
+        return waiting.setdefault(who.uid, not_before)
+
+    def remove(self, uid: str) -> bool:
+        """It does not wait any more. Whether that leaves nobody in this lane."""
+        for org, waiting in self.orgs.items():
+            if waiting.pop(uid, None) is not None:
+                if waiting:
+                    self.orgs.move_to_end(org)
+                else:
+                    del self.orgs[org]
+                break
+        return not self.orgs
+
+    def at_once(self) -> None:
+        """Nobody waits for a time any more."""
+        self.not_before = 0.0
+        for waiting in self.orgs.values():
+            waiting.update(dict.fromkeys(waiting, 0.0))
+
+    def next(self, now: float, refused_last: str | None) -> tuple[str | None, float]:
+        """Whose turn it is here, or nobody's and when that changes. Whoever was refused last goes last."""
+        if now < self.not_before:
+            return None, self.not_before
+        soonest, last = float("inf"), None
+        for waiting in self.orgs.values():
+            for uid, not_before in waiting.items():
+                if now < not_before:
+                    soonest = min(soonest, not_before)
+                elif uid == refused_last:
+                    last = uid
+                else:
+                    return uid, now
+        return last, now if last else soonest
 
 
 @dataclass(slots=True)
@@ -88,20 +136,17 @@ class _Busy:
 
     def take(self, namespace: str, uid: str) -> None:
         """This one goes now; the next turn is another namespace's."""
-        waiting = self.lanes[namespace].waiting
-        del waiting[uid]
-        if waiting:
-            self.rotation.move_to_end(namespace)
+        if self.lanes[namespace].remove(uid):
+            self.rotation.pop(namespace, None)
         else:
-            del self.rotation[namespace]
+            self.rotation.move_to_end(namespace)
 
     def use(self, now: float) -> None:
         """It is `now`. A clock that was set back must not make anybody wait for what it showed before."""
         if now < self.used - _SET_BACK:
             self.until = self.pace.next_at = now
             for lane in self.lanes.values():
-                lane.not_before = 0.0
-                lane.waiting = OrderedDict.fromkeys(lane.waiting, 0.0)
+                lane.at_once()
         self.used = now
 
 
@@ -117,62 +162,66 @@ class Endpoints:
         self._flows: dict[Hashable, Flow] = {}
         self._places: dict[str, set[Hashable]] = {}  # by uid: where it waits, or was refused
         self._closed = False
+        self._pruned = 0.0
 
     def __len__(self) -> int:
         """Endpoints that are left alone, probed, or have messages waiting."""
         now = self._clock.now()
         return sum(bool(busy.rotation) or now < busy.until for busy in self._busy.values())
 
-    def admit(self, endpoint: Hashable, namespace: str, uid: str) -> float | None:
+    def admit(self, endpoint: Hashable, who: Waiter) -> float | None:
         """None: go. A time (seconds since the epoch): wait, you will be woken; not before that time."""
         busy = self._busy.get(endpoint)
         if busy is None:
             return None
         now = self._clock.now()
         busy.use(now)
-        if uid in busy.passes:
-            busy.passes.discard(uid)
-            busy.running[uid] = busy.epoch
+        lane = busy.lane(who.namespace)
+        free = not (busy.rotation or busy.probing) and now >= max(busy.until, lane.not_before, busy.pace.next_at)
+        if who.uid in busy.passes or free:
+            if who.uid in busy.passes:
+                busy.passes.discard(who.uid)
+            else:
+                busy.pace.step(now)
+            busy.running[who.uid] = busy.epoch
+            self._places.setdefault(who.uid, set()).add(endpoint)
             return None
-        lane = busy.lane(namespace)
-        if not (busy.rotation or busy.probing) and now >= max(busy.until, lane.not_before, busy.pace.next_at):
-            busy.pace.step(now)
-            busy.running[uid] = busy.epoch
-            return None
-        own = lane.waiting.setdefault(uid, 0.0)
-        self._wait(endpoint, busy, namespace, uid)
+        own = lane.add(who, 0.0)
+        self._wait(endpoint, busy, who)
         return max(busy.until, lane.not_before, own, now)
 
-    def busy(self, endpoint: Hashable, namespace: str, uid: str, outcome: Outcome, refusals: int = 0) -> Refusal:
+    def busy(self, endpoint: Hashable, who: Waiter, outcome: Outcome, refusals: int = 0) -> Refusal:
         """The endpoint refused this message; `refusals` is what an earlier `Refusal` said of it."""
         now = self._clock.now()
+        if outcome.accepted:  # for some of its recipients
+            self._flow(endpoint, now).count(now)
         busy = self._busy.get(endpoint)
-        fresh = busy is None or busy.running.pop(uid, None) == busy.epoch
+        fresh = busy is None or busy.running.pop(who.uid, None) == busy.epoch
         if busy is None:
             busy = self._first_refusal(endpoint, now)
         busy.use(now)
         busy.restored = False
-        message = _Message() if outcome.untried else busy.messages.setdefault(uid, _Message())
-        if not outcome.untried and busy.passed > message.passed:
+        self._places.setdefault(who.uid, set()).add(endpoint)
+        message = _Message() if outcome.untried else busy.messages.setdefault(who.uid, _Message())
+        if not (outcome.untried or outcome.accepted) and busy.passed > message.passed:
             refusals += 1
             message.passed = busy.passed
             if refusals >= OWN_TROUBLE:
-                self._end_probe(busy, uid)
+                self._end_probe(busy, who.uid)
                 return Refusal(now, refusals, counts=True)
         own = now
         if fresh:
-            busy.refused_last = uid
-            own = self._pause(endpoint, busy, namespace, message, outcome, now)
-        lane = busy.lane(namespace)
-        if not fresh and outcome.retry_after is not None:
+            busy.refused_last = who.uid
+            own = self._pause(endpoint, busy, who.namespace, message, outcome, now)
+        elif outcome.retry_after is not None:
             busy.until = max(busy.until, now + _asked(outcome.retry_after))
-        lane.waiting[uid] = own
-        lane.waiting.move_to_end(uid)
-        self._wait(endpoint, busy, namespace, uid, last=True)
-        self._end_probe(busy, uid)
+        lane = busy.lane(who.namespace)
+        lane.add(who, own, last=True)
+        self._wait(endpoint, busy, who, last=True)
+        self._end_probe(busy, who.uid)
         return Refusal(max(busy.until, lane.not_before, own), refusals)
 
-    def restore(self, endpoint: Hashable, namespace: str, uid: str, until: float, refusals: int = 0) -> None:
+    def restore(self, endpoint: Hashable, who: Waiter, until: float, refusals: int = 0) -> None:
         """This message was refused before our restart, and is not to be sent before `until` (at most an hour away).
 
         So far as nothing else is known, that is so of the endpoint: it is left alone until the first such time.
@@ -184,10 +233,10 @@ class Endpoints:
             busy = self._busy[endpoint] = _Busy(now if refusals else until, Pace(), used=now, restored=not refusals)
         elif busy.restored and not refusals:
             busy.until = min(busy.until, until)
-        busy.lane(namespace).waiting[uid] = until
-        self._wait(endpoint, busy, namespace, uid)
+        busy.lane(who.namespace).add(who, until, last=True)
+        self._wait(endpoint, busy, who)
 
-    def answered(self, endpoint: Hashable, namespace: str, uid: str, outcome: Outcome) -> None:
+    def answered(self, endpoint: Hashable, who: Waiter, outcome: Outcome) -> None:
         """The endpoint answered an attempt, or broke it off, with anything but a refusal for being busy."""
         passed = outcome.accepted or outcome.verdict in (Verdict.DELIVERED, Verdict.PERMANENT)
         now = self._clock.now()
@@ -197,18 +246,18 @@ class Endpoints:
         if busy is None:
             return
         busy.use(now)
-        fresh = busy.running.pop(uid, None) == busy.epoch
+        fresh = busy.running.pop(who.uid, None) == busy.epoch
         if passed:
             busy.passed += 1
             busy.passed_since |= fresh
             busy.refused_lanes.clear()
-            lane = busy.lane(namespace)
+            lane = busy.lane(who.namespace)
             lane.refused, lane.not_before = 0, 0.0
-            busy.messages.pop(uid, None)
+            busy.messages.pop(who.uid, None)
         if fresh and busy.probing:
             busy.probing = False
             busy.pace.start(now)
-        self._end_probe(busy, uid)
+        self._end_probe(busy, who.uid)
         busy.changed.set()
         self._forget_recovered(endpoint, busy, now)
 
@@ -225,9 +274,9 @@ class Endpoints:
             busy = self._busy.get(endpoint)
             if busy is None:
                 continue
-            for namespace, lane in busy.lanes.items():
-                if lane.waiting.pop(uid, None) is not None and not lane.waiting:
-                    busy.rotation.pop(namespace, None)
+            for namespace in tuple(busy.rotation):
+                if busy.lanes[namespace].remove(uid):
+                    del busy.rotation[namespace]
             busy.messages.pop(uid, None)
             busy.passes.discard(uid)
             busy.running.pop(uid, None)
@@ -244,9 +293,11 @@ class Endpoints:
     # ------------------------------------------------------------------ pausing
 
     def _first_refusal(self, endpoint: Hashable, now: float) -> _Busy:
-        for other, busy in list(self._busy.items()):
-            if not busy.rotation and now - busy.used > _FORGOTTEN_AFTER:
-                del self._busy[other]
+        if now - self._pruned >= _LOOK or now < self._pruned:
+            self._pruned = now
+            for other, busy in list(self._busy.items()):
+                if not busy.rotation and now - busy.used > _FORGOTTEN_AFTER:
+                    del self._busy[other]
         made = self._busy[endpoint] = _Busy(now, Pace())
         made.pace.first_refusal(self._flow(endpoint, now).rate(now), now)
         return made
@@ -282,11 +333,11 @@ class Endpoints:
 
     # ------------------------------------------------------------------ waiting
 
-    def _wait(self, endpoint: Hashable, busy: _Busy, namespace: str, uid: str, *, last: bool = False) -> None:
-        self._places.setdefault(uid, set()).add(endpoint)
-        busy.rotation[namespace] = None
+    def _wait(self, endpoint: Hashable, busy: _Busy, who: Waiter, *, last: bool = False) -> None:
+        self._places.setdefault(who.uid, set()).add(endpoint)
+        busy.rotation[who.namespace] = None
         if last:
-            busy.rotation.move_to_end(namespace)
+            busy.rotation.move_to_end(who.namespace)
         busy.changed.set()
         if busy.task is None and not self._closed:
             busy.task = asyncio.create_task(self._release(endpoint, busy))
@@ -325,18 +376,14 @@ class Endpoints:
         soonest = now + LONGEST_PAUSE
         last: str | None = None  # the namespace of the message that was refused last: any other one goes before
         for namespace in busy.rotation:
-            lane = busy.lanes[namespace]
-            if now < lane.not_before:
-                soonest = min(soonest, lane.not_before)
-                continue
-            for uid, not_before in lane.waiting.items():
-                if now < not_before:
-                    soonest = min(soonest, not_before)
-                elif uid == busy.refused_last:
-                    last = namespace
-                else:
-                    busy.take(namespace, uid)
-                    return uid, 0.0
+            uid, when = busy.lanes[namespace].next(now, busy.refused_last)
+            if uid is None:
+                soonest = min(soonest, when)
+            elif uid == busy.refused_last:
+                last = namespace
+            else:
+                busy.take(namespace, uid)
+                return uid, 0.0
         if last is not None and busy.refused_last is not None:
             busy.take(last, busy.refused_last)
             return busy.refused_last, 0.0
