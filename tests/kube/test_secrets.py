@@ -56,6 +56,46 @@ async def test_a_failure_is_raised_and_not_kept(api, client, clock):
     assert await secrets.read("team", "mail") == {"A": "1"}
 
 
+async def test_one_namespaces_large_secrets_take_bounded_memory_and_no_room_of_anothers(api, client, clock):
+    secrets = KubeSecrets(client, clock)
+    large = secret(**{f"K{number}": b"v" * 16_000 for number in range(60)})
+    api.answers(secret(PASSWORD=b"theirs"))
+    await secrets.read("team", "mail")
+    for number in range(40):
+        api.answers(large)
+        await secrets.read("evil", f"s{number}")
+    shelf = secrets._cache._shelves["evil"]
+    assert shelf.size <= 16 << 20
+    assert ("evil", "s39") in shelf.kept
+    assert ("evil", "s0") not in shelf.kept
+    assert await secrets.read("team", "mail") == {"PASSWORD": "theirs"}
+    assert len(api.asked) == 41, "the other namespace's is kept"
+
+
+async def test_a_value_longer_than_any_field_may_be_is_kept_as_too_long_and_no_longer(api, client, clock):
+    api.answers(secret(HUGE=b"v" * 1_000_000))
+    assert 2_048 < len((await KubeSecrets(client, clock).read("team", "mail"))["HUGE"]) < 20_000
+
+
+async def test_when_there_is_too_much_in_all_whoever_has_most_loses_its_oldest(clock):
+    async def read(key):
+        return "v" * 10
+
+    cache = Cache(read, clock, size=len, owner=lambda key: key[0], most=100, most_of_owner=60)
+    for number in range(10):
+        await cache.get(("a", number))
+    assert cache._shelves["a"].size == 60
+    for number in range(3):
+        await cache.get(("b", number))
+    for number in range(3):
+        await cache.get(("c", number))
+    assert {owner: shelf.size for owner, shelf in cache._shelves.items()} == {"a": 40, "b": 30, "c": 30}
+    assert list(cache._shelves["a"].kept)[-1] == ("a", 9)
+    clock.time += 61
+    await cache.get(("d", 0))
+    assert list(cache._shelves) == ["d"], "what is too old goes"
+
+
 async def test_labels_of_a_namespace_are_kept_for_a_minute(api, client, clock):
     namespaces = KubeNamespaces(client, clock)
     api.answers({"metadata": {"labels": {"team": "a"}}})
@@ -140,4 +180,4 @@ async def test_old_values_do_not_stay_in_memory(clock):
         await cache.get(number)
     clock.time += 61
     await cache.get("last")
-    assert list(cache._kept) == ["last"]
+    assert list(cache._shelves[""].kept) == ["last"]

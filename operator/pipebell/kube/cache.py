@@ -15,10 +15,36 @@ _V = TypeVar("_V")
 
 TTL: Final = 60.0  # seconds
 ABSENT_TTL: Final = 5.0  # seconds; what is missing today is often applied a moment later
+MOST: Final = 48 << 20  # bytes
+MOST_OF_OWNER: Final = 16 << 20
+
+
+class _Shelf(Generic[_K, _V]):
+    """One owner's values, each with when it is too old and its size; the oldest first."""
+
+    __slots__ = ("kept", "size")
+
+    def __init__(self) -> None:
+        self.kept: dict[_K, tuple[float, _V, int]] = {}
+        self.size = 0
+
+    def put(self, key: _K, until: float, value: _V, size: int) -> None:
+        self.drop(key)
+        self.kept[key] = (until, value, size)
+        self.size += size
+
+    def drop(self, key: _K) -> None:
+        gone = self.kept.pop(key, None)
+        if gone is not None:
+            self.size -= gone[2]
 
 
 class Cache(Generic[_K, _V]):
-    """`read(key)` is remembered for `ttl` seconds of `clock`, None for `absent_ttl`; failures are not remembered."""
+    """`read(key)` is remembered for `ttl` seconds of `clock`, None for `absent_ttl`; failures are not remembered.
+
+    With `size` (bytes of a value) and `owner` (whose a key is), no more is remembered than `most` bytes in all and
+    `most_of_owner` of one: beyond that, whoever has most loses its oldest, and reads it again.
+    """
 
     def __init__(
         self,
@@ -27,19 +53,25 @@ class Cache(Generic[_K, _V]):
         *,
         ttl: float = TTL,
         absent_ttl: float = ABSENT_TTL,
+        size: Callable[[_V], int] = lambda _: 0,
+        owner: Callable[[_K], str] = lambda _: "",
+        most: int = MOST,
+        most_of_owner: int = MOST_OF_OWNER,
     ) -> None:
         self._read = read
         self._clock = clock
         self._ttl = ttl
         self._absent_ttl = absent_ttl
-        self._kept: dict[_K, tuple[float, _V]] = {}
+        self._size, self._owner, self._most, self._most_of_owner = size, owner, most, most_of_owner
+        self._shelves: dict[str, _Shelf[_K, _V]] = {}
         self._flights: dict[_K, asyncio.Task[_V]] = {}
         self._swept = clock.now()
 
     async def get(self, key: _K, *, fresh: bool = False) -> _V:
         """The value. `fresh` means: as read after this call. Callers at the same time share one reading."""
         if not fresh:
-            kept = self._kept.get(key)
+            shelf = self._shelves.get(self._owner(key))
+            kept = shelf.kept.get(key) if shelf is not None else None
             if kept is not None and self._clock.now() < kept[0]:
                 return kept[1]
         elif (running := self._flights.get(key)) is not None:
@@ -56,15 +88,28 @@ class Cache(Generic[_K, _V]):
         finally:
             del self._flights[key]
         now = self._clock.now()
-        self._kept[key] = (now + (self._absent_ttl if value is None else self._ttl), value)
+        self._keep(key, now + (self._absent_ttl if value is None else self._ttl), value)
         self._sweep(now)
         return value
+
+    def _keep(self, key: _K, until: float, value: _V) -> None:
+        shelf = self._shelves.setdefault(self._owner(key), _Shelf())
+        shelf.put(key, until, value, self._size(value))
+        while shelf.size > self._most_of_owner:
+            shelf.drop(next(iter(shelf.kept)))
+        while sum(each.size for each in self._shelves.values()) > self._most:
+            fullest = max(self._shelves.values(), key=lambda each: each.size)
+            fullest.drop(next(iter(fullest.kept)))
 
     def _sweep(self, now: float) -> None:
         """Let go of what is too old; otherwise values of Secrets would stay in memory for ever."""
         if now - self._swept >= self._ttl:
             self._swept = now
-            self._kept = {key: kept for key, kept in self._kept.items() if now < kept[0]}
+            for owner, shelf in list(self._shelves.items()):
+                for key in [key for key, kept in shelf.kept.items() if now >= kept[0]]:
+                    shelf.drop(key)
+                if not shelf.kept:
+                    del self._shelves[owner]
 
 
 def _seen(task: asyncio.Task[_V]) -> None:

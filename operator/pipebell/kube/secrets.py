@@ -18,15 +18,19 @@ if TYPE_CHECKING:
     from pipebell.kube.client import ApiClient
 
 _PATIENCE: Final = 10.0  # seconds; whoever needs a Secret waits and retries anyway
+_LONGEST: Final = 16_384  # characters of a value that are kept: eight times what any field may have
+_ENTRY: Final = 200  # bytes that a key takes besides its text
 
 
 class KubeSecrets:
-    """Secrets, kept for 60 s, and for 5 s that there is none."""
+    """Secrets, kept for 60 s, and for 5 s that there is none; of one namespace and in all only so many bytes."""
 
     def __init__(self, client: ApiClient, clock: Clock, *, patience: float | None = _PATIENCE) -> None:
         self._client = client
         self._patience = patience
-        self._cache: Cache[tuple[str, str], Mapping[str, str] | None] = Cache(self._get, clock)
+        self._cache: Cache[tuple[str, str], Mapping[str, str] | None] = Cache(
+            self._get, clock, size=_size, owner=lambda key: key[0]
+        )
 
     async def read(self, namespace: str, name: str, *, fresh: bool = False) -> Mapping[str, str] | None:
         """The Secret's keys with decoded values; None when there is no such Secret. Cached unless fresh.
@@ -51,7 +55,11 @@ def _decoded(data: Mapping[str, Any]) -> dict[str, str]:
     values = {}
     for key, encoded in data.items():
         try:
-            values[key] = base64.b64decode(encoded).decode("utf-8", "surrogateescape")
+            values[key] = base64.b64decode(encoded).decode("utf-8", "surrogateescape")[:_LONGEST]
         except (binascii.Error, TypeError):
             continue
     return values
+
+
+def _size(values: Mapping[str, str] | None) -> int:
+    return sum(len(key) + len(value) + _ENTRY for key, value in values.items()) if values is not None else _ENTRY
