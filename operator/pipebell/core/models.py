@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from pipebell.core.destinations.base import Allow, DestinationSpec, Kind
 from pipebell.core.destinations.email import EMAIL, EmailSpec
+from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutySpec
 from pipebell.core.destinations.slack import SLACK, SlackSpec
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.fields import (
@@ -45,6 +46,9 @@ class Blocks(Spec):
 
     email: Annotated[EmailSpec | None, EMAIL] = Field(None, description="E-mail; what is unset comes from root.")
     slack: Annotated[SlackSpec | None, SLACK] = Field(None, description="Slack; what is unset comes from root.")
+    pagerduty: Annotated[PagerDutySpec | None, PAGERDUTY] = Field(
+        None, description="PagerDuty; what is unset comes from root."
+    )
 
     def block(self, kind: str) -> DestinationSpec | None:
         """The block of a kind by its name."""

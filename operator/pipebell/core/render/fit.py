@@ -5,10 +5,15 @@ Where a message is long, its first lines say what was going on and its last ones
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
+
+from pipebell.core.event import MAX_ERROR_MESSAGE
+from pipebell.core.render.text import cleaned, pretty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+_WHOLE: Final = 1 << 24  # characters or bytes: more than any event has
 
 
 def cut_middle(text: str, limit: int) -> str:
@@ -45,3 +50,23 @@ def longest_fit(build: Callable[[int], bytes], limit: int, longest: int) -> byte
         else:
             high = middle
     return best
+
+
+def with_details(build: Callable[[Any, int], bytes], details: Mapping[str, Any] | None, limit: int) -> bytes:
+    """A request of at most `limit` bytes for receivers that take details as JSON.
+
+    `build` makes it from the details and the most characters that each of its texts may have. The details are the
+    object itself where everything fits, else their JSON as a text that is cut in its middle like the others.
+    """
+    if not details:
+        return longest_fit(lambda longest: build(None, longest), limit, _WHOLE)
+    try:
+        whole = build(cleaned(details), _WHOLE)
+    except (ValueError, TypeError, RecursionError):
+        pass  # what JSON has no word for: `pretty` says it as well as it can be said
+    else:
+        if len(whole) <= limit:
+            return whole
+    text = pretty(dict(details), _WHOLE)
+    longest = max(len(text), MAX_ERROR_MESSAGE)
+    return longest_fit(lambda longest: build(cut_middle(text, longest), longest), limit, longest)

@@ -16,6 +16,7 @@ _LINE_ENDS: Final = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _INVISIBLE: Final = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}\ud800-\udfff\ufffe\uffff]")
 _GAPS: Final = re.compile(f"[{_CONTROLS}\\s]+")
+_DEEPEST: Final = 60  # levels: what receivers and their parsers are known to take
 _TOO_LONG: Final = "\n… (cut off: too long to show in full)"
 
 
@@ -28,6 +29,23 @@ def clean(text: str) -> str:
         return text
     text = _LINE_ENDS.sub("\n", _ANSI.sub("", text))
     return _UNPRINTABLE.sub("\ufffd", _INVISIBLE.sub("", text))
+
+
+def cleaned(value: Any) -> Any:  # noqa: ANN401  (JSON)
+    """A document whose texts are `clean`, keys too. Too deep a part of it becomes a mark."""
+    return _cleaned(value, _DEEPEST)
+
+
+def _cleaned(value: Any, left: int) -> Any:  # noqa: ANN401
+    if isinstance(value, str):
+        return clean(value)
+    if not isinstance(value, (dict, list)):
+        return value
+    if not left:
+        return "… (cut off: nested too deeply)"
+    if isinstance(value, list):
+        return [_cleaned(item, left - 1) for item in value]
+    return {clean(str(key)): _cleaned(item, left - 1) for key, item in value.items()}
 
 
 def one_line(text: str, limit: int) -> str:

@@ -1,0 +1,42 @@
+"""Which alert of an on-call receiver a message is about: the same one for every failure of a pipeline, and its end."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from pipebell.core.vocabulary import EventType
+
+if TYPE_CHECKING:
+    from pipebell.core.message import Message
+    from pipebell.core.outcome import Attempt
+
+_CLASSES: Final = {
+    EventType.PIPELINE_FAILURE: "run",
+    EventType.PIPELINE_SUCCESS: "run",
+    EventType.DATA_QUALITY_FAILURE: "data quality",
+    EventType.DATA_QUALITY_WARNING: "data quality",
+    EventType.SYSTEM_ERROR: "system",
+    EventType.RATE_LIMIT_EXCEEDED: "system",
+}
+
+
+def alert_class(event: EventType) -> str:
+    """What kind of trouble it is: a success ends that of its own class. A type of its own for what is no trouble."""
+    return _CLASSES.get(event, event.value)
+
+
+def resolves(message: Message) -> bool:
+    """Whether it says that the trouble is over. A test ends nothing."""
+    return message.event.spec.event is EventType.PIPELINE_SUCCESS and not message.test
+
+
+def alert_key(message: Message, attempt: Attempt) -> str:
+    """64 characters: the same for all messages about one pipeline's trouble of a class, whatever process sends them.
+
+    `attempt.installation` keeps two operators apart that send to the same receiver. A test is an alert of its own.
+    """
+    event = message.event
+    parts = [attempt.installation, event.namespace, event.spec.org_slug, alert_class(event.spec.event)]
+    parts.append(attempt.delivery_id if message.test else event.spec.pipeline_id or "")
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
