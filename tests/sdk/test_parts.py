@@ -1,8 +1,10 @@
 """The parts below the service: what is made to fit, the spool on disk, and where the API server is found."""
 
+import base64
 import json
 import multiprocessing
 import os
+import sys
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -179,7 +181,7 @@ def test_a_pod_without_its_account(tmp_path):
         find(environ={"KUBERNETES_SERVICE_HOST": "h"}, service_account=tmp_path)
 
 
-def test_an_exec_plugin_is_left_to_the_official_client(tmp_path):
+def test_an_exec_plugin(tmp_path):
     plugin = tmp_path / "plugin"
     status = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"from-plugin"}}'
     plugin.write_text(f"#!/bin/sh\necho '{status}'\n")
@@ -214,3 +216,37 @@ def test_what_is_wrong_of_it_is_left_out(wrong):
     spec = make(EventType.PIPELINE_FAILURE, "acme", created=0, error_message="boom", **wrong).spec
     PipelineEventSpec.model_validate(spec)
     assert set(spec) == {"orgSlug", "event", "errorMessage", "occurredAt"}
+
+
+@pytest.fixture
+def oidc(tmp_path):
+    """A kubeconfig with an auth-provider whose token ends in an hour; the token."""
+    parts = [{"alg": "none"}, {"exp": int(time.time()) + 3600}]
+    token = ".".join(
+        [*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), "x"]
+    )
+    config = {"id-token": token, "client-id": "c", "idp-issuer-url": "https://issuer"}
+    document = {
+        "current-context": "a", "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a", "namespace": "team"}}],
+        "clusters": [{"name": "a", "cluster": {"server": "https://api.example:6443"}}],
+        "users": [{"name": "a", "user": {"auth-provider": {"name": "oidc", "config": config}}}],
+    }  # fmt: skip
+    path = tmp_path / "config"
+    path.write_text(json.dumps(document))
+    return str(path), token
+
+
+def test_an_auth_provider_is_left_to_the_official_client(oidc):
+    path, token = oidc
+    found = find(kubeconfig=path, environ={"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "api.example"})
+    assert (found.server, found.namespace, found.proxy) == ("https://api.example:6443", "team", None)
+    assert found.token() == token
+    assert token not in repr(found)
+
+
+def test_without_it_the_line_says_what_to_install(oidc, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    found = find(kubeconfig=oidc[0])
+    assert found.server == "https://api.example:6443", "the spool knows where it was meant to go"
+    with pytest.raises(SettingsError, match=r"auth-provider, which is not supported here: pip install 'pipebell\[kube"):
+        found.token()

@@ -93,6 +93,14 @@ def test_a_file_that_cannot_be_set_aside_is_left_alone(spool):
     assert len(list(spool.waiting())) == 1
 
 
+@pytest.mark.parametrize("odd", ["a folder", "a pipe", "a dangling link"])
+def test_a_lock_that_cannot_be_used_locks_nothing(odd, fake, spool):
+    spool.put(make("pipeline_failure", "acme", created=time.time()), "https://x")
+    ODD[odd](spool.folder / ".lock")
+    with spool.claim() as mine:
+        assert mine
+
+
 # --- written before the cluster was known
 
 

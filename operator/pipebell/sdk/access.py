@@ -8,6 +8,7 @@ kubeconfig whose way to log in only the official client knows is left to that, w
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -129,74 +130,58 @@ def _kubeconfig(paths: str, context: str | None, environ: Mapping[str, str]) -> 
     if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
         raise SettingsError(f"no cluster: there is no kubeconfig {paths}")
     found = read(paths, context)
+    token: Callable[[], str | None] | None = None
     try:
         login = Login(found)
     except NotHonouredError as error:
         if error.field != "auth-provider":
             raise
-        return _official(paths, found.name, found.namespace, error)
+        token = _Official(paths, found.name, error).token
+        login = Login(found._replace(user={key: value for key, value in found.user.items() if key != error.field}))
     own = found.cluster.get("proxy-url")
     return Endpoint(
         server=found.server,
         namespace=found.namespace,
-        token=login.token,
+        token=token or login.token,
         tls=login.tls,
         tls_server_name=found.cluster.get("tls-server-name") or None,
         proxy=proxy.parse(str(own)) if own else proxy.find(urlsplit(found.server), environ),
     )
 
 
-def _official(paths: str, context: str, namespace: str, reason: SettingsError) -> Endpoint:
-    """A context whose login is left to the official client, which knows auth-providers (OIDC)."""
-    try:
-        from kubernetes import client, config  # noqa: PLC0415  (0.4 s of CPU that hardly anybody needs)
-    except ImportError:
-        raise SettingsError(f"{reason}: pip install 'pipebell[kubeconfig]'") from None
-    from pipebell.sdk import proxy  # noqa: PLC0415
+class _Official:
+    """A context's token by the official client, which knows auth-providers (OIDC)."""
 
-    configuration: Any = client.Configuration()
-    kube_config: Any = config  # it has no types
-    try:
-        kube_config.load_kube_config(paths, context, client_configuration=configuration, persist_config=False)
-    except Exception as error:  # noqa: BLE001  (the client's loader, and what it loads, raise as they like, and quote)
-        raise SettingsError(f"{reason}, and the package kubernetes failed ({type(error).__name__})") from None
-    if not _bearer(configuration):
-        raise SettingsError(f"{reason}; nor does the package kubernetes know it")
-    server = str(configuration.host).rstrip("/")
-    return Endpoint(
-        server=server,
-        namespace=namespace,
-        token=lambda: _bearer(configuration),
-        tls=lambda: _tls(configuration) if server.startswith("https://") else None,
-        tls_server_name=getattr(configuration, "tls_server_name", None) or None,
-        proxy=proxy.parse(configuration.proxy) if configuration.proxy else None,
-    )
+    def __init__(self, paths: str, context: str, reason: SettingsError) -> None:
+        self._paths, self._context, self._reason = paths, context, reason
+        self._lock = threading.Lock()
+        self._configuration: Any = None
 
+    def token(self) -> str | None:
+        """The token as it is now, which the client renews by itself. Blocks. Raises SettingsError."""
+        from pipebell.kubeconfig.login import clean_token  # noqa: PLC0415  (see `_pod`)
 
-def _bearer(configuration: Any) -> str | None:  # noqa: ANN401  (the client has no types)
-    """The token as it is now, which the client renews by itself."""
-    from pipebell.kubeconfig.login import clean_token  # noqa: PLC0415
+        with self._lock:
+            if self._configuration is None:
+                self._configuration = self._load()
+            of_it = self._configuration.get_api_key_with_prefix  # its name for it has changed with version 29
+            value = str(of_it("BearerToken") or of_it("authorization") or "").removeprefix("Bearer ")
+        if not value:
+            raise SettingsError(f"{self._reason}; nor does the package kubernetes know it")
+        return clean_token(value, "the token that the package kubernetes gave")
 
-    value = configuration.get_api_key_with_prefix("BearerToken") or configuration.get_api_key_with_prefix(
-        "authorization"
-    )
-    return clean_token(str(value or "").removeprefix("Bearer "), "the token that the package kubernetes gave")
-
-
-def _tls(configuration: Any) -> ssl.SSLContext:  # noqa: ANN401
-    import ssl  # noqa: PLC0415
-
-    from pipebell.tls import client_context  # noqa: PLC0415
-
-    try:
-        context = client_context(cafile=configuration.ssl_ca_cert)
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    except OSError as error:
-        raise SettingsError(
-            f"the kubeconfig's certificates cannot be used: {error.strerror or type(error).__name__}"
-        ) from None
-    if configuration.verify_ssl is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    def _load(self) -> Any:  # noqa: ANN401  (the client has no types)
+        try:
+            from kubernetes import client, config  # noqa: PLC0415  (0.4 s of CPU that hardly anybody needs)
+        except ImportError:
+            raise SettingsError(f"{self._reason}: pip install 'pipebell[kubeconfig]'") from None
+        configuration: Any = client.Configuration()
+        loader: Any = config
+        try:
+            loader.load_kube_config(
+                self._paths, self._context, client_configuration=configuration, persist_config=False
+            )
+        except Exception as error:  # noqa: BLE001  (the loader, and what it loads, raise as they like, and quote)
+            failed = type(error).__name__
+            raise SettingsError(f"{self._reason}, and the package kubernetes failed ({failed})") from None
+        return configuration

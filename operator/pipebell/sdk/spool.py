@@ -32,6 +32,8 @@ _SUFFIX: Final = ".json"
 _WRITING: Final = ".writing-"
 _REJECTED: Final = "rejected"
 _KEPT: Final = 100  # files that are set aside
+# Never waits (a pipe), never follows a link.
+_LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 
@@ -174,20 +176,30 @@ class Spool:
 
     @contextmanager
     def claim(self) -> Iterator[bool]:
-        """Whether this process may empty the spool now; false while another one does. A crash gives the claim back."""
+        """Whether this process may empty the spool now; false while another one does. A crash gives the claim back.
+
+        Where there can be no lock (no such call, another user's file) two processes may send the same, harmlessly.
+        """
+        self._open()
         try:
-            import fcntl  # noqa: PLC0415  (not everywhere: without it two processes may send the same, harmlessly)
-        except ImportError:
+            import fcntl  # noqa: PLC0415  (not everywhere)
+
+            descriptor = os.open(self.folder / ".lock", _LOCK_FLAGS, 0o600)
+        except (ImportError, OSError):
             yield True
             return
-        self._open()
-        with open(self.folder / ".lock", "a", opener=_private) as file:
+        try:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                yield False
-                return
-            yield True
+                mine = False
+            except OSError:
+                mine = True  # a file system without locks
+            else:
+                mine = True
+            yield mine
+        finally:
+            os.close(descriptor)
 
     def _open(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
