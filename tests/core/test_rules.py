@@ -1,4 +1,4 @@
-"""Triggers, cooldown, backoff, settling and choosing a configuration: the small pure rules."""
+"""Triggers, cooldown, choosing a configuration, and hosts: the small pure rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from tests.engine.fakes import config_object
 
 from pipebell.core import resolve
-from pipebell.core.backoff import RetryPolicy
 from pipebell.core.destinations.base import Hosts
 from pipebell.core.destinations.slack import SLACK as SLACK_KIND
 from pipebell.core.errors import InvalidInput
@@ -16,14 +15,12 @@ from pipebell.core.event import PipelineEventSpec
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import LabelSelector, NotificationSpec
-from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.placeholders import Environment
 from pipebell.core.policy.cooldown import Sent, suppressed_until
-from pipebell.core.policy.settle import Refusal, settle, summarise
 from pipebell.core.policy.triggers import Match, Skip, match_trigger
 from pipebell.core.root import parse_root
-from pipebell.core.status import Delivery, clip, rfc3339
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Phase, Reason, Severity
+from pipebell.core.status import clip
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Severity
 
 
 def match(config, event="pipeline_failure", **spec):
@@ -81,165 +78,6 @@ def test_the_window_ends_to_the_moment(now, until):
     assert suppressed_until(Sent(0, "n", "e"), 300, now) == until
     assert suppressed_until(Sent(0, "n", "e"), 0, now) is None
     assert suppressed_until(None, 300, now) is None
-
-
-def test_the_seeds_schedule():
-    policy = RetryPolicy(max_attempts=3)
-    assert [policy.delay_after(n, 9_999) for n in (1, 2, 3)] == [5, 10, None]
-    assert RetryPolicy(max_attempts=12).delay_after(11, 0) == 300
-    assert RetryPolicy(max_attempts=100).delay_after(99, 0) == 300
-    assert [RetryPolicy(max_attempts=9, exponential_backoff=False).delay_after(n, 0) for n in (1, 5)] == [5, 5]
-
-
-def attempts_at(policy):
-    """When attempts are made that take no time and fail, in seconds after the first."""
-    times, elapsed = [0.0], 0.0
-    while (delay := policy.delay_after(len(times), elapsed)) is not None:
-        elapsed += delay
-        times.append(elapsed)
-    return times
-
-
-def test_without_a_number_of_attempts_as_many_as_fit_into_an_hour():
-    times = attempts_at(RetryPolicy())
-    assert times[:8] == [0, 5, 15, 35, 75, 155, 315, 615]
-    assert (times[-1], len(times)) == (3315, 17)
-    assert attempts_at(RetryPolicy(max_elapsed_seconds=60)) == [0, 5, 15, 35]
-    assert attempts_at(RetryPolicy(max_elapsed_seconds=0)) == [0]
-    assert attempts_at(RetryPolicy(initial_delay_seconds=1800, exponential_backoff=False)) == [
-        0,
-        300,
-        *range(600, 3601, 300),
-    ]
-
-
-def test_without_a_number_of_attempts_no_delay_is_none():
-    at_once = {"initial_delay_seconds": 0, "max_delay_seconds": 0}
-    assert attempts_at(RetryPolicy(**at_once, max_elapsed_seconds=3)) == [0, 1, 2, 3]
-    assert attempts_at(RetryPolicy(**at_once, max_attempts=3)) == [0, 0, 0]
-
-
-def test_beside_a_number_of_attempts_time_counts_only_if_it_is_set():
-    assert attempts_at(RetryPolicy(max_attempts=20))[-1] > 3600
-    assert attempts_at(RetryPolicy(max_attempts=20, max_elapsed_seconds=60)) == [0, 5, 15, 35]
-    assert attempts_at(RetryPolicy(max_attempts=2, max_elapsed_seconds=60)) == [0, 5]
-
-
-EMAIL = Delivery(provider="email", destination="email", phase=Phase.PENDING)
-SLACK = Delivery(provider="slack", destination="slack", phase=Phase.PENDING)
-
-
-def test_the_next_attempt_counts_from_the_end_of_the_failed_one_rounded_up():
-    settled = settle(EMAIL, Outcome(Verdict.RETRY, "Timeout"), RetryPolicy(), 1000.0, 1030.00049)
-    assert settled.next_attempt_time == rfc3339(1035.001)
-    assert settled.last_attempt_time == rfc3339(1000)
-
-
-def test_a_busy_endpoint_uses_up_no_attempt():
-    busy = Outcome(Verdict.PAUSE, "Smtp421", "later")
-    settled = settle(EMAIL, busy, RetryPolicy(max_attempts=1), 0, 1, Refusal(61.0, 2))
-    assert (settled.phase, settled.reason, settled.attempts) == (Phase.PENDING, Reason.RATE_LIMITED, 0)
-    assert (settled.first_attempt_time, settled.last_attempt_time) == (None, rfc3339(0))
-    assert (settled.next_attempt_time, settled.refusals) == (rfc3339(61), 2)
-
-
-def test_who_was_not_heard_was_not_attempted():
-    settled = settle(EMAIL, Outcome(Verdict.PAUSE, "Smtp421", untried=True), RetryPolicy(), 0, 1, Refusal(61.0))
-    assert (settled.last_attempt_time, settled.reason) == (None, Reason.RATE_LIMITED)
-
-
-def test_a_refusal_that_counts_is_an_attempt():
-    busy = Outcome(Verdict.PAUSE, "Smtp421", "later")
-    settled = settle(EMAIL, busy, RetryPolicy(max_attempts=2), 0, 1, Refusal(1.0, 5, counts=True))
-    assert (settled.phase, settled.reason, settled.attempts) == (Phase.PENDING, Reason.RETRYING, 1)
-    settled = settle(settled, busy, RetryPolicy(max_attempts=2), 6, 7, Refusal(7.0, 6, counts=True))
-    assert (settled.phase, settled.reason, settled.attempts) == (Phase.FAILED, Reason.RETRIES_EXHAUSTED, 2)
-
-
-def test_a_pause_keeps_what_was_found_out():
-    busy = Outcome(
-        Verdict.PAUSE, "Smtp421", retry_recipients=("c",), refused=("a", "b"), accepted=True, message_id="<i>"
-    )
-    settled = settle(EMAIL, busy, RetryPolicy(), 0, 1, Refusal(6.0))
-    assert (settled.retry_recipients, settled.refused_recipients) == (["c"], ["a", "b"])
-    assert (settled.delivered_time, settled.message_id) == (rfc3339(1), "<i>")
-    ended = settle(settled, Outcome(Verdict.DELIVERED, message_id="<i>"), RetryPolicy(), 6, 7)
-    assert (ended.phase, ended.reason) == (Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR)
-    assert (ended.refused_recipients, ended.retry_recipients) == (["a", "b"], None)
-    assert ended.message == "2 recipients not served: a, b"
-
-
-def test_time_runs_from_the_first_counted_attempt():
-    policy, busy = RetryPolicy(max_elapsed_seconds=60), Outcome(Verdict.PAUSE, "Smtp421")
-    settled = settle(EMAIL, busy, policy, 0, 1, Refusal(5000.0))
-    for began in (5000, 5010, 5040):
-        assert settled.phase is Phase.PENDING
-        settled = settle(settled, Outcome(Verdict.RETRY, "Timeout"), policy, began, began + 1)
-        assert settled.first_attempt_time == rfc3339(5000)
-    assert (settled.phase, settled.reason) == (Phase.FAILED, Reason.RETRIES_EXHAUSTED)
-
-
-def test_exhausted_after_some_recipients_were_reached_is_partly_delivered():
-    policy = RetryPolicy(max_attempts=2)
-    once = settle(EMAIL, Outcome(Verdict.RETRY, accepted=True, retry_recipients=("b",)), policy, 0, 1)
-    assert (once.phase, once.retry_recipients) == (Phase.PENDING, ["b"])
-    twice = settle(once, Outcome(Verdict.RETRY, "Smtp450", "b: 450"), policy, 6, 7)
-    assert (twice.phase, twice.delivered_time) == (Phase.PARTIALLY_DELIVERED, rfc3339(1))
-    assert (twice.reason, twice.refused_recipients) == (Reason.RETRIES_EXHAUSTED, ["b"])
-    assert twice.message == "1 recipient not served: b; Smtp450: b: 450"
-
-
-@pytest.mark.parametrize(
-    ("outcome", "phase", "unserved"),
-    [
-        (Outcome(Verdict.DELIVERED), Phase.DELIVERED, None),
-        (Outcome(Verdict.DELIVERED, refused=("b",)), Phase.PARTIALLY_DELIVERED, ["b"]),
-        (Outcome(Verdict.PERMANENT, refused=("a", "b")), Phase.FAILED, ["a", "b"]),
-        (Outcome(Verdict.PERMANENT, refused=("b",), accepted=True), Phase.PARTIALLY_DELIVERED, ["b"]),
-    ],
-)
-def test_it_is_delivered_only_when_all_are_served(outcome, phase, unserved):
-    settled = settle(EMAIL, outcome, RetryPolicy(), 0, 1)
-    assert (settled.phase, settled.refused_recipients) == (phase, unserved)
-
-
-def test_a_long_list_of_the_unserved_is_whole_in_the_status_and_short_in_the_message():
-    everybody = tuple(f"r{n}@example.com" for n in range(90))
-    settled = settle(EMAIL, Outcome(Verdict.DELIVERED, refused=everybody), RetryPolicy(), 0, 1)
-    assert settled.refused_recipients == list(everybody)
-    assert settled.message.startswith("90 recipients not served: r0@example.com, ")
-    assert settled.message.endswith("r9@example.com and 80 more")
-
-
-def test_what_was_never_answered_may_have_arrived():
-    policy = RetryPolicy(max_attempts=2)
-    once = settle(EMAIL, Outcome(Verdict.RETRY, "Timeout", "no answer", unanswered=True), policy, 0, 1)
-    twice = settle(once, Outcome(Verdict.RETRY, "ConnectionFailed", "x" * 2000), policy, 6, 7)
-    assert twice.phase is Phase.FAILED
-    assert twice.message.endswith("it may have arrived all the same")
-    assert len(twice.message) <= 1024
-    delivered = settle(once, Outcome(Verdict.DELIVERED), policy, 6, 7)
-    assert (delivered.unanswered, delivered.message) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("email", "slack", "phase", "reason"),
-    [
-        (Phase.DELIVERED, Phase.DELIVERED, Phase.DELIVERED, None),
-        (Phase.DELIVERED, Phase.FAILED, Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR),
-        (Phase.FAILED, Phase.FAILED, Phase.FAILED, Reason.PERMANENT_ERROR),
-        (Phase.DELIVERED, Phase.PENDING, Phase.DELIVERING, Reason.RETRYING),
-        (Phase.FAILED, Phase.PENDING, Phase.PENDING, Reason.RETRYING),
-    ],
-)
-def test_the_event_is_the_sum_of_its_deliveries(email, slack, phase, reason):
-    words = {Phase.FAILED: Reason.PERMANENT_ERROR, Phase.PENDING: Reason.RETRYING}
-    deliveries = [
-        EMAIL.model_copy(update={"phase": email, "reason": words.get(email)}),
-        SLACK.model_copy(update={"phase": slack, "reason": words.get(slack)}),
-    ]
-    verdicts = summarise(deliveries)
-    assert (verdicts.phase, verdicts.reason) == (phase, reason)
 
 
 def test_the_oldest_configuration_wins_then_the_first_by_name():

@@ -65,7 +65,7 @@ class EmailProvider:
             mime.wire(mail),
             _message_id(attempt),
             attempt.allowed,
-            message.event.namespace,
+            (message.event.namespace, message.event.spec.org_slug),
         )
         return await self._smtp.send(target, envelope)
 

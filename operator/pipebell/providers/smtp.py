@@ -97,7 +97,7 @@ class Smtp:
         """Send over a connection; over another one, when the server only wants fewer of them."""
         again = 0
         while True:
-            instead = await endpoint.turns.take(envelope.namespace, envelope.allowed, first=again > 0)
+            instead = await endpoint.turns.take(envelope.lane, envelope.allowed, first=again > 0)
             if instead is not None:
                 return instead
             try:
@@ -124,7 +124,7 @@ class Smtp:
             if not session.opened:
                 if not envelope.allowed():
                     raise Fenced("this replica may not send any more")
-                await session.open(target, await self._addresses(target, envelope.namespace))
+                await session.open(target, await self._addresses(target, envelope.lane[0]))
             return settled(await session.transact(envelope), envelope.message_id, target)
         except Unusable as error:
             return error.outcome

@@ -65,7 +65,7 @@ def _always() -> bool:
 class Envelope:
     """One message on its way: `data` is what goes over the wire; `allowed` says whether it still may.
 
-    `namespace` is whose turn it takes: connections go round by namespace.
+    `lane` is whose turn it takes: connections go round by namespace, and by organisation in each.
     """
 
     sender: str
@@ -73,7 +73,7 @@ class Envelope:
     data: bytes
     message_id: str
     allowed: Callable[[], bool] = _always
-    namespace: str = ""
+    lane: tuple[str, str] = ("", "")
 
 
 class Unusable(Exception):  # noqa: N818  (it names what the target is)

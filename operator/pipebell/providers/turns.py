@@ -1,4 +1,4 @@
-"""Turns at few connections: namespaces go round, and their number adapts to what the server puts up with."""
+"""Turns at few connections: namespaces go round, organisations in each, and fewer are open if the server wants that."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Turns:
         self._raise_at = 0.0
         self._raised = False
         self._taken = 0
-        self._lanes: OrderedDict[str, deque[Waiter]] = OrderedDict()
+        self._lanes: OrderedDict[str, OrderedDict[str, deque[Waiter]]] = OrderedDict()
 
     @property
     def lowered(self) -> bool:
@@ -40,8 +40,10 @@ class Turns:
         self._grow()
         return self.limit < self._most
 
-    async def take(self, lane: str, allowed: Callable[[], bool], *, first: bool = False) -> Outcome | None:
+    async def take(self, lane: tuple[str, str], allowed: Callable[[], bool], *, first: bool = False) -> Outcome | None:
         """Wait for a turn; `first`: before all others. An outcome instead of None: there is no point in waiting.
+
+        `lane` is the namespace and the organisation that take turns.
 
         Raises Fenced when this may not be sent any more, however long the queue is.
         """
@@ -71,10 +73,9 @@ class Turns:
     def dismiss(self, outcome: Outcome) -> None:
         """Whoever waits gets this outcome instead of a turn."""
         lanes, self._lanes = self._lanes, OrderedDict()
-        for waiting in lanes.values():
-            for turn in waiting:
-                if not turn.done():
-                    turn.set_result(outcome)
+        for turn in (turn for orgs in lanes.values() for waiting in orgs.values() for turn in waiting):
+            if not turn.done():
+                turn.set_result(outcome)
 
     def lower(self, limit: int) -> None:
         """The server wants no more than this at a time, but one."""
@@ -92,21 +93,27 @@ class Turns:
         self.limit, self._raised = self.limit + 1, True
         self._raise_at = self._now() + self._hold
 
-    def _enqueue(self, lane: str, turn: Waiter, *, first: bool) -> None:
-        waiting = self._lanes.setdefault(lane, deque())
+    def _enqueue(self, lane: tuple[str, str], turn: Waiter, *, first: bool) -> None:
+        namespace, org = lane
+        orgs = self._lanes.setdefault(namespace, OrderedDict())
+        waiting = orgs.setdefault(org, deque())
         if first:
             waiting.appendleft(turn)
-            self._lanes.move_to_end(lane, last=False)
+            orgs.move_to_end(org, last=False)
+            self._lanes.move_to_end(namespace, last=False)
         else:
             waiting.append(turn)
 
     def _pump(self) -> None:
         self._grow()
         while self._lanes and self._taken < self.limit:
-            lane, waiting = self._lanes.popitem(last=False)
+            namespace, orgs = self._lanes.popitem(last=False)
+            org, waiting = orgs.popitem(last=False)
             turn = waiting.popleft()
             if waiting:
-                self._lanes[lane] = waiting
+                orgs[org] = waiting
+            if orgs:
+                self._lanes[namespace] = orgs
             if not turn.done():
                 self._taken += 1
                 turn.set_result(None)

@@ -396,7 +396,7 @@ class Senders:
                 await self.calls[uid].wait()
 
     async def attempt(self, namespace):
-        instead = await self.turns.take(namespace, lambda: True)
+        instead = await self.turns.take((namespace, "org"), lambda: True)
         if instead is not None:
             return instead
         await self.house.clock.sleep(self.latency)
