@@ -227,7 +227,8 @@ def oidc(tmp_path):
     )
     config = {"id-token": token, "client-id": "c", "idp-issuer-url": "https://issuer"}
     document = {
-        "current-context": "a", "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a", "namespace": "team"}}],
+        "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a", "namespace": "team"}}],
         "clusters": [{"name": "a", "cluster": {"server": "https://api.example:6443"}}],
         "users": [{"name": "a", "user": {"auth-provider": {"name": "oidc", "config": config}}}],
     }  # fmt: skip
