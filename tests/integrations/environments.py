@@ -24,7 +24,15 @@ PRODUCTS = {
     "prefect": ("prefect==3.9.1",),
     "dagster": ("dagster==1.13.28",),
     "airflow-2.11": ("apache-airflow==2.11.0",),
-    "airflow-3.0": ("apache-airflow==3.0.6",),
+    # The newest of what it stands on do not work with it, as its constraints say.
+    "airflow-3.0": (
+        "apache-airflow==3.0.6",
+        "cadwyn==5.4.4",
+        "fastapi==0.116.1",
+        "pydantic==2.11.7",
+        "pyjwt==2.10.1",
+        "starlette==0.47.3",
+    ),
     "kubernetes-28": ("kubernetes==28.1.0",),
     "kubernetes-33": ("kubernetes==33.1.0",),
     "kubernetes-37": ("kubernetes==37.0.2",),

@@ -72,6 +72,32 @@ print("SAYS " + json.dumps(time.monotonic() - began))
 """
 
 
+# Contexts that say next to nothing, as DAG-level callbacks of Airflow 3.0 and the triggerer hand over.
+CONTEXTS = """
+import asyncio, json, os
+from pathlib import Path
+from types import SimpleNamespace as Thing
+from pipebell.integrations.airflow import PipebellNotifier
+
+notifier = PipebellNotifier(org="acme_corp", timeout=0.5)
+dag = Thing(dag_id="daily")
+for context in ({}, {"dag": dag, "run_id": "r1", "reason": "timed_out"}, {"dag": dag, "run_id": "r1", "reason": "x"}):
+    notifier(context)
+PipebellNotifier(org="{{ nonsense. }}")({})
+PipebellNotifier()({})
+
+async def missed():
+    run = {"dag_id": "daily", "dag_run_id": "r1"}
+    context = {"dag_run": run, "deadline": {"id": "7", "deadline_time": "noon"}}
+    awaited = PipebellNotifier(org="acme_corp", timeout=0.5, context=context)
+    await (awaited if hasattr(PipebellNotifier, "__await__") else awaited.async_notify(context))
+
+asyncio.run(missed())
+files = sorted(Path(os.environ["PIPEBELL_SPOOL_DIR"]).glob("*.json"))
+print("SAYS " + json.dumps([json.loads(file.read_text())["spec"]["errorMessage"] for file in files]))
+"""
+
+
 @dataclass
 class Result:
     version: tuple[int, int]
@@ -82,6 +108,7 @@ class Result:
     log: str
     provider: dict
     waited: float
+    hardly: list[str]
 
     def of(self, dag: str) -> list[dict]:
         return [spec for spec in self.specs if spec["orgSlug"] == dag]
@@ -99,6 +126,7 @@ def result(request, product, api, kubeconfig, tmp_path_factory):
         airflow.start()
         provider = json.loads(airflow.python_says(PROVIDER))
         waited = json.loads(airflow.python_says(PATIENCE, PIPEBELL_SPOOL_DIR=str(home / "another-spool")))
+        hardly = json.loads(airflow.python_says(CONTEXTS, PIPEBELL_SPOOL_DIR=str(home / "a-third-spool")))
         wait_for(lambda: len(airflow.known()) >= len(DAG_IDS) + 3, 300, "the DAGs")
         silent = airflow.finished("early", "early_killed", seconds=300)
         assert api.events == {}
@@ -117,6 +145,7 @@ def result(request, product, api, kubeconfig, tmp_path_factory):
             airflow.log("scheduler"),
             provider,
             waited,
+            hardly,
         )
     finally:
         airflow.stop()
@@ -191,6 +220,15 @@ def test_a_run_that_took_too_long_says_how_long_it_might(result):
 
 def test_success_is_told_where_a_callback_asks_for_it(result):
     assert [spec["event"] for spec in result.of("late")] == ["pipeline_success"]
+
+
+def test_contexts_that_say_next_to_nothing_are_told_all_the_same(result):
+    assert sorted(result.hardly) == [
+        "the DAG run did not end within its dagrun_timeout (timed_out)",
+        "the DAG run failed",
+        "the DAG run failed: x",
+        "the DAG run missed its deadline of noon",
+    ]
 
 
 def test_a_listener_in_the_scheduler_never_waits(result):

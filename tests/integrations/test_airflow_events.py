@@ -172,6 +172,22 @@ def test_another_organisation_type_or_message_is_another_event():
     assert others[2].message == "call the platform team"
 
 
+@pytest.mark.parametrize(
+    "context",
+    [{}, {"dag": DAG, "run_id": "r1", "reason": "task_failure"}, {"dag": DAG, "run_id": "r1", "reason": "timed_out"}],
+)
+def test_runs_that_are_hardly_known_are_never_taken_for_one_another(context):
+    """A run that was cleared, or one of another DAG, may look the same: two events are better than none."""
+    assert event_of(context, "a").dedup_key is None
+
+
+def test_a_missed_deadline_as_the_triggerer_tells_it():
+    run = {"dag_id": "daily", "dag_run_id": "r1", "start_date": "2026-11-25T06:00:00Z"}
+    event = event_of({"dag_run": run, "deadline": {"id": "7", "deadline_time": "2026-11-25T06:30:00Z"}}, "a")
+    assert (event.pipeline, event.run, event.details["reason"]) == ("daily", "r1", "missed_deadline")
+    assert event.message == "the DAG run missed its deadline of 2026-11-25T06:30:00Z"
+
+
 def test_severity_changes_nothing_else():
     event = event_of(a_context(exception="x"), "a", severity="critical")
     assert (event.severity, event.dedup_key) == ("critical", event_of(a_context(exception="x"), "a").dedup_key)

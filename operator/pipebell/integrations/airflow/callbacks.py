@@ -34,12 +34,14 @@ def event_of(
         event=event or found.event,
         severity=severity,
         message=message or found.message,
-        key=(*found.key, "changed", message) if changed else found.key,
+        key=(*found.key, "changed", message) if changed and found.key else found.key,
     )
 
 
 def _event(context: Mapping[str, Any], org: str, *, asked: bool) -> Event | None:
     run = facts.run_of_context(context) or facts.Run("unknown", facts.attribute(context, "run_id"))
+    if isinstance(deadline := context.get("deadline"), dict):
+        return events.deadline_missed(org, run, deadline)
     ti, reason = facts.instance_of(context), context.get("reason")
     if ti is None or "reason" in context:
         if reason == _GOOD or (reason is None and facts.state_of(context.get("dag_run")) == _GOOD):
@@ -49,7 +51,7 @@ def _event(context: Mapping[str, Any], org: str, *, asked: bool) -> Event | None
         return events.run_failed(org, run, reason, failed, unfinished=unfinished)
     task, state = facts.task_of(ti), facts.state_of(ti)
     if state == _GOOD:
-        key = (*run.key, "success", *task.key)
+        key = run.key("success", *task.key)
         return replace(events.run_succeeded(org, run), key=key, details={"task": task.label})
     if state == _RETRY and not asked:
         return None

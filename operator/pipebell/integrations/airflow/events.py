@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TASK_FAILURE: Final = "task_failure"  # Airflow's words for why a run failed
 TIMED_OUT: Final = "timed_out"
+MISSED_DEADLINE: Final = "missed_deadline"
 DEADLOCKED: Final = "all_tasks_deadlocked"
 MANUALLY: Final = "manually set"  # in the message when a person has set a state
 _SILENT: Final = "without an error of its own: its process was killed, or its heartbeat was lost"
@@ -46,7 +47,7 @@ def task_failed(org: str, run: Run, task: Task, error: object = None, **details:
         }
         | details,
         links=_links([task]),
-        key=(*run.key, "task", *task.key),
+        key=run.key("task", *task.key),
     )
 
 
@@ -65,7 +66,7 @@ def run_failed(
     a run which took too long was at; `silent` says that the task which failed last would have told it itself.
     """
     cause = last(failed) if reason in (None, TASK_FAILURE) else None
-    key = (*run.key, "task", *cause.key) if cause else (*run.key, "run", reason or "failed")
+    key = run.key("task", *cause.key) if cause else run.key("run", reason or "failed")
     names = [task.label for task in failed]
     message = _why(run, reason, names, unfinished)
     if silent and cause:
@@ -88,9 +89,18 @@ def run_failed(
     )
 
 
+def deadline_missed(org: str, run: Run, deadline: Mapping[str, Any]) -> Event:
+    """A run has not reached a deadline of its DAG (Airflow 3.1); it may still go on."""
+    due = deadline.get("deadline_time")
+    details = _details(run) | {"reason": MISSED_DEADLINE, "deadline": None if due is None else str(due)}
+    message = f"the DAG run missed its deadline of {due}"
+    key = ("airflow", MISSED_DEADLINE, deadline["id"]) if deadline.get("id") else ()
+    return Event(org, FAILURE, run.dag, run.run, message, details, key=key)
+
+
 def run_succeeded(org: str, run: Run) -> Event:
     """A run succeeded."""
-    return Event(org, SUCCESS, run.dag, run.run, None, _details(run), key=(*run.key, "run", "success"))
+    return Event(org, SUCCESS, run.dag, run.run, None, _details(run), key=run.key("run", "success"))
 
 
 def _why(run: Run, reason: str | None, names: Sequence[str], unfinished: str | None) -> str:

@@ -28,10 +28,12 @@ class Run:
     logical_date: object = None
     timeout: object = None
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What all who tell of this run agree on."""
-        return ("airflow", self.dag, self.run, self.attempt)
+    def key(self, *what: object) -> tuple[object, ...]:
+        """What all who tell of this ending of this run agree on; empty where the run is not known well enough.
+
+        Then one ending may become two events, which is better than two endings becoming one.
+        """
+        return ("airflow", self.dag, self.run, self.attempt, *what) if self.run and self.attempt else ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def run_of_context(context: Mapping[str, Any]) -> Run | None:
     dag_id = _first("dag_id", ti, dag_run, dag)
     if dag_id is None:
         return None
-    run_id = context.get("run_id") or _first("run_id", ti, dag_run)
+    run_id = context.get("run_id") or _first("run_id", ti, dag_run) or _first("dag_run_id", dag_run)  # its name in JSON
     logical = context.get("logical_date") or _first("logical_date", dag_run) or _first("execution_date", dag_run)
     return Run(str(dag_id), _text(run_id), _attempt(dag_run), logical, _first("dagrun_timeout", dag))
 
@@ -131,9 +133,9 @@ def org_of(params: Any, tags: Any = None, conf: Any = None) -> str | None:  # no
 
 
 def attribute(thing: Any, name: str) -> Any:  # noqa: ANN401
-    """An attribute, or None: some are properties that ask a database which is not there."""
+    """An attribute (an item of what came as JSON), or None: some are properties that ask a database which is away."""
     try:
-        return getattr(thing, name, None)
+        return thing.get(name) if isinstance(thing, dict) else getattr(thing, name, None)
     except Exception:  # noqa: BLE001  (Airflow's own errors, and those of SQLAlchemy, differ by version)
         return None
 

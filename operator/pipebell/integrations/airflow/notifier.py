@@ -44,8 +44,10 @@ class PipebellNotifier(BaseNotifier):  # type: ignore[misc]  # noqa: AIR301  (un
         message: str | None = None,
         event: str | None = None,
         timeout: float = 2.0,
+        context: Any = None,  # noqa: ANN401  (Airflow's own, given to notifiers that are awaited)
     ) -> None:
         super().__init__()
+        self.context = context or {}
         self.org, self.namespace, self.severity, self.message = org, namespace, severity, message
         self.event, self.timeout = event, timeout
 
