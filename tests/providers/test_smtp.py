@@ -190,6 +190,19 @@ async def test_a_server_that_takes_few_connections_gets_few(send, email, sink, a
     assert sink.connections == 4, "asked once each, and believed"
 
 
+@pytest.mark.parametrize("asked", [3, 4])
+async def test_whoever_may_not_send_any_more_between_two_transactions_says_who_has_it(
+    email, sink, at, notification, asked
+):
+    sink.limit(Limits(recipients=50))
+    answers = [True] * asked
+    attempt = Attempt("e.email", allowed=lambda: bool(answers) and answers.pop())
+    outcome = await email.send(notification, at(sink.port, to=MANY, cc=()), attempt)
+    assert (outcome.verdict, outcome.accepted, outcome.reason) == (Verdict.RETRY, True, "MoreTransactions")
+    assert [mail.recipients for mail in sink.mails] == [MANY[:50]]
+    assert outcome.retry_recipients == MANY[50:]
+
+
 async def test_a_server_that_is_asked_too_fast_is_left_alone_by_all_who_wait(send, email, sink, at):
     sink.limit(Limits(rate=Rate(5, 600.0)))
     outcomes = await asyncio.gather(*(send(email, at(sink.port)) for _ in range(60)))

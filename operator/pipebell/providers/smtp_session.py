@@ -180,7 +180,7 @@ class Session:
         """One message to its recipients, in as many transactions as the server's limit on recipients asks for.
 
         Raises OSError, SMTPException: `receipt` says then who has the message already. Raises Fenced if the message may
-        not go any more: asked before DATA, and again right before it goes out.
+        not go any more, and nobody has it yet: asked before DATA, and again right before it goes out.
         """
         smtp = self._smtp
         if smtp is None:
@@ -193,7 +193,12 @@ class Session:
         size = len(waiting)
         while waiting and not receipt.busy and (clock() < end or not receipt.accepted):
             batch, waiting = waiting[:size], waiting[size:]
-            took = await self._transaction(smtp, envelope, batch)
+            try:
+                took = await self._transaction(smtp, envelope, batch)
+            except Fenced:
+                if not receipt.accepted:
+                    raise
+                break  # whoever has it must not get it again from another replica
             if again := [who for who in batch if who not in receipt.refused and who not in receipt.accepted]:
                 size = max(took, 1)
                 waiting = [*again, *waiting]
