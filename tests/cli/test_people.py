@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -68,6 +69,15 @@ def test_history_filters(on_stage, make_config, place):
 
     lines = on_stage("history").out.splitlines()
     assert lines[0].split()[:4] == ["AGE", "ORG", "EVENT", "SEVERITY"]
+    narrow = on_stage("history", env={"COLUMNS": "80"}).out.splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert narrow[0].split()[-1] == "NAME"
+    wide = on_stage("history", "-o", "wide").out.splitlines()
+    assert {"SEVERITY", "RUN", "DELIVERIES", "CONFIG"} <= set(wide[0].split())
+    assert f"{place}/acme" in wide[1]
+    assert on_stage("history", "-o", "name").out.splitlines()[0].startswith("pipelineevent/acme-")
+    assert re.search(r"\d{4}-\d\d-\d\dT", on_stage("history", "--absolute").out)
+    assert not [item for item in on_stage("history", "-o", "json").json["items"] if "managedFields" in item["metadata"]]
     assert len(lines) == 5
     words = [word for word in " ".join(lines[1:4]).split() if word in ("Delivered", "Suppressed")]
     assert words == ["Delivered", "Suppressed", "Suppressed"]
@@ -144,7 +154,7 @@ def test_deliveries_show_while_they_are_tried(on_stage, make_config, stage):
     first, *_, last = [line for line in done.out.splitlines() if line.startswith("  slack")]
     assert "Pending after 1 attempt" in first
     assert "next at" in first
-    assert last == "  slack: Delivered after 2 attempts"
+    assert last == "  slack: Delivered after 2 attempts to #pipeline-alerts"
 
 
 def test_waiting_has_an_end(on_stage, apply):
@@ -160,7 +170,8 @@ def test_the_spool_is_sent_by_command(cli, on_stage, stage, place, tmp_path):
     kept = cli("send", "--org", "acme", "--message", "kept", "--spool", env=spool | {"KUBECONFIG": "/nowhere"})
     assert kept.code == 1 or "kept in" in kept.err
     assert len(list((tmp_path / "spool").glob("*.json"))) == 1
-    done = on_stage("send", "--spool", env=spool)
+    assert on_stage("send", "--spool", env=spool).out == "0 sent, 1 left\n", "it was meant for another kubeconfig"
+    done = on_stage("spool", "send", "--to-current-cluster", "--yes", env=spool)
     assert (done.code, done.out) == (0, "1 sent\n")
     assert on_stage("send", "--spool", env=spool).out == "0 sent\n"
 

@@ -11,14 +11,15 @@ import click
 
 from pipebell.cli import show, spool
 from pipebell.cli.client import EVENTS, Client
-from pipebell.cli.options import Access, cluster_options, output_option
+from pipebell.cli.options import Access, cluster_options
 from pipebell.cli.terminal import clean
 from pipebell.core.vocabulary import EventType, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PENDING: Final = ("", Phase.PENDING.value)
+# Columns that a narrow terminal does without, the least missed first.
+_DROPPED_FIRST: Final = ("RUN", "CONFIG", "SEVERITY", "DELIVERIES", "ORG", "PIPELINE", "EVENT")
 
 
 @click.command("history")
@@ -33,12 +34,31 @@ _PENDING: Final = ("", Phase.PENDING.value)
     help="Only these. Repeatable.",
 )
 @click.option("--since", type=show.Period(), metavar="PERIOD", help="Only the last 30m, 12h, 7d …")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many, the newest.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The newest ones.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="In every namespace.")
-@output_option
+@click.option("--absolute", is_flag=True, help="Times instead of ages.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "wide", "name", "json"]),
+    default="text",
+    show_default=True,
+    help="wide: every column; name: names alone, for other commands.",
+)
 @cluster_options
-def command(org: str | None, access: Access, all_namespaces: bool, output: str, limit: int, **filters: Any) -> None:  # noqa: ANN401
-    """Events of ORG (or of everybody), the newest last, with their deliveries."""
+def command(
+    org: str | None,
+    access: Access,
+    all_namespaces: bool,
+    output: str,
+    limit: int,
+    absolute: bool,
+    **filters: Any,  # noqa: ANN401
+) -> None:
+    """Events of ORG (or of everybody), the newest last, and what became of each.
+
+    What does not fit the terminal's width is left out by whole columns; `-o wide` shows them all.
+    """
     fields = {"spec.orgSlug": org, "spec.event": filters["event"]}
     with Client(access) as client:
         found = client.list(
@@ -47,9 +67,13 @@ def command(org: str | None, access: Access, all_namespaces: bool, output: str, 
         events = sorted(_chosen(found, filters, time.time()), key=_order)[-limit:]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
     if output == "json":
-        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": events}, indent=2))
+        items = [_slim(event) for event in events]
+        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2))
+    elif output == "name":
+        for event in events:
+            click.echo(f"pipelineevent/{event['metadata']['name']}")
     elif events:
-        _print(events, everywhere=all_namespaces)
+        _print(events, everywhere=all_namespaces, wide=output == "wide", absolute=absolute)
     else:
         click.echo(f"No such events of {org or 'anybody'} in {place}.", err=True)
     if note := spool.note():
@@ -80,36 +104,59 @@ def _chosen(events: Iterable[dict[str, Any]], filters: dict[str, Any], now: floa
         yield event
 
 
-def _print(events: list[dict[str, Any]], *, everywhere: bool) -> None:
-    headers = ["AGE", "ORG", "EVENT", "SEVERITY", "PIPELINE", "RUN", "PHASE", "REASON", "DELIVERIES", "NAME"]
-    if everywhere:
-        headers.insert(0, "NAMESPACE")
-    rows = []
-    for event in events:
-        spec, status = event["spec"], event.get("status") or {}
-        row = [
-            show.age(event["metadata"].get("creationTimestamp")),
-            clean(spec.get("orgSlug", "")),
-            clean(spec.get("event", "")) + (" (test)" if spec.get("test") else ""),
-            clean(status.get("severity") or spec.get("severity") or ""),
-            clean(spec.get("pipelineId", "")),
-            clean(spec.get("pipelineLoggingId", "")),
-            show.phase(status.get("phase") or Phase.PENDING.value),
-            clean(status.get("reason") or ""),
-            ", ".join(_delivery(item) for item in status.get("deliveries") or ()) or _why(status),
-            event["metadata"]["name"],
-        ]
-        rows.append([event["metadata"]["namespace"], *row] if everywhere else row)
-    show.table(headers, [[" ".join(cell.split()) for cell in row] for row in rows])
+def _print(events: list[dict[str, Any]], *, everywhere: bool, wide: bool, absolute: bool) -> None:
+    rows = [_row(event, absolute=absolute) for event in events]
+    dropped = () if everywhere else ("NAMESPACE",)
+    headers = [name for name in rows[0] if name not in dropped]
+    kept = headers if wide else show.fitting(headers, rows, _DROPPED_FIRST, cut="WHY")
+    show.table(kept, [[row[name] for name in kept] for row in rows])
+
+
+def _row(event: dict[str, Any], *, absolute: bool) -> dict[str, str]:
+    spec, status, metadata = event["spec"], event.get("status") or {}, event["metadata"]
+    created = metadata.get("creationTimestamp")
+    cells = {
+        "NAMESPACE": metadata.get("namespace", ""),
+        "TIME" if absolute else "AGE": clean(created or "?") if absolute else show.age(created),
+        "ORG": spec.get("orgSlug", ""),
+        "EVENT": spec.get("event", "") + (" (test)" if spec.get("test") else ""),
+        "SEVERITY": status.get("severity") or spec.get("severity") or "",
+        "PIPELINE": spec.get("pipelineId", ""),
+        "RUN": spec.get("pipelineLoggingId", ""),
+        "PHASE": show.phase(status.get("phase") or Phase.PENDING.value),
+        "WHY": _why(status),
+        "DELIVERIES": ", ".join(_delivery(item) for item in status.get("deliveries") or ()) or "-",
+        "CONFIG": _config(status),
+        "NAME": metadata["name"],
+    }
+    coloured = ("PHASE", "DELIVERIES")
+    return {name: " ".join((cell if name in coloured else clean(cell)).split()) for name, cell in cells.items()}
 
 
 def _delivery(item: dict[str, Any]) -> str:
     attempts = item.get("attempts") or 0
     tries = f" x{attempts}" if attempts > 1 else ""
-    return f"{clean(item.get('destination'))}={show.phase(item.get('phase', '?'))}{tries}"
+    told = f" ({clean(item['recipients'])})" if item.get("recipients") else ""
+    return f"{clean(item.get('destination'))}{told}={show.phase(item.get('phase', '?'))}{tries}"
 
 
 def _why(status: dict[str, Any]) -> str:
+    """In a word or two, why it stands where it stands; `pipebell why` says it in full."""
+    reason = status.get("reason") or ""
     if status.get("suppressedBy"):
-        return f"by {clean(status['suppressedBy'])}"
-    return "-"
+        return f"{reason} by {status['suppressedBy']}"
+    troubled = [item for item in status.get("deliveries") or () if item.get("reason")]
+    if len(status.get("deliveries") or ()) > 1 and troubled:
+        return ", ".join(f"{item['destination']}: {item['reason']}" for item in troubled)
+    return reason or "-"
+
+
+def _config(status: dict[str, Any]) -> str:
+    used = status.get("configRef") or {}
+    return f"{used.get('namespace')}/{used.get('name')}" if used else "-"
+
+
+def _slim(event: dict[str, Any]) -> dict[str, Any]:
+    """The event without what only the API server's bookkeeping needs."""
+    metadata = {key: value for key, value in event["metadata"].items() if key != "managedFields"}
+    return {**event, "metadata": metadata}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
+import shutil
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -13,10 +13,12 @@ import click
 from pipebell.cli.terminal import delivery, phase, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["Period", "age", "delivery", "phase", "summary", "table"]
+__all__ = ["Period", "age", "delivery", "fitting", "phase", "summary", "table"]
 
+_GAP: Final = "  "
+_SHORTEST: Final = 16  # characters of a shortened cell that still say something
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -31,22 +33,45 @@ def age(timestamp: str | None, now: float | None = None) -> str:
     return f"{int(seconds // 86_400)}d"
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns. On a terminal by rich, which folds what is too wide; piped, aligned like kubectl's."""
-    if sys.stdout.isatty():
-        from rich.console import Console  # noqa: PLC0415  (60 ms that a pipe need not pay)
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+def fitting(headers: Sequence[str], rows: Sequence[dict[str, str]], drop: Sequence[str], *, cut: str) -> list[str]:
+    """The columns that fit the terminal's width: those in `drop` go first, one by one, and no cell of them is cut.
 
-        grid = Table(*headers, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            grid.add_row(*(Text.from_ansi(cell) for cell in row))
-        Console().print(grid)
-        return
-    plain = [[click.unstyle(cell) for cell in row] for row in (headers, *rows)]
-    widths = [max(len(row[column]) for row in plain) for column in range(len(headers))]
-    for row in plain:
-        click.echo("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    Only the column `cut`, which holds words and no names, is shortened (in `rows` themselves) where that is enough.
+    """
+    room = shutil.get_terminal_size().columns
+    kept = list(headers)
+    gone = iter(drop)
+    while (over := _width(kept, rows) - room) > 0:
+        widest = max((len(click.unstyle(row[cut])) for row in rows), default=0) if cut in kept else 0
+        if widest - over >= _SHORTEST:
+            for row in rows:
+                _shorten(row, cut, widest - over)
+            break
+        name = next(gone, None)
+        if name is None:
+            break
+        if name in kept:
+            kept.remove(name)
+    return kept
+
+
+def _width(headers: Sequence[str], rows: Sequence[Mapping[str, str]]) -> int:
+    widths = [max(len(name), *(len(click.unstyle(row[name])) for row in rows)) for name in headers]
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _shorten(row: dict[str, str], name: str, room: int) -> None:
+    if len(row[name]) > room:
+        row[name] = row[name][: room - 1] + "…"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns, aligned like kubectl's; colours only where a terminal shows them."""
+    lines = [list(headers), *map(list, rows)]
+    widths = [max(len(click.unstyle(line[column])) for line in lines) for column in range(len(headers))]
+    for line in lines:
+        cells = (cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(line, widths, strict=True))
+        click.echo(_GAP.join(cells).rstrip())
 
 
 class Period(click.ParamType):  # type: ignore[type-arg]  # (click's older versions know no argument)

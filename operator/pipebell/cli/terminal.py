@@ -75,6 +75,8 @@ def delivery(item: dict[str, Any]) -> str:
         parts.append(f"({clean(item.get('message') or item.get('reason'))})")
     if item.get("nextAttemptTime"):
         parts.append(f"next at {clean(item['nextAttemptTime'])}")
+    if item.get("recipients"):
+        parts.append(f"to {clean(item['recipients'])}")
     return " ".join(parts)
 
 
@@ -87,3 +89,12 @@ def summary(event: dict[str, Any]) -> str:
     if status.get("message"):
         words.append(f": {clean(status['message'])}")
     return "".join(words)
+
+
+def configuration(event: dict[str, Any]) -> str:
+    """The configuration that an event used; "" while it has used none."""
+    used = (event.get("status") or {}).get("configRef") or {}
+    if not used:
+        return ""
+    kind = "the root configuration" if used.get("kind") == "RootConfig" else "NotificationConfig"
+    return f"{kind} {clean(used.get('namespace'))}/{clean(used.get('name'))}"

@@ -65,6 +65,8 @@ def conclude(event: dict[str, Any], output: str) -> None:
         terminal.say(json.dumps(event, indent=2))
     else:
         terminal.say(terminal.summary(event))
+        if used := terminal.configuration(event):
+            terminal.say(f"by {used}")
     status = event.get("status") or {}
     if status.get("phase") != Phase.DELIVERED:
         raise NotDelivered(

@@ -70,6 +70,9 @@ class Delivery(StatusModel):
 
     provider: Word | None = Field(None, description="The kind of destination; absent while its name is unknown.")
     destination: Word = Field(description="The name of the destination; the key of this list.")
+    recipients: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        None, description="Who is told there: addresses, a channel; those of the root configuration by number only."
+    )
     phase: Phase = Field(description="Where it stands.")
     attempts: int = Field(0, description="Attempts made so far.")
     first_attempt_time: Time | None = Field(

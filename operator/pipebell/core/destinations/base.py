@@ -57,6 +57,10 @@ class Target(Protocol):
         """What a "too many" answer pauses: the server and the account there."""
 
     @property
+    def recipients(self) -> str:
+        """Who is told there, for people: at most 200 characters, no number and nothing that is root's in full."""
+
+    @property
     def trusted(self) -> bool:
         """Whether the endpoint comes from root's configuration, which may name any host."""
 

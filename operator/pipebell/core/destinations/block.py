@@ -123,6 +123,11 @@ class Block:
             raise self.incomplete(field)
         return value
 
+    def from_root(self, field: str) -> bool:
+        """Whether what counts for this field is root's: an organisation does not see it."""
+        trait = self.traits[field]
+        return next((section.root for section in self._stack(trait) if section.sets(trait)), False)
+
     def texts(self, field: str) -> tuple[str, ...]:
         """A list after the merge, filled by the layer that set it, each item once. Raises NotReady."""
         trait = self.traits[field]

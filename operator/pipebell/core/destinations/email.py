@@ -24,6 +24,7 @@ from pipebell.core.fields import (
     UserName,
     with_references,
 )
+from pipebell.core.render.text import listed
 from pipebell.core.vocabulary import NotReadyReason, SmtpTls
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class EmailTarget:
     implicit_tls: bool = False
     helo: str | None = None
     where: str = field(default="email", compare=False)
+    recipients: str = field(default="", compare=False)
 
     @property
     def endpoint(self) -> tuple[object, ...]:
@@ -130,6 +132,7 @@ def target(block: Block) -> EmailTarget:
     to = block.texts("to_emails")
     if not to:
         raise block.incomplete("to_emails", "names nobody")
+    cc = tuple(address for address in block.texts("cc_emails") if address not in to)
     return EmailTarget(
         host=host.strip("[]"),
         port=port,
@@ -138,7 +141,7 @@ def target(block: Block) -> EmailTarget:
         from_email=sender,
         from_name=block.get("from_name"),
         to=to,
-        cc=tuple(address for address in block.texts("cc_emails") if address not in to),
+        cc=cc,
         reply_to=reply_to if reply_to != sender else None,
         subject_prefix=block.get("subject_prefix"),
         username=username,
@@ -146,7 +149,20 @@ def target(block: Block) -> EmailTarget:
         implicit_tls=implicit,
         helo=block.get("smtp_helo"),
         where=block.path,
+        recipients=_told(block, to, cc),
     )
+
+
+def _told(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> str:
+    """Who is told, for people: the organisation's own addresses, as many as fit; root's by their number only."""
+    own: list[str] = []
+    hidden = 0
+    for field_name, addresses in (("to_emails", to), ("cc_emails", cc)):
+        if block.from_root(field_name):
+            hidden += len(addresses)
+        else:
+            own += addresses
+    return listed(own, f"{hidden} of the platform's" if hidden else "")
 
 
 def _tls(block: Block) -> tuple[int, bool, bool]:

@@ -37,6 +37,11 @@ class HttpTarget:
         return (self.url,)
 
     @property
+    def recipients(self) -> str:
+        """Who is told there, for people; "" where nothing but the URL says so."""
+        return ""
+
+    @property
     def host(self) -> str:
         """The host's name, which is no secret; "" when the URL is none."""
         try:

@@ -93,6 +93,11 @@ class SlackTarget(HttpTarget):
     mention_channel: bool = False
     mention_min_severity: Severity = Severity.CRITICAL
 
+    @property
+    def recipients(self) -> str:
+        """The channel, where the configuration names one."""
+        return self.channel or ""
+
 
 def target(block: Block) -> SlackTarget:
     """The webhook and the looks. Raises NotReady, naming the field or variable."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CONTROLS: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\))")
@@ -78,6 +81,18 @@ def struck(text: str, *secrets: str | None) -> str:
     """The text with every secret struck out."""
     for secret in sorted((secret for secret in secrets if secret), key=len, reverse=True):
         text = text.replace(secret, "***")
+    return text
+
+
+def listed(names: Sequence[str], more: str = "", limit: int = 200) -> str:
+    """Names with commas, at most `limit` characters: as many as fit, and how many are missing; `more` at the end."""
+    parts = [*names, *([more] if more else [])]
+    text = ", ".join(parts)
+    shown = len(names)
+    while len(text) > limit and shown:
+        shown -= 1
+        missing = f"{len(names) - shown} more"
+        text = ", ".join([*names[:shown], missing, *([more] if more else [])])
     return text
 
 

@@ -24,6 +24,8 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             name: known.get(name) or Delivery(provider=layers.kind(name), destination=name, phase=Phase.PENDING)
             for name in wanted
         }
+        for name, target in decision.targets.items():
+            state.deliveries[name].recipients = target.recipients or None
     else:
         for delivery in state.open():
             if delivery.destination not in wanted:
