@@ -11,7 +11,7 @@ from pipebell.integrations.airflow import events, facts
 from pipebell.integrations.airflow.callbacks import event_of
 
 START = datetime(2026, 11, 25, 6, 0, 0, 123456, tzinfo=UTC)
-SILENT = "failed without an error of its own: its process was killed, or its heartbeat was lost"
+SILENT = "failed without an error of its own: it was killed, its heartbeat was lost, or somebody set it to failed"
 DAG = SimpleNamespace(dag_id="daily", dagrun_timeout=timedelta(minutes=10), params={}, tags=set())
 
 
@@ -186,6 +186,20 @@ def test_a_missed_deadline_as_the_triggerer_tells_it():
     event = event_of({"dag_run": run, "deadline": {"id": "7", "deadline_time": "2026-11-25T06:30:00Z"}}, "a")
     assert (event.pipeline, event.run, event.details["reason"]) == ("daily", "r1", "missed_deadline")
     assert event.message == "the DAG run missed its deadline of 2026-11-25T06:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("message", "by_hand"),
+    [
+        ("TaskInstance's state was manually set to `failed`.", True),
+        ("Dag Run's state was manually set to `failed`.", True),
+        (ValueError("the price was manually set to 0"), False),
+        ("task_failure", False),
+        (None, False),
+    ],
+)
+def test_what_a_person_has_set_by_hand(message, by_hand):
+    assert events.by_hand(message) is by_hand
 
 
 def test_severity_changes_nothing_else():

@@ -93,10 +93,21 @@ def words(error: object) -> str | None:
 def _arguments(event: Event) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
     """The SDK's positional arguments, without credentials: errors of databases and services like to quote them."""
     values = mask.values_in(os.environ)
-    details = {
-        name: mask.mask(value, values) if isinstance(value, str) else value
-        for name, value in event.details.items()
-        if value not in (None, "", [], {})
-    }
+    told = {name: value for name, value in event.details.items() if value not in (None, "", [], {})}
     message = words(event.message)
-    return event.event, event.org, event.pipeline, event.run, message and mask.mask(message, values), details
+    return (
+        event.event,
+        event.org,
+        event.pipeline,
+        event.run,
+        message and mask.mask(message, values),
+        _masked(told, values),
+    )
+
+
+def _masked(value: Any, values: list[str]) -> Any:  # noqa: ANN401  (JSON)
+    if isinstance(value, str):
+        return mask.mask(value, values)
+    if isinstance(value, dict):
+        return {key: _masked(item, values) for key, item in value.items()}
+    return [_masked(item, values) for item in value] if isinstance(value, (list, tuple)) else value

@@ -7,6 +7,7 @@ first one wins. A run that fails for another reason (it took too long, nothing c
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.integrations.airflow.facts import Run, Task, last
@@ -19,12 +20,17 @@ TASK_FAILURE: Final = "task_failure"  # Airflow's words for why a run failed
 TIMED_OUT: Final = "timed_out"
 MISSED_DEADLINE: Final = "missed_deadline"
 DEADLOCKED: Final = "all_tasks_deadlocked"
-MANUALLY: Final = "manually set"  # in the message when a person has set a state
-_SILENT: Final = "without an error of its own: its process was killed, or its heartbeat was lost"
+_SILENT: Final = "without an error of its own: it was killed, its heartbeat was lost, or somebody set it to failed"
 # What Airflow says of a task that could not say anything itself: facts for operators, no cause.
 _AIRFLOWS: Final = ("{'DAG Id'", '{"DAG Id"', "Executor ", "The executor ", "Task did not emit heartbeat")
+_BY_HAND: Final = re.compile(r"(TaskInstance|Dag Run)'s state was manually set to `")
 _MAX_NAMES: Final = 20
 _MAX_LINKS: Final = 10
+
+
+def by_hand(message: object) -> bool:
+    """Whether Airflow says so of a state that a person has set."""
+    return _BY_HAND.match(str(message)) is not None
 
 
 def task_failed(org: str, run: Run, task: Task, error: object = None, **details: object) -> Event:

@@ -37,7 +37,7 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
     """A try failed. Tell it if it was the last."""
     try:
         chosen = settings.read()
-        if not chosen.listener or events.MANUALLY in str(error) or not _final(task_instance):
+        if not chosen.listener or events.by_hand(error) or not _final(task_instance):
             return
         found = _task_failed(task_instance, error, chosen)
         if found is None:
@@ -55,7 +55,7 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:  # noqa: ANN401
     """A run failed: tell why, and each task whose own process could not."""
     try:
         chosen = settings.read()
-        if not chosen.listener or events.MANUALLY in (msg or ""):
+        if not chosen.listener or events.by_hand(msg):
             return
         if org := _org(None, facts.attribute(dag_run, "dag"), dag_run, chosen):
             for event in _run_failed(org, dag_run, msg or None):
@@ -69,7 +69,7 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ANN401
     """A run succeeded: tell it, where that is wanted."""
     try:
         chosen = settings.read()
-        if not chosen.listener or not chosen.on_success or events.MANUALLY in (msg or ""):
+        if not chosen.listener or not chosen.on_success or events.by_hand(msg):
             return
         if org := _org(None, facts.attribute(dag_run, "dag"), dag_run, chosen):
             send_later(events.run_succeeded(org, facts.run_of(dag_run)), namespace=chosen.namespace)
