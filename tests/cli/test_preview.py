@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.core.messages import make
+
+from pipebell.cli.preview import _sent
+from pipebell.core.destinations.http import HttpKind
+from pipebell.core.fields import traits
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import KINDS, NotificationConfigSpec
+from pipebell.core.placeholders import OrgSecrets
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -130,3 +138,19 @@ def test_no_webhook_and_no_password_is_shown(on_stage, make_config, stage, event
         done = on_stage("preview", "-f", event_file, *arguments)
         assert "Thidden" not in done.out + done.err
         assert not any(password in done.out for password in stage.users.values())
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if isinstance(kind, HttpKind)])
+def test_no_credential_of_any_kind_is_part_of_it(name):
+    kind = KINDS[name]
+    spec = NotificationConfigSpec.model_validate({"orgSlug": "acme", name: kind.example})
+    target = Layers(Layer(spec, OrgSecrets(None, {})), None).target(name)
+    shown = json.dumps(_sent(make(), target, kind, name, 0.0))
+    secrets = [
+        kind.example[trait.camel]
+        for trait in traits(kind.spec).values()
+        if trait.fillable is not None and trait.fillable.secret and isinstance(kind.example.get(trait.camel), str)
+    ]
+    assert secrets
+    assert not [secret for secret in secrets if secret in shown]
+    assert "nightly-orders-load" in shown

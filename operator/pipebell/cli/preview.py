@@ -205,14 +205,19 @@ def _sent(message: Message, target: Target, kind: Kind, name: str, now: float) -
         }
     if isinstance(kind, HttpKind):
         request = kind.request(message, target, attempt)
-        known = target.secrets if isinstance(target, HttpTarget) else ()
-        secrets = [secret for secret in known if len(secret) > _SHORT]
+        secrets = _secrets(target) if isinstance(target, HttpTarget) else []
         headers = {**request.headers, "X-Pipebell-Delivery": attempt.delivery_id}
         return {
             "headers": {name: struck(value, *secrets) for name, value in headers.items()},
             "body": struck(request.body.decode(), *secrets),
         }
     return {}
+
+
+def _secrets(target: HttpTarget) -> list[str]:
+    """Those that a request holds beside its URL, which is not shown; the URL's words may stand in any text."""
+    of_url = HttpTarget(target.url).secrets
+    return [secret for secret in target.secrets if secret not in of_url and len(secret) > _SHORT]
 
 
 def _save(html: str, path: Path | None, *, show: bool) -> None:

@@ -17,6 +17,7 @@ from pipebell.core.destinations.base import Allow, DestinationSpec, Kind
 from pipebell.core.destinations.email import EMAIL, EmailSpec
 from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutySpec
 from pipebell.core.destinations.slack import SLACK, SlackSpec
+from pipebell.core.destinations.teams import TEAMS, TeamsSpec
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.fields import (
     DESTINATION_NAME,
@@ -48,6 +49,9 @@ class Blocks(Spec):
     slack: Annotated[SlackSpec | None, SLACK] = Field(None, description="Slack; what is unset comes from root.")
     pagerduty: Annotated[PagerDutySpec | None, PAGERDUTY] = Field(
         None, description="PagerDuty; what is unset comes from root."
+    )
+    teams: Annotated[TeamsSpec | None, TEAMS] = Field(
+        None, description="Microsoft Teams; what is unset comes from root."
     )
 
     def block(self, kind: str) -> DestinationSpec | None:
