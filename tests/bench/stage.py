@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from bench.processes import Child, Meter, rss_mb
-from pipebell import ports
 from pipebell.cluster import Cluster
+from pipebell.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,7 +137,7 @@ class Stage:
     @contextlib.contextmanager
     def operator(self, *sinks: Sink) -> Iterator[Operator]:
         """Pipebell, from its start until it is ready (`/readyz`) and on."""
-        port = ports.free_port()
+        port = free_port()
         trusted = self.folder / "trusted.pem"
         trusted.write_text("".join(sink.ca_file.read_text() for sink in (self.sink, *sinks)))
         env = {

@@ -16,7 +16,7 @@ from pipebell.core.errors import SettingsError
 from pipebell.settings import Settings
 
 RESTARTS: Final = 5  # within …
-RESTART_WINDOW: Final = 300.0  # … so many seconds; after that somebody else should restart us, and see it
+RESTART_WINDOW: Final = 300.0  # … within this many seconds; after that somebody else should restart us, and see it
 
 
 def _options(command: Any) -> Any:  # noqa: ANN401  (click's decorators)

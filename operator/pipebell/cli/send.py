@@ -107,7 +107,7 @@ def _record(options: argparse.Namespace) -> Record:
 def _keep(spool: Spool, record: Record, client: Client, error: PipebellError, where: str) -> None:
     endpoint = client.api.known
     try:
-        record = record.at_home(endpoint.namespace if endpoint else None)
+        record = record.with_namespace(endpoint.namespace if endpoint else None)
         path, _ = spool.put(record, endpoint.server if endpoint else None, where)
     except OSError as problem:
         raise PipebellError(f"{error}; and it cannot be kept: {problem}") from None

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import yaml
 
-from pipebell import ports
 from pipebell.cluster import credentials, flags, folders, launch, locks, namespaces, programs, tools
 from pipebell.cluster.errors import ClusterError
 from pipebell.cluster.layout import Layout
 from pipebell.cluster.processes import Process
 from pipebell.cluster.progress import Progress
 from pipebell.cluster.state import State
+from pipebell.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ class Cluster:
 
     def _launch_on_a_free_port(self) -> None:
         for attempt in range(1, _PORTS_TRIED + 1):
-            self._state = replace(self._state, port=ports.free_port())
+            self._state = replace(self._state, port=free_port())
             try:
                 return self._launch()
             except launch.PortTaken:
@@ -205,7 +205,7 @@ class Cluster:
         return done
 
     def token_for_service_account(self, namespace: str, name: str, duration: float = 3600.0) -> str:
-        """A token by TokenRequest, good for so many seconds (600 at least). Raises Refused."""
+        """A token by TokenRequest, good for `seconds` (600 at least). Raises Refused."""
         document = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",

@@ -24,7 +24,7 @@ _PAGE: Final = 500
 
 
 def delete(client: Client, namespace: str, seconds: float) -> None:
-    """Delete the namespace and all it holds. Raises StuckNamespace when objects remain after so many seconds."""
+    """Delete the namespace and all it holds. Raises StuckNamespace when objects remain after `seconds`."""
     path = f"/api/v1/namespaces/{namespace}"
     client.request("DELETE", path)
     resources = list(_deletable(client))

@@ -63,7 +63,7 @@ class Process:
         return bool(self.started) and _start_time(self.pid) == self.started
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it has ended; False when it did not within so many seconds."""
+        """Wait until it has ended; False when it did not within `seconds`."""
         deadline = time.monotonic() + seconds
         while self.alive():
             if time.monotonic() > deadline:

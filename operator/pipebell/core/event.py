@@ -82,7 +82,7 @@ class PipelineEventSpec(Spec):
     occurred_at: Moment | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
     links: Annotated[list[Link], Field(max_length=10)] | None = Field(None, description="Where to read more.")
     ttl_seconds_after_finished: TtlSeconds | None = Field(
-        None, description="Delete this event so many seconds after it is finished. Default: the operator's setting."
+        None, description="Seconds after its end when this event is deleted. Default: the operator's setting."
     )
     test: Flag | None = Field(
         None, description="Marks the message as a test; a test neither obeys nor starts a cooldown."

@@ -51,7 +51,7 @@ class Condition(StatusModel):
     reason: Word = Field(description="Why, as one word for machines.")
     message: Message = Field("", description="Why, for people.")
     last_transition_time: Time = Field(description="When status last changed.")
-    observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
+    observed_generation: int | None = Field(None, description="The generation of spec that this is about.")
 
 
 class ConfigReference(StatusModel):
@@ -140,7 +140,7 @@ class EventStatus(StatusModel):
     conditions: Annotated[list[Condition], Field(max_length=8)] | None = Field(
         None, description="Accepted and Delivered.", json_schema_extra={"listMapKeys": ["type"]}
     )
-    observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
+    observed_generation: int | None = Field(None, description="The generation of spec that this is about.")
 
     @property
     def finished(self) -> bool:
@@ -181,7 +181,7 @@ class NotificationConfigStatus(StatusModel):
         description="Ready, and Shared when other namespaces are meant.",
         json_schema_extra={"listMapKeys": ["type"]},
     )
-    observed_generation: int | None = Field(None, description="The generation of spec that this speaks of.")
+    observed_generation: int | None = Field(None, description="The generation of spec that this is about.")
     triggers: Annotated[list[TriggerRecord], Field(max_length=16)] | None = Field(
         None, description="Per type of event; bookkeeping for people.", json_schema_extra={"listMapKeys": ["event"]}
     )

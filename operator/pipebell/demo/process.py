@@ -8,10 +8,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from pipebell import ports
 from pipebell.cluster.processes import Process
 from pipebell.core.errors import PipebellError
 from pipebell.core.status import clip
+from pipebell.free_port import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ class OperatorProcess:
     """
 
     def __init__(self, kubeconfig: Path, environment: Mapping[str, str], log: Path) -> None:
-        self.port = ports.free_port()
+        self.port = free_port()
         self.log = log
         self.process: Process | None = None
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
@@ -54,7 +54,7 @@ class OperatorProcess:
         return self.process is not None and self.process.alive()
 
     def start(self, *, wait: float = 60.0) -> None:
-        """Start it and wait until it is ready, so many seconds at most (0: do not wait). Raises StageError."""
+        """Start it and wait until it is ready, `seconds` at most (0: do not wait). Raises StageError."""
         if self.alive:
             raise StageError("the operator runs already")
         command = [sys.executable, "-m", "pipebell.cli.main", "run"]

@@ -16,7 +16,7 @@ _SLACK: Final = 64  # entries that were replaced and may stay in a heap, beyond 
 
 
 async def wait_for(event: asyncio.Event, clock: Clock, seconds: float) -> None:
-    """Wait for the event, so many seconds of the injected clock at most."""
+    """Wait for the event, `seconds` of the injected clock at most."""
     ways = {asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(event.wait())}
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)

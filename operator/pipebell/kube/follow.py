@@ -24,9 +24,11 @@ _log = structlog.get_logger(__name__)
 FIRST_WAIT: Final = 0.25  # seconds; doubled each time
 LONGEST_WAIT: Final = 10.0
 WATCH_SECONDS: Final = 240.0
-_TRUST: Final = 4  # failures in a row after which the version to go on from is doubted (a restored store is older)
-_QUICK: Final = 1.0  # seconds; a watch that ends sooner, unasked, is not followed by the next one at once
-_BREATH: Final = 20  # objects handed over before everybody else gets a turn, however many more have arrived
+_DOUBT_AFTER_FAILURES: Final = (
+    4  # failures in a row after which the version to go on from is doubted (a restored store is older)
+)
+_SHORTEST_WATCH: Final = 1.0  # seconds; a watch that ends sooner, unasked, is not followed by the next one at once
+_YIELD_EVERY: Final = 20  # objects handed over before everybody else gets a turn, however many more have arrived
 
 
 class Listener(Protocol):
@@ -76,7 +78,7 @@ class Follow:
             began, asked = self._clock.now(), 0.0
             try:
                 await self._round()
-                if self._clock.now() - began >= _QUICK:
+                if self._clock.now() - began >= _SHORTEST_WATCH:
                     failures = 0
                     continue
             except Gone:
@@ -95,10 +97,10 @@ class Follow:
             except Exception:  # noqa: BLE001  (the watch must outlive a surprise)
                 self._version = None
                 _log.exception("watch_failed", path=self._path)
-            if self._clock.now() - began >= _QUICK:
+            if self._clock.now() - began >= _SHORTEST_WATCH:
                 failures = 0  # it worked for a while: no reason to wait long
             failures += 1
-            if failures % _TRUST == 0:
+            if failures % _DOUBT_AFTER_FAILURES == 0:
                 self._version = None
             await self._clock.sleep(max(_wait(failures), min(asked, LONGEST_RETRY_AFTER)))
 
@@ -118,7 +120,7 @@ class Follow:
             shown = page["metadata"].get("resourceVersion") or ""
             for number, item in enumerate(page.get("items") or (), 1):
                 self._listener.happened("ADDED", item)
-                if number % _BREATH == 0:
+                if number % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             if shown != (version or shown):
                 raise Gone(f"LIST {self._path}: the snapshot expired midway; what changed between was not shown")
@@ -144,7 +146,7 @@ class Follow:
             self._version = reached
             self._heard()
             number += 1
-            if number % _BREATH == 0:
+            if number % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         self._heard()  # the server ended it as it was asked to
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipebell.kube.client import ApiClient
 
 _TRIES: Final = 5  # of a read that is forbidden: rights may be granted a moment after the operator has started
-_APART: Final = 2.0  # seconds
+_BETWEEN_TRIES: Final = 2.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Installation:
                 )
             except (NotFound, Rejected) as error:
                 if again and isinstance(error, Forbidden):
-                    await self._sleep(_APART)
+                    await self._sleep(_BETWEEN_TRIES)
                     continue
                 log.warning("installation_by_name", namespace=self._namespace, error=str(error))
                 return

@@ -23,7 +23,7 @@ _ENTRY: Final = 200  # bytes that a key takes besides its text
 
 
 class KubeSecrets:
-    """Secrets, kept for 60 s, and for 5 s that there is none; of one namespace and in all only so many bytes."""
+    """Secrets, kept for 60 s, and for 5 s that there is none; bounded in bytes, of one namespace and in all."""
 
     def __init__(self, client: ApiClient, clock: Clock, *, patience: float | None = _PATIENCE) -> None:
         self._client = client

@@ -59,7 +59,7 @@ class Record:
         """What log lines call it."""
         return f"{self.spec.get('event')} of {self.spec.get('orgSlug')} ({self.name})"
 
-    def at_home(self, namespace: str | None) -> Record:
+    def with_namespace(self, namespace: str | None) -> Record:
         """The same with its namespace said: who sends it later may live in another one."""
         return self if self.namespace or not namespace else replace(self, namespace=namespace)
 

@@ -190,7 +190,7 @@ class Sender:
     def _keep(self, call: Call, reason: str) -> None:
         try:
             endpoint = self.api.known
-            record = call.record.at_home(endpoint.namespace if endpoint else None)
+            record = call.record.with_namespace(endpoint.namespace if endpoint else None)
             call.path, removed = self.spool.put(record, endpoint.server if endpoint else None, self.place)
         except OSError as error:
             # A traceback would tell nothing that this line does not.

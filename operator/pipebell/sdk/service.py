@@ -268,7 +268,7 @@ def _receipt(call: Call) -> Receipt:
 
 
 async def _within(ended: asyncio.Event, seconds: float) -> bool:
-    """Whether it ended within so many seconds."""
+    """Whether it ended within `seconds`."""
     import asyncio  # noqa: PLC0415
 
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from aiohttp import web
 
-from pipebell import ports
 from pipebell.certificates import LOOPBACK
+from pipebell.free_port import free_port
 from pipebell.sinks.answers import Behaviour, Respond, Script
 from pipebell.sinks.records import Journal, Post
 from pipebell.sinks.tls import Trust
@@ -57,7 +57,7 @@ class HttpSink:
         names: Iterable[str] = LOOPBACK,
         record: Path | None = None,
     ) -> None:
-        self.port = port or ports.free_port()
+        self.port = port or free_port()
         self.trust = trust or Trust()
         self.journal: Journal[Post] = Journal(record)
         self.connections = 0

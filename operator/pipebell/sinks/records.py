@@ -146,7 +146,7 @@ class Journal(Generic[R]):
             event.set()
 
     async def arrived(self, count: int, seconds: float = 10.0, *, refused: bool = False) -> list[R]:
-        """Wait, in the sink's loop, for so many accepted ones (with `refused`: any). Raises TimeoutError."""
+        """Wait, in the sink's loop, for this many accepted ones (with `refused`: any). Raises TimeoutError."""
         records = self.all if refused else self.accepted
         changed = asyncio.Event()
         self._changed.add(changed)

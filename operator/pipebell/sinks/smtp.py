@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Literal, Self
 from weakref import WeakSet
 
-from pipebell import ports
 from pipebell.certificates import LOOPBACK
+from pipebell.free_port import free_port
 from pipebell.sinks.answers import Behaviour, Say, Script
 from pipebell.sinks.records import Journal, Mail
 from pipebell.sinks.smtp_limits import UNLIMITED, Limits, Stage, Throttle
@@ -63,7 +63,7 @@ class SmtpSink:
         record: Path | None = None,
         limits: Limits = UNLIMITED,
     ) -> None:
-        self.port = port or ports.free_port()
+        self.port = port or free_port()
         self.trust = trust or Trust()
         self.security: Security = security
         self.users = users
@@ -119,7 +119,7 @@ class SmtpSink:
         self.throttle = Throttle(limits)
 
     def refuse(self, recipient: str, status: int | str, times: int | None = None) -> None:
-        """Refuse this recipient at RCPT, always or so many times."""
+        """Refuse this recipient at RCPT, always or `times` times."""
         self._refused[recipient.lower()] = (_text(status), times)
 
     async def start(self) -> None:

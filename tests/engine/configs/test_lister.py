@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.engine.fakes import settle_down
 
-from pipebell.engine.configs.lister import APART, HEAL_EVERY, ConfigLister
+from pipebell.engine.configs.lister import BETWEEN_LISTS, HEAL_EVERY, ConfigLister
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def test_a_relist_soon_after_a_list_heals_as_well(house, lister, after):
     await house.clock.advance(after)
     delete_unseen(house)
     lister.relisted()
-    await house.clock.advance(APART + 1.0)
+    await house.clock.advance(BETWEEN_LISTS + 1.0)
     await settle_down()
     assert house.book.get(config.key) is None
 

@@ -12,7 +12,7 @@ from tests.engine.fakes import FakeClock, settle_down
 from pipebell.core.errors import Conflict, NotFound, Unavailable
 from pipebell.core.shards import ALL_SHARDS, LeaseRecord, replica_lease, shard_lease, shard_of
 from pipebell.engine.shards.follower import ShardFollower
-from pipebell.engine.shards.sharing import BLIND, DRAINED, LEASE, VALID, Sharing
+from pipebell.engine.shards.sharing import LOOK_OUTDATED, DRAINED, LEASE, VALID, Sharing
 
 ORG = "acme"
 
@@ -248,7 +248,7 @@ async def test_an_api_server_that_was_away_for_all_makes_nobody_dead(house):
     await house.apart(5)
     assert len(a.held) == len(b.held) == 12
     assert not [name for _, name, holder in house.leases.log if holder is None]
-    assert BLIND < LEASE
+    assert LOOK_OUTDATED < LEASE
 
 
 async def test_one_that_alone_is_cut_off_is_dead_to_the_others(house):

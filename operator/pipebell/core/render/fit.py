@@ -35,7 +35,7 @@ def _mark(missing: int) -> str:
 def longest_fit(build: Callable[[int], bytes], limit: int, longest: int) -> bytes:
     """The largest of `build(0)` … `build(longest)` that has at most `limit` bytes; `build(0)` if none has.
 
-    `build` makes a request whose texts have at most so many characters each; more characters never make fewer bytes.
+    `build` makes a request whose texts have at most this many characters each; more characters never make fewer bytes.
     """
     made = build(longest)
     if len(made) <= limit:

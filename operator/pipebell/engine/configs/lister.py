@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Ports
 
 HEAL_EVERY: Final = 300.0  # seconds between full lists
-APART: Final = 10.0  # seconds between two lists at least; a relist that comes sooner is healed then, never ignored
+BETWEEN_LISTS: Final = (
+    10.0  # seconds between two lists at least; a relist that comes sooner is healed then, never ignored
+)
 RELIST_SHOWS: Final = 1.0  # seconds: a relist shows many objects; one list of ours afterwards is enough
 
 log = structlog.get_logger(__name__)
@@ -56,7 +58,7 @@ class ConfigLister:
         while True:
             await wait_for(self._relisted, self._clock, HEAL_EVERY)
             if self._relisted.is_set():
-                early = (self._listed_at or 0.0) + APART - self._clock.now()
+                early = (self._listed_at or 0.0) + BETWEEN_LISTS - self._clock.now()
                 await self._clock.sleep(max(early, RELIST_SHOWS))
             self._relisted.clear()
             try:

@@ -36,7 +36,7 @@ ROUND: Final = 0.7  # seconds between looks at all Leases
 DRAINING: Final = 0.2  # the same while shards are being given away
 DRAINED: Final = 60.0  # seconds after which a shard is given away although something is still under way for it
 LEAVING: Final = 0.02  # seconds between looks at what is still under way at the end
-BLIND: Final = 6.0  # seconds without a look after which nobody can be blamed for what was not seen
+LOOK_OUTDATED: Final = 6.0  # seconds without a look after which nobody can be blamed for what was not seen
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +142,7 @@ class Sharing:
             await self._try_look()
 
     async def leave(self, patience: float) -> None:
-        """Begin nothing more, and wait for what is under way, for so many seconds.
+        """Begin nothing more, and wait `patience` seconds for what is under way.
 
         `run` goes on meanwhile: it keeps what is under way permitted, and frees shards as they end. Call `left` then.
         """
@@ -257,12 +257,12 @@ class Sharing:
         if not self._alone:
             log.warning("no namespace for leases: this process serves everybody alone", error=str(error))
             self._alone = True
-            self._take_in(set(ALL_SHARDS))
+            self._acquire(set(ALL_SHARDS))
 
     async def _without_dead(self, leases: dict[str, LeaseRecord]) -> list[LeaseRecord]:
         """The replicas that live. Those that have not renewed their Lease for too long are declared dead here."""
         now = self._boot()
-        if now - self._looked > BLIND:
+        if now - self._looked > LOOK_OUTDATED:
             self._seen.clear()
         self._looked = now
         replicas = [lease for lease in leases.values() if lease.shard is None]
@@ -303,7 +303,7 @@ class Sharing:
         if epoch != self._epoch:
             return  # what was won meanwhile is found by the next look
         if not self._leaving:
-            self._take_in({shard for shard, ours in zip(wanted, won, strict=True) if ours})
+            self._acquire({shard for shard, ours in zip(wanted, won, strict=True) if ours})
         late = self._boot() - DRAINED
         idle = {shard for shard, since in self._draining.items() if shard not in busy or since < late}
         unwanted = {shard for shard in todo.give if shard not in self._held and shard not in self._draining}
@@ -337,7 +337,7 @@ class Sharing:
                 return  # read it again first
         self._draining.pop(shard, None)
 
-    def _take_in(self, shards: set[int]) -> None:
+    def _acquire(self, shards: set[int]) -> None:
         if shards:
             self._held |= shards
             log.info("shards taken", shards=sorted(shards), held=len(self._held), of=SHARDS)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Ports
 
-AT_ONCE, PAUSE = 25, 0.1  # so many deletions at once, then so many seconds: at most 250 a second
+AT_ONCE, PAUSE = 25, 0.1  # deletions at once, then seconds of rest: at most 250 a second
 SHORTEST, LONGEST = 5.0, 3600.0  # seconds between two looks
 SKEW: Final = 60.0  # seconds that clocks may differ by and be believed
 LATEST_END: Final = 86_400.0  # seconds after its creation
