@@ -12,7 +12,7 @@ from tests.engine.fakes import FakeClock, settle_down
 from pipebell.core.errors import Conflict, NotFound, Unavailable
 from pipebell.core.shards import ALL_SHARDS, LeaseRecord, replica_lease, shard_lease, shard_of
 from pipebell.engine.shards.follower import ShardFollower
-from pipebell.engine.shards.sharing import LOOK_OUTDATED, DRAINED, LEASE, VALID, Sharing
+from pipebell.engine.shards.sharing import DRAINED, LEASE, LOOK_OUTDATED, VALID, Sharing
 
 ORG = "acme"
 
