@@ -222,6 +222,11 @@ def test_after_a_command_from_its_file_and_once_only(run):
         assert (code, err, kinds(specs)) == (0, "", ALL_FOUR)
 
 
+def test_a_file_needs_no_option(run):
+    code, err, specs = run("--org", "acme_corp", HERE / "recorded" / "dbt_run_results.json")
+    assert (code, err, kinds(specs)) == (0, "", ALL_FOUR)
+
+
 def test_results_of_an_earlier_invocation_are_not_told_again(run):
     (run.folder / "target").mkdir()
     shutil.copy(HERE / "recorded" / "dbt_run_results.json", run.folder / "target" / "run_results.json")

@@ -72,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
     options.org = options.org or os.environ.get("PIPEBELL_ORG")
     if not options.org:
         parsing.error("which organisation? Give --org SLUG, or set PIPEBELL_ORG")
+    if len(options.command_line) == 1 and options.command_line[0].endswith(".json"):
+        options.results, options.command_line = Path(options.command_line[0]), []  # a file is no command
     if options.command_line:
         return _run(options, options.command_line)
     if options.results is None:
