@@ -33,6 +33,7 @@ _SLOW: Final = 0.5  # seconds; an API server that fails faster than that needs n
 _SPARE: Final = 5.0  # seconds during which calls go to disk at once, after one that was slow and failed
 _FIRST_PAUSE: Final = 0.1  # seconds after an unexpected error
 _LONGEST_PAUSE: Final = 30.0
+_CHANCE: Final = random.SystemRandom()  # not `random` itself, whose state is the program's
 _POLL: Final = 0.02  # seconds
 _EXIT: Final = 2.0  # seconds that the interpreter's end may take for what is still waiting
 
@@ -219,7 +220,7 @@ class Sender:
         """Try until nothing is left, after a time drawn below 1 s, then 2 s, 4 s and so on."""
         ceiling = 1.0
         while self._empty() and not self._closing.is_set():
-            self._pause(random.uniform(0, min(ceiling, self._longest_wait)))  # noqa: S311  (nobody guesses it)
+            self._pause(_CHANCE.uniform(0, min(ceiling, self._longest_wait)))
             ceiling = min(ceiling * 2, self._longest_wait)
 
     def _pause(self, seconds: float) -> None:
