@@ -215,14 +215,14 @@ async def test_a_server_that_is_asked_too_fast_is_left_alone_by_all_who_wait(sen
 
 
 async def test_an_answer_may_come_late_after_the_final_dot(send, email_with, sink, at):
-    sink.plan(Behaviour(wait=0.6))
-    outcome = await send(email_with(command=0.2, opening=0.4, envelope=0.4, per_recipient=0), at(sink.port))
+    sink.plan(Behaviour(wait=1.5))
+    outcome = await send(email_with(command=1.0), at(sink.port))
     assert outcome.verdict is Verdict.DELIVERED
     assert len(sink.attempts) == 1
 
 
 async def test_only_what_was_handed_over_may_have_arrived(send, email_with, sink, at):
-    provider = email_with(command=0.2, final_dot=0.2)
+    provider = email_with(command=1.0, final_dot=0.3)
     sink.plan(HANG, KEEP_AND_DROP, DROP)
     for _ in range(3):
         assert (await send(provider, at(sink.port))).unanswered
