@@ -154,7 +154,11 @@ def _connect(endpoint: Endpoint, timeout: float) -> http.client.HTTPConnection:
     if via:
         headers = {"Proxy-Authorization": via.authorization} if via.authorization else {}
         connection.set_tunnel(*target, headers=headers)
-    connection.connect()
+    try:
+        connection.connect()
+    except BaseException:
+        connection.close()  # a proxy that refuses, a certificate that is not known: the socket is there
+        raise
     return connection
 
 
