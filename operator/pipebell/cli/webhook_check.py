@@ -25,7 +25,7 @@ _GONE: Final = (403, 404, 410)
 def check(kind: HttpKind, target: HttpTarget, hosts: HostPolicy, ca_file: str = "") -> Iterator[Finding]:
     """Try one thing after the other; what fails ends it. The URL is a credential: no message shows it."""
     parts = urlsplit(target.url)
-    host, port = parts.hostname or "", parts.port or 443
+    host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
     if not target.trusted and not hosts.admits_url(kind, target.url):
         own = ", ".join((*kind.hosts.exact, *(f"*{suffix}" for suffix in kind.hosts.suffixes)))
         yield Finding(
@@ -42,7 +42,7 @@ def check(kind: HttpKind, target: HttpTarget, hosts: HostPolicy, ca_file: str = 
     try:
         addresses = sorted({str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
         yield Finding("name", True, f"{host} is {', '.join(addresses)}")
-        yield _ask(kind, target.url if kind.probe else f"https://{parts.netloc}/", host, ca_file)
+        yield _ask(kind, target.url if kind.probe else f"{parts.scheme}://{parts.netloc}/", host, ca_file)
     except socket.gaierror:
         yield Finding("name", False, f"the name {host} cannot be resolved", f"check {target.where} and DNS")
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -113,6 +113,12 @@ def entries(longest: int) -> Fragment:
     )
 
 
+def of_keys(validation: Fragment) -> Fragment:
+    """A rule of each key of a map as one of the map."""
+    expression = validation["rule"].replace("self.", "key.")
+    return {**validation, "rule": f"self.all(key, {expression})", "message": f"keys {validation['message']}"}
+
+
 IMMUTABLE: Final = rule(
     "self == oldSelf", "spec is immutable: what happened does not change; create a new PipelineEvent instead"
 )

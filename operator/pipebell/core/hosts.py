@@ -27,14 +27,18 @@ class HostPolicy:
     def admits_url(self, kind: Kind, url: str) -> bool:
         """Whether an organisation may have this kind connect to the URL's host. The kind's own hosts: on port 443 only.
 
-        Of a kind that goes anywhere, the address it connects to is checked besides (`admits_address`).
+        Of a kind that goes anywhere, the address it connects to is checked too: by `admits_address`, or without TLS
+        by `lists_address`.
         """
         try:
             parts = urlsplit(url)
-            host, port = (parts.hostname or "").lower().rstrip("."), 443 if parts.port is None else parts.port
+            host = (parts.hostname or "").lower().rstrip(".")
+            port = parts.port if parts.port is not None else 80 if parts.scheme == "http" else 443
         except ValueError:
             return False
-        if not host or parts.scheme != "https" or parts.username is not None or parts.password is not None:
+        if not host or parts.username is not None or parts.password is not None:
+            return False
+        if parts.scheme != "https" and not (kind.hosts.http and parts.scheme == "http"):
             return False
         listed = {entry.lower() for entry in self.allowed.get(kind.name, ())}
         shown = f"[{host}]" if ":" in host else host
@@ -49,8 +53,16 @@ class HostPolicy:
 
         Raises ValueError when `address` is no IP address.
         """
+        ip = _ip(address)
+        return self.lists_address(host, address) or _public(_embedded_ipv4(ip) or ip)
+
+    def lists_address(self, host: str, address: str) -> bool:
+        """Whether the platform team listed this host, or the address that it leads to, among the private ones.
+
+        Raises ValueError when `address` is no IP address.
+        """
         name = host.lower().rstrip(".").strip("[]")
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = _ip(address)
         reached = _embedded_ipv4(ip) or ip
         for entry in self.private_hosts:
             try:
@@ -61,7 +73,11 @@ class HostPolicy:
             else:
                 if ip in network or reached in network:
                     return True
-        return _public(reached)
+        return False
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(address.partition("%")[0])
 
 
 # A list of our own: what Python calls global differs from version to version, and leaves addresses out that clouds and

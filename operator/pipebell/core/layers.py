@@ -14,7 +14,7 @@ from pipebell.core.backoff import RetryPolicy
 from pipebell.core.destinations.base import DEFAULT_KIND
 from pipebell.core.destinations.block import Block, Section, make_block
 from pipebell.core.errors import NotReady
-from pipebell.core.fields import traits
+from pipebell.core.fields import EMAIL, traits
 from pipebell.core.globs import matches_any
 from pipebell.core.models import KINDS, RootSpec
 from pipebell.core.vocabulary import NotReadyReason
@@ -233,8 +233,8 @@ def _check_recipients(org: Section, domains: Sequence[str]) -> None:
     """Raises NotReady for the first recipient of an organisation to whom root's transport does not send."""
     allowed = tuple(domain.lower() for domain in domains)
     for trait in traits(type(org.spec)).values():
-        if not trait.follows or not org.sets(trait):
-            continue
+        if trait.fillable is None or trait.fillable.pattern != EMAIL or not (trait.follows and org.sets(trait)):
+            continue  # chats and telephones have no domain
         for index, address in enumerate(org.texts(trait)):
             if address.rpartition("@")[2].lower() not in allowed:
                 raise NotReady(

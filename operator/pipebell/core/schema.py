@@ -150,7 +150,8 @@ class _Structure:
             result["x-kubernetes-preserve-unknown-fields"] = True
             return []
         result["additionalProperties"] = {**self.build(node["additionalProperties"], f"{path}{{}}"), "nullable": True}
-        return list(cel.entries(node["propertyNames"]["maxLength"])[_RULES])
+        names = self._inlined(node["propertyNames"])
+        return [*cel.entries(names["maxLength"])[_RULES], *(cel.of_keys(each) for each in names.get(_RULES, []))]
 
     def _field(self, node: Schema, path: str) -> Schema:
         field = self.build(node, path)

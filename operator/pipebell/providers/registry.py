@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.destinations.http import HttpKind
@@ -34,11 +35,10 @@ def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
         if name in SPECIAL:
             providers[name] = SPECIAL[name](settings, tls, clock)
         elif isinstance(kind, HttpKind):
-            guarded = None
-            if kind.hosts.anywhere:
-                guarded = Http(tls, dns=dns, proxy=settings.https_proxy, admits=settings.hosts.admits_address)
-            http = Http(tls, dns=dns, proxy=settings.https_proxy)
-            providers[name] = HttpProvider(kind, http, settings.hosts, clock.now, guarded)
+            client = partial(Http, tls, dns=dns, proxy=settings.https_proxy)
+            guarded = client(admits=settings.hosts.admits_address) if kind.hosts.anywhere else None
+            plain = client(admits=settings.hosts.lists_address) if kind.hosts.http else None
+            providers[name] = HttpProvider(kind, client(), settings.hosts, clock.now, guarded, plain)
         else:
             raise TypeError(f"providers.registry.SPECIAL has no provider for {name}")
     return providers

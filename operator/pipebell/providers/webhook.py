@@ -26,14 +26,22 @@ _MOST_REQUESTS: Final = 3  # of one attempt: whatever is answered, it comes to a
 class HttpProvider:
     """Sends messages of one kind. `now` is seconds since the epoch.
 
-    `guarded` is for organisations' hosts of a kind that goes anywhere: it asks of every address.
+    `guarded` is for organisations' hosts of a kind that goes anywhere: it asks of every address. So does `plain`, for
+    URLs without TLS.
     """
 
     def __init__(
-        self, kind: HttpKind, http: Http, hosts: HostPolicy, now: Callable[[], float], guarded: Http | None = None
+        self,
+        kind: HttpKind,
+        http: Http,
+        hosts: HostPolicy,
+        now: Callable[[], float],
+        guarded: Http | None = None,
+        plain: Http | None = None,
     ) -> None:
         self._kind, self._http, self._hosts, self._now = kind, http, hosts, now
         self._guarded = guarded or http
+        self._plain = plain or self._guarded
 
     async def send(self, message: Message, target: HttpTarget, attempt: Attempt) -> Outcome:
         """One attempt. Raises Fenced if this replica may not send any more once the request could go out."""
@@ -50,7 +58,7 @@ class HttpProvider:
                 sent = Sent(message, target, attempt, following, first=False)
                 response = await self._post(sent)
         except NotAdmitted as error:
-            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error))
+            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error, target))
         except OSError as error:
             return outcome_of(error, target.host or self._kind.title)
         except ValueError:
@@ -76,18 +84,19 @@ class HttpProvider:
         try:
             await self._client(target).check(target.url)
         except NotAdmitted as error:
-            raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, _private(error)) from None
+            raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, _private(error, target)) from None
         except (OSError, ValueError):
             return  # that its name cannot be resolved now says nothing about where it leads
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.close()
-        if self._guarded is not self._http:
-            await self._guarded.close()
+        for client in {self._http, self._guarded, self._plain}:
+            await client.close()
 
     def _client(self, target: HttpTarget) -> Http:
-        return self._guarded if self._kind.hosts.anywhere and not target.trusted else self._http
+        if target.trusted or not self._kind.hosts.anywhere:
+            return self._http
+        return self._plain if target.url.startswith("http:") else self._guarded
 
     def _refusal(self, target: HttpTarget) -> str:
         if target.trusted or self._hosts.admits_url(self._kind, target.url):
@@ -98,5 +107,7 @@ class HttpProvider:
         )
 
 
-def _private(error: NotAdmitted) -> str:
+def _private(error: NotAdmitted, target: HttpTarget) -> str:
+    if target.url.startswith("http:"):
+        return f"{target.host}: http is for hosts that the platform team lists (PIPEBELL_PRIVATE_HOSTS): use https"
     return f"{error}: the platform team may allow it (PIPEBELL_PRIVATE_HOSTS)"

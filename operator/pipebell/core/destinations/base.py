@@ -71,12 +71,14 @@ class Hosts:
 
     `exact` names are allowed on port 443 only; of `suffixes` (".example.com") every host below them. `anywhere` allows
     every host whose address may be connected to. A host that the platform team lists in PIPEBELL_ALLOWED_HOSTS is
-    allowed beside `exact` and `suffixes`, and instead of `anywhere`.
+    allowed beside `exact` and `suffixes`, and instead of `anywhere`. `http`: without TLS too, where
+    PIPEBELL_PRIVATE_HOSTS lists the host or the address that it leads to.
     """
 
     exact: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
     anywhere: bool = False
+    http: bool = False
 
 
 @dataclass(frozen=True, slots=True)

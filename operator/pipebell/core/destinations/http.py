@@ -56,7 +56,8 @@ class HttpTarget:
             parts = urlsplit(self.url)
         except ValueError:
             return (self.url,)
-        words = (*parts.path.split("/"), parts.query, *(value for _, value in parse_qsl(parts.query)))
+        raw = (pair.partition("=")[2] for pair in parts.query.split("&"))
+        words = (*parts.path.split("/"), parts.query, *raw, *(value for _, value in parse_qsl(parts.query)))
         return (self.url, *(word for word in words if len(word) > 4))  # noqa: PLR2004  (shorter ones are words)
 
 
@@ -222,7 +223,7 @@ def classify_response(kind: HttpKind, response: Response, target: HttpTarget, no
     reason = rule.reason or f"Http{response.status}"
     if rule.verdict is not Verdict.PAUSE:
         return Outcome(rule.verdict, reason, message)
-    seconds = kind.pause(response)
+    seconds = _bounded(kind.pause(response))
     if seconds is None:
         seconds = retry_after(response.headers.get("retry-after"), now)
     return Outcome(rule.verdict, reason, message, retry_after=seconds, first_pause=kind.first_pause)
@@ -240,4 +241,8 @@ def retry_after(value: str | None, now: float) -> float | None:
             seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
         except (ValueError, OverflowError):
             return None
-    return min(max(seconds, 0.0), MAX_PAUSE) if seconds == seconds else None  # noqa: PLR0124  (NaN)
+    return _bounded(seconds)
+
+
+def _bounded(seconds: float | None) -> float | None:
+    return min(max(seconds, 0.0), MAX_PAUSE) if seconds is not None and seconds == seconds else None  # noqa: PLR0124  (NaN)
