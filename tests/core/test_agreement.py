@@ -117,6 +117,23 @@ GOOD = {
     "the longest name": config(destinations=[{"name": "a" * 40, "slack": {}}]),
     "fifty recipients by name": named(email={"toEmails": [f"r{i}@example.com" for i in range(50)]}),
     "an owner, labels and tries": event(owner="data-team", labels={"env": "prod"}, attempt=2, maxAttempts=3),
+    "Discord": config(discord={"webhookUrl": "${D}", "username": "Größe", "threadId": "1205000000000000003"}),
+    "Google Chat": config(
+        googleChat={"webhookUrl": "https://chat.googleapis.com/v1/spaces/A/messages?key=a&token=b%3D"}
+    ),
+    "Telegram": config(telegram={"botToken": "1:a-B_c", "chatId": "-1001234567890", "messageThreadId": 7.0}),
+    "Telegram by placeholders": config(telegram={"botToken": "${T}", "chatId": "${C}"}),
+    "a Telegram channel": config(telegram={"botTokenSecretRef": {"name": "s", "key": "k"}, "chatId": "@acme_data"}),
+    "Mattermost": config(mattermost={"webhookUrl": "https://[::1]:8065/hooks/x", "channel": "@me", "username": ""}),
+    "JSM": config(jsm={"apiKey": "${K}", "tags": ["a"], "responders": [{"type": "user", "name": "a@b.io"}]}),
+    "Alertmanager": config(alertmanager={"url": "http://am:9093/x", "username": "${U}", "password": "${P}"}),
+    "labels of alerts": config(alertmanager={"url": "${U}", "bearerToken": "x", "labels": {"_team": "", "a1": "é"}}),
+    "sixteen of each": config(
+        destinations=[
+            {"name": f"d{number}", "alertmanager": {"url": "https://am", "labels": {f"l{n}": "x" for n in range(16)}}}
+            for number in range(16)
+        ]
+    ),
     "a replay": event(replayOf={"name": "old.event-1", "destinations": ["slack"]}),
 }
 
@@ -266,6 +283,35 @@ BAD = {
     "link without title": event(links=[{"url": "https://a/"}]),
     "eleven links": event(links=[{"title": "x", "url": "https://a/"}] * 11),
     "negative time to live": event(ttlSecondsAfterFinished=-1),
+    "a thread as a number": config(discord={"threadId": 1205000000000000003}),
+    "a thread by name": config(discord={"threadId": "general"}),
+    "a user name with a space first": config(discord={"username": " x"}),
+    "Google Chat over http": config(googleChat={"webhookUrl": "http://chat.googleapis.com/v1/spaces/A/messages"}),
+    "a bot's token without a number": config(telegram={"botToken": "hidden-token"}),
+    "a bot's token that climbs": config(telegram={"botToken": "1:a/../b"}),
+    "a bot's token with a line break": config(telegram={"botToken": "1:a\n"}),
+    "a chat by its title": config(telegram={"chatId": "Data team"}),
+    "a chat as a number": config(telegram={"chatId": -1001234567890}),
+    "a topic that is none": config(telegram={"messageThreadId": 0}),
+    "a bot's token twice": config(telegram={"botToken": "1:a", "botTokenSecretRef": {"name": "s", "key": "k"}}),
+    "a channel of two lines": config(mattermost={"channel": "a\nb"}),
+    "an unknown responder": config(jsm={"responders": [{"type": "group", "name": "x"}]}),
+    "a responder without a name": config(jsm={"responders": [{"type": "team"}]}),
+    "a tag by a placeholder": config(jsm={"tags": ["${T}"]}),
+    "an empty tag": config(jsm={"tags": [""]}),
+    "twenty-one tags": config(jsm={"tags": ["x"] * 21}),
+    "Alertmanager without a scheme": config(alertmanager={"url": "am:9093"}),
+    "Alertmanager with a query": config(alertmanager={"url": "https://am/?x=1"}),
+    "Alertmanager with credentials in its URL": config(alertmanager={"url": "https://me:hidden@am/"}),
+    "a label's name with a dash": config(alertmanager={"labels": {"a-b": "x"}}),
+    "a label's name with a digit first": config(alertmanager={"labels": {"1a": "x"}}),
+    "a label without a name": config(alertmanager={"labels": {"": "x"}}),
+    "a label by a placeholder": config(alertmanager={"labels": {"a": "${X}"}}),
+    "a label that is null": config(alertmanager={"labels": {"a": None}}),
+    "too many labels of alerts": config(alertmanager={"labels": {f"l{n}": "x" for n in range(17)}}),
+    "an Alertmanager's password twice": config(
+        alertmanager={"password": "x", "passwordSecretRef": {"name": "s", "key": "k"}}
+    ),
     "replay of nothing": event(replayOf={}),
     "replay to a destination twice": event(replayOf={"name": "x", "destinations": ["email", "email"]}),
 }

@@ -5,7 +5,7 @@ from tests.core.messages import make
 
 from pipebell.core.errors import InvalidInput, NotReady
 from pipebell.core.layers import Layer, Layers
-from pipebell.core.models import NotificationConfigSpec, RootSpec
+from pipebell.core.models import KINDS, NotificationConfigSpec, RootSpec
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of, variables_of
 from pipebell.core.policy.triggers import Match, destinations_in_use, match_trigger
 from pipebell.core.root import parse_notification_json
@@ -108,7 +108,7 @@ def test_roots_destination_by_name_where_root_allows(allow, namespace, may):
     else:
         error = refusal(found, "platform")
         assert error.reason is NotReadyReason.UNKNOWN_DESTINATION
-        assert error.message.endswith("there are: email, slack")
+        assert error.message.endswith(f"there are: {', '.join(KINDS)}")
 
 
 @pytest.mark.parametrize("inherits", [True, False])

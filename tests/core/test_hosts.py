@@ -4,6 +4,8 @@ import ipaddress
 
 import pytest
 
+from pipebell.core.destinations.alertmanager import ALERTMANAGER
+from pipebell.core.destinations.mattermost import MATTERMOST
 from pipebell.core.destinations.slack import SLACK
 from pipebell.core.hosts import HostPolicy
 
@@ -89,3 +91,35 @@ def test_what_the_platform_team_lists_is_admitted(entry, address):
 )
 def test_webhooks_are_slacks_own(url, admitted):
     assert HostPolicy().admits_url(SLACK, url) is admitted
+
+
+@pytest.mark.parametrize(
+    ("entry", "host", "address", "listed"),
+    [
+        ("alertmanager.monitoring.svc", "Alertmanager.monitoring.svc.", "10.1.2.3", True),
+        ("10.0.0.0/8", "alertmanager.monitoring.svc", "10.1.2.3", True),
+        ("10.0.0.0/8", "alertmanager.monitoring.svc", "::ffff:10.1.2.3", True),
+        ("10.0.0.0/8", "alertmanager.example.com", "8.8.8.8", False),
+        ("other.svc", "alertmanager.monitoring.svc", "10.1.2.3", False),
+    ],
+)
+def test_what_the_platform_team_listed(entry, host, address, listed):
+    assert HostPolicy(private_hosts=(entry,)).lists_address(host, address) is listed
+
+
+def test_only_a_kind_that_says_so_goes_without_tls():
+    policy = HostPolicy({"slack": ("am",), "mattermost": ("am",)})
+    assert policy.admits_url(ALERTMANAGER, "http://am:9093/api/v2/alerts")
+    assert policy.admits_url(MATTERMOST, "https://am/hooks/x")
+    for kind in (SLACK, MATTERMOST):
+        assert not policy.admits_url(kind, "http://am/hooks/x")
+    for url in ("ftp://am/", "http://me@am/", "http:///x", "//am/x"):
+        assert not policy.admits_url(ALERTMANAGER, url)
+
+
+def test_a_list_of_hosts_counts_ports_of_its_scheme():
+    policy = HostPolicy({"alertmanager": ("am:80", "bm:443")})
+    assert policy.admits_url(ALERTMANAGER, "http://am/x")
+    assert policy.admits_url(ALERTMANAGER, "https://bm/x")
+    assert not policy.admits_url(ALERTMANAGER, "https://am/x")
+    assert not policy.admits_url(ALERTMANAGER, "http://bm/x")

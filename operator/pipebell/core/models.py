@@ -13,11 +13,17 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from pipebell.core.destinations.alertmanager import ALERTMANAGER, AlertmanagerSpec
 from pipebell.core.destinations.base import Allow, DestinationSpec, Kind
+from pipebell.core.destinations.discord import DISCORD, DiscordSpec
 from pipebell.core.destinations.email import EMAIL, EmailSpec
+from pipebell.core.destinations.google_chat import GOOGLE_CHAT, GoogleChatSpec
+from pipebell.core.destinations.jsm import JSM, JsmSpec
+from pipebell.core.destinations.mattermost import MATTERMOST, MattermostSpec
 from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutySpec
 from pipebell.core.destinations.slack import SLACK, SlackSpec
 from pipebell.core.destinations.teams import TEAMS, TeamsSpec
+from pipebell.core.destinations.telegram import TELEGRAM, TelegramSpec
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.fields import (
     DESTINATION_NAME,
@@ -52,6 +58,22 @@ class Blocks(Spec):
     )
     teams: Annotated[TeamsSpec | None, TEAMS] = Field(
         None, description="Microsoft Teams; what is unset comes from root."
+    )
+    discord: Annotated[DiscordSpec | None, DISCORD] = Field(None, description="Discord; what is unset comes from root.")
+    google_chat: Annotated[GoogleChatSpec | None, GOOGLE_CHAT] = Field(
+        None, description="Google Chat; what is unset comes from root."
+    )
+    telegram: Annotated[TelegramSpec | None, TELEGRAM] = Field(
+        None, description="Telegram; what is unset comes from root."
+    )
+    mattermost: Annotated[MattermostSpec | None, MATTERMOST] = Field(
+        None, description="Mattermost; what is unset comes from root."
+    )
+    jsm: Annotated[JsmSpec | None, JSM] = Field(
+        None, description="Jira Service Management Operations; what is unset comes from root."
+    )
+    alertmanager: Annotated[AlertmanagerSpec | None, ALERTMANAGER] = Field(
+        None, description="Alertmanager; what is unset comes from root."
     )
 
     def block(self, kind: str) -> DestinationSpec | None:

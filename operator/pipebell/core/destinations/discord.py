@@ -1,0 +1,258 @@
+"""Discord by a channel's webhook: what is configured, what is posted, and what the answers mean.
+
+Sources: https://discord.com/developers/docs/resources/webhook#execute-webhook and /resources/message#embed-object for
+the limits, /topics/opcodes-and-status-codes#json for the codes, /topics/rate-limits for pauses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
+from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
+from pipebell.core.fields import ENDPOINT, SecretUrl, no_placeholder, pattern, with_references
+from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render.bounded import TICK, block, line, listed, shares, size
+from pipebell.core.render.facts import Facts, Link, facts
+from pipebell.core.wire import encode
+
+if TYPE_CHECKING:
+    from pipebell.core.destinations.block import Block
+    from pipebell.core.message import Message
+
+HOSTS: Final = ("discord.com", "discordapp.com")
+# Bytes of UTF-8, where Discord counts characters: never more than it takes, whatever it takes for a character.
+CONTENT: Final = 2000
+DESCRIPTION: Final = 4096
+VALUE: Final = 1024
+EMBED: Final = 6000  # all texts of all embeds together
+_VALUE: Final = 200  # of the short ones
+_FOOTER: Final = 320
+_NOTES: Final = 1200
+
+_DETAILS: Final = "**Details**\n"
+
+_MARKUP: Final = re.compile(r"[\\*_~|`>\[\]<@]|:(?=//|\w+:)")
+_RESERVED_IN_LINKS: Final = str.maketrans({"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", "\\": "%5C", "`": "%60"})
+
+_Snowflake = Annotated[
+    str,
+    StringConstraints(max_length=20, pattern=pattern(r"^[0-9]{1,20}$", "must be an ID of digits, in quotes")),
+]
+_Name = Annotated[
+    str,
+    StringConstraints(
+        max_length=80, pattern=pattern(r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$", "must be one line")
+    ),
+    AfterValidator(no_placeholder),
+]
+
+
+@with_references
+class DiscordSpec(DestinationSpec):
+    """Discord through a channel's webhook."""
+
+    webhook_url: Annotated[SecretUrl | None, ENDPOINT] = Field(
+        None,
+        description=(
+            "The channel's webhook (https), or exactly ${VAR}. "
+            "It is a credential: prefer ${VAR} or webhookUrlSecretRef."
+        ),
+    )
+    username: _Name | None = Field(None, description="Name that the message is posted under. Default: the webhook's.")
+    thread_id: _Snowflake | None = Field(
+        None, description="ID of a thread or forum post of the webhook's channel to post in."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DiscordTarget(HttpTarget):
+    """A webhook and how to post there."""
+
+    kind = "discord"
+    username: str | None = None
+    thread_id: str | None = None
+
+
+def target(block: Block) -> DiscordTarget:
+    """The webhook and the looks. Raises NotReady, naming the field or variable."""
+    return DiscordTarget(
+        url=block.required("webhook_url"),
+        trusted=block.trusted,
+        where=block.path,
+        username=block.get("username"),
+        thread_id=block.get("thread_id"),
+    )
+
+
+def request(message: Message, target: DiscordTarget, attempt: Attempt) -> HttpRequest:  # noqa: ARG001  (a kind's signature)
+    """What is posted. With `wait`, Discord answers once the message is saved, and says if it is not."""
+    return HttpRequest(_url(target), encode(payload(message, target)))
+
+
+def _url(target: DiscordTarget) -> str:
+    url = target.url.partition("#")[0]
+    query = f"wait=true&thread_id={target.thread_id}" if target.thread_id else "wait=true"
+    return f"{url}{'&' if '?' in url else '?'}{query}"
+
+
+def payload(message: Message, target: DiscordTarget) -> dict[str, Any]:
+    """The message as Discord takes it, ready for JSON. Nobody is mentioned."""
+    known = facts(message)
+    made: dict[str, Any] = {
+        "content": _content(known),
+        "embeds": [_embed(known)],
+        "allowed_mentions": {"parse": []},
+    }
+    if target.username:
+        made["username"] = target.username
+    return made
+
+
+def escape(text: str) -> str:
+    """One line of text that means nothing but itself: a backslash before each sign of Discord's Markdown."""
+    return _MARKUP.sub(lambda sign: f"\\{sign[0]}", text)
+
+
+def _content(known: Facts) -> str:
+    """What push notifications show."""
+    marks = "".join(f"**[{mark}]** " for mark in known.marks)
+    who = f"{known.pipeline} ({known.org})" if known.pipeline else known.org
+    head = f"{known.look.emoji} {marks}**{known.title}**: {line(who, 600, escape)}"
+    notes = [line(note, _NOTES // len(known.notes), escape) for note in known.notes]
+    return "\n".join([head, *notes])
+
+
+def _embed(known: Facts) -> dict[str, Any]:
+    """A card whose texts have at most 6,000 bytes: what the short ones leave is for the message and the details."""
+    fields = [
+        {"name": name, "value": f"`{line(value, _VALUE, _ticked)}`", "inline": True} for name, value in known.rows
+    ]
+    if known.links:
+        fields.append({"name": "Links", "value": listed(known.links, VALUE, _link), "inline": False})
+    made: dict[str, Any] = {
+        "title": known.title,
+        "color": int(known.look.color.removeprefix("#"), 16),
+        "fields": fields,
+        "footer": {"text": line(f"Pipebell · {known.source}", _FOOTER)},
+    }
+    used = size(made["title"]) + size(made["footer"]["text"])
+    used += sum(size(text) for each in fields for text in (str(each["name"]), str(each["value"])))
+    description = _description(known, min(DESCRIPTION, EMBED - used))
+    if description:
+        made["description"] = description
+    return made
+
+
+def _description(known: Facts, room: int) -> str:
+    around = size(_code("", 0)) if known.message else 0
+    if known.details:
+        around += size(_code("", 0, _DETAILS)) + 1
+    message, details = shares(_ticked(known.message), _ticked(known.details), room - around)
+    parts = [
+        _code(known.message, message) if known.message else "",
+        _code(known.details, details, _DETAILS) if known.details else "",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _code(text: str, limit: int, title: str = "") -> str:
+    """A code block that its text cannot leave."""
+    return f"{title}```\n{block(text, limit, _ticked)}\n```"
+
+
+def _ticked(text: str) -> str:
+    return text.replace("`", TICK)
+
+
+def _link(link: Link) -> str:
+    return f"[{line(link.title, 200, escape)}](<{link.url.translate(_RESERVED_IN_LINKS)}>)"
+
+
+def _code_of(response: Response) -> int | None:
+    document = response.document
+    code = document.get("code") if isinstance(document, dict) else None
+    return code if isinstance(code, int) else None
+
+
+def said(response: Response) -> str:
+    """Discord's own words: the message of its JSON."""
+    document = response.document
+    words = document.get("message") if isinstance(document, dict) else None
+    code = _code_of(response)
+    if not isinstance(words, str):
+        return response.text
+    return f"{words} (code {code})" if code else words
+
+
+def pause(response: Response) -> float | None:
+    """Seconds of the body's `retry_after`, a fraction."""
+    document = response.document
+    seconds = document.get("retry_after") if isinstance(document, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
+
+
+def receipt(response: Response, _target: DiscordTarget) -> str | None:
+    """The message's ID."""
+    document = response.document
+    found = document.get("id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) and found.isdecimal() and len(found) <= 20 else None  # noqa: PLR2004  (64 bits)
+
+
+def form(url: str) -> str | None:
+    """What is wrong with a URL of Discord's own hosts, as far as can be seen."""
+    parts = urlsplit(url)
+    if parts.hostname not in HOSTS or re.fullmatch(r"/api(/v[0-9]+)?/webhooks/[0-9]+/[^/]+", parts.path):
+        return None
+    return "it is https://discord.com/api/webhooks/ID/TOKEN as Discord shows it, with nothing after the token"
+
+
+def _coded(*codes: int) -> Any:  # noqa: ANN401  (a predicate of answers)
+    return lambda response: _code_of(response) in codes
+
+
+_GONE: Final = "the webhook was deleted or mistyped: make a new one and update webhookUrl"
+
+DISCORD: Final = HttpKind(
+    name="discord",
+    title="Discord",
+    spec=DiscordSpec,
+    target=target,
+    request=request,
+    hosts=Hosts(exact=HOSTS),
+    capabilities=Capabilities(limit=EMBED, per_second=0.5),  # 30 messages a minute for each webhook
+    answers=(
+        Answer(range(400, 500), Verdict.PERMANENT, _GONE, when=_coded(10015, 50027)),
+        Answer(
+            range(400, 500), Verdict.PERMANENT, "there is no such thread: check threadId", when=_coded(10003, 10008)
+        ),
+        Answer(
+            range(400, 500),
+            Verdict.PERMANENT,
+            "the webhook's channel is a forum: set threadId to the ID of one of its posts",
+            when=_coded(220001),
+        ),
+        Answer(range(400, 500), Verdict.PERMANENT, "the thread is archived: unarchive it", when=_coded(50083)),
+        Answer(status(400), Verdict.PERMANENT, "Discord cannot read the message: please report this"),
+        Answer(status(401), Verdict.PERMANENT, _GONE),
+        Answer(status(403), Verdict.PERMANENT, "Discord refuses the webhook: make a new one and update webhookUrl"),
+        Answer(status(404), Verdict.PERMANENT, _GONE),
+        *HTTP_RULES,
+    ),
+    said=said,
+    pause=pause,
+    receipt=receipt,
+    form=form,
+    probe=True,
+    success=(200, '{"id": "1205000000000000001", "channel_id": "1205000000000000000"}'),
+    example={
+        "webhookUrl": "https://discord.com/api/webhooks/1205000000000000002/Token-of-the-webhook_0123456789",
+        "username": "Pipebell",
+        "threadId": "1205000000000000003",
+    },
+)
