@@ -117,10 +117,17 @@ class FakeEvents:
         self.store[namespace, name] = replace(event, status=kept, resource_version=version)
         return version
 
-    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[EventPage]:
+    async def scan(
+        self, phases_excluded: Sequence[str] = (), wanted: Callable[[str, str, bool], bool] = lambda *_: True
+    ) -> AsyncIterator[EventPage]:
         self._reachable()
         version = str(next(self.versions))
-        found = [event for event in self.store.values() if event.status.phase not in phases_excluded]
+        found = [
+            event
+            for event in self.store.values()
+            if event.status.phase not in phases_excluded
+            and wanted(event.namespace, event.spec.org_slug, not (event.status.finished or event.status.deliveries))
+        ]
         yield EventPage(None, version, found)
 
     async def unfinished(self, namespace: str, known: Callable[[str], bool]) -> AsyncIterator[list[Event]]:

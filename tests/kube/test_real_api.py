@@ -263,3 +263,20 @@ async def test_unfinished_events_of_one_namespace_are_listed_but_those_that_are_
     assert [found.name for part in parts for found in part] == [f"e{number:02}" for number in range(2, 30)]
     assert max(map(len, parts)) <= 20
     assert [part async for part in events.unfinished("nobody", lambda _: False)] == []
+
+
+async def test_a_pass_over_all_events_parses_what_is_wanted_only(cluster, namespace, client):
+    apply(cluster, *(event(namespace, f"e{number}", orgSlug=f"{namespace}-{number % 2}") for number in range(4)))
+    events = PipelineEvents(client, [namespace])
+    tried = await events.get(namespace, "e1")
+    delivery = {"provider": "slack", "destination": "slack", "phase": "Pending", "attempts": 1}
+    await events.patch_status(namespace, "e1", tried.uid, tried.resource_version, {"deliveries": [delivery]})
+    asked = []
+
+    def wanted(*facts):
+        asked.append(facts)
+        return facts[2] and facts[1].endswith("-1")
+
+    found = [each.name async for page in events.scan(wanted=wanted) for each in page.events]
+    assert asked == [(namespace, f"{namespace}-{number % 2}", number != 1) for number in range(4)]
+    assert found == ["e3"]

@@ -35,8 +35,14 @@ class Events(Protocol):
     ) -> str:
         """Merge-patch the status, fenced by uid and resourceVersion; returns the new resourceVersion."""
 
-    def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[EventPage]:
-        """All events in the watched namespaces, page by page, with a consistent first page."""
+    def scan(
+        self, phases_excluded: Sequence[str] = (), wanted: Callable[[str, str, bool], bool] | None = None
+    ) -> AsyncIterator[EventPage]:
+        """All events in the watched namespaces, page by page, with a consistent first page.
+
+        `wanted(namespace, org, new)` says of each whether it is of any interest; `new`: nothing has been tried for it,
+        and it is not finished.
+        """
 
     def unfinished(self, namespace: str, known: Callable[[str], bool]) -> AsyncIterator[list[Event]]:
         """The unfinished events of one namespace but those whose uid is `known`, some at a time."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _KIND: Final = "PipelineEvent"
 PATIENCE: Final = 30.0  # seconds
+_FINAL: Final = frozenset(phase.value for phase in FINAL_PHASES)
 _AT_ONCE: Final = 20  # events parsed before everybody else gets a turn
 
 
@@ -80,10 +81,14 @@ class PipelineEvents:
         )
         return str(item["metadata"]["resourceVersion"])
 
-    async def scan(self, phases_excluded: Sequence[str] = ()) -> AsyncIterator[EventPage]:
+    async def scan(
+        self, phases_excluded: Sequence[str] = (), wanted: Callable[[str, str, bool], bool] | None = None
+    ) -> AsyncIterator[EventPage]:
         """All events in the watched namespaces but those in these phases, page by page; none held back.
 
-        Guarantees are those of `ApiClient.pages`, for each namespace.
+        Each is asked about before it is parsed, which costs most: `wanted(namespace, org, new)`, where `new` says that
+        nothing has been tried for it, and it is not finished. Guarantees are those of `ApiClient.pages`, for each
+        namespace.
         """
         params = {"fieldSelector": ",".join(f"status.phase!={phase}" for phase in phases_excluded)}
         for namespace in self._namespaces or (None,):
@@ -92,7 +97,10 @@ class PipelineEvents:
                 path, params=params if phases_excluded else None, limit=PAGE_SIZE, patience=self._patience
             )
             async for page in pages:
-                yield EventPage(namespace, str(page["metadata"].get("resourceVersion") or ""), self._parsed(page))
+                items = page.get("items") or []
+                if wanted is not None:
+                    items = [item for item in items if wanted(*_facts(item))]
+                yield EventPage(namespace, str(page["metadata"].get("resourceVersion") or ""), self._parsed(items))
 
     async def unfinished(self, namespace: str, known: Callable[[str], bool]) -> AsyncIterator[list[Event]]:
         """The unfinished events of one namespace but those whose uid is `known`, some at a time; as `scan` otherwise.
@@ -106,7 +114,7 @@ class PipelineEvents:
             for start in range(0, len(items), _AT_ONCE):
                 part = [item for item in items[start : start + _AT_ONCE] if not known(item["metadata"]["uid"])]
                 if part:
-                    yield self._parsed({"items": part})
+                    yield self._parsed(part)
                 await asyncio.sleep(0)
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
@@ -114,11 +122,19 @@ class PipelineEvents:
         body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         await self._client.request("DELETE", custom(_KIND, namespace, name), body=body)
 
-    def _parsed(self, page: Mapping[str, Any]) -> list[Event]:
+    def _parsed(self, items: Sequence[Mapping[str, Any]]) -> list[Event]:
         events = []
-        for item in page.get("items") or ():
+        for item in items:
             try:
                 events.append(parse_event(item))
             except InvalidEvent as error:
                 self._on_invalid(error)
         return events
+
+
+def _facts(item: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Namespace, organisation, and whether it is new, of an event that has not been parsed."""
+    status = item.get("status") or {}
+    new = not status.get("deliveries") and status.get("phase") not in _FINAL
+    org = (item.get("spec") or {}).get("orgSlug")
+    return item["metadata"]["namespace"], org if isinstance(org, str) else "", new

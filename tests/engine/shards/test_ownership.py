@@ -175,8 +175,8 @@ class Watching:
         self.recovery = Recovery(house.ports, house.ledger, house.engine, house.met)
         scan = house.events.scan
 
-        async def held_up(phases_excluded=()):
-            pages = [page async for page in scan(phases_excluded)]
+        async def held_up(phases_excluded=(), **wanted):
+            pages = [page async for page in scan(phases_excluded, **wanted)]
             await self.gate.wait()
             for page in pages:
                 yield page

@@ -47,7 +47,7 @@ async def test_a_sender_that_ended_while_the_pass_went_on_holds_no_cooldown(hous
 
 
 def _pages(*pages):
-    async def scan(phases_excluded=()):
+    async def scan(phases_excluded=(), **_):
         for page in pages:
             yield EventPage(None, "1", page)
 

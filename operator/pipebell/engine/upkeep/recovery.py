@@ -105,12 +105,19 @@ class Recovery(ShardFollower):
         count, bounds = 0, self._engine.bounds.same_anew()
         unfinished: list[EventState] = []
         seen: dict[str | None, int] = {}
-        async for page in self._events.scan():
+
+        def wanted(namespace: str, org: str, new: bool) -> bool:
+            if shard_of(org) not in shards:
+                return False
+            if new and not bounds.room(namespace, org):
+                self._engine.bounds.leave(namespace, org)
+                return False
+            return True
+
+        async for page in self._events.scan(wanted=wanted):
             seen.setdefault(page.namespace, as_number(page.version))
             count += len(page.events)
             for event in page.events:
-                if shard_of(event.spec.org_slug) not in shards:
-                    continue
                 _fold(self._ledger, event)
                 self._on_event(event)
                 if not event.status.finished and (state := self._state(event, bounds)) is not None:
