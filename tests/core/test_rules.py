@@ -83,8 +83,6 @@ def test_the_window_ends_to_the_moment(now, until):
 def test_the_oldest_configuration_wins_then_the_first_by_name():
     a, b = (config_object("acme", "team", name, "1", {}) for name in "ab")
     assert resolve.own([b, a], "team") is a
-    assert resolve.conflicts_with(b, [a, b]) is a
-    assert resolve.conflicts_with(a, [a, b]) is None
 
 
 @pytest.mark.parametrize(

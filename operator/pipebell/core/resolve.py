@@ -24,13 +24,6 @@ def winners(configs: Iterable[ConfigObject]) -> list[ConfigObject]:
     return list(best.values())
 
 
-def conflicts_with(config: ConfigObject, others: Iterable[ConfigObject]) -> ConfigObject | None:
-    """The configuration in the same namespace, for the same organisation, that counts instead of this one."""
-    rivals = [other for other in others if other.namespace == config.namespace]
-    first = min(rivals, key=seniority, default=config)
-    return None if first.key == config.key else first
-
-
 def own(configs: Sequence[ConfigObject], namespace: str) -> ConfigObject | None:
     """The organisation's configuration in the event's own namespace."""
     return next((config for config in winners(configs) if config.namespace == namespace), None)
