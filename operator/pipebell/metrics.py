@@ -100,7 +100,7 @@ class Metrics(Observer):
             ),
             (
                 "pipebell_standby",
-                "1 while this replica waits for others, which serve other namespaces, to leave.",
+                "1 while this replica waits for others, of other namespaces or another format, to leave.",
                 lambda: sharing.standby,
             ),
             ("pipebell_queue_depth", "Events that wait for a slot.", lambda: engine.queue.depth),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipebell.core.shards import ALL_SHARDS, SHARDS, LeaseRecord, plan, replica_lease, shard_lease, shard_of
+from pipebell.core.shards import ALL_SHARDS, FORMAT, SHARDS, LeaseRecord, plan, replica_lease, shard_lease, shard_of
 
 
 def replica(name, acquired="2026-01-01T00:00:00.000000Z", scope=""):
@@ -93,6 +94,13 @@ def test_replicas_of_another_scope_stand_by_until_the_elder_ones_have_left():
     assert plan("a", [old, new], holders) == ((), [], True)
     assert plan("z", [old, new], holders) == ([], (), False)
     assert set(plan("a", [new], holders).take) == ALL_SHARDS
+
+
+def test_replicas_of_another_format_stand_by_as_well():
+    old, new = replica("z", "1"), replace(replica("a", "2"), format=FORMAT + 1)
+    assert plan("a", [old, new], dict.fromkeys(ALL_SHARDS, "z")).standby
+    assert not plan("z", [old, new], dict.fromkeys(ALL_SHARDS, "z")).standby
+    assert not plan("a", [new], {}).standby
 
 
 def test_a_younger_one_of_another_scope_gives_back_what_it_holds():

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipebell import __version__
 from pipebell.core.errors import Conflict, Forbidden, NotFound
-from pipebell.core.shards import replica_lease, shard_lease
+from pipebell.core.shards import FORMAT, replica_lease, shard_lease
 from pipebell.kube.client import ApiClient
 from pipebell.kube.connection import from_kubeconfig
 from pipebell.kube.leases import GROUP, KubeLeases, group_of
@@ -47,6 +48,9 @@ async def test_a_replicas_lease_is_made_renewed_and_taken_away(leases, cluster, 
     assert stored["spec"]["acquireTime"] == "2025-06-15T15:06:40.123456Z"
     assert stored["metadata"]["labels"][GROUP] == leases._group
     assert "ownerReferences" not in stored["metadata"], "an administrator owns nothing"
+    annotations = {"namespaces": "x,y", "format": str(FORMAT), "version": __version__}
+    assert stored["metadata"]["annotations"] == {f"pipebell.io/{key}": value for key, value in annotations.items()}
+    assert renewed.format == FORMAT
     await leases.delete(renewed)
     with pytest.raises(NotFound):
         await leases.renew(name, leaving=False)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 SHARDS: Final = 24  # divisible by 1, 2, 3, 4, 6, 8 and 12 replicas; more than 24 replicas have some that only stand by
 ALL_SHARDS: Final = frozenset(range(SHARDS))
+FORMAT: Final = 2
+"""Of what is written on resources, and of what shards mean. Raise it with any change by which replicas of this release
+and of the one before must not work side by side: the younger ones stand by until the elder ones have left."""
+REPLICA: Final = "replica-"
 _SHARD: Final = "shard-"
 
 
@@ -29,7 +33,8 @@ def shard_of(org_slug: str) -> int:
 class LeaseRecord:
     """A Lease as it was read: a replica's or a shard's. `holder` is "" when nobody holds it.
 
-    `acquired` orders replicas (text that sorts by time); `scope` is what a replica serves, "" for all namespaces. One
+    `acquired` orders replicas (text that sorts by time); `scope` is what a replica serves, "" for all namespaces;
+    `format` is its `FORMAT`, 1 for a release that did not say. One
     that is `leaving` still has what it has not given back, and gets nothing more.
     """
 
@@ -39,6 +44,7 @@ class LeaseRecord:
     uid: str
     acquired: str
     scope: str = ""
+    format: int = FORMAT
     transitions: int = 0
     leaving: bool = False
 
@@ -56,13 +62,13 @@ def shard_lease(shard: int) -> str:
 
 def replica_lease(replica: str) -> str:
     """The name of a replica's Lease within its group."""
-    return f"replica-{replica}"
+    return f"{REPLICA}{replica}"
 
 
 class Plan(NamedTuple):
     """What one replica should do next: shards to take that nobody has, and shards to give to others.
 
-    `standby`: replicas of another scope are there, and came first.
+    `standby`: replicas of another scope or format are there, and came first.
     """
 
     take: Sequence[int]
@@ -81,13 +87,15 @@ def plan(
 
     `replicas` are the Leases of those that live, this one included. `holders` says who holds which shard; one whose
     holder does not live is free. Shares differ by one at most, and a shard moves only when its holder has more than
-    its share. While replicas of different scopes are there at once (an upgrade that changes the namespaces to serve),
-    those of another scope than the eldest's hold nothing. `busy` shards are not taken: what this replica did there
-    has not ended yet. Those `leaving` are given before others, and idle ones before busy ones, for they go at once.
+    its share. While replicas of different scopes or formats are there at once (an upgrade that changes the namespaces
+    to serve, or what is written), those of another than the eldest's hold nothing. `busy` shards are not taken: what
+    this replica did there has not ended yet. Those `leaving` are given before others, and idle ones before busy ones,
+    for they go at once.
     """
     staying = [lease for lease in replicas if not lease.leaving]
     eldest = min(staying, key=lambda lease: (lease.acquired, lease.holder), default=None)
-    peers = sorted(lease.holder for lease in staying if eldest is not None and lease.scope == eldest.scope)
+    kind = None if eldest is None else (eldest.scope, eldest.format)
+    peers = sorted(lease.holder for lease in staying if (lease.scope, lease.format) == kind)
     mine = sorted(
         (shard for shard, holder in holders.items() if holder == me),
         key=lambda shard: (shard in leaving, shard not in busy, shard),

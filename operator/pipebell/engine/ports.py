@@ -96,7 +96,7 @@ class Leases(Protocol):
     async def list(self) -> Sequence[LeaseRecord]:
         """All of them (a consistent read)."""
 
-    async def create(self, name: str, holder: str, scope: str) -> LeaseRecord:
+    async def create(self, name: str, holder: str, scope: str, number: int = ...) -> LeaseRecord:
         """Raises Conflict when it exists already, NotFound when the namespace does not."""
 
     async def renew(self, name: str, *, leaving: bool) -> None:

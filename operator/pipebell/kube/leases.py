@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from pipebell.core.errors import ApiError
-from pipebell.core.shards import LeaseRecord
+from pipebell.core.shards import FORMAT, REPLICA, LeaseRecord
 from pipebell.kube.client import MERGE_PATCH
+from pipebell.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 2.0  # seconds for one request: a late answer is worth nothing
 GROUP: Final = "pipebell.io/replicas"  # the label that says whose Lease it is
 LEAVING: Final = "pipebell.io/leaving"  # the annotation of a replica that gives everything back
+FORMAT_NUMBER: Final = "pipebell.io/format"  # the annotation that says how it writes
+VERSION: Final = "pipebell.io/version"  # the annotation that says which release it is
 SCOPE: Final = "pipebell.io/namespaces"  # the annotation that says which namespaces a replica serves
 _API: Final = "coordination.k8s.io/v1"
 _LONGEST: Final = 40  # characters of a group's name
@@ -49,15 +52,15 @@ class KubeLeases:
         answer = await self._request("GET", self._path, params={"labelSelector": f"{GROUP}={self._group}"})
         return [self._record(item) for item in answer.get("items") or ()]
 
-    async def create(self, name: str, holder: str, scope: str) -> LeaseRecord:
+    async def create(self, name: str, holder: str, scope: str, number: int = FORMAT) -> LeaseRecord:
         """Raises Conflict when it exists already, NotFound when the namespace does not."""
         metadata: dict[str, Any] = {
             "name": f"{self._group}-{name}",
             "labels": {GROUP: self._group, "app.kubernetes.io/part-of": "pipebell"},
             "ownerReferences": await self._owner(),
         }
-        if scope:
-            metadata["annotations"] = {SCOPE: scope}
+        if name.startswith(REPLICA):
+            metadata["annotations"] = {SCOPE: scope, FORMAT_NUMBER: str(number), VERSION: __version__}
         now = self._now()
         spec = {
             "holderIdentity": holder,
@@ -124,6 +127,7 @@ class KubeLeases:
             uid=metadata["uid"],
             acquired=spec.get("acquireTime") or "",
             scope=annotations.get(SCOPE, ""),
+            format=_number(annotations.get(FORMAT_NUMBER)),
             transitions=spec.get("leaseTransitions") or 0,
             leaving=annotations.get(LEAVING) == "true",
         )
@@ -131,3 +135,8 @@ class KubeLeases:
     def _now(self) -> str:
         moment = datetime.fromtimestamp(self._clock.now(), UTC)
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _number(text: str | None) -> int:
+    """A format's number; 1 for a release that did not say."""
+    return int(text) if text is not None and text.isdecimal() else 1

@@ -10,7 +10,7 @@ import pytest
 from tests.engine.fakes import FakeClock, settle_down
 
 from pipebell.core.errors import Conflict, NotFound, Unavailable
-from pipebell.core.shards import ALL_SHARDS, LeaseRecord, replica_lease, shard_lease, shard_of
+from pipebell.core.shards import ALL_SHARDS, FORMAT, LeaseRecord, replica_lease, shard_lease, shard_of
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.shards.sharing import DRAINED, LEASE, LOOK_OUTDATED, VALID, Sharing
 
@@ -28,13 +28,15 @@ class FakeLeases:
     def list(self):
         return list(self.store.values())
 
-    def create(self, name, holder, scope):
+    def create(self, name, holder, scope, number=FORMAT):
         if not self.namespace:
             raise NotFound("namespace")
         if name in self.store:
             raise Conflict(name)
         version = str(next(self.versions))
-        self.store[name] = LeaseRecord(name, holder, version, f"uid-{version}", f"{self.clock.now():020.3f}", scope)
+        self.store[name] = LeaseRecord(
+            name, holder, version, f"uid-{version}", f"{self.clock.now():020.3f}", scope, number
+        )
         return self.store[name]
 
     def renew(self, name, *, leaving):
@@ -87,10 +89,10 @@ class Reach:
 class Replica(ShardFollower):
     """A replica whose work is to remember what it was told. `paused` is SIGSTOP: its own clock reads on."""
 
-    def __init__(self, name, leases, clock, scope=()):
+    def __init__(self, name, leases, clock, scope=(), number=FORMAT):
         self.told, self.under_way = [], set()
         self.reach = Reach(leases)
-        self.sharing = Sharing(self.reach, clock, name=name, scope=scope, boot=clock.now)
+        self.sharing = Sharing(self.reach, clock, name=name, scope=scope, number=number, boot=clock.now)
         self.sharing.subscribe(self)
         self.task = None
 
@@ -139,8 +141,8 @@ async def house():
         def __init__(self):
             self.leases, self.replicas = FakeLeases(self.clock), []
 
-        async def start(self, name, scope=()):
-            replica = Replica(name, self.leases, self.clock, scope)
+        async def start(self, name, scope=(), number=FORMAT):
+            replica = Replica(name, self.leases, self.clock, scope, number)
             self.replicas.append(replica)
             await replica.start()
             return replica
@@ -349,6 +351,30 @@ async def test_an_upgrade_to_other_namespaces_hands_over_when_the_old_one_leaves
     await house.apart(2)
     assert new.held == ALL_SHARDS
     assert not new.sharing.standby
+
+
+@pytest.mark.parametrize(("elder", "younger"), [(FORMAT - 1, FORMAT), (FORMAT, FORMAT - 1), (FORMAT, FORMAT + 1)])
+async def test_replicas_of_another_format_stand_by_until_the_elder_ones_have_left(house, elder, younger):
+    old = await house.start("z", number=elder)
+    await house.apart(1)
+    new = await house.start("a", number=younger)
+    await house.apart(5)
+    assert (old.held, new.held) == (ALL_SHARDS, frozenset())
+    assert (old.sharing.standby, new.sharing.standby) == (False, True)
+    await old.leave(house.clock)
+    await house.apart(2)
+    assert new.held == ALL_SHARDS
+    assert not new.sharing.standby
+
+
+async def test_a_successor_of_another_format_does_not_go_on_with_its_predecessors_lease(house):
+    old = await house.start("a", number=FORMAT - 1)
+    old.stop()
+    house.replicas.remove(old)
+    start = asyncio.create_task(house.start("a", number=FORMAT))
+    await house.apart(5)
+    assert (await start).held == ALL_SHARDS
+    assert house.leases.store[replica_lease("a")].format == FORMAT
 
 
 async def test_what_one_that_leaves_has_freed_is_served_while_it_still_finishes_the_rest(house):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from pipebell.core.errors import ApiError, Conflict, NotFound
-from pipebell.core.shards import ALL_SHARDS, SHARDS, Plan, plan, replica_lease, shard_lease, shard_of
+from pipebell.core.shards import ALL_SHARDS, FORMAT, SHARDS, Plan, plan, replica_lease, shard_lease, shard_of
 from pipebell.engine.timers import wait_for
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ class Sharing:
         *,
         name: str,
         scope: Sequence[str],
+        number: int = FORMAT,
         boot: Callable[[], float],
     ) -> None:
         self._leases, self._clock, self._boot = leases, clock, boot
         self._followers: list[ShardFollower] = []
-        self._name, self._scope = name, ",".join(sorted(scope))
+        self._name, self._scope, self._format = name, ",".join(sorted(scope)), number
         self._own = replica_lease(name)
         self._held: set[int] = set()
         self._draining: dict[int, float] = {}  # since when
@@ -92,7 +93,7 @@ class Sharing:
 
     @property
     def standby(self) -> bool:
-        """Whether this replica waits for others, which serve other namespaces, to leave."""
+        """Whether this replica waits for others, of other namespaces or another format, to leave."""
         return self._standby
 
     @property
@@ -234,8 +235,8 @@ class Sharing:
         began = self._boot()
         try:
             if old is None:
-                await self._leases.create(self._own, self._name, self._scope)
-            elif old.scope == self._scope and not old.leaving:
+                await self._leases.create(self._own, self._name, self._scope, self._format)
+            elif (old.scope, old.format) == (self._scope, self._format) and not old.leaving:
                 await self._leases.hand(old, self._name)
             else:
                 await self._leases.delete(old)
@@ -314,8 +315,10 @@ class Sharing:
             return Plan((), [shard for shard, holder in holders.items() if holder == self._name])
         todo = plan(self._name, living, holders, busy, self._draining)
         if todo.standby and not self._standby:
-            theirs = sorted({lease.scope or "all" for lease in living if lease.scope != self._scope})
-            log.warning("waiting for replicas that serve other namespaces to leave", theirs=theirs)
+            ours = (self._scope, self._format)
+            theirs = sorted({(lease.scope or "all", lease.format) for lease in living} - {(ours[0] or "all", ours[1])})
+            said = "waiting for replicas that serve other namespaces, or are of another format, to leave"
+            log.warning(said, theirs=[f"{scope} (format {number})" for scope, number in theirs])
         self._standby = todo.standby
         return todo
 
