@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from tests.pythons import interpreter
 
+import pipebell
+
+MODULES = [
+    "airflow", "airflow.callbacks", "airflow.provider", "airflow.settings", "airflow.states",
+    "dagster", "dagster.events", "dbt", "events", "prefect", "prefect.hooks",
+]  # fmt: skip
 NAMES = [
     ("airflow", "PipebellNotifier", "apache-airflow>=2.10"),
     ("airflow", "PipebellPlugin", "apache-airflow>=2.10"),
@@ -26,13 +35,20 @@ sys.meta_path.insert(0, Nothing())
 """
 
 
-def python(script):
+def python(script, version=None):
+    environ = os.environ | {"PYTHONPATH": str(Path(pipebell.__file__).parents[1])}
     return subprocess.run(
-        [sys.executable, "-c", BARE + script], capture_output=True, text=True, timeout=60, check=False
-    )
+        [interpreter(version) if version else sys.executable, "-c", BARE + script],
+        env=environ, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("module", ["airflow", "airflow.provider", "dagster", "dbt", "prefect", "events"])
+def test_every_module_is_imported_by_the_oldest_python():
+    done = python("".join(f"import pipebell.integrations.{module}\n" for module in MODULES), "3.10")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_module_is_imported_by_the_standard_library_alone(module):
     done = python(f"import pipebell.integrations.{module}")
     assert done.returncode == 0, done.stderr
