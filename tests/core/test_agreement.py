@@ -43,6 +43,22 @@ def named(**fields):
     return config(destinations=[{"name": "on-call"} | fields])
 
 
+def pagerduty(**fields):
+    return config(pagerduty=fields)
+
+
+def teams(**fields):
+    return config(teams=fields)
+
+
+def webhook(**fields):
+    return config(webhook=fields)
+
+
+def header(**fields):
+    return config(webhook={"headers": [fields]})
+
+
 def trigger(**fields):
     return config(eventTriggers=[{"event": "system_error"} | fields])
 
@@ -56,6 +72,19 @@ def unset(model):
 
 
 GOOD = {
+    "a routing key": pagerduty(routingKey="0123456789abcdefABCDEF0123456789", region="eu", changeEvents=True),
+    "a routing key by placeholder": pagerduty(routingKey="${PAGERDUTY_ROUTING_KEY}", region=None),
+    "a workflow": teams(
+        webhookUrl="https://d0.e1.environment.api.powerplatform.com:443/w?sp=%2Ftriggers%2Fmanual%2Frun&sig=a-b_c~",
+        mentionUsers=[{"id": "ana#ext@example.com", "name": "Ana Ørsted 🚀"}],
+        mentionMinSeverity="ERROR",
+    ),
+    "a signed webhook": webhook(url="https://h.example/x?a=b", signingSecret="whsec_x", previousSigningSecret="${OLD}"),
+    "a webhook in each format": webhook(format="cloudeventsBatch", signature="flux"),
+    "a header": header(name="Authorization", value="Bearer a$b {c}"),
+    "a header by placeholder": header(name="X-Api-Key", value="${KEY}"),
+    "a header by reference": header(name="x_y", valueSecretRef={"name": "s", "key": "k"}),
+    "ten headers": config(webhook={"headers": [{"name": f"X-{n}", "value": "1"} for n in range(10)]}),
     "the least config": config(),
     "the least event": event(),
     "all unset by null": config(**unset(NotificationConfigSpec)),
@@ -138,6 +167,33 @@ GOOD = {
 }
 
 BAD = {
+    "a routing key that is too short": pagerduty(routingKey="0123456789abcdef"),
+    "a routing key with a dash": pagerduty(routingKey="0123456789abcdef-123456789abcdef"),
+    "half a placeholder in a routing key": pagerduty(routingKey="x${KEY}"),
+    "a routing key twice": pagerduty(routingKey="${A}", routingKeySecretRef={"name": "s", "key": "k"}),
+    "another region": pagerduty(region="EU"),
+    "change events in words": pagerduty(changeEvents="yes"),
+    "a mention without a name": teams(mentionUsers=[{"id": "ana@example.com"}]),
+    "a mention with markup": teams(mentionUsers=[{"id": "ana@example.com", "name": "<at>all</at>"}]),
+    "a mention of two lines": teams(mentionUsers=[{"id": "ana@example.com", "name": "a\nb"}]),
+    "a mention with a space in its id": teams(mentionUsers=[{"id": "ana lima", "name": "Ana"}]),
+    "a mention by placeholder": teams(mentionUsers=[{"id": "${ANA}", "name": "Ana"}]),
+    "twenty-one mentions": teams(mentionUsers=[{"id": f"u{n}", "name": "x"} for n in range(21)]),
+    "an http webhook of one's own": webhook(url="http://h.example/"),
+    "a signing secret twice": webhook(signingSecret="a", signingSecretSecretRef={"name": "s", "key": "k"}),
+    "another format": webhook(format="cloudevents"),
+    "another signature": webhook(signature="hmac"),
+    "a header without a name": header(value="x"),
+    "a header's name with a colon": header(name="X:", value="x"),
+    "a header's name with a line break": header(name="X\n", value="x"),
+    "a reserved header": header(name="Content-Type", value="x"),
+    "a header of ours": header(name="Webhook-Id", value="x"),
+    "a header of two lines": header(name="X", value="a\r\nY: b"),
+    "a header with a space last": header(name="X", value="a "),
+    "a header beyond ASCII": header(name="X", value="größe"),
+    "half a placeholder in a header": header(name="X", value="Bearer ${TOKEN}"),
+    "a header's value twice": header(name="X", value="x", valueSecretRef={"name": "s", "key": "k"}),
+    "eleven headers": config(webhook={"headers": [{"name": f"X-{n}", "value": "1"} for n in range(11)]}),
     "no org": ("NotificationConfig", {}),
     "null org": config(orgSlug=None),
     "empty org": config(orgSlug=""),

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core import fields
+from pipebell.core.destinations.webhook import RESERVED
 from pipebell.core.models import KINDS
 
 if TYPE_CHECKING:
@@ -75,12 +76,15 @@ def _exactly_one_block(model: type[BaseModel]) -> Fragment:  # noqa: ARG001  (a 
 VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] = {
     "no_placeholder": rule("!self.contains('${')", "takes no ${VAR} placeholder: write the value itself"),
     "whole_placeholder": rule(f"!self.contains('${{') || {matches(f'^{fields.PLACEHOLDER}$')}", _WHOLE),
+    "not_reserved": rule(
+        f"!(self.lowerAscii() in {list(RESERVED)})", "must be another header: Pipebell or HTTP itself sets this one"
+    ),
     "each_once": {"x-kubernetes-list-type": "set"},
     "canonical": {},  # both spellings are stored as they are, and read as one
     "whole_number": {},  # the API server reads 587.0 as 587 by itself
     "time_with_zone": {"pattern": fields.RFC3339, "maxLength": 40},  # beside the format, whose error says what to write
     "lower": {},  # the enum below it becomes one_of_any_case
-    "DestinationSpec._one_source_each": _one_source_each,
+    "Sourced._one_source_each": _one_source_each,
     "NamedDestination._exactly_one_block": _exactly_one_block,
     "NamedDestination._shorter_lists": {},  # the schema there has the shorter limit
     "NotificationConfigSpec._nothing_of_roots": {},  # the schema does not have these fields

@@ -24,6 +24,7 @@ from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutySpec
 from pipebell.core.destinations.slack import SLACK, SlackSpec
 from pipebell.core.destinations.teams import TEAMS, TeamsSpec
 from pipebell.core.destinations.telegram import TELEGRAM, TelegramSpec
+from pipebell.core.destinations.webhook import WEBHOOK, WebhookSpec
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.fields import (
     DESTINATION_NAME,
@@ -74,6 +75,9 @@ class Blocks(Spec):
     )
     alertmanager: Annotated[AlertmanagerSpec | None, ALERTMANAGER] = Field(
         None, description="Alertmanager; what is unset comes from root."
+    )
+    webhook: Annotated[WebhookSpec | None, WEBHOOK] = Field(
+        None, description="An HTTPS endpoint of one's own; what is unset comes from root."
     )
 
     def block(self, kind: str) -> DestinationSpec | None:

@@ -26,13 +26,8 @@ class Allow(Spec):
     )
 
 
-class DestinationSpec(Spec):
-    """Settings of a destination of some kind. Subclasses are decorated by `with_references`."""
-
-    enabled: Flag | None = Field(None, description="Whether messages may be sent there. Unset means yes.")
-    allow: Annotated[Allow | None, ROOT_ONLY] = Field(
-        None, description="In the root configuration: which organisations may name this destination."
-    )
+class Sourced(Spec):
+    """An object with secrets, each of which has one source. Subclasses are decorated by `with_references`."""
 
     @model_validator(mode="after")
     def _one_source_each(self) -> Self:
@@ -40,6 +35,15 @@ class DestinationSpec(Spec):
             if getattr(self, trait.name) is not None and getattr(self, f"{trait.name}_secret_ref") is not None:
                 raise ValueError(f"set {trait.camel} or {trait.camel}SecretRef, not both")
         return self
+
+
+class DestinationSpec(Sourced):
+    """Settings of a destination of some kind. Subclasses are decorated by `with_references`."""
+
+    enabled: Flag | None = Field(None, description="Whether messages may be sent there. Unset means yes.")
+    allow: Annotated[Allow | None, ROOT_ONLY] = Field(
+        None, description="In the root configuration: which organisations may name this destination."
+    )
 
 
 class Target(Protocol):

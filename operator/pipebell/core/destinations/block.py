@@ -51,11 +51,23 @@ class Section:
         items = self.raw(trait.name) or ()
         return tuple(fill(item, trait.fillable, self.source, f"{path}[{index}]") for index, item in enumerate(items))
 
+    def items(self, trait: Trait, field: str) -> tuple[tuple[Any, str | None], ...]:
+        """A list of objects, each with one of its texts filled. Raises NotReady."""
+        path = f"{self.path}.{trait.camel}"
+        return tuple(
+            (item, _text(item, _traits_of(item)[field], self.source, f"{path}[{index}]"))
+            for index, item in enumerate(self.raw(trait.name) or ())
+        )
+
     @property
     def own_endpoint(self) -> str | None:
         """The first field of an endpoint that is set here."""
         spec = self.spec
         return next((trait.camel for trait in _endpoint(type(spec)) if getattr(spec, trait.name) is not None), None)
+
+
+def _traits_of(item: BaseModel) -> Mapping[str, Trait]:
+    return traits(type(item))
 
 
 @cache
@@ -134,6 +146,17 @@ class Block:
         for section in self._stack(trait):
             if section.sets(trait):
                 return tuple(dict.fromkeys(section.texts(trait)))
+        return ()
+
+    def items(self, field: str, text: str) -> tuple[tuple[Any, str | None], ...]:
+        """A list of objects after the merge, each with one of its texts, filled by the layer that set it.
+
+        Raises NotReady.
+        """
+        trait = self.traits[field]
+        for section in self._stack(trait):
+            if section.sets(trait):
+                return section.items(trait, text)
         return ()
 
     def incomplete(self, field: str, what: str = "is not set") -> NotReady:

@@ -1,0 +1,383 @@
+"""Any HTTPS endpoint: signed as Standard Webhooks, as a CloudEvent, or both.
+
+Sources: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md (1.0.0), the core,
+HTTP and JSON documents of https://github.com/cloudevents/spec (1.0.2), and
+https://fluxcd.io/flux/components/notification/providers/#generic-webhook-with-hmac.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from pipebell.backports import StrEnum
+from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts, Sourced
+from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, status
+from pipebell.core.errors import NotReady
+from pipebell.core.fields import (
+    ENDPOINT,
+    FOLLOWS_ENDPOINT,
+    Credential,
+    Fillable,
+    SecretUrl,
+    fillable,
+    pattern,
+    whole_placeholder,
+    with_references,
+)
+from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render.facts import Facts, facts
+from pipebell.core.render.fit import cut_middle, with_details
+from pipebell.core.render.text import clean
+from pipebell.core.vocabulary import NotReadyReason
+from pipebell.core.wire import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipebell.core.destinations.block import Block
+    from pipebell.core.event import Event
+    from pipebell.core.message import Message
+
+LIMIT: Final = 65_536  # bytes of a whole event that everybody between must forward (CloudEvents, 1.0.2, "Size Limits")
+_SECRET: Final = range(24, 65)  # bytes of a signing key (Standard Webhooks, "Signature scheme")
+_HEADER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+_HEADER_VALUE: Final = r"[!-~]([ -~]*[!-~])?"
+RESERVED: Final = (
+    *("connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive"),
+    *("te", "trailer", "transfer-encoding", "upgrade", "x-pipebell-delivery", "x-signature"),
+    *("webhook-id", "webhook-signature", "webhook-timestamp"),
+    *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"),
+)
+
+
+class Signature(StrEnum):
+    """How a receiver can tell that a request is ours."""
+
+    STANDARD = "standard"
+    FLUX = "flux"
+    NONE = "none"
+
+
+class Format(StrEnum):
+    """What a request looks like."""
+
+    STANDARD = "standard"
+    BINARY = "cloudeventsBinary"
+    STRUCTURED = "cloudeventsStructured"
+    BATCH = "cloudeventsBatch"
+
+
+def not_reserved(value: str) -> str:
+    """A header that is not ours to set by ourselves."""
+    if value.lower() in RESERVED:
+        raise ValueError("must be another header: Pipebell or HTTP itself sets this one")
+    return value
+
+
+@with_references
+class Header(Sourced):
+    """A header of every request."""
+
+    name: Annotated[
+        str,
+        StringConstraints(
+            min_length=1,
+            max_length=64,
+            pattern=pattern(_HEADER_NAME, "must be a header's name: letters, digits, '-' and '_'"),
+        ),
+        AfterValidator(not_reserved),
+    ] = Field(description="The header's name, such as Authorization.")
+    value: (
+        Annotated[
+            str,
+            StringConstraints(
+                min_length=1,
+                max_length=1024,
+                pattern=fillable(_HEADER_VALUE, "must be one line of printable ASCII, without spaces around it,"),
+            ),
+            AfterValidator(whole_placeholder),
+            Fillable(_HEADER_VALUE, "one line of printable ASCII", secret=True, referable=True),
+        ]
+        | None
+    ) = Field(None, description="Its value, or exactly ${VAR}; the whole value, such as Bearer and the token.")
+
+
+@with_references
+class WebhookSpec(DestinationSpec):
+    """An HTTPS endpoint of one's own."""
+
+    url: Annotated[SecretUrl | None, ENDPOINT] = Field(
+        None,
+        description=(
+            "Where requests go (https), or exactly ${VAR}. Where it holds a credential, prefer ${VAR} or urlSecretRef."
+        ),
+    )
+    signing_secret: Annotated[Credential | None, ENDPOINT] = Field(
+        None, description="Key of signatures: whsec_ and 24 to 64 bytes in base64; of flux, any text."
+    )
+    previous_signing_secret: Annotated[Credential | None, ENDPOINT] = Field(
+        None, description="The key before: while it is set, requests have a signature by each of the two."
+    )
+    signature: Signature | None = Field(
+        None,
+        description=(
+            "standard: Standard Webhooks; flux: X-Signature as by Flux's generic-hmac; none. "
+            "Default: standard where signingSecret is set."
+        ),
+    )
+    format: Format | None = Field(
+        None,
+        description=(
+            "standard: type, timestamp and data; cloudeventsBinary, cloudeventsStructured, cloudeventsBatch: "
+            "a CloudEvent. Default standard."
+        ),
+    )
+    headers: Annotated[Annotated[list[Header], Field(max_length=10)] | None, FOLLOWS_ENDPOINT] = Field(
+        None, description="Further headers of every request, such as Authorization."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTarget(HttpTarget):
+    """An endpoint, and what its requests look like. `keys` sign: the present one first."""
+
+    kind = "webhook"
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    signature: Signature = Signature.NONE
+    format: Format = Format.STANDARD
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    credentials: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys and the headers' values too."""
+        return (*self.credentials, *self.headers.values(), *HttpTarget.secrets.__get__(self))
+
+
+# ---------------------------------------------------------------------------- target
+
+
+def target(block: Block) -> WebhookTarget:
+    """The endpoint. Raises NotReady, naming the field or variable."""
+    url = block.required("url")
+    secrets = {name: block.text(name) for name in ("signing_secret", "previous_signing_secret")}
+    present, previous = secrets["signing_secret"], secrets["previous_signing_secret"]
+    signature = block.get("signature") or (Signature.STANDARD if present is not None else Signature.NONE)
+    if present is None and (previous is not None or signature is not Signature.NONE):
+        why = "previousSigningSecret is" if previous is not None else f"signature is {signature}"
+        raise block.incomplete("signing_secret", f"is not set, but {why}")
+    given = {name: secret for name, secret in secrets.items() if secret is not None}
+    return WebhookTarget(
+        url=url,
+        trusted=block.trusted,
+        where=block.path,
+        keys=tuple(_key(block, name, secret, signature) for name, secret in given.items()),
+        signature=signature,
+        format=block.get("format") or Format.STANDARD,
+        headers=_headers(block),
+        credentials=tuple(given.values()),
+    )
+
+
+def _key(block: Block, name: str, secret: str, signature: Signature) -> bytes:
+    if signature is not Signature.STANDARD:
+        return secret.encode()
+    text = secret.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) not in _SECRET:
+        raise NotReady(
+            NotReadyReason.INVALID,
+            f"{block.path}.{block.traits[name].camel} must be whsec_ and 24 to 64 bytes in base64, such as whsec_ and "
+            "what `openssl rand -base64 32` prints",
+        )
+    return key
+
+
+def _headers(block: Block) -> dict[str, str]:
+    found = {}
+    for index, (header, value) in enumerate(block.items("headers", "value")):
+        if value is None:
+            raise NotReady(NotReadyReason.INCOMPLETE, f"{block.path}.headers[{index}].value is not set")
+        found[header.name] = value
+    return found
+
+
+# ---------------------------------------------------------------------------- request
+
+
+def request(message: Message, target: WebhookTarget, attempt: Attempt) -> HttpRequest:
+    """The event in its format, signed as it is sent."""
+    known = facts(message)
+    headers, body = _FORMATS[target.format](message, known, attempt)
+    return HttpRequest(target.url, body, {**target.headers, **headers, **_signed(target, attempt, body)})
+
+
+def _signed(target: WebhookTarget, attempt: Attempt, body: bytes) -> dict[str, str]:
+    match target.signature:
+        case Signature.STANDARD:
+            # A "." would end the id in what is signed. The time is this attempt's: receivers refuse old ones.
+            identity, moment = attempt.delivery_id.replace(".", "_"), str(int(attempt.now))
+            content = f"{identity}.{moment}.".encode() + body
+            signatures = " ".join(f"v1,{_hmac64(key, content)}" for key in target.keys)
+            return {"webhook-id": identity, "webhook-timestamp": moment, "webhook-signature": signatures}
+        case Signature.FLUX:
+            return {"X-Signature": f"sha256={hmac.new(target.keys[0], body, hashlib.sha256).hexdigest()}"}
+        case _:
+            return {}
+
+
+def _hmac64(key: bytes, content: bytes) -> str:
+    return base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+
+
+def _standard(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:  # noqa: ARG001
+    def build(details: Any, longest: int) -> bytes:  # noqa: ANN401  (JSON)
+        event = message.event
+        return encode(
+            {
+                "type": type_of(event),
+                "timestamp": moment_of(event.occurred),
+                "data": data(message, known, details, longest),
+            }
+        )
+
+    return {"Content-Type": "application/json"}, with_details(build, message.event.spec.details, LIMIT)
+
+
+def _binary(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
+    attributes = _attributes(message, known, attempt)
+    headers = {f"ce-{name}": percent_encoded(value) for name, value in attributes.items()}
+    used = sum(len(name) + len(value) for name, value in headers.items())
+
+    def build(details: Any, longest: int) -> bytes:  # noqa: ANN401
+        return encode(data(message, known, details, longest))
+
+    body = with_details(build, message.event.spec.details, LIMIT - used)
+    return {"Content-Type": "application/json", **headers}, body
+
+
+def _structured(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
+    attributes = {**_attributes(message, known, attempt), "datacontenttype": "application/json"}
+
+    def build(details: Any, longest: int) -> bytes:  # noqa: ANN401
+        return encode({**attributes, "data": data(message, known, details, longest)})
+
+    headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+    return headers, with_details(build, message.event.spec.details, LIMIT - 2)  # 2: so that a batch of it fits as well
+
+
+def _batch(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
+    _, body = _structured(message, known, attempt)
+    return {"Content-Type": "application/cloudevents-batch+json; charset=utf-8"}, b"[" + body + b"]"
+
+
+_FORMATS: Final = {
+    Format.STANDARD: _standard,
+    Format.BINARY: _binary,
+    Format.STRUCTURED: _structured,
+    Format.BATCH: _batch,
+}
+
+
+def _attributes(message: Message, known: Facts, attempt: Attempt) -> dict[str, str]:
+    """A CloudEvent's context. Source and id name the delivery: they stay the same over all attempts."""
+    event = message.event
+    made = {
+        "specversion": "1.0",
+        "id": attempt.delivery_id,
+        "source": f"/pipebell/{attempt.installation or 'unnamed'}/{event.namespace}",
+        "type": f"io.pipebell.{type_of(event)}",
+        "time": moment_of(event.occurred),
+        "subject": known.pipeline,
+    }
+    return {name: value for name, value in made.items() if value}
+
+
+def type_of(event: Event) -> str:
+    """What happened in full-stop notation: `pipeline.failure`, `data_quality.warning`."""
+    return ".".join(event.spec.event.value.rsplit("_", 1))
+
+
+def moment_of(seconds: float) -> str | None:
+    """RFC 3339 in UTC; None for what has no date."""
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):  # the year 0 or 10,000, after a shift of time zone
+        return None
+    return moment.replace("+00:00", "Z")
+
+
+def data(message: Message, known: Facts, details: Any, longest: int) -> dict[str, Any]:  # noqa: ANN401
+    """What happened, for programs. Texts have at most `longest` characters; links that are longer are counted."""
+    event, spec = message.event, message.event.spec
+    links = [link for link in known.links if len(link.url) <= longest]
+    made = {
+        "event": spec.event.value,
+        "severity": message.severity.value,
+        "title": known.title,
+        "org": known.org,
+        "pipeline": known.pipeline,
+        "run": known.run,
+        "attempt": spec.attempt,
+        "maxAttempts": spec.max_attempts,
+        "owner": known.owner,
+        "labels": {clean(key): cut_middle(clean(value), longest) for key, value in (spec.labels or {}).items()},
+        "occurredAt": moment_of(event.occurred),
+        "message": cut_middle(known.message, longest),
+        "details": details,
+        "links": [{"title": link.title, "url": link.url} for link in links],
+        "linksLeftOut": len(known.links) - len(links),
+        "suppressed": message.suppressed,
+        "test": message.test,
+        "replayOf": spec.replay_of.name if spec.replay_of else None,
+        "source": {"namespace": event.namespace, "name": event.name, "uid": event.uid},
+    }
+    return {name: value for name, value in made.items() if value}
+
+
+def percent_encoded(value: str) -> str:
+    """An attribute as a header (CloudEvents' HTTP binding, 3.1.3.2): printable ASCII but space, '"' and '%' stays."""
+    return "".join(
+        chr(byte) if 0x21 <= byte <= 0x7E and byte not in b'"%' else f"%{byte:02X}"  # noqa: PLR2004  (ASCII)
+        for byte in value.encode()
+    )
+
+
+_LOGIN: Final = "the receiver does not know us: check headers and signingSecret"
+
+WEBHOOK: Final = HttpKind(
+    name="webhook",
+    title="Webhook",
+    spec=WebhookSpec,
+    target=target,
+    request=request,
+    hosts=Hosts(anywhere=True),
+    capabilities=Capabilities(limit=LIMIT),
+    answers=(
+        Answer(status(401), Verdict.PERMANENT, _LOGIN),
+        Answer(status(403), Verdict.PERMANENT, _LOGIN),
+        Answer(status(413), Verdict.PERMANENT, "the receiver takes shorter requests only"),
+        Answer(status(415), Verdict.PERMANENT, "the receiver does not take this format: choose another"),
+        *HTTP_RULES,
+    ),
+    success=(204, ""),
+    example={
+        "url": "https://hooks.example.com/pipebell",
+        "signingSecret": "whsec_cGlwZWJlbGwtc2lnbmluZy1rZXktb2Ytbm93",
+        "previousSigningSecret": "whsec_cGlwZWJlbGwtc2lnbmluZy1rZXktYmVmb3Jl",
+        "signature": "standard",
+        "format": "standard",
+        "headers": [{"name": "Authorization", "value": "Bearer presumed"}],
+    },
+)
