@@ -86,7 +86,7 @@ async def test_a_configuration_that_flaps_leaves_one_timer(house):
     assert house.engine.room.deadlines == 1
     for _ in range(200):
         house.engine.wake_org("acme")
-        await settle_down(12)
+        await settle_down()
     assert house.engine.room.deadlines == 1
     assert len(house.engine.room._deadlines._heap) < 100
     assert len(provider.sent) == 1

@@ -47,7 +47,7 @@ async def test_an_edit_of_one_of_them_is_an_edit_of_one(squatted):
     began = time.process_time()
     for number in range(50):
         edited(squatted, "evil", f"c{number:05}", str(900_000 + number))
-    await settle_down(300)
+    await settle_down()
     assert sorted(written(squatted)) == [f"c{number:05}" for number in range(50)]
     assert time.process_time() - began < 2.0
     assert not any("config" in name for name in written(squatted)), "the victim's is not looked at"
@@ -57,7 +57,7 @@ async def test_the_victims_edit_is_judged_at_once_while_all_of_them_change(squat
     for number in range(MANY):
         edited(squatted, "evil", f"c{number:05}", str(900_000 + number))
     edited(squatted, "team", "config", "999999")
-    await settle_down(20)
+    await settle_down()
     assert "config" in written(squatted)[:32]
 
 
@@ -68,7 +68,7 @@ async def test_a_deletion_of_the_one_that_counts_there_is_followed_by_a_paced_re
     await squatted.clock.advance(1.0)
     assert len(written(squatted)) <= 110
     edited(squatted, "team", "config", "999999")
-    await settle_down(20)
+    await settle_down()
     assert written(squatted)[-1] == "config"
 
 
@@ -99,7 +99,7 @@ async def test_a_configuration_that_flaps_wakes_the_events_of_its_own_namespace_
     reads = len(house.events.reads)
     for version in range(100):
         edited(house, "evil", "flaps", str(900_000 + version))
-        await settle_down(5)
+        await settle_down()
     assert len(house.events.reads) == reads
     edited(house, "team", "config", "999999")
     await settle_down()

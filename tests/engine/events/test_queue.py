@@ -30,7 +30,7 @@ class Desk:
     async def finish(self, *items: str) -> None:
         for item in items:
             self.gates[item].set()
-        await settle_down(5)
+        await settle_down()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def test_nobody_gets_more_slots_than_are_free_after_that(desk):
     for number in range(100):
         queue.put("flood", "org", f"f{number}")
     queue.put("other", "org", "o0")
-    await settle_down(5)
+    await settle_down()
     assert desk.started == ["f0", "f1", "o0"]
     await desk.finish("f0", "o0")
     assert desk.started == ["f0", "f1", "o0", "f2"]
@@ -55,12 +55,12 @@ async def test_the_bounds_are_per_namespace_and_per_organisation_in_it(desk):
     queue = FairQueue(desk.work, slots=1000, per_namespace=10, per_org=4)
     for number in range(100):
         queue.put("one", "a", f"a/{number}")
-    await settle_down(5)
+    await settle_down()
     assert len(desk.started) == 4
     for number in range(100):
         queue.put("one", "b", f"b/{number}")
         queue.put("two", "a", f"two/{number}")
-    await settle_down(5)
+    await settle_down()
     assert desk.running == {"a": 4, "b": 3, "two": 4}, (
         "the slug of another namespace's organisation takes none of its slots"
     )
@@ -72,11 +72,11 @@ async def test_namespaces_that_hang_leave_slots_to_whoever_comes(desk):
     for number in range(100):
         for hog in range(5):
             queue.put(f"hog-{hog}", "org", f"hog-{hog}/{number}")
-    await settle_down(5)
+    await settle_down()
     assert queue.running < 64
     for number in range(20):
         queue.put(f"victim-{number}", "org", f"victim-{number}/0")
-        await desk.finish(f"victim-{number}/0") if f"victim-{number}/0" in desk.gates else await settle_down(5)
+        await desk.finish(f"victim-{number}/0") if f"victim-{number}/0" in desk.gates else await settle_down()
         assert desk.started[-1] == f"victim-{number}/0", "at once"
         await desk.finish(f"victim-{number}/0")
     hogs = [desk.running[f"hog-{number}"] for number in range(5)]
@@ -89,13 +89,13 @@ async def test_organisations_of_a_namespace_that_hang_leave_slots_to_the_others_
     for number in range(20):
         for org in range(128):
             queue.put("ns", f"slow-{org}", f"slow-{org}/{number}")
-    await settle_down(5)
+    await settle_down()
     assert max(desk.running.values()) == 2
     queue.put("ns", "quick", "quick/0")
-    await settle_down(5)
+    await settle_down()
     assert desk.started[-1] == "quick/0"
     queue.put("elsewhere", "quick", "elsewhere/0")
-    await settle_down(5)
+    await settle_down()
     assert desk.started[-1] == "elsewhere/0"
     await queue.close(0)
 
@@ -107,14 +107,14 @@ async def test_a_flood_of_invented_organisations_is_one_namespaces_flood(desk):
         queue.put("evil", f"invented-{number}", f"evil/{number}")
     for number in range(10):
         queue.put("busy", "org", f"busy/{number}")
-    await settle_down(5)
+    await settle_down()
     for _ in range(3):
         await desk.finish(
             *[item for item in list(desk.gates) if item in desk.started and not desk.gates[item].is_set()]
         )
     before = len(desk.started)
     queue.put("team", "acme", "team/0")
-    await settle_down(5)
+    await settle_down()
     if "team/0" not in desk.started:
         running = next(item for item in desk.started if not desk.gates[item].is_set())
         await desk.finish(running)
@@ -130,7 +130,7 @@ async def test_namespaces_take_turns_whatever_their_number_of_organisations(desk
     for number in range(5):
         queue.put("few", "org", f"few/{number}")
     for _ in range(10):
-        await settle_down(5)
+        await settle_down()
         await desk.finish(desk.started[-1])
     assert [item.split("/")[0] for item in desk.started[1:]] == ["many", "few"] * 5
     await queue.close(0)
@@ -144,7 +144,7 @@ async def test_organisations_of_a_namespace_take_turns(desk):
     for number in range(3):
         queue.put("ns", "calm", f"calm/{number}")
     for _ in range(6):
-        await settle_down(5)
+        await settle_down()
         await desk.finish(desk.started[-1])
     assert [item.split("/")[0] for item in desk.started[1:]] == ["flood", "calm"] * 3
     await queue.close(0)
@@ -159,7 +159,7 @@ async def test_what_comes_again_and_what_comes_first_take_turns(desk, again):
     for number in range(3):
         queue.put("ns", "org", f"few/{number}", again=not again)
     for _ in range(7):
-        await settle_down(5)
+        await settle_down()
         await desk.finish(desk.started[-1])
     kinds = [item.split("/")[0] for item in desk.started[1:7]]
     assert sorted(kinds) == ["few"] * 3 + ["many"] * 3
@@ -190,11 +190,11 @@ async def test_everything_is_worked_on_once_whatever_the_order(desk):
 async def test_a_queue_that_is_closed_lets_finish_what_runs(desk):
     queue = FairQueue(desk.work)
     queue.put("ns", "org", "a")
-    await settle_down(5)
+    await settle_down()
     closing = asyncio.create_task(queue.close(10))
-    await settle_down(5)
+    await settle_down()
     queue.put("ns", "org", "late")
-    await settle_down(5)
+    await settle_down()
     await desk.finish("a")
     assert await closing == 0
     assert desk.started == ["a"]
@@ -205,7 +205,7 @@ async def test_a_queue_knows_when_it_is_drained(desk):
     queue.put("ns", "x", "a")
     queue.put("ns", "y", "b")
     drained = asyncio.create_task(queue.drained())
-    await settle_down(5)
+    await settle_down()
     await desk.finish("a")
     assert not drained.done()
     await desk.finish("b")

@@ -112,7 +112,7 @@ async def test_fifty_at_once_one_is_sent_and_the_next_after_the_window_tells_of_
     await house.submit(*burst)
     assert len(house.email.sent) == 1
     house.email.gate.set()
-    await settle_down(400)
+    await settle_down()
     phases = [house.status(event).phase for event in burst]
     assert phases.count(Phase.DELIVERED) == 1
     assert phases.count(Phase.SUPPRESSED) == 49
@@ -139,7 +139,7 @@ async def test_when_the_first_send_fails_for_good_the_next_event_is_sent(house):
     first, second, third = house.event(), house.event(), house.event()
     await house.submit(first, second, third)
     house.email.gate.set()
-    await settle_down(200)
+    await settle_down()
     assert (house.status(first).phase, house.status(first).reason) == (Phase.FAILED, Reason.PERMANENT_ERROR)
     assert house.status(second).phase is Phase.DELIVERED
     assert house.status(third).suppressed_by == second.name
@@ -521,7 +521,7 @@ async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house):
     events = [house.event() for _ in range(30)]
     await house.submit(*events)
     await house.clock.advance(5)
-    await settle_down(400)
+    await settle_down()
     phases = [house.status(event).phase for event in events]
     assert phases.count(Phase.FAILED) == 1
     assert phases.count(Phase.DELIVERED) == 1
@@ -533,7 +533,7 @@ async def test_events_that_queue_beyond_the_limit_are_read_again_in_their_turn(h
     events = [house.event() for _ in range(100)]
     house.engine.bounds._payload = 10 * events[0].size
     await house.submit(*events)
-    await settle_down(600)
+    await settle_down()
     assert house.email.names == [event.name for event in events]
     assert house.events.reads == [event.name for event in events[10:]]
     await house.submit(later := house.event())
@@ -547,7 +547,7 @@ async def test_events_that_are_read_again_in_any_case_take_no_room_while_they_wa
     waiting = [house.event(org="broken") for _ in range(30)]
     house.engine.bounds._payload = 10 * waiting[0].size
     await house.submit(*waiting)
-    await settle_down(200)
+    await settle_down()
     house.events.reads.clear()
     await house.submit(*(events := [house.event() for _ in range(10)]))
     assert house.email.names == [event.name for event in events]
@@ -559,7 +559,7 @@ async def test_a_backlog_beyond_the_limit_goes_out_in_order_after_a_start(house)
     events = [house.event() for _ in range(50)]
     house.engine.bounds._payload = 10 * events[0].size
     await house.recover()
-    await settle_down(600)
+    await settle_down()
     assert house.email.names == [event.name for event in events]
     assert house.events.reads == [event.name for event in events[10:]]
 
@@ -658,3 +658,20 @@ async def test_a_replay_under_way_does_not_look_at_its_original_again(house):
     del house.events.store["team", original.name]  # swept meanwhile
     await house.clock.advance(5)
     assert house.status(replay).phase is Phase.DELIVERED
+
+
+async def test_a_configuration_that_flaps_leaves_one_time_for_each_event_and_no_attempt(house):
+    """An event that waits both for its retry and for a Secret."""
+    house.config(
+        slack={"webhookUrl": "${MISSING}"},
+        secretRef={"name": "none"},
+        eventTriggers=BOTH,
+        retryConfig={"initialDelaySeconds": 3600, "maxDelaySeconds": 3600},
+    )
+    house.email.script = [RETRY]
+    await house.submit(house.event())
+    for _ in range(200):
+        house.engine.wake_org("acme")
+        await settle_down()
+    assert (house.engine.room.deadlines, len(house.email.sent)) == (1, 1)
+    assert len(house.engine.room._deadlines._heap) < 100

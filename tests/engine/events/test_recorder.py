@@ -50,7 +50,7 @@ async def test_what_cannot_be_recorded_holds_no_slot_and_is_never_sent_again(hou
     events = [house.event(f"refused-{number}") for number in range(20)]
     other = house.event()
     await house.submit(*events, other)
-    await settle_down(600)
+    await settle_down()
     assert house.status(other).phase is Phase.DELIVERED
     assert (house.engine.queue.running, house.engine.queue.depth, house.engine.unanswered) == (0, 0, 0)
     assert house.engine.unrecordable == 20
@@ -86,7 +86,7 @@ async def test_an_event_of_which_nobody_is_told_is_kept_as_well(house):
     refuse(house, REFUSALS[1])
     events = [house.event(f"refused-{number}", namespace="evil") for number in range(16)]
     await house.submit(*events)
-    await settle_down(600)
+    await settle_down()
     house.config(eventTriggers=NO_COOLDOWN)
     real = house.event("real")
     await house.submit(real)
@@ -105,7 +105,7 @@ async def test_a_failed_one_that_cannot_be_recorded_hands_the_turn_on(house):
     first, second = house.event("refused"), house.event()
     await house.submit(first, second)
     house.email.gate.set()
-    await settle_down(200)
+    await settle_down()
     assert house.status(second).phase is Phase.DELIVERED
 
 

@@ -24,7 +24,7 @@ async def test_the_turn_is_handed_on_in_the_order_of_coming(house):
     events = [house.event() for _ in range(5)]
     await house.submit(*events)
     house.email.gate.set()
-    await settle_down(400)
+    await settle_down()
     assert house.email.names == [event.name for event in events[:4]]
     assert [house.status(event).phase for event in events] == [*[Phase.FAILED] * 3, Phase.DELIVERED, Phase.SUPPRESSED]
 
@@ -48,7 +48,7 @@ async def test_one_whose_destinations_are_not_ready_gives_its_turn_back(house):
     assert house.ledger.senders() == []
     house.config(email=EMAIL)
     house.engine.wake_org("acme")
-    await settle_down(200)
+    await settle_down()
     assert [house.status(event).phase for event in events] == [Phase.DELIVERED, Phase.SUPPRESSED, Phase.SUPPRESSED]
 
 

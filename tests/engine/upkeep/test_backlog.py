@@ -194,7 +194,7 @@ async def test_a_waiting_event_keeps_nothing_that_reading_it_again_brings_back()
     house.config("acme", email={"toEmails": ["a@b.c"]})
     events = [house.event() for _ in range(300)]
     await house.submit(*events)
-    await settle_down(600)
+    await settle_down()
     states = [house.engine._roster.get(event.uid) for event in events]
     assert all(state.status.phase is None and state.event is None and not state.deliveries for state in states)
     house.config("acme", email=EMAIL, eventTriggers=UNCOOLED)
