@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -14,9 +15,10 @@ from pipebell.core.errors import Fenced, NotReady
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.providers.dns import Dns
+from pipebell.providers.failures import Unanswered
 from pipebell.providers.http import Http, NotAdmitted
 from pipebell.providers.webhook import HttpProvider
-from pipebell.sinks import SlackSink
+from pipebell.sinks import HANG, SlackSink
 
 
 @pytest.fixture
@@ -117,6 +119,33 @@ async def test_a_url_is_sent_byte_for_byte(http, sink):
     path = "/p/%7Ea%2Fb?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sig=a%2Bb-c_d~&x=(1)'"
     await http.send("POST", sink.url + path, b"{}", {})
     assert sink.requests[-1].target == path
+
+
+async def test_waiting_for_ones_turn_to_look_up_a_name_is_no_part_of_the_attempt(tls, sink):
+    """The namespace's other names have a silent name server; when that gives up, this one is looked up and reached."""
+    end = threading.Event()
+
+    def lookup(host):
+        if host.startswith("silent"):
+            end.wait(10)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return [(socket.AF_INET, ("127.0.0.1", 0))]
+
+    dns = Dns(lookup=lookup)
+    http = Http(tls, 1.0, dns=dns)
+    silent = [asyncio.create_task(dns.resolve(f"silent-{n}.example", 443, "team")) for n in range(2)]
+    await asyncio.sleep(0)
+    url = f"https://localhost:{sink.port}/services/T0/B0/x"
+    sent = asyncio.create_task(http.send("POST", url, b'{"text": "a"}', {}, namespace="team"))
+    await asyncio.sleep(1.5)
+    assert not sent.done()
+    end.set()
+    assert (await sent).status == 200
+    await asyncio.gather(*silent, return_exceptions=True)
+    sink.plan(HANG)
+    with pytest.raises(Unanswered):
+        await http.send("POST", url, b'{"text": "a"}', {}, namespace="team")
+    await http.close()
 
 
 # ---------------------------------------------------------------------------- hosts of organisations' own choice

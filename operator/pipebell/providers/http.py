@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -20,7 +22,7 @@ from pipebell.version import __version__
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
 
@@ -88,20 +90,21 @@ class Http:
         if self._session is None:  # made here: it needs the running loop
             self._session = self._open()
         body = _Asking(content, allowed)
-        _namespace.set(namespace)
         try:
             if self._admits is not None:
                 await self.check(url, namespace)
-            # As it is, byte for byte: aiohttp would decode what need not be escaped, and some URLs are signed.
-            async with self._session.request(
-                method,
-                URL(url, encoded=True),
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                proxy_headers=self._to_proxy,
-            ) as response:
-                return Answer(response.status, response.headers, await _beginning(response.content))
+            async with asyncio.timeout(self._timeout) as limit:
+                _asking.set((namespace, limit))
+                # As it is, byte for byte: aiohttp would decode what need not be escaped, and some URLs are signed.
+                async with self._session.request(
+                    method,
+                    URL(url, encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy_headers=self._to_proxy,
+                ) as response:
+                    return Answer(response.status, response.headers, await _beginning(response.content))
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ValueError("not a URL to post to") from None  # theirs quotes it
         except aiohttp.ClientError as error:
@@ -136,7 +139,7 @@ class Http:
                 use_dns_cache=False,
             ),
             headers={"User-Agent": f"pipebell/{__version__}", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(self._timeout, _CONNECT)),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(self._timeout, _CONNECT)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             proxy=self._proxy,
@@ -153,7 +156,8 @@ class NotAdmitted(OSError):  # noqa: N818  (it names the host's state)
     """No address of the host may be connected to. The message names the host."""
 
 
-_namespace: ContextVar[str] = ContextVar("namespace", default="")
+_asking: ContextVar[tuple[str, asyncio.Timeout | None]] = ContextVar("asking", default=("", None))
+"""The namespace that a request is for, and the request's limit."""
 
 
 class _Resolver(AbstractResolver):
@@ -168,7 +172,9 @@ class _Resolver(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  (aiohttp's signature)
     ) -> list[ResolveResult]:
-        found = await self._dns.resolve(host, port, _namespace.get())
+        namespace, limit = _asking.get()
+        with _held(limit):  # a look-up has a limit of its own, and waits for the namespace's others before that
+            found = await self._dns.resolve(host, port, namespace)
         if self._admits is not None:
             found = _admitted(host, found, self._admits)
         return [
@@ -185,6 +191,23 @@ class _Resolver(AbstractResolver):
 
     async def close(self) -> None:
         pass
+
+
+@contextmanager
+def _held(limit: asyncio.Timeout | None) -> Iterator[None]:
+    """Time that does not count: the limit is as far away afterwards as before."""
+    when = None if limit is None or limit.expired() else limit.when()
+    if limit is None or when is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    left = when - loop.time()
+    limit.reschedule(None)
+    try:
+        yield
+    finally:
+        if not limit.expired():
+            limit.reschedule(loop.time() + left)
 
 
 def _admitted(host: str, found: list[Address], admits: Callable[[str, str], bool]) -> list[Address]:
