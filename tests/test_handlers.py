@@ -36,4 +36,4 @@ def test_an_error_is_told_and_goes_no_further():
         on_pipeline_event(app, "ADDED", {"metadata": None})
         on_pipeline_event(app, "ADDED", {"metadata": {"namespace": "team"}})
     assert app.calls == []
-    assert [line["event"] for line in logs] == ["pipeline event not taken in"] * 2
+    assert [line["event"] for line in logs] == ["event_not_taken_in"] * 2

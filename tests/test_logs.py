@@ -44,10 +44,10 @@ def test_a_traceback_shows_no_local_variables(configured, capsys, log_format):
 
 def test_event_is_the_pipeline_events_name(configured, capsys):
     configured("json", "info")
-    structlog.get_logger("x").warning("notification failed", _event="team/e1", org="acme")
+    structlog.get_logger("x").warning("notification_failed", _event="team/e1", org="acme")
     line = json.loads(capsys.readouterr().err)
     assert (line["msg"], line["event"], line["org"], line["level"]) == (
-        "notification failed",
+        "notification_failed",
         "team/e1",
         "acme",
         "warning",
@@ -66,7 +66,7 @@ def test_the_levels_count_for_both_kinds_of_loggers(configured, capsys):
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_terminal_obeys_nothing_that_others_wrote(configured, capsys, log_format, text):
     configured(log_format, "info")
-    structlog.get_logger("x").warning("notification failed", _event=text, error=f"550 {text}")
+    structlog.get_logger("x").warning("notification_failed", _event=text, error=f"550 {text}")
     logging.getLogger("kopf").error("failed: %s", text)
     try:
         int(f"{text} is no number")
@@ -74,7 +74,7 @@ def test_a_terminal_obeys_nothing_that_others_wrote(configured, capsys, log_form
         error.add_note(text)
         structlog.get_logger("x").exception("failed")
     shown = capsys.readouterr().err
-    assert "notification failed" in shown
+    assert "notification_failed" in shown
     assert harmless(shown)
 
 

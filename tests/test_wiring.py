@@ -83,7 +83,7 @@ async def test_cooldowns_that_cannot_be_rebuilt_are_no_life():
     async def fail() -> None:
         raise RuntimeError("boom")
 
-    app._background.last("cooldowns", fail())
+    app._background.run_forever("cooldowns", fail())
     app._background.once(asyncio.sleep(0))
     await asyncio.sleep(0)
     assert app._probes.alive() == "stopped working: cooldowns"
@@ -96,7 +96,7 @@ async def test_leases_that_nobody_keeps_any_more_are_no_life():
     async def fail() -> None:
         raise RuntimeError("boom")
 
-    app._background.last("leases", fail())
+    app._background.run_forever("leases", fail())
     await asyncio.sleep(0)
     assert app._probes.alive() == "stopped working: leases"
     await app.close()

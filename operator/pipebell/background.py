@@ -16,7 +16,7 @@ class Background:
         self._lasting: list[asyncio.Task[None]] = []
         self._passing: set[asyncio.Task[None]] = set()
 
-    def last(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run_forever(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start what is to run for as long as the operator does."""
         task = asyncio.create_task(work, name=name)
         self._lasting.append(task)

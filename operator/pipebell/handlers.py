@@ -116,7 +116,7 @@ async def on_notification_config(event: kopf.RawEvent, memo: kopf.Memo, **_: Any
         else:
             app.intake.config_seen(_object(event))
     except Exception:
-        log.exception("notification config not taken in", config=_name(_object(event)))
+        log.exception("config_not_taken_in", name=_name(_object(event)))
 
 
 def on_pipeline_event(app: App, kind: str, item: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ def on_pipeline_event(app: App, kind: str, item: Mapping[str, Any]) -> None:
         else:
             app.intake.event_seen(item)
     except Exception:
-        log.exception("pipeline event not taken in", _event=_name(item))
+        log.exception("event_not_taken_in", name=_name(item))
 
 
 def _object(event: kopf.RawEvent) -> Mapping[str, Any]:

@@ -86,4 +86,4 @@ class Intake:
         try:
             await self._events.patch_status(error.namespace, error.name, error.uid, error.resource_version, status)
         except ApiError as failure:
-            log.warning("invalid event not marked", _event=f"{error.namespace}/{error.name}", error=str(failure))
+            log.warning("invalid_event_not_marked", namespace=error.namespace, name=error.name, error=str(failure))

@@ -189,25 +189,25 @@ class App:
                     self._lister.list_all, what="list configurations", also=(Forbidden,), sleep=self._clock.sleep
                 )
             except NotFound as error:
-                log.error("waiting for the CustomResourceDefinitions", error=str(error))  # noqa: TRY400  (it says all)
+                log.error("waiting_for_crds", error=str(error))  # noqa: TRY400  (it says all)
                 await self._clock.sleep(2.0)
 
     async def _start(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         port = await self._health.start()
-        self._background.last("root", self._root_watch.run())
-        self._background.last("notices", self._notices.run())
-        self._background.last("permissions", self._permissions.run())
+        self._background.run_forever("root", self._root_watch.run())
+        self._background.run_forever("notices", self._notices.run())
+        self._background.run_forever("permissions", self._permissions.run())
         await self._list_configs()
         await self._installation.learn()
-        self._background.last("readiness", self.readiness.run())
-        self._background.last("cooldowns", self._recovery.run())
+        self._background.run_forever("readiness", self.readiness.run())
+        self._background.run_forever("cooldowns", self._recovery.run())
         await self.sharing.join()
-        self._background.last("leases", self.sharing.run())
+        self._background.run_forever("leases", self.sharing.run())
         self._watch_events(on_event)
-        self._background.last("backlog", self._backlog.run())
-        self._background.last("usage", self._usage.run())
-        self._background.last("retention", self._retention.run())
-        self._background.last("heal", self._lister.run())
+        self._background.run_forever("backlog", self._backlog.run())
+        self._background.run_forever("usage", self._usage.run())
+        self._background.run_forever("retention", self._retention.run())
+        self._background.run_forever("heal", self._lister.run())
         log.info("started", configs=len(self._store), http_port=port, namespaces=list(self._scope) or "all")
 
     def _watch_events(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
@@ -222,7 +222,7 @@ class App:
                 gone=self.engine.forget,
             )
             self._probes.event_watches.append(watch)
-            self._background.last("events", watch.run())
+            self._background.run_forever("events", watch.run())
 
     async def close(self) -> None:
         """Finish what is under way, give all shards back, then stop everything."""
@@ -230,7 +230,7 @@ class App:
         await self.sharing.leave(DRAIN)
         cut_off = await self.engine.close(max(0.0, DRAIN - (time.monotonic() - began)))
         if cut_off:
-            log.warning("deliveries cut off at shutdown; they go on elsewhere or at the next start", count=cut_off)
+            log.warning("deliveries_cut_off", count=cut_off)
         await self._background.close()
         left = await self.sharing.left()
         self.root.close()

@@ -84,7 +84,7 @@ class Operator(Child):
 
         def line() -> bytes | None:
             lines = self.log.read_bytes()[self.log_began :].splitlines()
-            return next((line for line in lines if b"cooldowns rebuilt" in line), None)
+            return next((line for line in lines if b"cooldowns_rebuilt" in line), None)
 
         return json.loads(self.wait_for(line, "the cooldowns' pass"))["seconds"]
 

@@ -66,6 +66,6 @@ def test_a_clock_that_is_wrong_for_a_while(world, ahead, by):
             "during": "Delivered",
             "waiting": "Pending",
         }
-        assert operator.told("finished events deleted") is None
+        assert operator.told("finished_events_deleted") is None
     finally:
         operator.stop()

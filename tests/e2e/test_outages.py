@@ -98,7 +98,7 @@ def test_configs_deleted_unseen_are_forgotten(world, proxy, operator):
 
     numbers = iter(range(100))
     eventually(lambda: served_by_root(next(numbers)), 30, "root instead of the deleted config", every=0.5)
-    eventually(lambda: operator.told("root configuration loaded", since=at, version=root), 20)
+    eventually(lambda: operator.told("root_config_loaded", since=at, version=root), 20)
     assert world.mails_to("healed@root.io")
 
 

@@ -125,7 +125,7 @@ def test_one_of_three_is_killed_and_one_is_paused_past_its_lease(world, replicas
         time.sleep(max(0.0, 16.0 - taken_from_paused))
         at = paused.log.stat().st_size
         paused.go_on()
-        eventually(lambda: paused.told("all shards lost", since=at), 5, "it learns that it has lost everything")
+        eventually(lambda: paused.told("all_shards_lost", since=at), 5, "it learns that it has lost everything")
     found = world.api.finished(namespace, ORGS * EACH, 120)
     repeated = {identity: count for identity, count in identities(posts()).items() if count > 1}
     print(f"takeover after {taken_over:.1f} and {taken_from_paused:.1f} s, in flight {len(may_repeat)}, {repeated=}")  # noqa: T201  (pytest shows it when the test fails)
@@ -206,7 +206,7 @@ def test_without_the_right_to_leases_it_says_so_and_sends_nothing(world, replica
     replica = world.operator()
     replica.spawn()
     try:
-        line = eventually(lambda: replica.told("leases could not be kept"), 30, "a line in the log")
+        line = eventually(lambda: replica.told("leases_not_kept"), 30, "a line in the log")
         assert "leases" in line["error"]
         assert "forbidden" in line["error"]
         assert replica.told("started") is None

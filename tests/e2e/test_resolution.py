@@ -115,7 +115,7 @@ def operator(world):
 def loaded(world, operator, root):
     """Have this root configuration, and wait until the operator has it."""
     version = world.set_root(root)
-    eventually(lambda: operator.told("root configuration loaded", version=version), 10, "root loaded")
+    eventually(lambda: operator.told("root_config_loaded", version=version), 10, "root loaded")
 
 
 def acme(namespace):
@@ -267,7 +267,7 @@ def test_a_malformed_root_leaves_the_last_good_one_working_and_says_so(world, op
     for number, broken in enumerate(('{"email": {', {"email": {"smtp_port": "many"}}, {"emial": {}})):
         at = operator.log.stat().st_size
         world.set_root(broken)
-        line = eventually(lambda at=at: operator.told("root configuration invalid", since=at), 10)
+        line = eventually(lambda at=at: operator.told("root_config_invalid", since=at), 10)
         assert "last valid version stays in use" in line["kept"]
         assert operator.metric("pipebell_root_config_valid") == 0
         made = world.api.create(event(namespace, f"e{number}", f"org-{number}"))

@@ -92,7 +92,7 @@ def test_an_event_is_delivered_by_a_pod_to_pods(team, received):
 def test_its_log_says_what_failed(team):
     team.apply(config("wrong", slack={"webhookUrl": "https://slack.sinks.svc/nothing/here"}), event("wrong", "wrong"))
     eventually(lambda: phases(team)["wrong"] == "Failed", lambda: phases(team))
-    lines = [line for line in operator_logs(team) if line.get("msg") == "notification failed"]
+    lines = [line for line in operator_logs(team) if line.get("msg") == "notification_failed"]
     assert lines
     told = {"org": "wrong", "event": "team/wrong", "provider": "slack", "reason": "Http404", "attempt": 1}
     assert told.items() <= lines[0].items()

@@ -64,4 +64,4 @@ class ConfigLister:
             try:
                 await self.list_all()
             except ApiError as error:
-                log.warning("configurations could not be listed", error=str(error))
+                log.warning("configs_not_listed", error=str(error))

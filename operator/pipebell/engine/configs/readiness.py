@@ -234,11 +234,11 @@ class Readiness(ConfigFollower, ShardFollower):
             self._forget(key)
             return
         except ApiError as error:
-            log.warning("condition not written, trying again", config="/".join(key), error=str(error))
+            log.warning("condition_not_written", namespace=key[0], name=key[1], error=str(error))
             self._timers.at(self._clock.now() + 2.0, lambda: self._again(key))
             return
         except Exception:
-            log.exception("configuration could not be evaluated", config="/".join(key))
+            log.exception("config_not_evaluated", namespace=key[0], name=key[1])
             return
         if verdicts[0].status:
             self._states.pop(key, None)

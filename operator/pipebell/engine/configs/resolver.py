@@ -89,7 +89,7 @@ class Resolver:
             try:
                 labels = await self._namespaces.labels(namespace)
             except (NotFound, Rejected) as error:
-                log.warning("namespace labels unknown", namespace=namespace, error=str(error))
+                log.warning("namespace_labels_unknown", namespace=namespace, error=str(error))
         return resolve.shared(known, namespace, labels, self._shared)
 
     async def _with_org(self, config: ConfigObject) -> Resolved | Skip:

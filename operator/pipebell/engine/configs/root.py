@@ -85,21 +85,19 @@ class RootStore:
                 else "there is no valid version yet"
             )
             log.error(  # noqa: TRY400  (the problems say it all)
-                "root configuration invalid", configmap=f"{self.namespace}/{self.name}", problems=str(error), kept=kept
+                "root_config_invalid", configmap=f"{self.namespace}/{self.name}", problems=str(error), kept=kept
             )
             message = f"{error} ({kept})"
             self._notices.warn("ConfigMap", self.namespace, self.name, uid, "InvalidRootConfiguration", message)
             self.current = Root(self.current.spec, self.current.generation, str(error))
         else:
-            log.info("root configuration loaded", configmap=f"{self.namespace}/{self.name}", version=resource_version)
+            log.info("root_config_loaded", configmap=f"{self.namespace}/{self.name}", version=resource_version)
             self.current = Root(spec, generation)
         self._followers.on_root_change()
 
     def _schedule_removal(self) -> None:
         if self._removal is None:
-            log.warning(
-                "root configuration deleted", configmap=f"{self.namespace}/{self.name}", grace_seconds=DELETION_GRACE
-            )
+            log.warning("root_config_deleted", configmap=f"{self.namespace}/{self.name}", grace_seconds=DELETION_GRACE)
             self._removal = asyncio.create_task(self._remove_later())
 
     async def _remove_later(self) -> None:

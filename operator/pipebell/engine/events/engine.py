@@ -109,7 +109,7 @@ class Engine(ConfigFollower, ShardFollower):
 
     def _requeue(self, state: EventState) -> None:
         state.life = Life.QUEUED
-        self._roster.rest(state)
+        self._roster.charge(state)
         self.queue.put(state.namespace, state.org, state, again=True)
 
     def forget(self, uid: str) -> None:
@@ -211,7 +211,7 @@ class Engine(ConfigFollower, ShardFollower):
         if state.life is not Life.QUEUED:
             return
         shard = shard_of(state.org)
-        self._roster.work(state)
+        self._roster.release(state)
         state.life = Life.RUNNING
         self._running[shard] += 1
         try:
@@ -246,7 +246,7 @@ class Engine(ConfigFollower, ShardFollower):
                 self._requeue(state)
             case _:
                 state.life = Life.WAITING
-                self._roster.rest(state)
+                self._roster.charge(state)
 
     def _look_for_overdue(self) -> None:
         """From time to time, have events that got too old meanwhile decide anew: they expire then."""

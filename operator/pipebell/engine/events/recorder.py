@@ -110,7 +110,7 @@ class Recorder:
         if _says(state.status, patch):  # it was written, but the answer was lost
             return verdicts
         if state.status.finished:
-            log.info("event finished by another writer", namespace=state.namespace, _event=state.name)
+            log.info("event_finished_by_another_writer", namespace=state.namespace, name=state.name)
             return None
         if without_deliveries and state.tried:
             raise Fenced("another replica has tried meanwhile")

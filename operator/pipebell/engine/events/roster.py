@@ -42,7 +42,7 @@ class Roster:
         """A state begins, by waiting for its turn."""
         self._active[state.uid] = state
         self.bounds.add(state.namespace, state.org)
-        self.rest(state)
+        self.charge(state)
 
     def remove(self, state: EventState, *, forget_oldest: bool) -> None:
         """A state is over. `forget_oldest` bounds the memory of finished ones."""
@@ -53,7 +53,7 @@ class Roster:
 
     def discard(self, state: EventState) -> None:
         """An event is somebody else's to go on with: nothing of it is remembered."""
-        self.work(state)
+        self.release(state)
         if self._active.pop(state.uid, None) is not None:
             self.bounds.remove(state.namespace, state.org)
 
@@ -65,7 +65,7 @@ class Roster:
         """The watch will not speak of this event again."""
         self._finished.pop(uid, None)
 
-    def rest(self, state: EventState) -> None:
+    def charge(self, state: EventState) -> None:
         """It waits for its turn or to be woken; without the event itself, when those that wait hold too much.
 
         Those that wait to be woken leave half of the room to those that queue. What is read again anyway is not kept.
@@ -80,7 +80,7 @@ class Roster:
             state.event = None
         state.shrink()
 
-    def work(self, state: EventState) -> None:
+    def release(self, state: EventState) -> None:
         """It is being worked on, as only a few are at once."""
         if state.payload_bytes:
             self.bounds.release(state.namespace, state.payload_bytes)

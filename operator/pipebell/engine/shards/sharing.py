@@ -173,7 +173,7 @@ class Sharing:
             except Conflict:  # a last renewal was still on its way
                 await self._delete_own()
         except ApiError as error:
-            log.warning("lease not deleted; others wait for its end", seconds=LEASE, error=str(error))
+            log.warning("lease_not_deleted", seconds=LEASE, error=str(error))
             return False
         return True
 
@@ -195,7 +195,7 @@ class Sharing:
     def _complain(self, error: ApiError) -> None:
         self._trouble = str(error)
         if self._failures % 20 == 0:
-            log.warning("leases could not be kept", error=str(error), may_send=self.fresh, times=self._failures + 1)
+            log.warning("leases_not_kept", error=str(error), may_send=self.fresh, times=self._failures + 1)
         self._failures += 1
 
     async def _renew(self) -> None:
@@ -211,7 +211,7 @@ class Sharing:
         lapsed = not self.fresh
         self._valid_until = began + VALID
         if lapsed and self.fresh:
-            log.warning("lease renewed late; sending goes on")
+            log.warning("lease_renewed_late")
             for follower in self._followers:
                 follower.on_lease_renewed()
 
@@ -256,7 +256,7 @@ class Sharing:
     def _be_alone(self, error: NotFound) -> None:
         """Without the namespace there are no Leases, and no pods that could hold one."""
         if not self._alone:
-            log.warning("no namespace for leases: this process serves everybody alone", error=str(error))
+            log.warning("no_namespace_for_leases", error=str(error))
             self._alone = True
             self._acquire(set(ALL_SHARDS))
 
@@ -286,7 +286,7 @@ class Sharing:
             return True
         except Conflict:
             return False
-        log.warning("replica is dead", replica=lease.holder, silent_seconds=round(silence, 1))
+        log.warning("replica_dead", replica=lease.holder, silent_seconds=round(silence, 1))
         return True
 
     async def _act(self, living: Sequence[LeaseRecord], shards: dict[int, LeaseRecord]) -> None:
@@ -317,7 +317,7 @@ class Sharing:
         if todo.standby and not self._standby:
             ours = (self._scope, self._format)
             theirs = sorted({(lease.scope or "all", lease.format) for lease in living} - {(ours[0] or "all", ours[1])})
-            said = "waiting for replicas that serve other namespaces, or are of another format, to leave"
+            said = "waiting_for_other_replicas_to_leave"
             log.warning(said, theirs=[f"{scope} (format {number})" for scope, number in theirs])
         self._standby = todo.standby
         return todo
@@ -343,13 +343,13 @@ class Sharing:
     def _acquire(self, shards: set[int]) -> None:
         if shards:
             self._held |= shards
-            log.info("shards taken", shards=sorted(shards), held=len(self._held), of=SHARDS)
+            log.info("shards_acquired", shards=sorted(shards), held=len(self._held), of=SHARDS)
             for follower in self._followers:
                 follower.on_shards_acquired(shards)
 
     def _give(self, shards: set[int]) -> None:
         if shards:
-            log.info("shards given away", shards=sorted(shards), held=len(self._held) - len(shards), of=SHARDS)
+            log.info("shards_released", shards=sorted(shards), held=len(self._held) - len(shards), of=SHARDS)
             self._drop(shards)
             self._draining |= dict.fromkeys(shards, self._boot())
             self._soon.set()
@@ -361,7 +361,7 @@ class Sharing:
                 follower.on_shards_released(shards)
 
     def _lose_all(self, why: str) -> None:
-        log.error("all shards lost", why=why, held=len(self._held))
+        log.error("all_shards_lost", why=why, held=len(self._held))
         self._epoch += 1
         self._joined, self._trouble, self._valid_until = False, why, 0.0
         self._draining.clear()

@@ -86,7 +86,7 @@ class Recovery(ShardFollower):
             try:
                 count, unfinished, seen = await self._scan(shards)
             except ApiError as error:
-                log.warning("cooldowns could not be rebuilt, trying again", error=str(error))
+                log.warning("cooldowns_not_rebuilt", error=str(error))
                 await self._clock.sleep(1.0)
             else:
                 break
@@ -98,7 +98,7 @@ class Recovery(ShardFollower):
                 self._engine.admit(state)
         self._engine.start_cooldowns(ours)
         seconds = round(self._clock.now() - began, 2)
-        log.info("cooldowns rebuilt", events=count, unfinished=len(unfinished), seconds=seconds, shards=len(ours))
+        log.info("cooldowns_rebuilt", events=count, unfinished=len(unfinished), seconds=seconds, shards=len(ours))
 
     async def _scan(self, shards: Collection[int]) -> tuple[int, list[EventState], dict[str | None, int]]:
         """Fold everything. How many events there are, those not finished of these shards, and what state that shows."""
@@ -141,4 +141,4 @@ def _fold(ledger: CooldownLedger, event: Event) -> None:
     try:
         ledger.fold(event)
     except ValueError as error:
-        log.warning("event left out of the cooldowns", _event=f"{event.namespace}/{event.name}", error=str(error))
+        log.warning("event_left_out_of_cooldowns", namespace=event.namespace, name=event.name, error=str(error))

@@ -79,7 +79,7 @@ class Retention(Observer):
             try:
                 await self._sweep(began)
             except ApiError as error:
-                log.warning("finished events could not be swept", error=str(error))
+                log.warning("finished_events_not_swept", error=str(error))
                 self._next_look = began
             # A twentieth of the time at most, however soon the next event falls due.
             not_before = self._clock.now() + min(19 * (self._clock.now() - began), LONGEST)
@@ -94,7 +94,7 @@ class Retention(Observer):
                 await self._clock.sleep(PAUSE)
             deleted += len(ripe)
         if deleted:
-            log.info("finished events deleted", count=deleted)
+            log.info("finished_events_deleted", count=deleted)
 
     def _ripe(self, event: Event, now: float) -> bool:
         """Whether this event may go now; if only later, that is noted."""
@@ -132,7 +132,7 @@ class Retention(Observer):
         except (NotFound, Conflict):
             return
         except Rejected as error:  # one namespace's webhook or missing permission is not the others' trouble
-            log.warning("finished event not deleted", _event=f"{event.namespace}/{event.name}", error=str(error))
+            log.warning("finished_event_not_deleted", namespace=event.namespace, name=event.name, error=str(error))
 
 
 def _end_of(event: Event, now: float) -> float | None:

@@ -86,7 +86,7 @@ class UsageWriter(Observer):
         try:
             await self._configs.patch_status(config, document, partial(self._ownership.owns, config.org_slug))
         except (ApiError, Fenced) as error:
-            log.info("bookkeeping not written", config="/".join(key), error=str(error))
+            log.info("usage_not_written", namespace=key[0], name=key[1], error=str(error))
 
 
 def _merged(config: ConfigObject, page: _Page, ledger: CooldownLedger) -> NotificationConfigStatus:
