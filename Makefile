@@ -48,6 +48,11 @@ bench-quick: $(READY) ## Measure the essentials of it, in two minutes
 	@$(BIN)/pipebell cluster build
 	@PYTHONPATH=tests $(BIN)/python -m bench --quick
 
+.PHONY: bench-peers
+bench-peers: $(READY) ## Measure a peer beside Pipebell, in one run (docs/performance.md)
+	@$(BIN)/pipebell cluster build
+	@PYTHONPATH=tests $(BIN)/python -m bench.peers
+
 .PHONY: test-e2e
 test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)
 	@PIPEBELL_E2E=$(or $(E2E),required) $(BIN)/python -m pytest -rs tests/e2e_node $(ARGS)

@@ -125,9 +125,13 @@ async def events(api: Api, order: dict[str, Any]) -> dict[str, Any]:
     """Create events as fast as they are taken, or one every `gap` seconds; watch until all are finished.
 
     With `after`, an event is only made once the one before it is finished and so many seconds have passed. With
-    `bystander`, a second watch notes when the API server tells of these events to anybody who listens.
+    `bystander`, a second watch notes when the API server tells of these events to anybody who listens. With
+    `annotation`, an event counts as finished once it carries that one.
     """
-    seen = Seen(order["prefix"], order["count"])
+    annotation = order.get("annotation")
+    seen = (
+        Annotated(order["prefix"], order["count"], annotation) if annotation else Seen(order["prefix"], order["count"])
+    )
     watch = await seen.start(api)
     bystander = Told(order["prefix"], order["count"], f"spec.orgSlug={order['orgs'][0]}")
     told = await bystander.start(api) if order.get("bystander") else None
@@ -228,6 +232,21 @@ class Seen:
 
 class Told(Seen):
     """Events of one run that a watch has shown at all, and when first."""
+
+    def _wanted(self, phase: str) -> bool:
+        return True
+
+
+class Annotated(Seen):
+    """Events of one run that carry an annotation: how a controller that knows no phase says that it is done."""
+
+    def __init__(self, prefix: str, count: int, annotation: str) -> None:
+        super().__init__(prefix, count, "")
+        self._annotation = annotation
+
+    def _note(self, item: dict[str, Any], now: float) -> None:
+        if self._annotation in (item["metadata"].get("annotations") or {}):
+            super()._note(item, now)
 
     def _wanted(self, phase: str) -> bool:
         return True
