@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from pipebell.core.destinations.base import DestinationSpec
     from pipebell.core.placeholders import Source
 
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 class Section:
     """What one layer says of a destination. `path` is where it stands, such as `destinations[on-call].slack`."""
 
-    spec: DestinationSpec
+    spec: BaseModel
     source: Source
     root: bool
     path: str
@@ -71,7 +70,7 @@ def _traits_of(item: BaseModel) -> Mapping[str, Trait]:
 
 
 @cache
-def _endpoint(model: type[DestinationSpec]) -> tuple[Trait, ...]:
+def _endpoint(model: type[BaseModel]) -> tuple[Trait, ...]:
     return tuple(trait for trait in traits(model).values() if trait.endpoint)
 
 
@@ -174,7 +173,7 @@ class Block:
         return self.sections
 
 
-def make_block(name: str, org: Section | None, root: Section | None, model: type[DestinationSpec]) -> Block:
+def make_block(name: str, org: Section | None, root: Section | None, model: type[BaseModel]) -> Block:
     """The settings of one destination."""
     sections = tuple(section for section in (org, root) if section is not None)
     owner = root
