@@ -347,12 +347,12 @@ def a_changed_configuration_counts_for_the_next_attempt(world):
     namespace = world.namespace()
     before, after = world.slack.webhook("Before"), world.slack.webhook("After")
     world.slack.script(before).always = lambda _: Respond(503, "no")
-    spec = world.slack_only("Before", retryConfig={"initialDelaySeconds": 2})
+    spec = world.slack_only("Before", retryConfig={"initialDelaySeconds": 10})
     made_config = world.api.create(config(namespace, "c", "changing", **spec))
     made = world.api.create(event(namespace, "e1", "changing"))
     world.api.reaches(made, "Retrying")
     world.api.merge(made_config, slack={"webhookUrl": after})
-    found = world.api.reaches(made, "Delivered", 10)
+    found = world.api.reaches(made, "Delivered", 30)
     assert (delivery(found, "slack")["attempts"], len(world.posts_to("After"))) == (2, 1)
 
 

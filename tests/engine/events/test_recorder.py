@@ -173,3 +173,21 @@ async def test_a_write_whose_answer_was_lost_counts_as_written(house):
     await house.submit(event)
     assert house.observer.ended == [(event.name, "Failed", "PermanentError")]
     assert house.notices.posted
+
+
+async def test_a_partial_success_that_cannot_be_recorded_is_not_kept_once_the_whole_is(house):
+    house.config(
+        slack={"webhookUrl": "https://hooks.slack.com/services/T/B/x"},
+        eventTriggers=[{"event": "pipeline_failure", "providers": ["email", "slack"]}],
+    )
+    house.slack.gate = asyncio.Event()
+    allow = refuse(house, REFUSALS[0])
+    event = house.event("refused")
+    await house.submit(event)
+    await house.clock.advance(4)
+    assert house.engine.unrecordable == 1
+    allow()
+    house.slack.gate.set()
+    await settle_down()
+    assert house.status(event).phase is Phase.DELIVERED
+    assert (house.engine.unrecordable, house.engine.unfinished) == (0, 0)

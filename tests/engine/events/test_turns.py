@@ -112,3 +112,29 @@ async def test_a_suppressed_event_keeps_no_open_delivery(house):
 
 def _key(house, event):
     return next(key for key in house.ledger._all() if key.org == event.spec.org_slug)
+
+
+async def test_a_paused_sender_keeps_turn_and_deliveries_while_its_configuration_is_not_ready(
+    house,
+):
+    both = {"slack": SLACK, "eventTriggers": [{"event": "pipeline_failure", "providers": ["slack"]}]}
+    house.config(**both)
+    house.slack.script = [PAUSE]
+    first = house.event()
+    await house.submit(first)
+    house.root.update({"config.json": "{"}, "3")
+    house.config(slack=SLACK)  # leans on root, which is invalid
+    house.engine.wake(first.uid)
+    await settle_down()
+    status = house.status(first)
+    assert (status.phase, status.reason) == (Phase.PENDING, Reason.CONFIG_NOT_READY)
+    assert [item.destination for item in status.deliveries] == ["slack"]
+    assert [uid for _, uid in house.ledger.senders()] == [first.uid]
+
+
+async def test_what_no_trigger_wants_takes_part_in_no_cooldown(house):
+    house.config()
+    seen = []
+    house.observer.on_finished = lambda state, verdicts, now: seen.append(state.key)
+    await house.submit(house.event(event="pipeline_started"))
+    assert seen == [None]

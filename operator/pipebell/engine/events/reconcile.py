@@ -213,7 +213,7 @@ class Reconciler:
             case WaitsFor.CONFIG:
                 if decision.cause is not None:
                     self._resolver.refused(situation.resolved, decision.cause)
-                if not state.attempted:
+                if not state.tried:
                     self._turns.release(state)
                 await self._wait_for_config(state, decision)
             case WaitsFor.LEDGER:
@@ -222,7 +222,7 @@ class Reconciler:
                 await self._wait_for_turn(state, decision)
 
     async def _wait_for_config(self, state: EventState, decision: Wait) -> None:
-        if not state.attempted:
+        if not state.tried:
             state.deliveries.clear()
         phase = Phase.DELIVERING if state.delivered else Phase.PENDING
         self._room.wait(state, Config(state.namespace, state.org))
@@ -259,6 +259,8 @@ class Reconciler:
     async def _skip(self, state: EventState, skip: Skip) -> None:
         if not state.attempted:
             state.deliveries.clear()
+            self._turns.release(state)
+            state.key = None  # it takes part in no cooldown
             await self._finish(state, Verdicts(Phase.SKIPPED, skip.reason, skip.message))
             return
         for delivery in state.open():
@@ -293,6 +295,8 @@ class Reconciler:
         except Rejected as error:
             self._park(state, Parked(verdicts, extra, FIRST_PARKED), error)
             return False
+        if state.parked is not None:  # what was refused a moment ago is told by this
+            self._unpark(state)
         if not recorded:
             self.end(state)
         return recorded
@@ -307,14 +311,17 @@ class Reconciler:
         self._turns.release(state)
         self._room.wait(state, until=self._clock.now() + parked.wait)
 
+    def _unpark(self, state: EventState) -> None:
+        self._parked.pop(state.uid, None)
+        state.parked = None
+
     async def _record_parked(self, state: EventState, parked: Parked) -> None:
         try:
             recorded = await self.recorder.record(state, parked.verdicts, parked.extra)
         except Rejected as error:
             self._park(state, replace(parked, wait=min(2 * parked.wait, LONGEST_PARKED)), error)
             return
-        self._parked.pop(state.uid, None)
-        state.parked = None
+        self._unpark(state)
         if not recorded:
             self.end(state)
         elif parked.verdicts.phase.final:
