@@ -9,13 +9,12 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.cli.tail import Line, Stream
+from pipebell.cli.tail import Line, Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 # A process group of its own. (Nothing but this call happens in the child of Python 3.10, where threads may run.)
@@ -28,6 +27,7 @@ _NAMES: Final = (
 _REAL_TIME: Final = range(getattr(signal, "SIGRTMIN", 0), getattr(signal, "SIGRTMAX", -1) + 1)
 _FORWARDED: Final = (*(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)), *_REAL_TIME)
 _FROM_TERMINAL: Final = (signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGINT))
+_BLOCKED: Final = 10.0  # seconds that a slow reader of our output may hold up what is told
 _STRAGGLERS: Final = 1.0  # seconds that processes left by the command may hold its output open
 
 NOT_FOUND: Final = 127
@@ -40,7 +40,8 @@ _KILLED: Final = 128  # plus the signal's number, as shells and container runtim
 class Ending:
     """How a command ended. `code` is what to exit with; times in seconds.
 
-    `tail` is the end of its standard error, `lines` the ends of both streams in the order in which they came.
+    `tail` is the end of its standard error, `lines` the ends of both streams in the order in which they came. `drain`
+    waits until whoever reads our own output has taken all of the command's.
     """
 
     code: int
@@ -50,6 +51,7 @@ class Ending:
     timed_out: bool = False
     not_started: str | None = None
     lines: tuple[Line, ...] = ()
+    drain: Callable[[], None] = lambda: None
 
 
 def supervise(command: Sequence[str], *, timeout: float | None = None, grace: float = 10.0) -> Ending:
@@ -63,22 +65,18 @@ def supervise(command: Sequence[str], *, timeout: float | None = None, grace: fl
     relay = _Relay(interactive)
     with relay:
         # A person at a terminal sees standard output as the command means it to be seen there.
-        out = None if os.isatty(1) else subprocess.PIPE
+        streams = Streams(output=not os.isatty(1))
         try:
             child = subprocess.Popen(  # noqa: S603  (running the user's command is what this is for)
-                list(command), stdout=out, stderr=subprocess.PIPE, **({} if interactive else _GROUP)
+                list(command), stdout=streams.out, stderr=streams.err, **({} if interactive else _GROUP)
             )
-        except FileNotFoundError:
-            return Ending(NOT_FOUND, 0.0, not_started=f"{command[0]}: command not found")
-        except (OSError, ValueError) as error:  # (a NUL in an argument)
-            reason = getattr(error, "strerror", None) or str(error)
-            return Ending(NOT_EXECUTABLE, 0.0, not_started=f"{command[0]}: {reason}")
+        except (OSError, ValueError) as error:
+            streams.close()
+            return _not_started(command[0], error)
+        streams.follow()
         relay.attach(child)
-        numbers = count()
-        streams = [Stream(pipe, to, numbers) for pipe, to in ((child.stdout, 1), (child.stderr, 2)) if pipe is not None]
         timed_out = _wait(child, relay, timeout, grace)
-        until = time.monotonic() + _STRAGGLERS
-        lines = sorted(line for stream in streams for line in stream.lines(max(until - time.monotonic(), 0.0)))
+        lines = streams.lines(_STRAGGLERS, _BLOCKED)
     code = child.returncode
     return Ending(
         code=TIMED_OUT if timed_out else _KILLED - code if code < 0 else code,
@@ -87,7 +85,15 @@ def supervise(command: Sequence[str], *, timeout: float | None = None, grace: fl
         signal=_signal_name(-code) if code < 0 else None,
         timed_out=timed_out,
         lines=tuple(lines),
+        drain=(lambda: None) if timed_out else lambda: streams.drain(_STRAGGLERS),
     )
+
+
+def _not_started(program: str, error: Exception) -> Ending:
+    if isinstance(error, FileNotFoundError):
+        return Ending(NOT_FOUND, 0.0, not_started=f"{program}: command not found")
+    reason = getattr(error, "strerror", None) or str(error)  # a ValueError: a NUL in an argument
+    return Ending(NOT_EXECUTABLE, 0.0, not_started=f"{program}: {reason}")
 
 
 def _signal_name(number: int) -> str:

@@ -91,6 +91,7 @@ def main(argv: Sequence[str]) -> int:
         teller.tell(event, _message(ending, options.timeout, masking), _details(ending, masking))
     elif options.on_success:
         teller.tell(EventType.PIPELINE_SUCCESS, None, _details(ending, masking))
+    ending.drain()
     return ending.code
 
 
