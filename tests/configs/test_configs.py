@@ -76,7 +76,14 @@ def test_the_samples_show_each_type_of_event_and_each_setting():
     assert shown.default_provider == "email"
     for block in (shown.email, shown.slack, shown.retry_config):
         unset = {name for name in type(block).model_fields if getattr(block, name) is None}
-        other_source = {"smtp_password", "smtp_username_secret_ref", "webhook_url", "smtp_use_tls"}
+        other_source = {
+            "smtp_password",
+            "smtp_username_secret_ref",
+            "webhook_url",
+            "smtp_use_tls",
+            "bot_token",
+            "bot_token_secret_ref",
+        }
         assert unset <= other_source | {"allow"}, "each has its other source; allow is root's"
 
 

@@ -72,6 +72,8 @@ def unset(model):
 
 
 GOOD = {
+    "a bot token": slack(botToken="xoxb-1-A.b", channel="#x"),
+    "a bot token by placeholder": slack(botToken="${SLACK_BOT_TOKEN}"),
     "a routing key": pagerduty(routingKey="0123456789abcdefABCDEF0123456789", region="eu", changeEvents=True),
     "a routing key by placeholder": pagerduty(routingKey="${PAGERDUTY_ROUTING_KEY}", region=None),
     "a workflow": teams(
@@ -167,6 +169,10 @@ GOOD = {
 }
 
 BAD = {
+    "an app's token for a bot's": slack(botToken="Bearer xoxb-1"),
+    "half a placeholder in a bot token": slack(botToken="xoxb-${T}"),
+    "a bot token with a line break": slack(botToken="xoxb-1\n"),
+    "a bot token twice": slack(botToken="${A}", botTokenSecretRef={"name": "s", "key": "k"}),
     "a routing key that is too short": pagerduty(routingKey="0123456789abcdef"),
     "a routing key with a dash": pagerduty(routingKey="0123456789abcdef-123456789abcdef"),
     "half a placeholder in a routing key": pagerduty(routingKey="x${KEY}"),

@@ -12,6 +12,7 @@ import pytest
 
 from pipebell.core.destinations.email import EmailTarget
 from pipebell.core.destinations.http import HttpKind
+from pipebell.core.destinations.slack import SLACK
 from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
@@ -141,14 +142,23 @@ def http_bench(kind):
     return make
 
 
+SLACK_BY_TOKEN = replace(
+    SLACK,
+    example={"botToken": "xoxb-confidential-bot-token", "channel": "#data"},
+    success=(200, '{"ok": true, "channel": "C024BE91L", "ts": "1503435956.000247"}'),
+)
+OTHER_WAYS = {"slack by token": http_bench(SLACK_BY_TOKEN)}
 BENCHES = {
     "email": email_bench,
     **{name: http_bench(kind) for name, kind in KINDS.items() if isinstance(kind, HttpKind)},
+    **OTHER_WAYS,
 }
 
 
 def test_every_kind_is_here():
-    assert set(BENCHES) == set(KINDS), "a kind that needs more than one HTTP request needs a bench of its own"
+    assert set(BENCHES) - set(OTHER_WAYS) == set(KINDS), (
+        "a kind that needs more than one HTTP request needs a bench of its own"
+    )
 
 
 @pytest.fixture(params=BENCHES, ids=str)

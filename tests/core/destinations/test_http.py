@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from pipebell.core.destinations.http import HTTP_RULES, HttpTarget, Response, classify_response, retry_after
-from pipebell.core.destinations.slack import SLACK
+from pipebell.core.destinations.http import HTTP_RULES, Response, classify_response, retry_after
+from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.outcome import Verdict
 
 NOW = 1_795_407_342.0  # Mon, 23 Nov 2026 04:15:42 GMT
 DELIVERED, RETRY, PERMANENT, PAUSE = Verdict.DELIVERED, Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE
-TARGET = HttpTarget("https://chat.example/hooks/secretsecret?token=alsosecret", where="slack")
+TARGET = SlackTarget("https://chat.example/hooks/secretsecret?token=alsosecret", where="slack")
 
 TABLE = [
     (200, "ok", {}, DELIVERED, ""),

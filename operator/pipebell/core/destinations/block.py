@@ -127,6 +127,11 @@ class Block:
                 return value
         return None
 
+    def given(self, field: str) -> bool:
+        """Whether anybody whose setting counts set it, by itself or by a reference."""
+        names = [name for name in (field, f"{field}_secret_ref") if name in self.traits]
+        return any(section.sets(self.traits[name]) for section in self._stack(self.traits[field]) for name in names)
+
     def required(self, field: str) -> str:
         """The same for what a destination cannot do without. Raises NotReady."""
         value = self.text(field)

@@ -1,25 +1,40 @@
-"""Slack by incoming webhooks: what is configured, what is posted, and what the answers mean.
+"""Slack by incoming webhooks or by an app's bot token: what is configured, what is posted, what the answers mean.
 
-https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors names the errors below.
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors names the webhooks' errors;
+`pipebell.core.destinations.slack_api` has those of the Web API.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from pipebell.core.destinations import slack_api
 from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
-from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
+from pipebell.core.destinations.http import (
+    HTTP_RULES,
+    JSON_HEADERS,
+    Answer,
+    HttpKind,
+    HttpRequest,
+    HttpTarget,
+    Response,
+    Sent,
+    status,
+)
+from pipebell.core.errors import NotReady
 from pipebell.core.fields import (
     ENDPOINT,
     ONE_LINE,
     AnyCaseSeverity,
+    Fillable,
     Flag,
     SecretUrl,
+    fillable,
     no_placeholder,
     pattern,
     with_references,
@@ -27,8 +42,8 @@ from pipebell.core.fields import (
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.mrkdwn import code, inline, link_list, mrkdwn, phrase, section
-from pipebell.core.vocabulary import Severity
-from pipebell.core.wire import encode
+from pipebell.core.vocabulary import NotReadyReason, Severity
+from pipebell.core.wire import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +62,14 @@ _Emoji = Annotated[
     StringConstraints(max_length=100, pattern=pattern(r"^:[^:\x00-\x20\x7f]+:$", "must look like :robot_face:")),
     AfterValidator(no_placeholder),
 ]
+_BOT_TOKEN: Final = r"xox[a-z][A-Za-z0-9.-]+"  # noqa: S105  (a rule, not a token)
+_BotToken = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=300, pattern=fillable(_BOT_TOKEN, "must be a bot token, which begins with xoxb-,")
+    ),
+    Fillable(_BOT_TOKEN, "a bot token, which begins with xoxb-", secret=True, referable=True),
+]
 _User = Annotated[
     str,
     StringConstraints(
@@ -61,7 +84,7 @@ _User = Annotated[
 
 @with_references
 class SlackSpec(DestinationSpec):
-    """Slack through an incoming webhook."""
+    """Slack through an incoming webhook, or through an app's bot token."""
 
     webhook_url: Annotated[SecretUrl | None, ENDPOINT] = Field(
         None,
@@ -69,7 +92,16 @@ class SlackSpec(DestinationSpec):
             "Incoming webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef."
         ),
     )
-    channel: _Line | None = Field(None, description="Channel override, such as #pipeline-alerts.")
+    bot_token: Annotated[_BotToken | None, ENDPOINT] = Field(
+        None,
+        description=(
+            "Bot token of a Slack app (scope chat:write), or exactly ${VAR}; instead of webhookUrl. Needs channel. "
+            "It is a credential: prefer ${VAR} or botTokenSecretRef."
+        ),
+    )
+    channel: _Line | None = Field(
+        None, description="Channel, such as #pipeline-alerts: of a bot token where to post, of a webhook an override."
+    )
     username: _Line | None = Field(None, description="Name that the message is posted under.")
     icon_emoji: _Emoji | None = Field(None, description="Emoji shown as the icon, such as :robot_face:.")
     mention_users: Annotated[list[_User], Field(max_length=50)] | None = Field(
@@ -83,9 +115,10 @@ class SlackSpec(DestinationSpec):
 
 @dataclass(frozen=True, slots=True)
 class SlackTarget(HttpTarget):
-    """An incoming webhook and how to post there."""
+    """An incoming webhook, or the Web API with a token; and how to post there."""
 
     kind = "slack"
+    bot_token: str = field(default="", repr=False)
     channel: str | None = None
     username: str | None = None
     icon_emoji: str | None = None
@@ -98,11 +131,28 @@ class SlackTarget(HttpTarget):
         """The channel, where the configuration names one."""
         return self.channel or ""
 
+    @property
+    def endpoint(self) -> tuple[object, ...]:
+        """What a 429 pauses: a webhook, or a channel."""
+        return (self.url, self.bot_token, self.channel) if self.bot_token else (self.url,)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The token too."""
+        return (self.bot_token, *HttpTarget.secrets.__get__(self))
+
 
 def target(block: Block) -> SlackTarget:
-    """The webhook and the looks. Raises NotReady, naming the field or variable."""
+    """The webhook, or the token and the channel; and the looks. Raises NotReady, naming the field or variable."""
+    by_token = block.given("bot_token")
+    if by_token and block.given("webhook_url"):
+        message = f"{block.path}.botToken and {block.path}.webhookUrl are both set: keep one"
+        raise NotReady(NotReadyReason.INCOMPLETE, message)
+    if by_token and not block.get("channel"):
+        raise block.incomplete("channel", "is not set, and a bot token needs it")
     return SlackTarget(
-        url=block.required("webhook_url"),
+        url=slack_api.URL if by_token else block.required("webhook_url"),
+        bot_token=block.required("bot_token") if by_token else "",
         trusted=block.trusted,
         where=block.path,
         channel=block.get("channel"),
@@ -114,9 +164,40 @@ def target(block: Block) -> SlackTarget:
     )
 
 
-def request(message: Message, target: SlackTarget, attempt: Attempt) -> HttpRequest:  # noqa: ARG001  (a kind's signature)
-    """What is posted to the webhook."""
-    return HttpRequest(target.url, encode(payload(message, target)))
+def request(message: Message, target: SlackTarget, attempt: Attempt) -> HttpRequest:
+    """What is posted; by a token, in the thread that the handle names."""
+    made = payload(message, target)
+    thread = slack_api.thread(attempt.handle, target.channel or "") if target.bot_token else None
+    if thread is not None:
+        made["channel"], made["thread_ts"] = thread
+    return _posted(made, target)
+
+
+def _posted(made: dict[str, Any], target: SlackTarget) -> HttpRequest:
+    if not target.bot_token:
+        return HttpRequest(target.url, encode(made))
+    return HttpRequest(target.url, encode(made), {**JSON_HEADERS, "Authorization": f"Bearer {target.bot_token}"})
+
+
+def then(sent: Sent, response: Response) -> HttpRequest | None:
+    """What Slack cannot read goes out once more as plain text; where a thread is gone, a new message begins one."""
+    made = decode(sent.request.body)
+    if "thread_ts" in made and slack_api.thread_lost(response):
+        del made["thread_ts"]
+        made["channel"] = sent.target.channel
+        return _posted(made, sent.target)
+    if "attachments" in made and slack_api.unreadable(response):
+        del made["attachments"]
+        known = facts(sent.message)
+        if known.message:
+            made["text"] += "\n" + code("", known.message)
+        return _posted(made, sent.target)
+    return None
+
+
+def receipt(response: Response, target: SlackTarget) -> str | None:
+    """The handle of a message that a token posted; webhooks give none."""
+    return slack_api.handle_of(response, target.channel or "") if target.bot_token else None
 
 
 def payload(message: Message, target: SlackTarget) -> dict[str, Any]:
@@ -182,6 +263,9 @@ def _fields(known: Facts) -> Iterable[str]:
 
 def _not_ok(response: Response) -> bool:
     """Slack itself answers a message that it took by `ok`; others that take its format may say something else."""
+    if response.host == slack_api.HOST:
+        document = response.document
+        return not isinstance(document, dict) or document.get("ok") is not True
     return response.host in HOSTS and response.body.strip() != b"ok"
 
 
@@ -202,13 +286,14 @@ SLACK: Final = HttpKind(
     target=target,
     request=request,
     seed=True,
-    hosts=Hosts(exact=HOSTS),
-    capabilities=Capabilities(per_second=1.0),
+    hosts=Hosts(exact=(*HOSTS, slack_api.HOST)),
+    capabilities=Capabilities(threads=True, per_second=1.0),
     answers=(
+        *slack_api.ANSWERS,
         Answer(
             range(200, 300),
             Verdict.RETRY,
-            "Slack does not say ok: check webhookUrl, and what stands between",
+            "Slack does not say ok: check webhookUrl or botToken, and what stands between",
             "UnexpectedAnswer",
             _not_ok,
         ),
@@ -217,11 +302,11 @@ SLACK: Final = HttpKind(
         *HTTP_RULES,
     ),
     hints={
+        **slack_api.HINTS,
         "action_prohibited": (
             "an administrator of the Slack workspace restricted posting: ask them to allow this webhook"
         ),
         "channel_is_archived": "the channel is archived: unarchive it, or choose another channel",
-        "channel_not_found": "there is no such channel: check channel, and invite the app if it is private",
         "invalid_payload": "Slack cannot read the message: please report this",
         "invalid_token": "the webhook was revoked or mistyped: make a new one and update webhookUrl",
         "no_active_hooks": "the webhook is disabled: enable it, or make a new one and update webhookUrl",
@@ -232,6 +317,11 @@ SLACK: Final = HttpKind(
         "team_disabled": "the Slack workspace is disabled",
         "user_not_found": "there is no such user: check channel",
     },
+    said=slack_api.said,
+    pause=slack_api.pause,
+    receipt=receipt,
+    then=then,
+    first_pause=1.0,
     form=form,
     probe=True,
     example={
