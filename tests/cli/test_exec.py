@@ -320,17 +320,17 @@ PIECES += [
     "\\",
 ]
 CHANCE = random.Random(1)
-MIXED = ["".join(CHANCE.choices(PIECES, k=CHANCE.randint(2, 5))) for _ in range(40)]
+MIXED = ["".join(CHANCE.choices(PIECES, k=CHANCE.randint(2, 5))) for _ in range(16)]
 
 
 @pytest.mark.parametrize("piece", [*PIECES, *MIXED])
 def test_masking_takes_no_time_whatever_the_text(piece):
-    text = (piece * (100_000 // len(piece)))[:100_000]
+    text = (piece * (50_000 // len(piece)))[:50_000]
     began = time.process_time()
     for shape in (text, text + "\n!", "token" + text, text.replace("\n", " ")):
         mask(shape)
         mask_command([shape])
-    assert time.process_time() - began < 4
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(
