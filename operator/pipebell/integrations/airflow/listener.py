@@ -84,7 +84,7 @@ def _task_failed(ti: Any, error: object, chosen: settings.Settings) -> Event | N
     org = _org(facts.attribute(task, "params"), dag, dag_run, chosen)
     if not org:
         return None
-    run = facts.run_of(dag_run if dag_run is not None else ti, dag)
+    run = facts.run_of(dag_run, dag) if dag_run is not None else facts.Run(str(ti.dag_id), str(ti.run_id))
     return events.task_failed(org, run, facts.task_of(ti), error)
 
 
@@ -108,10 +108,14 @@ def _failed(dag_run: Any) -> list[facts.Task]:  # noqa: ANN401
     """
     from sqlalchemy.orm import object_session  # noqa: PLC0415  (Airflow's; tasks' processes need not load it)
 
-    session = object_session(dag_run)
-    if session is None:
+    try:
+        session = object_session(dag_run)
+        if session is None:
+            return []
+        return [facts.task_of(ti) for ti in dag_run.get_task_instances(state=[facts.FAILED], session=session)]
+    except Exception as error:  # noqa: BLE001  (the event goes out without the list)
+        log.warning("pipebell: the failed tasks cannot be listed: %s", error)
         return []
-    return [facts.task_of(ti) for ti in dag_run.get_task_instances(state=[facts.FAILED], session=session)]
 
 
 def _final(ti: Any) -> bool:  # noqa: ANN401
