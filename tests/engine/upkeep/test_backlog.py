@@ -11,6 +11,7 @@ import pytest
 from tests.engine.fakes import EMAIL, House, settle_down
 
 from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.shards import shard_of
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.bounds import Bounds
 from pipebell.engine.upkeep.backlog import PATIENCE, Backlog
@@ -152,6 +153,18 @@ async def test_what_another_replica_owns_is_not_taken_in(tight):
     await tight.clock.advance(120)
     assert len(tight.email.names) == sent
     assert list(tight.engine.bounds.behind) == []
+
+
+async def test_nothing_is_listed_while_the_pass_over_all_events_goes_on(tight):
+    tight.config(eventTriggers=UNCOOLED)
+    events = [tight.event() for _ in range(40)]
+    for event in events:
+        tight.engine.submit(event)
+    tight.ledger.begin_fold([shard_of("acme")])
+    await tight.clock.advance(30)
+    assert tight.events.lists == []
+    tight.engine.start_cooldowns([shard_of("acme")])
+    await drain(tight, events)
 
 
 async def test_the_rest_of_a_cooldowns_waiters_are_suppressed_by_the_same_notification(tight):
