@@ -1,4 +1,4 @@
-"""Local receivers of what Pipebell sends: a mail server and a Slack that keep everything and answer as told.
+"""Local receivers of what Pipebell sends: a mail server, a Slack and others that keep everything and answer as told.
 
 For the demo, the tests and users' own trials: in a running loop (`async with SmtpSink() as sink`), in a thread
 (`running(sink)`), or as a process of their own (`python -m pipebell.sinks`).
@@ -6,10 +6,13 @@ For the demo, the tests and users' own trials: in a running loop (`async with Sm
 
 from pipebell.sinks.answers import DROP, HANG, KEEP_AND_DROP, Behaviour, Respond, Say
 from pipebell.sinks.http import HttpSink, redirect
+from pipebell.sinks.pagerduty import PagerDutySink
 from pipebell.sinks.records import Mail, Post, by_path, read
 from pipebell.sinks.slack import SlackSink, too_many
+from pipebell.sinks.slack_api import SlackApiSink
 from pipebell.sinks.smtp import SmtpSink
 from pipebell.sinks.smtp_limits import Limits, Rate
+from pipebell.sinks.teams import TeamsSink
 from pipebell.sinks.threads import running
 from pipebell.sinks.tls import Trust
 
@@ -21,12 +24,15 @@ __all__ = [
     "HttpSink",
     "Limits",
     "Mail",
+    "PagerDutySink",
     "Post",
     "Rate",
     "Respond",
     "Say",
+    "SlackApiSink",
     "SlackSink",
     "SmtpSink",
+    "TeamsSink",
     "Trust",
     "by_path",
     "read",

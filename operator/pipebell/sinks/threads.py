@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipebell.sinks.slack import SlackSink
+    from pipebell.sinks.http import HttpSink
     from pipebell.sinks.smtp import SmtpSink
 
 
 @contextmanager
-def running(*sinks: SmtpSink | SlackSink) -> Iterator[asyncio.AbstractEventLoop]:
+def running(*sinks: SmtpSink | HttpSink) -> Iterator[asyncio.AbstractEventLoop]:
     """Run the sinks in a thread of their own; `journal.wait` waits for what arrives.
 
     Yields the loop, for `asyncio.run_coroutine_threadsafe(sink.stop(), loop)` and the like.

@@ -1,0 +1,91 @@
+"""A server that behaves like Slack's Web API: https://docs.slack.dev/reference/methods/chat.postMessage.
+
+Errors come with status 200, as Slack's do.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from pipebell.core.wire import decode, encode
+from pipebell.sinks import slack_rules
+from pipebell.sinks.answers import Respond
+from pipebell.sinks.http import HttpSink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import web
+
+POST: Final = "/api/chat.postMessage"
+_FIRST: Final = 1_503_435_956  # seconds since the epoch
+
+
+@dataclass
+class Shown:
+    """A message in a channel; `thread` is the ts of the message that it answers."""
+
+    channel: str
+    ts: str
+    thread: str | None
+    text: str
+
+
+def refuse(word: str) -> Respond:
+    """An error of the API."""
+    return Respond(200, encode({"ok": False, "error": word}).decode())
+
+
+def too_many(retry_after: int) -> Respond:
+    """Slack's 429, to be obeyed for this many seconds."""
+    return Respond(429, encode({"ok": False, "error": "ratelimited"}).decode(), {"Retry-After": str(retry_after)})
+
+
+class SlackApiSink(HttpSink):
+    """`tokens` may post to `channels`, which are known by name and by ID."""
+
+    texts = MappingProxyType({429: '{"ok":false,"error":"ratelimited"}'})
+
+    def __init__(self, *, tokens: Mapping[str, tuple[str, ...]], channels: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401  (HttpSink's)
+        super().__init__(**options)
+        self.tokens, self.channels = tokens, channels  # by token the channels that it is in; names by ID
+        self.shown: list[Shown] = []
+        self._numbers = itertools.count(1)
+
+    def delete(self, ts: str) -> None:
+        """Somebody removes a message."""
+        self.shown = [message for message in self.shown if message.ts != ts]
+
+    def usual(self, request: web.BaseRequest, body: bytes) -> Respond:
+        """What Slack would say; a message that it takes is shown."""
+        if request.path != POST:
+            return refuse("unknown_method")
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not token:
+            return refuse("not_authed")
+        if token not in self.tokens:
+            return refuse("invalid_auth")
+        try:
+            message = decode(body)
+        except ValueError:
+            return refuse("invalid_json")
+        return self._posted(message, self.tokens[token])
+
+    def _posted(self, message: Any, mine: tuple[str, ...]) -> Respond:  # noqa: ANN401  (whatever was sent)
+        if complaint := slack_rules.complaint(message):
+            return refuse(complaint if complaint != "invalid_payload" else "invalid_arguments")
+        name = str(message.get("channel", "")).removeprefix("#")
+        channel = next((each for each, called in self.channels.items() if name in (each, called)), None)
+        if channel is None:
+            return refuse("channel_not_found")
+        if self.channels[channel] not in mine:
+            return refuse("not_in_channel")
+        thread = message.get("thread_ts")
+        if thread is not None and not any(each.ts == thread and each.channel == channel for each in self.shown):
+            return refuse("message_not_found")
+        ts = f"{_FIRST + next(self._numbers)}.000100"
+        self.shown.append(Shown(channel, ts, thread, message.get("text", "")))
+        return Respond(200, encode({"ok": True, "channel": channel, "ts": ts}).decode())
