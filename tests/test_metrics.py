@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from prometheus_client import generate_latest
+
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.policy.settle import Verdicts
 from pipebell.core.vocabulary import EventType, Phase, Reason
@@ -98,10 +100,16 @@ def test_one_namespaces_thousands_of_configurations_take_no_label_from_another()
     assert len(found) == 3 * 200 + 2
 
 
+def test_when_a_series_was_made_is_no_series():
+    metrics = Metrics(anybody)
+    finish(metrics, "acme")
+    assert "_created" not in generate_latest(metrics.registry).decode()
+
+
 def test_all_labels_are_bounded():
     metrics = Metrics(anybody)
     for number in range(5_000):
         finish(metrics, f"org-{number}", f"namespace-{number}")
-    assert len(labels(metrics)) == 2_001
+    assert len(labels(metrics)) == 1_001
     finish(metrics, "org-0", "another")
     assert labels(metrics)["org-0"] == 2, "a label that there is may be used by all whose configurations name it"
