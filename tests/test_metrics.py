@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from prometheus_client import generate_latest
 
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.core.policy.settle import Verdicts
+from pipebell.core.policy.settle import EventSummary
 from pipebell.core.vocabulary import EventType, Phase, Reason
 from pipebell.metrics import Metrics
 
@@ -39,7 +39,9 @@ def test_a_finished_event_counts_once_and_each_of_its_destinations_too():
         delivery("email", Phase.DELIVERED),
         delivery("slack", Phase.FAILED, "Http404"),
     )
-    metrics.on_finished(state(deliveries=both), Verdicts(Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR, ""), 101.0)
+    metrics.on_finished(
+        state(deliveries=both), EventSummary(Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR, ""), 101.0
+    )
     event = {"org": "acme", "event": "pipeline_failure", "phase": "PartiallyDelivered", "reason": "PermanentError"}
     assert value(metrics, "pipebell_events_total", **event) == 1
     assert value(metrics, "pipebell_deliveries_total", provider="email", phase="Delivered", reason="") == 1
@@ -49,13 +51,13 @@ def test_a_finished_event_counts_once_and_each_of_its_destinations_too():
 
 def test_a_delivered_events_latency_is_from_its_creation():
     metrics = Metrics(anybody)
-    metrics.on_finished(state(created=100.0), Verdicts(Phase.DELIVERED, None, ""), 100.25)
+    metrics.on_finished(state(created=100.0), EventSummary(Phase.DELIVERED, None, ""), 100.25)
     assert value(metrics, "pipebell_event_delivered_seconds_sum") == 0.25
 
 
 def test_what_a_cooldown_holds_back_is_counted():
     metrics = Metrics(anybody)
-    metrics.on_finished(state(), Verdicts(Phase.SUPPRESSED, Reason.COOLDOWN, ""), 101.0)
+    metrics.on_finished(state(), EventSummary(Phase.SUPPRESSED, Reason.COOLDOWN, ""), 101.0)
     assert value(metrics, "pipebell_cooldown_suppressed_total", event="pipeline_failure") == 1
 
 
@@ -75,7 +77,7 @@ def labels(metrics, phase="Skipped"):
 
 
 def finish(metrics, org, namespace="team", phase=Phase.SKIPPED):
-    metrics.on_finished(state(org, namespace=namespace), Verdicts(phase, None, ""), 101.0)
+    metrics.on_finished(state(org, namespace=namespace), EventSummary(phase, None, ""), 101.0)
 
 
 def test_invented_organisations_have_no_label_and_take_none_away():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.core.outcome import Outcome
-    from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.policy.settle import EventSummary
     from pipebell.engine.configs.readiness import Readiness
     from pipebell.engine.configs.root import RootStore
     from pipebell.engine.events.engine import Engine
@@ -135,16 +135,16 @@ class Metrics(Observer):
         self._attempts.labels(provider, outcome.verdict.name.lower(), outcome.reason).inc()
         self._seconds.labels(provider).observe(seconds)
 
-    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """See `Observer`."""
         kind = state.event.spec.event.value if state.event is not None else ""
-        reason = verdicts.reason.value if verdicts.reason else ""
-        self._events.labels(self._org(state.namespace, state.org), kind, verdicts.phase.value, reason).inc()
+        reason = summary.reason.value if summary.reason else ""
+        self._events.labels(self._org(state.namespace, state.org), kind, summary.phase.value, reason).inc()
         for delivery in state.deliveries.values():
             self._deliveries.labels(delivery.provider or "", delivery.phase.value, str(delivery.reason or "")).inc()
-        if verdicts.phase is Phase.DELIVERED:
+        if summary.phase is Phase.DELIVERED:
             self._latency.observe(max(0.0, now - state.created))
-        elif verdicts.phase is Phase.SUPPRESSED:
+        elif summary.phase is Phase.SUPPRESSED:
             self._suppressed.labels(kind).inc()
 
     def _org(self, namespace: str, org: str) -> str:

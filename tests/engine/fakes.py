@@ -260,8 +260,8 @@ class Recording(Observer, ConfigFollower):
     def on_attempt(self, state: Any, provider: Any, outcome: Any, seconds: float) -> None:
         self.attempts += 1
 
-    def on_finished(self, state: Any, verdicts: Any, now: float) -> None:
-        self.ended.append((state.name, verdicts.phase.value, verdicts.reason.value if verdicts.reason else ""))
+    def on_finished(self, state: Any, summary: Any, now: float) -> None:
+        self.ended.append((state.name, summary.phase.value, summary.reason.value if summary.reason else ""))
 
     def on_config_refused(self, config: Any, error: NotReady) -> None:
         self.unready.append(error.reason.value)

@@ -121,5 +121,5 @@ def test_the_event_is_the_sum_of_its_deliveries(email, slack, phase, reason):
         EMAIL.model_copy(update={"phase": email, "reason": words.get(email)}),
         SLACK.model_copy(update={"phase": slack, "reason": words.get(slack)}),
     ]
-    verdicts = summarise(deliveries)
-    assert (verdicts.phase, verdicts.reason) == (phase, reason)
+    summary = summarise(deliveries)
+    assert (summary.phase, summary.reason) == (phase, reason)

@@ -135,6 +135,6 @@ async def test_a_paused_sender_keeps_turn_and_deliveries_while_its_configuration
 async def test_what_no_trigger_wants_takes_part_in_no_cooldown(house):
     house.config()
     seen = []
-    house.observer.on_finished = lambda state, verdicts, now: seen.append(state.key)
+    house.observer.on_finished = lambda state, summary, now: seen.append(state.key)
     await house.submit(house.event(event="pipeline_started"))
     assert seen == [None]

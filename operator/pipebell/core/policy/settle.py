@@ -19,7 +19,7 @@ _NAMED: Final = 10  # recipients in a message; the status lists all
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class EventSummary:
     """Where an event stands as a whole."""
 
     phase: Phase
@@ -142,19 +142,21 @@ _OPEN_ORDER: Final = (Reason.RETRYING, Reason.RATE_LIMITED, Reason.CONFIG_NOT_RE
 _SERVED: Final = (Phase.DELIVERED, Phase.PARTIALLY_DELIVERED)
 
 
-def summarise(deliveries: Sequence[Delivery]) -> Verdicts:
+def summarise(deliveries: Sequence[Delivery]) -> EventSummary:
     """The event's phase, reason and message, from its deliveries (at least one)."""
     told = [item for item in deliveries if item.phase in _SERVED]
     waiting = [item for item in deliveries if not item.phase.final]
     failed = [item for item in deliveries if item.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED)]
     if waiting:
         reason = next((word for word in _OPEN_ORDER if any(item.reason == word for item in waiting)), None)
-        return Verdicts(Phase.DELIVERING if told else Phase.PENDING, reason, _lines(waiting))
+        return EventSummary(Phase.DELIVERING if told else Phase.PENDING, reason, _lines(waiting))
     if not failed:
-        return Verdicts(Phase.DELIVERED, None, clip("delivered by " + " and ".join(item.destination for item in told)))
+        return EventSummary(
+            Phase.DELIVERED, None, clip("delivered by " + " and ".join(item.destination for item in told))
+        )
     phase = Phase.PARTIALLY_DELIVERED if told else Phase.FAILED
     reason = next((word for word in Reason if any(item.reason == word for item in failed)), None)
-    return Verdicts(phase, reason, _lines(failed))
+    return EventSummary(phase, reason, _lines(failed))
 
 
 def _lines(deliveries: Sequence[Delivery]) -> str:

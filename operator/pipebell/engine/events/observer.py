@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipebell.core.outcome import Outcome
-    from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.policy.settle import EventSummary
     from pipebell.engine.events.state import EventState
 
 
@@ -16,7 +16,7 @@ class Observer:
     def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:
         """One attempt was made; it took this long."""
 
-    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """One event reached its final phase, and that is recorded."""
 
 
@@ -35,7 +35,7 @@ class Observers(Observer):
         for observer in self._all:
             observer.on_attempt(state, provider, outcome, seconds)
 
-    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """See `Observer`."""
         for observer in self._all:
-            observer.on_finished(state, verdicts, now)
+            observer.on_finished(state, summary, now)

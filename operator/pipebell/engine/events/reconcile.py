@@ -17,7 +17,7 @@ from pipebell.core.errors import Fenced, NotReady, Rejected
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.expiry import is_overdue
-from pipebell.core.policy.settle import Verdicts, summarise
+from pipebell.core.policy.settle import EventSummary, summarise
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import shard_of
 from pipebell.core.status import clip, rfc3339
@@ -206,7 +206,7 @@ class Reconciler:
             f"the event has about {event.stored_bytes:,} bytes, which leaves no room for its status: "
             f"send fewer details ({LARGEST:,} bytes at most in all)"
         )
-        await self._finish(state, Verdicts(Phase.FAILED, Reason.TOO_LARGE, message))
+        await self._finish(state, EventSummary(Phase.FAILED, Reason.TOO_LARGE, message))
 
     async def _wait(self, state: EventState, situation: Situation, decision: Wait) -> None:
         match decision.waits_for:
@@ -226,7 +226,7 @@ class Reconciler:
             state.deliveries.clear()
         phase = Phase.DELIVERING if state.delivered else Phase.PENDING
         self._room.wait(state, Config(state.namespace, state.org))
-        if await self._record(state, Verdicts(phase, decision.reason, clip(decision.message))):
+        if await self._record(state, EventSummary(phase, decision.reason, clip(decision.message))):
             state.event = None
 
     async def _wait_for_turn(self, state: EventState, decision: Wait) -> None:
@@ -241,7 +241,7 @@ class Reconciler:
             return
         self._room.wait(state, Turn(state.key))
         deliveries, state.deliveries = state.deliveries, {}
-        await self._record(state, Verdicts(Phase.PENDING, decision.reason, decision.message))
+        await self._record(state, EventSummary(Phase.PENDING, decision.reason, decision.message))
         state.deliveries = deliveries
 
     async def _suppress(self, state: EventState, decision: Suppress) -> None:
@@ -250,8 +250,8 @@ class Reconciler:
         last = self._turns.suppress(state, decision.match.cooldown if decision.match else 0.0)
         recorded = False
         try:
-            verdicts = Verdicts(Phase.SUPPRESSED, decision.reason, decision.message)
-            recorded = await self._finish(state, verdicts, extra)
+            summary = EventSummary(Phase.SUPPRESSED, decision.reason, decision.message)
+            recorded = await self._finish(state, summary, extra)
         finally:
             if not recorded:  # it will be decided anew, here or elsewhere, and must count once
                 self._turns.unsuppress(state, last)
@@ -261,7 +261,7 @@ class Reconciler:
             state.deliveries.clear()
             self._turns.release(state)
             state.key = None  # it takes part in no cooldown
-            await self._finish(state, Verdicts(Phase.SKIPPED, skip.reason, skip.message))
+            await self._finish(state, EventSummary(Phase.SKIPPED, skip.reason, skip.message))
             return
         for delivery in state.open():
             drop(state, delivery, Reason.CONFIG_CHANGED, skip.message)
@@ -271,11 +271,11 @@ class Reconciler:
 
     async def _settle(self, state: EventState, *, blocked: bool = False) -> None:
         """Record where the deliveries stand; finish the event, or have it wait until its next attempt is due."""
-        verdicts = summarise(list(state.deliveries.values()))
-        if verdicts.phase.final:
-            await self._finish(state, verdicts)
+        summary = summarise(list(state.deliveries.values()))
+        if summary.phase.final:
+            await self._finish(state, summary)
             return
-        if not await self._record(state, verdicts):
+        if not await self._record(state, summary):
             return
         retries = [next_attempt(item, self._clock.now()) for item in state.open() if item.reason == Reason.RETRYING]
         keys = (Config(state.namespace, state.org),) if blocked else ()
@@ -288,12 +288,12 @@ class Reconciler:
         if self._ownership.may_send(state.org) and state.life is Life.RUNNING:  # nobody would wake it
             state.life = Life.AGAIN
 
-    async def _record(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
+    async def _record(self, state: EventState, summary: EventSummary, extra: dict[str, Any] | None = None) -> bool:
         """Write the status; False when that ended the event's way, for it is gone or finished by another."""
         try:
-            recorded = await self.recorder.record(state, verdicts, extra)
+            recorded = await self.recorder.record(state, summary, extra)
         except Rejected as error:
-            self._park(state, Parked(verdicts, extra, FIRST_PARKED), error)
+            self._park(state, Parked(summary, extra, FIRST_PARKED), error)
             return False
         if state.parked is not None:  # what was refused a moment ago is told by this
             self._unpark(state)
@@ -317,33 +317,33 @@ class Reconciler:
 
     async def _record_parked(self, state: EventState, parked: Parked) -> None:
         try:
-            recorded = await self.recorder.record(state, parked.verdicts, parked.extra)
+            recorded = await self.recorder.record(state, parked.summary, parked.extra)
         except Rejected as error:
             self._park(state, replace(parked, wait=min(2 * parked.wait, LONGEST_PARKED)), error)
             return
         self._unpark(state)
         if not recorded:
             self.end(state)
-        elif parked.verdicts.phase.final:
-            self._finished(state, parked.verdicts)
+        elif parked.summary.phase.final:
+            self._finished(state, parked.summary)
         else:
             state.event = None
             self._room.wait(state, until=self._clock.now())
 
-    async def _finish(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
-        if not await self._record(state, verdicts, extra):
+    async def _finish(self, state: EventState, summary: EventSummary, extra: dict[str, Any] | None = None) -> bool:
+        if not await self._record(state, summary, extra):
             return False
-        self._finished(state, verdicts)
+        self._finished(state, summary)
         return True
 
-    def _finished(self, state: EventState, verdicts: Verdicts) -> None:
+    def _finished(self, state: EventState, summary: EventSummary) -> None:
         self.end(state)
-        if verdicts.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
-            _log_end(state, verdicts)
-        self._observer.on_finished(state, verdicts, self._clock.now())
-        if verdicts.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED):
-            reason = verdicts.reason.value if verdicts.reason else verdicts.phase.value
-            self._notices.warn("PipelineEvent", state.namespace, state.name, state.uid, reason, verdicts.message)
+        if summary.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
+            _log_end(state, summary)
+        self._observer.on_finished(state, summary, self._clock.now())
+        if summary.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED):
+            reason = summary.reason.value if summary.reason else summary.phase.value
+            self._notices.warn("PipelineEvent", state.namespace, state.name, state.uid, reason, summary.message)
 
     def end(self, state: EventState) -> None:
         """Its way is over: give back whatever it held."""
@@ -360,16 +360,16 @@ class Reconciler:
     async def end_by_error(self, state: EventState, error: Exception) -> None:
         """An exception that nobody expected ends this event, recorded, and nothing else."""
         log.error("event_failed_by_internal_error", namespace=state.namespace, name=state.name, exc_info=error)
-        verdicts = Verdicts(
+        summary = EventSummary(
             Phase.FAILED, Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}; see the operator's log"
         )
         for delivery in state.open():
             update = {"phase": Phase.FAILED, "reason": Reason.INTERNAL_ERROR, "next_attempt_time": None}
             state.deliveries[delivery.destination] = delivery.model_copy(update=update)
         if state.delivered:
-            verdicts = Verdicts(Phase.PARTIALLY_DELIVERED, verdicts.reason, verdicts.message)
+            summary = EventSummary(Phase.PARTIALLY_DELIVERED, summary.reason, summary.message)
         try:
-            await self._finish(state, verdicts)
+            await self._finish(state, summary)
         except Fenced:
             self.wait_for_lease(state)
         except Exception:
@@ -377,15 +377,15 @@ class Reconciler:
             self.end(state)
 
 
-def _log_end(state: EventState, verdicts: Verdicts) -> None:
+def _log_end(state: EventState, summary: EventSummary) -> None:
     """An event of which nobody is notified, in the words of its status."""
     log.info(
         "event_not_sent",
         namespace=state.namespace,
         name=state.name,
         org=state.org,
-        phase=verdicts.phase.value,
-        reason=verdicts.reason.value if verdicts.reason else None,
+        phase=summary.phase.value,
+        reason=summary.reason.value if summary.reason else None,
         stage=state.stage.value if state.stage else None,
         matched=state.matched,
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from pipebell.core.event import Event
-    from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.policy.settle import EventSummary
     from pipebell.core.ports import Clock
     from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Events, Ownership
@@ -48,7 +48,7 @@ class Recorder:
         finally:
             self._waiting -= 1
 
-    async def record(self, state: EventState, verdicts: Verdicts, extra: dict[str, Any] | None = None) -> bool:
+    async def record(self, state: EventState, summary: EventSummary, extra: dict[str, Any] | None = None) -> bool:
         """Write where the event stands. False when the event is gone, or somebody else has finished it.
 
         Nothing is written when the resource says the same already. Returns only once it is written: what was sent is
@@ -58,8 +58,8 @@ class Recorder:
         """
         conflicts = 0
         while True:
-            patch = status_patch(state, verdicts, self._clock.now(), extra)
-            if (conflicts or not verdicts.phase.final) and _says(state.status, patch):
+            patch = status_patch(state, summary, self._clock.now(), extra)
+            if (conflicts or not summary.phase.final) and _says(state.status, patch):
                 return True
             if not (state.unrecorded or self._ownership.may_send(state.org)):
                 raise Fenced("another replica decides for this organisation by now")
@@ -68,15 +68,15 @@ class Recorder:
             except Conflict:
                 await self._back_off(conflicts)
                 conflicts += 1
-                merged = await self._merge(state, verdicts, patch)
+                merged = await self._merge(state, summary, patch)
                 if merged is None:
                     return False
-                verdicts = merged
+                summary = merged
             except NotFound:
                 return False
             else:
                 state.unrecorded = False
-                if not verdicts.phase.final:  # what is finished is not written again
+                if not summary.phase.final:  # what is finished is not written again
                     state.status = EventStatus.model_validate(_shown(state.status, patch))
                 return True
 
@@ -100,7 +100,7 @@ class Recorder:
             f"status of {state.namespace}/{state.name}",
         )
 
-    async def _merge(self, state: EventState, verdicts: Verdicts, patch: Mapping[str, Any]) -> Verdicts | None:
+    async def _merge(self, state: EventState, summary: EventSummary, patch: Mapping[str, Any]) -> EventSummary | None:
         """After a conflict: read again and bring both together. None when there is nothing left to write."""
         without_deliveries = not state.deliveries
         if await self.reread(state) is None:
@@ -108,13 +108,13 @@ class Recorder:
         if without_deliveries and not state.tried:  # it is about the event as a whole, whatever was listed before
             state.deliveries.clear()
         if _says(state.status, patch):  # it was written, but the answer was lost
-            return verdicts
+            return summary
         if state.status.finished:
             log.info("event_finished_by_another_writer", namespace=state.namespace, name=state.name)
             return None
         if without_deliveries and state.tried:
             raise Fenced("another replica has tried meanwhile")
-        return summarise(list(state.deliveries.values())) if state.deliveries else verdicts
+        return summarise(list(state.deliveries.values())) if state.deliveries else summary
 
     async def look_up(self, namespace: str, name: str) -> Event | None:
         """Another event as it is now; None when there is none that can be read."""

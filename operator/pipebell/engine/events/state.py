@@ -13,7 +13,7 @@ from pipebell.engine.events.ledger import key_for
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
-    from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.policy.settle import EventSummary
     from pipebell.core.status import ConfigReference
     from pipebell.core.vocabulary import Severity, StageName
     from pipebell.engine.events.ledger import CooldownKey
@@ -35,7 +35,7 @@ class Life(Enum):
 class Parked:
     """An outcome that the API refuses for good. `wait` is seconds until it is tried again."""
 
-    verdicts: Verdicts
+    summary: EventSummary
     extra: dict[str, Any] | None
     wait: float
 
@@ -161,16 +161,16 @@ def next_attempt(delivery: Delivery, now: float) -> float:
 
 
 def status_patch(
-    state: EventState, verdicts: Verdicts, now: float, extra: dict[str, Any] | None = None
+    state: EventState, summary: EventSummary, now: float, extra: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """The status to write, as a merge-patch: whole where it is new, nulls only for what must go."""
     stamp = rfc3339(now)
     status: dict[str, Any] = {
-        "phase": verdicts.phase.value,
-        "reason": verdicts.reason.value if verdicts.reason else None,
-        "message": verdicts.message or None,
+        "phase": summary.phase.value,
+        "reason": summary.reason.value if summary.reason else None,
+        "message": summary.message or None,
         "observedGeneration": state.generation,
-        "conditions": _conditions(state.status, verdicts, stamp, state.generation),
+        "conditions": _conditions(state.status, summary, stamp, state.generation),
         **(extra or {}),
     }
     if state.severity is not None:
@@ -185,9 +185,9 @@ def status_patch(
         status["deliveries"] = None
     if state.stage is not None:
         status["decision"] = _decision(state)
-    speaks = state.delivered or (state.tried and not verdicts.phase.final)
+    speaks = state.delivered or (state.tried and not summary.phase.final)
     status["suppressedCount"] = state.suppressed if state.suppressed and speaks else None
-    if verdicts.phase.final:
+    if summary.phase.final:
         status["completionTime"] = stamp
     written = state.status.model_fields_set if state.status.phase else frozenset()
     return {key: value for key, value in status.items() if value is not None or (written and _snake(key) in written)}
@@ -205,12 +205,12 @@ def _snake(key: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)
 
 
-def _conditions(old: EventStatus, verdicts: Verdicts, stamp: str, generation: int) -> list[dict[str, Any]]:
+def _conditions(old: EventStatus, summary: EventSummary, stamp: str, generation: int) -> list[dict[str, Any]]:
     """`Accepted`: a configuration and a trigger were found. `Delivered`: every destination has it."""
-    word = (verdicts.reason or verdicts.phase).value
-    unresolved = verdicts.phase is Phase.PENDING and verdicts.reason is Reason.CONFIG_NOT_READY
-    accepted = "False" if verdicts.phase is Phase.SKIPPED else "Unknown" if unresolved else "True"
-    delivered = "True" if verdicts.phase is Phase.DELIVERED else "False" if verdicts.phase.final else "Unknown"
+    word = (summary.reason or summary.phase).value
+    unresolved = summary.phase is Phase.PENDING and summary.reason is Reason.CONFIG_NOT_READY
+    accepted = "False" if summary.phase is Phase.SKIPPED else "Unknown" if unresolved else "True"
+    delivered = "True" if summary.phase is Phase.DELIVERED else "False" if summary.phase.final else "Unknown"
     before = {item.type: item for item in old.conditions or []}
     result = []
     for kind, state, reason in (
@@ -219,7 +219,7 @@ def _conditions(old: EventStatus, verdicts: Verdicts, stamp: str, generation: in
     ):
         known = before.get(kind)
         since = known.last_transition_time if known is not None and known.status == state else stamp
-        message = "" if state == "True" else verdicts.message
+        message = "" if state == "True" else summary.message
         condition = Condition(
             type=kind,
             status=state,

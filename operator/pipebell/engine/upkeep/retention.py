@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.core.event import Event
-    from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.policy.settle import EventSummary
     from pipebell.core.vocabulary import EventType
     from pipebell.engine.configs.store import Key
     from pipebell.engine.events.ledger import CooldownLedger
@@ -53,10 +53,10 @@ class Retention(Observer):
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
         self._next_look = ports.clock.now() + LONGEST
 
-    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """Note when this event's time will come."""
         own = state.event.spec.ttl_seconds_after_finished if state.event is not None else None
-        self._note(now, self._ttl(verdicts.phase, own))
+        self._note(now, self._ttl(summary.phase, own))
 
     def on_event(self, event: Event) -> None:
         """Note when the time of this event will come, if it is finished: a pass over all events has met it."""

@@ -15,7 +15,7 @@ from pipebell.engine.events.observer import Observer
 
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
-    from pipebell.core.policy.settle import Verdicts
+    from pipebell.core.policy.settle import EventSummary
     from pipebell.engine.configs.store import ConfigStore, Key
     from pipebell.engine.events.ledger import CooldownKey, CooldownLedger
     from pipebell.engine.events.state import EventState
@@ -49,7 +49,7 @@ class UsageWriter(Observer):
         self._configs, self._clock, self._ownership = ports.configs, ports.clock, ports.ownership
         self._pages: dict[Key, _Page] = {}
 
-    def on_finished(self, state: EventState, verdicts: Verdicts, now: float) -> None:
+    def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """Note an event's end. Events of the root configuration have no resource to note it on."""
         reference = state.config
         if reference is None or reference.kind != "NotificationConfig" or state.event is None:
@@ -59,8 +59,8 @@ class UsageWriter(Observer):
         if state.key is not None:
             page.keys[state.key.event] = state.key
         name = f"{state.namespace}/{state.name}"
-        page.last = LastDelivery(event=name, phase=verdicts.phase, time=stamp, reason=verdicts.reason)
-        page.counts[verdicts.phase.value] = page.counts.get(verdicts.phase.value, 0) + 1
+        page.last = LastDelivery(event=name, phase=summary.phase, time=stamp, reason=summary.reason)
+        page.counts[summary.phase.value] = page.counts.get(summary.phase.value, 0) + 1
 
     async def run(self) -> None:
         """Write what there is to write, until cancelled."""
