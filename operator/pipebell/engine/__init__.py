@@ -1,1 +1,1 @@
-"""The journey of one event: queue, resolution, cooldown, delivery, retry, record. Owns the Protocols it needs."""
+"""What becomes of events: events/, configs/, shards/ and upkeep/. Owns the Protocols that it needs (`ports`)."""

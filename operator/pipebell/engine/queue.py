@@ -76,8 +76,6 @@ class FairQueue(Generic[Item]):
         self._turns: deque[str] = deque()  # namespaces in which something waits
         self._waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closed = False
         self._moved = time.monotonic()
 
@@ -106,7 +104,6 @@ class FairQueue(Generic[Item]):
         lane = tenant.lanes.get(org)
         if lane is None:
             lane = tenant.lanes[org] = _Lane()
-        self._idle.clear()
         # Whoever could begin has begun: if nothing of this lane waits, only the bounds can be in its way.
         if not len(lane) and self._admits(tenant) and self._admits_lane(tenant, lane):
             self._start(namespace, org, tenant, lane, item)
@@ -179,12 +176,6 @@ class FairQueue(Generic[Item]):
                     self._tenants.pop(namespace, None)
             if not self._closed:
                 self._pump()
-            if not self._tasks and not self._waiting:
-                self._idle.set()
-
-    async def drained(self) -> None:
-        """Wait until nothing waits and nothing runs."""
-        await self._idle.wait()
 
     async def close(self, patience: float) -> int:
         """Start nothing more; let what runs finish for `patience` seconds; cancel the rest and return its number."""

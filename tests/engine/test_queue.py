@@ -182,7 +182,7 @@ async def test_everything_is_worked_on_once_whatever_the_order(desk):
     items = [f"n{number % 5}/o{number % 11}/{number}" for number in range(500)]
     for item in items:
         queue.put(*item.split("/")[:2], item)
-    await asyncio.wait_for(queue.drained(), 20)
+    await settle_down()
     assert Counter(done) == Counter(item + "+" * extra for item in items for extra in range(4))
     assert (queue.running, queue.depth, queue._tenants, list(queue._turns)) == (0, 0, {}, [])
 
@@ -198,18 +198,6 @@ async def test_a_queue_that_is_closed_lets_finish_what_runs(desk):
     await desk.finish("a")
     assert await closing == 0
     assert desk.started == ["a"]
-
-
-async def test_a_queue_knows_when_it_is_drained(desk):
-    queue = FairQueue(desk.work, slots=1)
-    queue.put("ns", "x", "a")
-    queue.put("ns", "y", "b")
-    drained = asyncio.create_task(queue.drained())
-    await settle_down()
-    await desk.finish("a")
-    assert not drained.done()
-    await desk.finish("b")
-    await asyncio.wait_for(drained, 1)
 
 
 async def test_a_queue_in_which_nothing_moves_says_for_how_long(monkeypatch):
@@ -229,5 +217,5 @@ async def test_a_queue_in_which_nothing_moves_says_for_how_long(monkeypatch):
     now += 10.0
     assert queue.stuck == 10.0
     freed.set()
-    await queue.drained()
+    await settle_down()
     assert queue.stuck == 0
