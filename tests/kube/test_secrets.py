@@ -93,7 +93,38 @@ async def test_when_there_is_too_much_in_all_whoever_has_most_loses_its_oldest(c
     assert list(cache._shelves["a"].kept)[-1] == ("a", 9)
     clock.time += 61
     await cache.get(("d", 0))
+    cache._sweep()
     assert list(cache._shelves) == ["d"], "what is too old goes"
+
+
+async def test_what_is_too_old_goes_even_if_nobody_asks_for_anything_more(clock):
+    async def read(key):
+        return "secret"
+
+    loop = asyncio.get_running_loop()
+    cache = Cache(read, clock, ttl=0.05)
+    began = loop.time()
+    await cache.get("a")
+    clock.time += 1
+    while cache._shelves:
+        assert loop.time() - began < 20
+        await asyncio.sleep(0.01)
+    assert cache._sweeping is None
+
+
+async def test_a_clock_that_is_set_back_keeps_nothing_for_longer(clock):
+    read_at = []
+
+    async def read(key):
+        read_at.append(clock.time)
+        return "v"
+
+    cache = Cache(read, clock)
+    clock.time = 3600.0
+    await cache.get("s")
+    clock.time = 3000.0
+    await cache.get("s")
+    assert read_at == [3600.0, 3000.0]
 
 
 async def test_labels_of_a_namespace_are_kept_for_a_minute(api, client, clock):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -19,24 +19,33 @@ MOST: Final = 48 << 20  # bytes
 MOST_OF_OWNER: Final = 16 << 20
 
 
+class _Kept(NamedTuple, Generic[_V]):
+    """A value, and from when to when it counts: a clock that is set back must not keep it for longer."""
+
+    since: float
+    until: float
+    value: _V
+    size: int
+
+
 class _Shelf(Generic[_K, _V]):
-    """One owner's values, each with when it is too old and its size; the oldest first."""
+    """One owner's values, each with when it was read, when it is too old, and its size; the oldest first."""
 
     __slots__ = ("kept", "size")
 
     def __init__(self) -> None:
-        self.kept: dict[_K, tuple[float, _V, int]] = {}
+        self.kept: dict[_K, _Kept[_V]] = {}
         self.size = 0
 
-    def put(self, key: _K, until: float, value: _V, size: int) -> None:
+    def put(self, key: _K, kept: _Kept[_V]) -> None:
         self.drop(key)
-        self.kept[key] = (until, value, size)
-        self.size += size
+        self.kept[key] = kept
+        self.size += kept.size
 
     def drop(self, key: _K) -> None:
         gone = self.kept.pop(key, None)
         if gone is not None:
-            self.size -= gone[2]
+            self.size -= gone.size
 
 
 class Cache(Generic[_K, _V]):
@@ -65,15 +74,15 @@ class Cache(Generic[_K, _V]):
         self._size, self._owner, self._most, self._most_of_owner = size, owner, most, most_of_owner
         self._shelves: dict[str, _Shelf[_K, _V]] = {}
         self._flights: dict[_K, asyncio.Task[_V]] = {}
-        self._swept = clock.now()
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def get(self, key: _K, *, fresh: bool = False) -> _V:
         """The value. `fresh` means: as read after this call. Callers at the same time share one reading."""
         if not fresh:
             shelf = self._shelves.get(self._owner(key))
             kept = shelf.kept.get(key) if shelf is not None else None
-            if kept is not None and self._clock.now() < kept[0]:
-                return kept[1]
+            if kept is not None and kept.since <= self._clock.now() < kept.until:
+                return kept.value
         elif (running := self._flights.get(key)) is not None:
             await asyncio.wait([running])  # it may have read before this call; the next reading has not
         flight = self._flights.get(key)
@@ -88,28 +97,36 @@ class Cache(Generic[_K, _V]):
         finally:
             del self._flights[key]
         now = self._clock.now()
-        self._keep(key, now + (self._absent_ttl if value is None else self._ttl), value)
-        self._sweep(now)
+        until = now + (self._absent_ttl if value is None else self._ttl)
+        self._keep(key, _Kept(now, until, value, self._size(value)))
+        self._sweep_later()
         return value
 
-    def _keep(self, key: _K, until: float, value: _V) -> None:
+    def _keep(self, key: _K, kept: _Kept[_V]) -> None:
         shelf = self._shelves.setdefault(self._owner(key), _Shelf())
-        shelf.put(key, until, value, self._size(value))
+        shelf.put(key, kept)
         while shelf.size > self._most_of_owner:
             shelf.drop(next(iter(shelf.kept)))
         while sum(each.size for each in self._shelves.values()) > self._most:
             fullest = max(self._shelves.values(), key=lambda each: each.size)
             fullest.drop(next(iter(fullest.kept)))
 
-    def _sweep(self, now: float) -> None:
-        """Let go of what is too old; otherwise values of Secrets would stay in memory for ever."""
-        if now - self._swept >= self._ttl:
-            self._swept = now
-            for owner, shelf in list(self._shelves.items()):
-                for key in [key for key, kept in shelf.kept.items() if now >= kept[0]]:
-                    shelf.drop(key)
-                if not shelf.kept:
-                    del self._shelves[owner]
+    def _sweep_later(self) -> None:
+        """Values of Secrets must not stay in memory for ever, even if nobody asks for anything any more."""
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(self._ttl, self._sweep)
+
+    def _sweep(self) -> None:
+        """Let go of what does not count any more."""
+        self._sweeping = None
+        now = self._clock.now()
+        for owner, shelf in list(self._shelves.items()):
+            for key in [key for key, kept in shelf.kept.items() if not kept.since <= now < kept.until]:
+                shelf.drop(key)
+            if not shelf.kept:
+                del self._shelves[owner]
+        if self._shelves:
+            self._sweep_later()
 
 
 def _seen(task: asyncio.Task[_V]) -> None:
