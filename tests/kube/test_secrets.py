@@ -200,15 +200,3 @@ async def test_a_failure_reaches_all_who_wait_and_nobody_else(clock):
     abandoned.cancel()
     source.readings[1][1].set_exception(NotFound("x"))  # asyncio would complain of an exception never retrieved
     await settle()
-
-
-async def test_old_values_do_not_stay_in_memory(clock):
-    async def read(key):
-        return key
-
-    cache = Cache(read, clock)
-    for number in range(100):
-        await cache.get(number)
-    clock.time += 61
-    await cache.get("last")
-    assert list(cache._shelves[""].kept) == ["last"]
