@@ -158,6 +158,19 @@ GOOD = {
     "Mattermost": config(mattermost={"webhookUrl": "https://[::1]:8065/hooks/x", "channel": "@me", "username": ""}),
     "JSM": config(jsm={"apiKey": "${K}", "tags": ["a"], "responders": [{"type": "user", "name": "a@b.io"}]}),
     "Alertmanager": config(alertmanager={"url": "http://am:9093/x", "username": "${U}", "password": "${P}"}),
+    "SMS": config(
+        sms={
+            "accountSid": "AC" + "0a" * 16,
+            "apiKeySid": "${K}",
+            "apiKeySecretSecretRef": {"name": "s", "key": "k"},
+            "fromNumber": "Acme Ops",
+            "host": "api.dublin.ie1.twilio.com",
+            "toNumbers": ["+4915112345678", "${N}"],
+            "maxPerHour": 10.0,
+        }
+    ),
+    "a short code": config(sms={"fromNumber": "12345", "toNumbers": []}),
+    "a replay to one number": event(replayOf={"name": "x", "destinations": ["sms/1", "on-call/10", "email"]}),
     "labels of alerts": config(alertmanager={"url": "${U}", "bearerToken": "x", "labels": {"_team": "", "a1": "é"}}),
     "sixteen of each": config(
         destinations=[
@@ -371,6 +384,18 @@ BAD = {
     "a label by a placeholder": config(alertmanager={"labels": {"a": "${X}"}}),
     "a label that is null": config(alertmanager={"labels": {"a": None}}),
     "too many labels of alerts": config(alertmanager={"labels": {f"l{n}": "x" for n in range(17)}}),
+    "a number without a country": config(sms={"toNumbers": ["015112345678"]}),
+    "a number with spaces": config(sms={"toNumbers": ["+49 151 12345678"]}),
+    "a number as a number": config(sms={"toNumbers": [4915112345678]}),
+    "eleven numbers": config(sms={"toNumbers": [f"+49151123456{n:02}" for n in range(11)]}),
+    "an account that is none": config(sms={"accountSid": "AC1"}),
+    "an account that climbs": config(sms={"accountSid": "AC" + "../" * 10 + "xy"}),
+    "a sender that is too long": config(sms={"fromNumber": "Acme Operations"}),
+    "a host with a path": config(sms={"host": "api.twilio.com/x"}),
+    "no messages an hour": config(sms={"maxPerHour": 0}),
+    "a trigger for one number": trigger(providers=["sms/1"]),
+    "a replay to a number that is none": event(replayOf={"name": "x", "destinations": ["sms/0"]}),
+    "a replay to half a number": event(replayOf={"name": "x", "destinations": ["sms/"]}),
     "an Alertmanager's password twice": config(
         alertmanager={"password": "x", "passwordSecretRef": {"name": "s", "key": "k"}}
     ),

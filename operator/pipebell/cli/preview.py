@@ -208,6 +208,7 @@ def _sent(message: Message, target: Target, kind: Kind, name: str, now: float) -
         secrets = _secrets(target) if isinstance(target, HttpTarget) else []
         headers = {**request.headers, "X-Pipebell-Delivery": attempt.delivery_id}
         return {
+            **kind.measures(request),
             "headers": {name: struck(value, *secrets) for name, value in headers.items()},
             "body": struck(request.body.decode(), *secrets),
         }
@@ -254,6 +255,8 @@ def _print(preview: Preview) -> None:
             click.echo(clean(f"Subject: {sent['subject']}\n\n{sent['text']}"))
         else:
             click.echo(clean(_readable(sent["body"])))
+            if "segments" in sent:
+                click.echo(clean(f"{sent['text']}\n{sent['characters']} characters, {sent['segments']} segment(s)"))
 
 
 def _readable(body: str) -> str:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from pipebell.core.fields import (
     LINK_URL,
     ONE_LINE,
     AnyCaseSeverity,
-    Destinations,
     Flag,
     Moment,
     ObjectName,
     OrgSlug,
     Spec,
     TtlSeconds,
+    canonical,
+    each_once,
+    pattern,
     whole_number,
 )
 from pipebell.core.vocabulary import EventType
@@ -40,12 +42,23 @@ class Link(Spec):
     )
 
 
+_PART: Final = pattern(
+    r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?(/[1-9][0-9]?)?$",
+    "must be the name of a destination, such as email or on-call, or a part of one, such as sms/2",
+)
+_Part = Annotated[str, StringConstraints(min_length=1, max_length=43, pattern=_PART), BeforeValidator(canonical)]
+_Parts = Annotated[list[_Part], Field(max_length=32), AfterValidator(each_once)]
+
+
 class ReplayOf(Spec):
     """The finished event that this one repeats."""
 
     name: ObjectName = Field(description="Name of the event, in the same namespace.")
-    destinations: Destinations | None = Field(
-        None, description="Only these destinations. Default: all that the configuration names now."
+    destinations: _Parts | None = Field(
+        None,
+        description=(
+            "Only these destinations, or parts of one, such as sms/2. Default: all that the configuration names now."
+        ),
     )
 
 

@@ -142,16 +142,26 @@ class Layers:
         return found is None or found.block.get("enabled") is not False
 
     def target(self, name: str) -> Target:
-        """The destination with everything filled and defaulted. Raises NotReady, naming the field or variable."""
+        """The destination, or a part of it, with everything filled. Raises NotReady, naming the field or variable."""
         found = self.destination(name)
         if found is None:
             raise NotReady(NotReadyReason.UNKNOWN_DESTINATION, self._unknown(name))
         self._check_permitted(found)
         made: Target = found.kind.target(found.block)
+        position = part_of(name)[1]
+        if position:
+            made = found.kind.part(made, position)
         return made
 
+    def deliveries(self, name: str) -> tuple[str, ...]:
+        """What a message to this destination is recorded under: its name, or `<name>/<n>` for each of its parts."""
+        found = self.destination(name)
+        count = found.kind.count(found.block) if found is not None else 0
+        return tuple(f"{name}/{number}" for number in range(1, count + 1)) or (name,)
+
     def destination(self, name: str) -> Destination | None:
-        """The destination of this name as this organisation may use it; None when there is none."""
+        """The destination of this name, or of which this is a part; None when this organisation has none."""
+        name = part_of(name)[0]
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
@@ -227,6 +237,12 @@ class Layers:
     def _restrict(self) -> Any:  # noqa: ANN401  (Restrict, of a RootSpec only)
         spec = self.root.spec if self.root is not None else None
         return spec.restrict if isinstance(spec, RootSpec) else None
+
+
+def part_of(name: str) -> tuple[str, int]:
+    """A destination's name, and which of its parts is meant: 0 for the whole."""
+    whole, _, position = name.partition("/")
+    return whole, int(position) if position.isdecimal() else 0
 
 
 def _check_recipients(org: Section, domains: Sequence[str]) -> None:

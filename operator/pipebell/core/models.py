@@ -22,6 +22,7 @@ from pipebell.core.destinations.jsm import JSM, JsmSpec
 from pipebell.core.destinations.mattermost import MATTERMOST, MattermostSpec
 from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutySpec
 from pipebell.core.destinations.slack import SLACK, SlackSpec
+from pipebell.core.destinations.sms import SMS, SmsSpec
 from pipebell.core.destinations.teams import TEAMS, TeamsSpec
 from pipebell.core.destinations.telegram import TELEGRAM, TelegramSpec
 from pipebell.core.destinations.webhook import WEBHOOK, WebhookSpec
@@ -79,6 +80,7 @@ class Blocks(Spec):
     webhook: Annotated[WebhookSpec | None, WEBHOOK] = Field(
         None, description="An HTTPS endpoint of one's own; what is unset comes from root."
     )
+    sms: Annotated[SmsSpec | None, SMS] = Field(None, description="SMS by Twilio; what is unset comes from root.")
 
     def block(self, kind: str) -> DestinationSpec | None:
         """The block of a kind by its name."""

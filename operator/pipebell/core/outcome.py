@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipebell.core.vocabulary import Reason
+
 
 class Verdict(Enum):
     """What an attempt means for what comes next."""
@@ -32,7 +34,8 @@ class Outcome:
     message was handed over and no answer came, so it may have arrived. `untried`, with PAUSE: the endpoint was not
     asked at all, because it had just said to another message that it is busy.
     `handle` is what a later message of the same thread needs. `first_pause`, with PAUSE, is how many seconds the
-    endpoint is left alone at first when it named no time; the engine doubles it from refusal to refusal.
+    endpoint is left alone at first when it named no time; the engine doubles it from refusal to refusal. `ends_as`,
+    with PERMANENT, is the reason that the delivery ends with; None for PermanentError.
     """
 
     verdict: Verdict
@@ -47,6 +50,7 @@ class Outcome:
     untried: bool = False
     handle: str | None = None
     first_pause: float | None = None
+    ends_as: Reason | None = None
 
 
 def _always() -> bool:
@@ -63,6 +67,7 @@ class Attempt:
     step that cannot be taken back, and raise Fenced instead of taking it. `handle` is that of the message whose
     thread this one continues. `now` is when the attempt is made and `expires` when the event is too old to be told,
     both in seconds since the epoch. `installation` names this operator among all that send to the same receiver.
+    `again`: an earlier attempt was made, and may have arrived although its answer says nothing of the kind.
     """
 
     delivery_id: str
@@ -72,6 +77,7 @@ class Attempt:
     now: float = 0.0
     expires: float | None = None
     installation: str = ""
+    again: bool = False
 
 
 def delivery_id(event_uid: str, destination: str) -> str:

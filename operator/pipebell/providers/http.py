@@ -48,7 +48,8 @@ class Http:
 
     `timeout` is seconds for one request, from connecting to the end of the answer. `proxy` is the URL of a proxy that
     every request goes through; "" for none. `admits`, if given, says of a host and one of its addresses whether it may
-    be connected to; connections are shared only among requests that were asked about.
+    be connected to; connections are shared only among requests that were asked about. `reads` is how many bytes of an
+    answer are read.
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class Http:
         dns: Dns | None = None,
         proxy: str = "",
         admits: Callable[[str, str], bool] | None = None,
+        reads: int = _BODY_LIMIT,
     ) -> None:
-        self._tls, self._timeout = tls, timeout
+        self._tls, self._timeout, self._reads = tls, timeout, reads
         given = URL(proxy)
         # Without its password, which aiohttp's messages would quote.
         self._proxy = given.with_user(None) if proxy else None
@@ -104,7 +106,7 @@ class Http:
                     allow_redirects=False,
                     proxy_headers=self._to_proxy,
                 ) as response:
-                    return Answer(response.status, response.headers, await _beginning(response.content))
+                    return Answer(response.status, response.headers, await _beginning(response.content, self._reads))
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ValueError("not a URL to post to") from None  # theirs quotes it
         except aiohttp.ClientError as error:
@@ -242,12 +244,12 @@ class _Asking(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
+async def _beginning(content: aiohttp.StreamReader, limit: int) -> bytes:
     """What arrives of the body: the status has said what matters, so a broken or endless body is no failure."""
     body = b""
     try:
-        while len(body) < _BODY_LIMIT and (chunk := await content.readany()):
+        while len(body) < limit and (chunk := await content.readany()):
             body += chunk
     except (aiohttp.ClientError, OSError):
         pass
-    return body[:_BODY_LIMIT]
+    return body[:limit]

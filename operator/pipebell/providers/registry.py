@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.destinations.http import HttpKind
 from pipebell.core.models import KINDS
+from pipebell.providers.budget import Budgeted
 from pipebell.providers.dns import Dns
 from pipebell.providers.email import EmailProvider
 from pipebell.providers.http import Http
@@ -35,10 +36,11 @@ def build_providers(settings: Settings, clock: Clock) -> dict[str, Provider]:
         if name in SPECIAL:
             providers[name] = SPECIAL[name](settings, tls, clock)
         elif isinstance(kind, HttpKind):
-            client = partial(Http, tls, dns=dns, proxy=settings.https_proxy)
+            client = partial(Http, tls, dns=dns, proxy=settings.https_proxy, reads=kind.reads)
             guarded = client(admits=settings.hosts.admits_address) if kind.hosts.anywhere else None
             plain = client(admits=settings.hosts.lists_address) if kind.hosts.http else None
-            providers[name] = HttpProvider(kind, client(), settings.hosts, clock.now, guarded, plain)
+            provider = HttpProvider(kind, client(), settings.hosts, clock.now, guarded, plain)
+            providers[name] = Budgeted(provider) if kind.budget else provider
         else:
             raise TypeError(f"providers.registry.SPECIAL has no provider for {name}")
     return providers

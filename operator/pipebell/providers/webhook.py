@@ -48,7 +48,8 @@ class HttpProvider:
         refusal = self._refusal(target)
         if refusal:
             return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
-        sent = Sent(message, target, attempt, self._kind.request(message, target, attempt))
+        opening = self._kind.before(message, target, attempt) or self._kind.request(message, target, attempt)
+        sent = Sent(message, target, attempt, opening)
         try:
             response = await self._post(sent)
             for _ in range(_MOST_REQUESTS - 1):

@@ -102,6 +102,14 @@ class Capabilities:
     per_second: float | None = None
 
 
+def _undivided(_block: Block) -> int:
+    return 0
+
+
+def _whole(target: Any, _position: int) -> Any:  # noqa: ANN401
+    return target
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """Everything about one kind of destination.
@@ -109,6 +117,9 @@ class Kind:
     `name` is what configurations and statuses call it (camelCase), `title` what people call it. `spec` is the model of
     its block, `target` makes a target from a block or raises NotReady that names the field. `example` is a complete
     block in camelCase: its values stand in for secrets that cannot be read, and every test and sample starts from it.
+
+    `count` is how many deliveries a destination is, each with a record of its own: 0 for one that is not divided.
+    `part` makes the target of the one at a position, from 1, out of the whole one.
     """
 
     name: str
@@ -118,6 +129,8 @@ class Kind:
     example: Mapping[str, Any]
     hosts: Hosts = field(default_factory=Hosts)
     capabilities: Capabilities = field(default_factory=Capabilities)
+    count: Callable[[Block], int] = _undivided
+    part: Callable[[Any, int], Any] = _whole
     seed: bool = False  # one of the file-based system's two: organisations may name root's without `allow`
 
 

@@ -146,10 +146,14 @@ class Block:
 
     def texts(self, field: str) -> tuple[str, ...]:
         """A list after the merge, filled by the layer that set it, each item once. Raises NotReady."""
+        return tuple(dict.fromkeys(self.in_places(field)))
+
+    def in_places(self, field: str) -> tuple[str, ...]:
+        """The same as it is written, for lists in which an item's position says something. Raises NotReady."""
         trait = self.traits[field]
         for section in self._stack(trait):
             if section.sets(trait):
-                return tuple(dict.fromkeys(section.texts(trait)))
+                return section.texts(trait)
         return ()
 
     def items(self, field: str, text: str) -> tuple[tuple[Any, str | None], ...]:

@@ -177,6 +177,14 @@ def _whole_text(response: Response) -> str:
     return response.text
 
 
+def _nothing_before(_message: Message, _target: Any, _attempt: Attempt) -> HttpRequest | None:  # noqa: ANN401
+    return None
+
+
+def _unmeasured(_request: HttpRequest) -> Mapping[str, Any]:
+    return {}
+
+
 def _nothing_more(_sent: Sent, _response: Response) -> HttpRequest | None:
     return None
 
@@ -193,8 +201,10 @@ class HttpKind(Kind):
 
     `said` finds the receiver's own words in an answer, for `hints` and for people. `then` makes the request that
     follows an answer within the same attempt (a plainer one after a refusal, a second one after a success); the last
-    answer decides. `first_pause` is for how many seconds an endpoint is left alone that says it is busy and names no
-    time; it doubles from refusal to refusal.
+    answer decides. `before` makes one that goes first, such as a look-up; then only `then` brings the message.
+    `first_pause` is for how many seconds an endpoint is left alone that says it is busy and names no time; it doubles
+    from refusal to refusal. `measures` is what `pipebell preview` says of a request beside showing it. `reads` is how
+    many bytes of an answer are looked at. `budget`: its targets have a `per_hour`, which is kept.
     """
 
     request: Callable[[Message, Any, Attempt], HttpRequest]
@@ -206,8 +216,12 @@ class HttpKind(Kind):
     probe: bool = False
     success: tuple[int, str] = (200, "ok")
     said: Callable[[Response], str] = _whole_text
+    before: Callable[[Message, Any, Attempt], HttpRequest | None] = _nothing_before
     then: Callable[[Sent, Response], HttpRequest | None] = _nothing_more
     first_pause: float = 5.0
+    measures: Callable[[HttpRequest], Mapping[str, Any]] = _unmeasured
+    reads: int = 4096
+    budget: bool = False
 
 
 def classify_response(kind: HttpKind, response: Response, target: HttpTarget, now: float) -> Outcome:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipebell.core.errors import NotReady
 from pipebell.core.policy.decision import Deliver, Wait, WaitsFor
 from pipebell.core.policy.situation import Situation, Stage
+from pipebell.core.policy.triggers import too_many
 from pipebell.core.vocabulary import Reason, StageName
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def deliver(s: Situation) -> Decision:
             targets[name] = layers.target(name)
         except NotReady as error:
             blocked[name] = error
+    excess = too_many(match.destinations, match.title)
+    if excess is not None and not s.progress.tried:
+        targets, blocked = {}, dict.fromkeys(match.destinations[:1], excess)
     if blocked and not targets and not s.progress.tried:
         cause = next(iter(blocked.values()))
         message = f"{cause.reason}: {cause.message}"

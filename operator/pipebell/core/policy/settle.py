@@ -72,7 +72,7 @@ def settle(
     if outcome.verdict is Verdict.DELIVERED:
         return _ended(delivery, None)
     if outcome.verdict is Verdict.PERMANENT:
-        return _ended(delivery, Reason.PERMANENT_ERROR)
+        return _ended(delivery, outcome.ends_as or Reason.PERMANENT_ERROR)
     delay = policy.delay_after(delivery.attempts, ended - epoch(first))
     if delay is None:
         return _ended(delivery, Reason.RETRIES_EXHAUSTED)

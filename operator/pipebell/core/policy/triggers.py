@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pipebell.core.errors import NotReady
+from pipebell.core.layers import part_of
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.replay import not_due
 from pipebell.core.policy.situation import Situation, Stage
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Reason, Severity, StageName
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NotReadyReason, Reason, Severity, StageName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from pipebell.core.event import PipelineEventSpec
     from pipebell.core.layers import Layers
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.decision import Decision
 
 DEFAULT_COOLDOWN: Final = 300
+MAX_DELIVERIES: Final = 32  # of one event: as many as its status holds
 DEFAULT_EVENTS: Final = (EventType.PIPELINE_FAILURE, EventType.DATA_QUALITY_FAILURE, EventType.SYSTEM_ERROR)
 
 
@@ -70,10 +73,37 @@ def _skip(reason: Reason, message: str, matched: str = "") -> Skip:
 
 
 def _destinations(layers: Layers, trigger: TriggerSpec | None, spec: PipelineEventSpec) -> tuple[str, ...]:
-    named = (trigger.providers if trigger else None) or [layers.default_provider]
+    parts = _all_parts(layers, trigger)
     if spec.replay_of is not None and spec.replay_of.destinations is not None:
-        named = [name for name in named if name in spec.replay_of.destinations]
-    return tuple(dict.fromkeys(name for name in named if layers.enabled(name)))
+        again = spec.replay_of.destinations
+        parts = [part for part in parts if part in again or part_of(part)[0] in again]
+    return tuple(parts)
+
+
+def _all_parts(layers: Layers, trigger: TriggerSpec | None) -> list[str]:
+    """Every delivery that a trigger makes, each once."""
+    named = (trigger.providers if trigger else None) or [layers.default_provider]
+    parts = (part for name in named if layers.enabled(name) for part in layers.deliveries(name))
+    return list(dict.fromkeys(parts))
+
+
+def too_many(destinations: Collection[str], title: str) -> NotReady | None:
+    """What is wrong with a plan that an event's status could not hold."""
+    if len(destinations) <= MAX_DELIVERIES:
+        return None
+    return NotReady(
+        NotReadyReason.INVALID,
+        f"{title} makes {len(destinations)} deliveries of an event, each number of sms one of them: "
+        f"at most {MAX_DELIVERIES} are possible",
+    )
+
+
+def check_plans(layers: Layers) -> None:
+    """Raises NotReady when a trigger makes more deliveries than an event's status can hold."""
+    for item in layers.triggers or ():
+        error = too_many(_all_parts(layers, item), f"eventTriggers[{item.event}]")
+        if error is not None and item.enabled is not False:
+            raise error
 
 
 def destinations_in_use(layers: Layers) -> Iterator[str]:

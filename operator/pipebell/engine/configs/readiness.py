@@ -14,7 +14,7 @@ import structlog
 from pipebell.core.errors import ApiError, Fenced, NotFound, NotReady
 from pipebell.core.models import KINDS
 from pipebell.core.placeholders import secrets_of
-from pipebell.core.policy.triggers import destinations_in_use
+from pipebell.core.policy.triggers import check_plans, destinations_in_use
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason
@@ -292,6 +292,7 @@ class Readiness(ConfigFollower, ShardFollower):
         if config.spec.enabled is False:
             return
         layers = await self._resolver.layers(config, fresh=fresh)
+        check_plans(layers)
         for name in _to_check(layers):
             target = layers.target(name)
             with contextlib.suppress(TimeoutError):

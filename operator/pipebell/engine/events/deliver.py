@@ -115,6 +115,7 @@ class Deliverer:
             now=began,
             expires=sending.message.event.created + self._max_age,
             installation=self._installation(),
+            again=delivery.last_attempt_time is not None,
         )
         try:
             outcome = await self._providers[target.kind].send(sending.message, target, attempt)

@@ -31,6 +31,9 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             if delivery.destination not in wanted:
                 why = f"{delivery.destination} is not among the trigger's destinations any more"
                 drop(state, delivery, Reason.CONFIG_CHANGED, why)
+            elif _another_recipient(delivery, decision):
+                why = f"another recipient stands at {delivery.destination} now"
+                drop(state, delivery, Reason.CONFIG_CHANGED, why)
     for name, error in decision.blocked.items():
         update = {
             "provider": layers.kind(name),
@@ -39,6 +42,14 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             "next_attempt_time": None,
         }
         state.deliveries[name] = state.deliveries[name].model_copy(update=update)
+
+
+def _another_recipient(delivery: Delivery, decision: Deliver) -> bool:
+    """Whether a destination's part, known by its position in a list, is somebody else than when it was planned."""
+    target = decision.targets.get(delivery.destination)
+    if target is None or "/" not in delivery.destination or delivery.recipients is None:
+        return False
+    return target.recipients != delivery.recipients
 
 
 def close_overdue(state: EventState, max_age: float) -> None:
