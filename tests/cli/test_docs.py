@@ -9,8 +9,8 @@ import click
 import pytest
 import yaml
 
+from pipebell.cli.commands import COMMANDS
 from pipebell.cli.group import Table
-from pipebell.cli.main import COMMANDS
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.root import parse_notification_json

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipebell.cli.access import Access
+from pipebell.cli.commands import program
 from pipebell.core.vocabulary import Severity
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ class Parser(argparse.ArgumentParser):
     """A command's parser. A value may begin with `-`; wrong usage ends with exit code 2 and says how to go on."""
 
     def __init__(self, name: str, description: str, usage: str = "") -> None:
-        from pipebell.cli.main import program  # noqa: PLC0415  (it imports the module that imports this one)
-
         prog = f"{program()} {name}"
         super().__init__(
             prog=prog,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from pipebell.cli.main import COMMANDS, missing
+from pipebell.cli.commands import COMMANDS, missing
 from pipebell.cli.options import Access, cluster_options
 
 if TYPE_CHECKING:

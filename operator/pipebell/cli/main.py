@@ -1,4 +1,4 @@
-"""`pipebell`, also `kubectl pipebell`: the table of commands, and how every command ends.
+"""`pipebell`, also `kubectl pipebell`: how a command is called, and how every command ends.
 
 Plain commands need the standard library alone; the others are click's, and come with an extra. Nothing is imported
 before it is called. Exit codes: 0 done, 1 failed, 2 usage. What can be expected to go wrong ends in one line on stderr,
@@ -12,10 +12,10 @@ import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pipebell.cli import terminal
+from pipebell.cli.commands import COMMANDS, Entry, missing, program
 from pipebell.core.errors import PipebellError
 from pipebell.version import __version__
 
@@ -23,62 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Entry(NamedTuple):
-    """Where a command lives, its line in `pipebell --help`, and the extra that it needs.
-
-    A `plain` command's module has `main(argv: Sequence[str]) -> int`, where `argv` is what follows the command's name
-    (options that stood before it come first). It may have `parser()`, from which the shell's completion knows its
-    options. Any other module has a click command called `command`, or as in the table. A `raw` one writes what its
-    terminal obeys on purpose; of the others, nothing but text and colours is shown.
-    """
-
-    module: str
-    help: str
-    extra: str = "cli"
-    section: str = "Commands"
-    plain: bool = False
-    raw: bool = False
-
-
-_PIPELINES: Final = "For pipelines"
-_PEOPLE: Final = "For people"
-_CONFIGURATION: Final = "For configuration"
-_PLATFORM: Final = "For the platform"
-
-COMMANDS: Final[dict[str, Entry]] = {
-    "send": Entry("pipebell.cli.send", "Send an event.", "", _PIPELINES, plain=True),
-    "exec": Entry(
-        "pipebell.cli.exec", "Run a command; tell when it fails or hangs.", "", _PIPELINES, plain=True, raw=True
-    ),
-    "dbt": Entry(
-        "pipebell.cli.dbt", "Run dbt; tell which models and tests failed.", "", _PIPELINES, plain=True, raw=True
-    ),
-    "spool": Entry("pipebell.cli.spool", "Events that could not be sent yet.", "", _PIPELINES, plain=True),
-    "history": Entry("pipebell.cli.history", "Events of an organisation and what became of them.", section=_PEOPLE),
-    "why": Entry(
-        "pipebell.cli.why", "What each stage says of an event, and what would change it.", "operator", _PEOPLE
-    ),
-    "test": Entry("pipebell.cli.test", "Send a test event and watch its deliveries.", section=_PEOPLE),
-    "replay": Entry("pipebell.cli.replay", "Send an event again where it failed.", section=_PEOPLE),
-    "migrate": Entry("pipebell.cli.migrate", "Turn configs/ with JSON files into manifests.", section=_CONFIGURATION),
-    "secret": Entry("pipebell.cli.secret", "Make a Secret of an environment file.", section=_CONFIGURATION),
-    "validate": Entry("pipebell.cli.validate", "Check files offline by the cluster's rules.", section=_CONFIGURATION),
-    "verify": Entry("pipebell.cli.verify", "Check SMTP login and webhooks without sending.", section=_CONFIGURATION),
-    "preview": Entry("pipebell.cli.preview", "Show what would be sent, where, and why.", "operator", _CONFIGURATION),
-    "run": Entry("pipebell.cli.run", "Run the operator.", "operator", _PLATFORM, raw=True),
-    "cluster": Entry("pipebell.cli.cluster", "A real API server on this machine.", "cli,local", _PLATFORM, raw=True),
-    "demo": Entry("pipebell.cli.demo", "Watch Pipebell do its job.", "operator,local", _PLATFORM, raw=True),
-    "completion": Entry("pipebell.cli.completion", "Print the shell's completion script.", section=_PLATFORM, raw=True),
-}
 # Options that may stand before the command, as with kubectl; each takes a value.
 _ACCESS: Final = ("--kubeconfig", "--context", "--namespace", "-n")
 _NEWER: Final = (3, 11)  # what everything but the SDK and the plain commands is written for
-
-
-def program() -> str:
-    """What this program was called as."""
-    called = Path(sys.argv[0]).name
-    return "kubectl pipebell" if called.startswith("kubectl-") else "pipebell"
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -168,14 +115,6 @@ def _click(args: list[str], name: str) -> int:
     except ModuleNotFoundError as error:
         return _fail(missing(name, COMMANDS[name], error))
     return group.run(args, program())
-
-
-def missing(name: str, entry: Entry, error: ModuleNotFoundError) -> str:
-    """In words: what a command needs that is not installed, and how to get it."""
-    module = (error.name or "").partition(".")[0]
-    if module == "pipebell":
-        return f"`{name}` is not part of this installation ({error.name} is missing)"
-    return f"`{name}` needs the package {module}: pip install 'pipebell[{entry.extra or 'cli'}]'"
 
 
 def _fail(message: str) -> int:
