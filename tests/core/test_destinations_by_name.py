@@ -7,7 +7,8 @@ from pipebell.core.errors import InvalidInput, NotReady
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec, RootSpec
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of, variables_of
-from pipebell.core.policy.triggers import Match, destinations_in_use, match_trigger
+from pipebell.core.policy.match import Match
+from pipebell.core.policy.triggers import destinations_in_use, match_trigger
 from pipebell.core.root import parse_notification_json
 from pipebell.core.vocabulary import NotReadyReason
 

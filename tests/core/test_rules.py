@@ -16,8 +16,9 @@ from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import LabelSelector, NotificationSpec
 from pipebell.core.placeholders import Environment
-from pipebell.core.policy.cooldown import Sent, suppressed_until
-from pipebell.core.policy.triggers import Match, Skip, match_trigger
+from pipebell.core.policy.match import Match
+from pipebell.core.policy.sent import Sent, suppressed_until
+from pipebell.core.policy.triggers import Skip, match_trigger
 from pipebell.core.root import parse_root
 from pipebell.core.status import clip
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, Severity

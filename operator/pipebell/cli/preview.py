@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.base import Kind, Target
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
+    from pipebell.core.policy.match import Match
     from pipebell.core.policy.situation import Original
-    from pipebell.core.policy.triggers import Match
 
 _SHORT: Final = 3  # characters: whatever is that short is no secret, and stands in every text
 

@@ -17,8 +17,9 @@ from pipebell.core.policy.configured import title
 from pipebell.core.policy.decide import explain
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait
 from pipebell.core.policy.hints import hint
+from pipebell.core.policy.match import Match
 from pipebell.core.policy.situation import CooldownFacts, Resolved
-from pipebell.core.policy.triggers import Match, match_trigger
+from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.vocabulary import Phase, StageName
 from pipebell.kube.parse import parse_event
 

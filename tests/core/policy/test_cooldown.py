@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipebell.core.policy.cooldown import Sent, suppressed_until
+from pipebell.core.policy.sent import Sent, suppressed_until
 
 LAST = Sent(1_000, "team", "a")
 

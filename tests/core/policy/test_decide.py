@@ -12,9 +12,9 @@ from pipebell.core.event import Event
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment
-from pipebell.core.policy.cooldown import Sent
 from pipebell.core.policy.decide import STAGES, decide, explain
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
+from pipebell.core.policy.sent import Sent
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation
 from pipebell.core.status import ConfigReference, EventStatus
 from pipebell.core.vocabulary import NotReadyReason, Reason, StageName

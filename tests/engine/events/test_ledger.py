@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 from tests.engine.fakes import EMAIL, House, settle_down
 
-from pipebell.core.policy.cooldown import Sent, suppressed_until
+from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import CooldownFacts
 from pipebell.core.shards import shard_of
 from pipebell.core.status import ConfigReference

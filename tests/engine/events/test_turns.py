@@ -7,7 +7,7 @@ import asyncio
 from tests.engine.fakes import EMAIL, settle_down
 
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.core.policy.cooldown import Sent
+from pipebell.core.policy.sent import Sent
 from pipebell.core.vocabulary import Phase, Reason
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}

@@ -6,9 +6,10 @@ import pytest
 from tests.engine.fakes import FakeClock
 
 from pipebell.core.vocabulary import EventType
+from pipebell.engine.events.keys import LEASE, Config, Ledger, Turn
 from pipebell.engine.events.ledger import CooldownKey
 from pipebell.engine.events.state import EventState
-from pipebell.engine.events.waiting import LEASE, Config, Ledger, Turn, WaitingRoom
+from pipebell.engine.events.waiting import WaitingRoom
 
 KEY = Turn(CooldownKey("NotificationConfig", "team", "config", "acme", EventType.PIPELINE_FAILURE))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.destinations.base import Target
     from pipebell.core.errors import NotReady
-    from pipebell.core.policy.triggers import Match
+    from pipebell.core.policy.match import Match
 
 
 class WaitsFor(Enum):

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pipebell.core.errors import NotReady
     from pipebell.core.event import Event
     from pipebell.core.layers import Layers
-    from pipebell.core.policy.cooldown import Sent
     from pipebell.core.policy.decision import Decision, Skip
-    from pipebell.core.policy.triggers import Match
+    from pipebell.core.policy.match import Match
+    from pipebell.core.policy.sent import Sent
     from pipebell.core.status import ConfigReference
     from pipebell.core.vocabulary import StageName
 

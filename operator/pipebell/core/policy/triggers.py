@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import part_of
 from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.match import Match
 from pipebell.core.policy.replay import not_due
 from pipebell.core.policy.situation import Situation, Stage
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NotReadyReason, Reason, Severity, StageName
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NotReadyReason, Reason, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_COOLDOWN: Final = 300
 MAX_DELIVERIES: Final = 32  # of one event: as many as its status holds
 DEFAULT_EVENTS: Final = (EventType.PIPELINE_FAILURE, EventType.DATA_QUALITY_FAILURE, EventType.SYSTEM_ERROR)
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """An event notifies: at this severity, at these destinations, then not again for `cooldown` seconds.
-
-    `title` names the trigger for people.
-    """
-
-    severity: Severity
-    destinations: tuple[str, ...]
-    cooldown: int
-    title: str = ""
 
 
 def match_trigger(layers: Layers, spec: PipelineEventSpec) -> Match | Skip:

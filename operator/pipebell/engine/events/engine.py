@@ -11,12 +11,13 @@ from pipebell.core.errors import Fenced, Unavailable
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.endpoints import Endpoints
+from pipebell.engine.events.keys import LEASE, Config, Ledger
 from pipebell.engine.events.observer import Observers
 from pipebell.engine.events.reconcile import Reconciler
 from pipebell.engine.events.roster import Roster
 from pipebell.engine.events.state import EventState, Life
 from pipebell.engine.events.turns import Turns
-from pipebell.engine.events.waiting import LEASE, Config, Ledger, WaitingRoom
+from pipebell.engine.events.waiting import WaitingRoom
 from pipebell.engine.queue import FairQueue
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Timers

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipebell.core.policy.cooldown import Sent, suppressed_until
+from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import CooldownFacts
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import epoch

@@ -24,9 +24,9 @@ from pipebell.core.status import clip, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events import plan
 from pipebell.engine.events.deliver import Deliverer
+from pipebell.engine.events.keys import LEASE, Config, Ledger, Turn
 from pipebell.engine.events.recorder import Recorder
 from pipebell.engine.events.state import Life, Parked, drop, next_attempt
-from pipebell.engine.events.waiting import LEASE, Config, Ledger, Turn
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event

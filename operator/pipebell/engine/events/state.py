@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pipebell.core.policy.settle import EventSummary
     from pipebell.core.status import ConfigReference
     from pipebell.core.vocabulary import Severity, StageName
+    from pipebell.engine.events.keys import Key
     from pipebell.engine.events.ledger import CooldownKey
-    from pipebell.engine.events.waiting import Key
 
 
 class Life(Enum):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipebell.core.policy.cooldown import Sent
+from pipebell.core.policy.sent import Sent
 from pipebell.core.status import epoch
+from pipebell.engine.events.keys import Turn
 from pipebell.engine.events.ledger import key_for
-from pipebell.engine.events.waiting import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

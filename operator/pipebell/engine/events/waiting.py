@@ -5,48 +5,16 @@ Events that wait hold no slot. Whoever changes what they wait for wakes them by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from pipebell.engine.events.keys import Config, Key
 from pipebell.engine.timers import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.core.ports import Clock
-    from pipebell.engine.events.ledger import CooldownKey
     from pipebell.engine.events.state import EventState
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A change of the configuration of an organisation in a namespace, or of root's."""
-
-    namespace: str
-    org: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """The past of a shard's organisations."""
-
-    shard: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """That this replica may send again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The outcome of the event that is being sent for this cooldown."""
-
-    key: CooldownKey
-
-
-Key = Config | Ledger | Lease | Turn
-LEASE: Final = Lease()
 
 
 class WaitingRoom:
