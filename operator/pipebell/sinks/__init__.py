@@ -4,7 +4,9 @@ For the demo, the tests and users' own trials: in a running loop (`async with Sm
 (`running(sink)`), or as a process of their own (`python -m pipebell.sinks`).
 """
 
+from pipebell.sinks.alerts import AlertmanagerSink, JsmSink, TwilioSink
 from pipebell.sinks.answers import DROP, HANG, KEEP_AND_DROP, Behaviour, Respond, Say
+from pipebell.sinks.chats import DiscordSink, GoogleChatSink, MattermostSink, TelegramSink
 from pipebell.sinks.http import HttpSink, redirect
 from pipebell.sinks.pagerduty import PagerDutySink
 from pipebell.sinks.records import Mail, Post, by_path, read
@@ -20,10 +22,15 @@ __all__ = [
     "DROP",
     "HANG",
     "KEEP_AND_DROP",
+    "AlertmanagerSink",
     "Behaviour",
+    "DiscordSink",
+    "GoogleChatSink",
     "HttpSink",
+    "JsmSink",
     "Limits",
     "Mail",
+    "MattermostSink",
     "PagerDutySink",
     "Post",
     "Rate",
@@ -33,7 +40,9 @@ __all__ = [
     "SlackSink",
     "SmtpSink",
     "TeamsSink",
+    "TelegramSink",
     "Trust",
+    "TwilioSink",
     "by_path",
     "read",
     "redirect",
