@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipebell.demo import Stage, hostility
-from pipebell.demo.cast import AFTER_BURST, BY_ROOT, DISABLED, FULL, HOSTILE, NO_ROOT, PARTIAL, RETRIED
+from pipebell.demo.cast import AFTER_BURST, BY_ROOT, DISABLED, EVERYWHERE, FULL, HOSTILE, NO_ROOT, PARTIAL, RETRIED
 from pipebell.demo.claims import GROUPS, Claim, judge
 from pipebell.demo.evidence import OPERATOR, Evidence, Refusal
 from pipebell.demo.main import present
@@ -75,6 +75,25 @@ def test_a_number_in_the_metrics_that_is_wrong_is_noticed(evidence):
 def test_a_slack_message_that_did_not_arrive_is_missed(evidence):
     lost = evidence.posts_of("globex/orders-quality")[0]
     assert "Slack messages in all" in broken(replace(evidence, requests=without(evidence.requests, lost)))
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "teams", "slack", "webhook"])
+def test_a_request_to_a_vendor_that_is_missing_or_unasked_is_noticed(evidence, kind):
+    for posts in (evidence.vendors[kind][1:], [*evidence.vendors[kind], evidence.vendors[kind][0]]):
+        told = broken(replace(evidence, vendors={**evidence.vendors, kind: posts}))
+        assert {"and its success to PagerDuty", "/metrics counts what was delivered, to the number"} <= set(told)
+
+
+def test_an_alert_that_is_still_open_is_noticed(evidence):
+    alert = replace(evidence.alerts[0], log=["trigger"])
+    assert "PagerDuty has one alert, which the success resolved" in broken(replace(evidence, alerts=[alert]))
+
+
+def test_a_handle_of_another_message_is_noticed(evidence):
+    events = copy.deepcopy(dict(evidence.events))
+    for entry in events[EVERYWHERE]["status"]["deliveries"]:
+        entry["handle"] = "C0DATA/1.1/#data"
+    assert "Slack's handle for a thread is on the delivery" in broken(replace(evidence, events=events))
 
 
 def test_a_slack_that_was_asked_again_after_its_404_is_noticed(evidence):

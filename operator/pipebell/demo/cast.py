@@ -22,12 +22,18 @@ RETRIED: Final = "hooli/search-index-failed"
 PARTIAL: Final = "vandelay/import-failed"
 DISABLED: Final = "quiet/whisper-failed"
 PARTIAL_FILE: Final = "acme/acme-billing-failed"
+EVERYWHERE: Final = "soylent/menu-failed"
+RESOLVED: Final = "soylent/menu-succeeded"
 AFTER_BURST: Final = "stark/nightly-load-after"
 BURST_EVENTS: Final = tuple(f"stark/nightly-load-{number:02}" for number in range(1, BURST + 1))
 
 
+# Where soylent's failure goes, each by its own way; its success goes to the first of them.
+VENDORS: Final = ("pagerduty", "teams", "slack", "webhook")
+
+
 class End(NamedTuple):
-    """How an event has to end: phase and reason, and how many e-mails and Slack messages arrive."""
+    """How an event has to end: phase and reason, and how many e-mails and messages of Slack's webhooks arrive."""
 
     phase: Phase
     reason: Reason | None = None
@@ -57,7 +63,8 @@ ENDS: Final[dict[str, End]] = {
     "globex/orders-started": End(Phase.SKIPPED, Reason.NO_TRIGGER),
     RETRIED: _BY_MAIL,
     PARTIAL: End(Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR, mails=1),
+    EVERYWHERE: End(Phase.DELIVERED),
+    RESOLVED: End(Phase.DELIVERED),
     AFTER_BURST: _BY_MAIL,
 }
-BURST_EVENTS_ = 0
 ALL_EVENTS: Final = (*ENDS, *BURST_EVENTS)

@@ -23,6 +23,7 @@ from pipebell.demo.cast import (
     BY_ROOT,
     DISABLED,
     ENDS,
+    EVERYWHERE,
     FULL,
     NO_ROOT,
     PARTIAL,
@@ -30,8 +31,9 @@ from pipebell.demo.cast import (
     RETRIED,
     SHORT_COOLDOWN,
     TYPO,
+    VENDORS,
 )
-from pipebell.demo.evidence import body
+from pipebell.demo.evidence import HEADER, body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,6 +176,25 @@ def _burst(evidence: Evidence) -> Iterator[Claim]:
     yield Claim("suppressedUntil is 300 s after the one that was sent", {300}, ends_at)
 
 
+def _vendors(evidence: Evidence) -> Iterator[Claim]:
+    accepted = {name: sum(post.accepted for post in evidence.vendors.get(name, ())) for name in VENDORS}
+    phases = {name: evidence.delivery(EVERYWHERE, name).get("phase") for name in VENDORS}
+    yield Claim("soylent's failure went out by four other kinds", dict.fromkeys(VENDORS, Phase.DELIVERED), phases)
+    yield Claim("and its success to PagerDuty", {name: 1 + (name == "pagerduty") for name in VENDORS}, accepted)
+    logs = [alert.log for alert in evidence.alerts]
+    yield Claim("PagerDuty has one alert, which the success resolved", [["trigger", "resolve"]], logs)
+    texts = [json.dumps(card) for card in evidence.cards]
+    yield Claim("the channel in Teams shows one card", [True], ["kitchen-menu" in text for text in texts])
+    (shown,) = evidence.shown
+    handle = evidence.delivery(EVERYWHERE, "slack").get("handle")
+    yield Claim("Slack's handle for a thread is on the delivery", f"{shown.channel}/{shown.ts}/#data", handle)
+    (post,) = evidence.vendors["webhook"]
+    signed = {name for name in post.headers if name.startswith("webhook-")}
+    yield Claim("the webhook is signed", {"webhook-id", "webhook-timestamp", "webhook-signature"}, signed)
+    told = {kind: {post.headers.get(HEADER.lower()) for post in posts} for kind, posts in evidence.vendors.items()}
+    yield Claim("each delivery has one identity", accepted, {kind: len(told.get(kind, ())) for kind in VENDORS})
+
+
 def _silence(evidence: Evidence) -> Iterator[Claim]:
     for text, event in (("disabled: not even root is told", DISABLED), ("nobody configured: nobody is told", NO_ROOT)):
         sent = len(evidence.mails_of(event, refused=True)) + len(evidence.posts_of(event, refused=True))
@@ -199,7 +220,7 @@ def _economy(evidence: Evidence) -> Iterator[Claim]:
         if entry["verb"] in ("patch", "update") and entry["objectRef"]["resource"] == "pipelineevents"
     )
     happy = [event for event, end in ENDS.items() if end.phase is not Phase.PARTIALLY_DELIVERED and event != RETRIED]
-    happy = [event for event in happy if not (ENDS[event].mails and ENDS[event].posts)]
+    happy = [event for event in happy if not (ENDS[event].mails and ENDS[event].posts) and event != EVERYWHERE]
     yield Claim(
         "a happy event costs the API server one write (events with one destination)",
         {1},
@@ -216,10 +237,12 @@ def _numbers(evidence: Evidence) -> Iterator[Claim]:
                     found[sample.labels[label]] += int(sample.value)
         return dict(found)
 
-    arrived = {"email": len(evidence.mails), "slack": len(evidence.posts)}
+    others = {name: sum(post.accepted for post in posts) for name, posts in evidence.vendors.items()}
+    arrived = others | {"email": len(evidence.mails), "slack": len(evidence.posts) + others["slack"]}
     delivered = counted("pipebell_deliveries_total", "provider", phase="Delivered")
     yield Claim("/metrics counts what was delivered, to the number", arrived, delivered)
-    tried = {"email": len(evidence.attempts), "slack": len(evidence.requests)}
+    asked = {name: len(posts) for name, posts in evidence.vendors.items()}
+    tried = asked | {"email": len(evidence.attempts), "slack": len(evidence.requests) + asked["slack"]}
     yield Claim("and what was attempted", tried, counted("pipebell_delivery_attempts_total", "provider"))
     phases = Counter(str(evidence.status(event).get("phase")) for event in evidence.events)
     yield Claim("and how events ended", dict(phases), counted("pipebell_events_total", "phase"))
@@ -261,6 +284,7 @@ GROUPS: Final[tuple[Callable[[Evidence], Iterator[Claim]], ...]] = (
     _retries,
     _partial,
     _burst,
+    _vendors,
     _silence,
     _hostile,
     _economy,

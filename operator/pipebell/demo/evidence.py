@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipebell.demo.follow import Seen
     from pipebell.demo.stage import Stage
     from pipebell.sinks import Mail, Post
+    from pipebell.sinks.pagerduty import Alert
+    from pipebell.sinks.slack_api import Shown
 
 Object = dict[str, Any]
 OPERATOR: Final = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
@@ -53,6 +55,11 @@ class Evidence:
     metrics: str
     secrets: Sequence[str]
     table: str
+    vendors: Mapping[str, Sequence[Post]] = field(default_factory=dict)
+    """What PagerDuty, Teams, Slack's Web API and the webhook were asked, by kind."""
+    alerts: Sequence[Alert] = ()
+    cards: Sequence[Object] = ()
+    shown: Sequence[Shown] = ()
 
     @property
     def mails(self) -> list[Mail]:
@@ -96,7 +103,7 @@ def body(mail: Mail, subtype: str) -> str:
     return text
 
 
-def collect(stage: Stage, typo: Refusal, seen: Sequence[Seen], webhooks: Sequence[str]) -> Evidence:
+def collect(stage: Stage, typo: Refusal, seen: Sequence[Seen], credentials: Sequence[str]) -> Evidence:
     """Everything, as it is now."""
     return Evidence(
         events=stage.items("pipelineevents"),
@@ -114,8 +121,17 @@ def collect(stage: Stage, typo: Refusal, seen: Sequence[Seen], webhooks: Sequenc
         rights={f"{verb} {resource}": _may(stage, verb, group, resource) for verb, group, resource in FORBIDDEN},
         log=stage.operator.log_text(),
         metrics=stage.operator.get("/metrics")[1],
-        secrets=(*stage.users.values(), *webhooks, *(webhook.rpartition("/")[2] for webhook in webhooks)),
+        secrets=(*stage.users.values(), *credentials),
         table=stage.cluster.kubectl("get", "nc,pe", "-A").stdout,
+        vendors={
+            "pagerduty": list(stage.outside.pagerduty.requests),
+            "teams": list(stage.outside.teams.requests),
+            "slack": list(stage.outside.slack.requests),
+            "webhook": list(stage.outside.webhook.requests),
+        },
+        alerts=stage.outside.pagerduty.alerts,
+        cards=stage.outside.teams.cards,
+        shown=list(stage.outside.slack.shown),
     )
 
 

@@ -28,6 +28,7 @@ def keep(stage: Stage) -> None:
     command += ["--record", stage.folder / RECEIVED]
     command += ["--tls-directory", stage.folder]  # a new authority, in the same file
     command += ["--smtp-port", str(stage.smtp.port), "--slack-port", str(stage.slack.port)]
+    command += ["--proxy-port", str(stage.outside.port), "--webhook-port", str(stage.outside.webhook.port)]
     for name, password in stage.users.items():
         command += ["--user", f"{name}:{password}"]
     sinks = Process.spawn(command, log, stage.folder)

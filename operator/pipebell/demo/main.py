@@ -66,7 +66,7 @@ def _set(stage: Stage, show: Show) -> None:
         note(f"{stage.cluster.request('GET', '/version')['gitVersion']} at {stage.cluster.url}")
     with show.step("kubectl apply -k manifests: resources, account, rights"):
         stage.install()
-    with show.step("a mail server (STARTTLS, login) and a Slack (HTTPS)") as note:
+    with show.step("a mail server (STARTTLS, login), a Slack (HTTPS), and vendors behind a proxy") as note:
         stage.start_sinks()
         note(f"{stage.smtp.host}:{stage.smtp.port} and {stage.slack.url}")
     with show.step("the operator, as a process with its own account and token") as note:

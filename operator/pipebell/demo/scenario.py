@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -14,8 +15,10 @@ from pipebell.demo.cast import (
     BURST,
     BURST_EVENTS,
     BUSY,
+    EVERYWHERE,
     HOOLI_MAILBOX,
     NO_ROOT,
+    RESOLVED,
     RETRIED,
     SHORT_COOLDOWN,
 )
@@ -49,6 +52,13 @@ class Scenario:
         self._stage, self._steps = stage, steps
         self._globex = stage.slack.webhook(f"Globex{secrets.token_hex(9)}")
         self._vandelay = stage.slack.webhook(f"Vandelay{secrets.token_hex(8)}")
+        self._vendors = {
+            "routing_key": secrets.token_hex(16),
+            "bot_token": f"xoxb-{secrets.token_hex(16)}",
+            "signing_secret": f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
+            "workflow": stage.outside.workflow(f"Soylent{secrets.token_hex(8)}"),
+            "webhook": f"{stage.outside.webhook.url}/pipelines",
+        }
         self._typo = Refusal(0, "")
         self._follower = Follower(stage, RETRIED.partition("/")[0])
 
@@ -61,7 +71,7 @@ class Scenario:
         with self._steps("collect the evidence: resources, receivers, audit log, operator's log") as note:
             # Kubernetes Events are posted in the background.
             self._stage.until(self._vandelay_noticed, "Kubernetes Event about vandelay's failure", _PATIENCE)
-            evidence = collect(self._stage, self._typo, seen, (self._globex, self._vandelay))
+            evidence = collect(self._stage, self._typo, seen, self._credentials)
             note(f"{len(evidence.attempts)} SMTP transactions, {len(evidence.requests)} Slack requests")
         return evidence
 
@@ -72,6 +82,7 @@ class Scenario:
         self._report()
         self._burst()
         self._mistype()
+        self._everywhere()
         self._wait_for_the_rest()
         self._after_the_cooldown()
 
@@ -94,7 +105,7 @@ class Scenario:
 
     def _configure(self) -> None:
         stage = self._stage
-        with self._steps("kubectl apply: root configuration and six organisations") as note:
+        with self._steps("kubectl apply: root configuration and seven organisations") as note:
             stage.put_root(stage.root_json())
             stage.apply(
                 objects(
@@ -106,6 +117,7 @@ class Scenario:
                     vandelay_webhook=self._vandelay,
                 )
             )
+            stage.apply(objects("vendors.yaml", **self._vendors))
             for sample, namespace in (("partial", "acme"), ("disabled", "quiet")):
                 stage.cluster.kubectl("apply", "-n", namespace, "-f", shipped(f"configs/samples/{sample}.yaml"))
             stage.until(self._all_ready, "condition Ready on every NotificationConfig", _PATIENCE)
@@ -132,6 +144,19 @@ class Scenario:
             done = self._stage.cluster.kubectl("apply", "-f", "-", input=objects("typo.yaml"), check=False)
             self._typo = Refusal(done.returncode, done.stderr.strip())
             note("rejected" if done.returncode else "accepted")
+
+    def _everywhere(self) -> None:
+        with self._steps("a failure to PagerDuty, Teams, Slack's Web API and a signed webhook, then a success") as note:
+            for event, kind in ((EVERYWHERE, "pipeline_failure"), (RESOLVED, "pipeline_success")):
+                self._stage.apply(objects("menu.yaml", name=event.partition("/")[2], event=kind))
+                note(self._told(self._wait_for([event])[event]))
+
+    @property
+    def _credentials(self) -> tuple[str, ...]:
+        """What must show nowhere."""
+        urls = (self._globex, self._vandelay)
+        mine = (value for name, value in self._vendors.items() if name != "webhook")
+        return (*urls, *(url.rpartition("/")[2] for url in urls), *mine)
 
     def _wait_for_the_rest(self) -> None:
         with self._steps("everything else: retries of 1 s and 2 s, failures for good") as note:

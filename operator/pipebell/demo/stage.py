@@ -16,7 +16,7 @@ from pipebell.cluster.state import State
 from pipebell.core.vocabulary import GROUP, VERSION
 from pipebell.demo.files import shipped
 from pipebell.demo.process import OperatorProcess, StageError
-from pipebell.sinks import SlackSink, SmtpSink, Trust, running
+from pipebell.sinks import Outside, SlackSink, SmtpSink, Trust, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,6 +68,7 @@ class Stage:
         self.trust: Trust
         self.smtp: SmtpSink
         self.slack: SlackSink
+        self.outside: Outside
         self.operator: OperatorProcess
 
     def __enter__(self) -> Self:
@@ -117,13 +118,14 @@ class Stage:
         self.cluster.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
 
     def start_sinks(self) -> None:
-        """Listen for e-mail (STARTTLS and login required) and for Slack messages (HTTPS)."""
+        """Listen for e-mail (STARTTLS and login required), for Slack messages (HTTPS), and as the vendors outside."""
         record = self.folder / RECEIVED
         self.trust = Trust(self.folder)
         self.smtp = SmtpSink(users=self.users, trust=self.trust, record=record)
         self.slack = SlackSink(trust=self.trust, record=record)
+        self.outside = Outside(self.trust, record=record)
         self._exits.callback(self.stop_sinks)
-        self._sinks.enter_context(running(self.smtp, self.slack))
+        self._sinks.enter_context(running(self.smtp, self.slack, self.outside))
 
     def start_operator(self, *, wait: float = 60.0) -> None:
         """Start the operator under its own account and wait until it is ready. Raises StageError."""
@@ -147,6 +149,7 @@ class Stage:
             "PIPEBELL_NAMESPACE": NAMESPACE,
             "PIPEBELL_CA_FILE": str(self.trust.ca_file),
             "PIPEBELL_SLACK_HOSTS": f"{self.slack.host}:{self.slack.port}",
+            "PIPEBELL_HTTPS_PROXY": self.outside.url,
             "PIPEBELL_PRIVATE_HOSTS": f"{self.smtp.host}/32",
             "SMTP_USERNAME": username,
             "SMTP_PASSWORD": password,

@@ -8,6 +8,7 @@ from pipebell.sinks.alerts import AlertmanagerSink, JsmSink, TwilioSink
 from pipebell.sinks.answers import DROP, HANG, KEEP_AND_DROP, Behaviour, Respond, Say
 from pipebell.sinks.chats import DiscordSink, GoogleChatSink, MattermostSink, TelegramSink
 from pipebell.sinks.http import HttpSink, redirect
+from pipebell.sinks.outside import Outside
 from pipebell.sinks.pagerduty import PagerDutySink
 from pipebell.sinks.records import Mail, Post, by_path, read
 from pipebell.sinks.slack import SlackSink, too_many
@@ -31,6 +32,7 @@ __all__ = [
     "Limits",
     "Mail",
     "MattermostSink",
+    "Outside",
     "PagerDutySink",
     "Post",
     "Rate",

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
 from pipebell.sinks.answers import Respond, Say
+from pipebell.sinks.outside import Outside
 from pipebell.sinks.slack import SlackSink
 from pipebell.sinks.smtp import Security, SmtpSink
 from pipebell.sinks.smtp_limits import Limits, Rate
@@ -58,6 +60,10 @@ class _Rate(click.ParamType[Rate]):
 @click.option("--smtp-recipients", type=click.IntRange(1), help="Its recipients in a transaction; 452 for more")
 @click.option("--smtp-greylist", type=float, metavar="SECONDS", help="Until it takes a recipient; 450 before")
 @click.option("--slack-answers", type=_Codes(), default="", help="The Slack-like server's first answers")
+@click.option(
+    "--proxy-port", type=int, help="Also serve PagerDuty, Teams, Slack's API and a webhook, behind this proxy"
+)
+@click.option("--webhook-port", default=0, help="Of that webhook [default: any free one]")
 @click.option("--slow", default=0.0, metavar="SECONDS", help="Wait so long before each answer to a message")
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Append a JSON line per message here")
 @click.option("--tls-directory", type=click.Path(path_type=Path, file_okay=False), help="Put sinks-ca.crt here")
@@ -73,6 +79,8 @@ def main(  # noqa: PLR0913  (click hands over each option by name)
     smtp_recipients: int | None,
     smtp_greylist: float | None,
     slack_answers: list[int],
+    proxy_port: int | None,
+    webhook_port: int,
     slow: float,
     record: Path | None,
     tls_directory: Path | None,
@@ -93,7 +101,10 @@ def main(  # noqa: PLR0913  (click hands over each option by name)
         slack.script().always = lambda _: Respond(wait=slow)
     smtp.plan(*smtp_answers)
     slack.plan(*slack_answers)
-    asyncio.run(_serve(smtp, slack, ready_file))
+    outside = None
+    if proxy_port is not None:
+        outside = Outside(trust, port=proxy_port, webhook_port=webhook_port, record=record)
+    asyncio.run(_serve(smtp, slack, outside, ready_file))
 
 
 def _account(text: str) -> tuple[str, str]:
@@ -103,12 +114,14 @@ def _account(text: str) -> tuple[str, str]:
     return name, password
 
 
-async def _serve(smtp: SmtpSink, slack: SlackSink, ready_file: Path | None) -> None:
+async def _serve(smtp: SmtpSink, slack: SlackSink, outside: Outside | None, ready_file: Path | None) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with smtp, slack:
+    async with smtp, slack, outside or nullcontext():
         facts = {"smtp": f"{smtp.host}:{smtp.port}", "slack": slack.url, "ca_file": str(slack.ca_file)}
+        if outside is not None:
+            facts |= {"proxy": outside.url, "webhook": outside.webhook.url}
         if ready_file:
             draft = ready_file.with_name(f"{ready_file.name}.draft")
             draft.write_text(json.dumps(facts), encoding="utf-8")

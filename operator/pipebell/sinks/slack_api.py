@@ -45,13 +45,22 @@ def too_many(retry_after: int) -> Respond:
 
 
 class SlackApiSink(HttpSink):
-    """`tokens` may post to `channels`, which are known by name and by ID."""
+    """`channels` are known by ID and by name.
+
+    `tokens` says of each token in which of them its app is; None: every token is known and in all of them.
+    """
 
     texts = MappingProxyType({429: '{"ok":false,"error":"ratelimited"}'})
 
-    def __init__(self, *, tokens: Mapping[str, tuple[str, ...]], channels: Mapping[str, str], **options: Any) -> None:  # noqa: ANN401  (HttpSink's)
+    def __init__(
+        self,
+        *,
+        tokens: Mapping[str, tuple[str, ...]] | None,
+        channels: Mapping[str, str],
+        **options: Any,  # noqa: ANN401  (HttpSink's)
+    ) -> None:
         super().__init__(**options)
-        self.tokens, self.channels = tokens, channels  # by token the channels that it is in; names by ID
+        self.tokens, self.channels = tokens, channels
         self.shown: list[Shown] = []
         self._numbers = itertools.count(1)
 
@@ -66,13 +75,13 @@ class SlackApiSink(HttpSink):
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not token:
             return refuse("not_authed")
-        if token not in self.tokens:
+        if self.tokens is not None and token not in self.tokens:
             return refuse("invalid_auth")
         try:
             message = decode(body)
         except ValueError:
             return refuse("invalid_json")
-        return self._posted(message, self.tokens[token])
+        return self._posted(message, tuple(self.channels.values()) if self.tokens is None else self.tokens[token])
 
     def _posted(self, message: Any, mine: tuple[str, ...]) -> Respond:  # noqa: ANN401  (whatever was sent)
         if complaint := slack_rules.complaint(message):

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipebell.sinks.http import HttpSink
+    from pipebell.sinks.outside import Outside
     from pipebell.sinks.smtp import SmtpSink
 
 
 @contextmanager
-def running(*sinks: SmtpSink | HttpSink) -> Iterator[asyncio.AbstractEventLoop]:
+def running(*sinks: SmtpSink | HttpSink | Outside) -> Iterator[asyncio.AbstractEventLoop]:
     """Run the sinks in a thread of their own; `journal.wait` waits for what arrives.
 
     Yields the loop, for `asyncio.run_coroutine_threadsafe(sink.stop(), loop)` and the like.
