@@ -206,3 +206,41 @@ def test_a_preview_that_is_opened_takes_no_file_of_the_users(tmp_path, cli):
     (saved,) = tmp_path.glob("pipebell-preview-*/mail.html")
     assert "<html" in saved.read_text().lower()
     assert saved.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_terminal_gets_colours_a_pipe_does_not(on_stage, make_config, stage, place):
+    make_config("acme", webhook="Tcolour")
+    on_stage("send", "--org", "acme", "--wait")
+    assert "\x1b[" not in on_stage("history").out
+    shown = on_a_pty(stage, place, "history")
+    assert "\x1b[" in shown
+    assert "Delivered" in shown
+
+
+def on_a_pty(stage, place, *arguments):
+    """What a command shows on a terminal."""
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pipebell.cli.main", "-n", place, *arguments]
+    environ = os.environ | {"KUBECONFIG": str(stage.cluster.kubeconfig), "TERM": "xterm-256color", "COLUMNS": "200"}
+    child = subprocess.Popen(command, stdout=theirs, stdin=theirs, stderr=theirs, env=environ)
+    os.close(theirs)
+    shown = bytearray()
+    reader = threading.Thread(target=lambda: _read_all(ours, shown), daemon=True)
+    reader.start()
+    assert child.wait(60) == 0
+    reader.join(5)
+    os.close(ours)
+    return shown.decode()
+
+
+def _read_all(descriptor, into):
+
+    while True:
+        try:
+            chunk = os.read(descriptor, 65_536)
+        except OSError:
+            return
+        if not chunk:
+            return
+        into += chunk

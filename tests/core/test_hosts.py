@@ -1,12 +1,15 @@
 """Where organisations may not have the operator connect to, by a list of our own, the same on every Python."""
 
 import ipaddress
+from dataclasses import replace
 
 import pytest
 
 from pipebell.core.destinations.alertmanager import ALERTMANAGER
+from pipebell.core.destinations.base import Hosts
 from pipebell.core.destinations.mattermost import MATTERMOST
 from pipebell.core.destinations.slack import SLACK
+from pipebell.core.destinations.slack import SLACK as SLACK_KIND
 from pipebell.core.hosts import HostPolicy
 
 NOT_PUBLIC = [
@@ -123,3 +126,75 @@ def test_a_list_of_hosts_counts_ports_of_its_scheme():
     assert policy.admits_url(ALERTMANAGER, "https://bm/x")
     assert not policy.admits_url(ALERTMANAGER, "https://am/x")
     assert not policy.admits_url(ALERTMANAGER, "http://bm/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "admitted"),
+    [
+        ("https://hooks.slack.com/services/T/B/x", True),
+        ("https://hooks.slack-gov.com/services/T/B/x", True),
+        ("https://HOOKS.slack.com./x", True),
+        ("https://hooks.slack.com:8443/x", False),
+        ("https://hooks.slack.com.evil.example/x", False),
+        ("https://evil.example/hooks.slack.com", False),
+        ("https://hooks.slack.com@evil.example/x", False),
+        ("http://hooks.slack.com/x", False),
+        ("https://localhost:8443/x", True),
+        ("https://localhost/x", False),
+    ],
+)
+def test_webhooks_go_to_listed_hosts_only(url, admitted):
+    assert HostPolicy({"slack": ("localhost:8443",)}).admits_url(SLACK_KIND, url) is admitted
+
+
+@pytest.mark.parametrize(
+    ("listed", "url", "admitted"),
+    [
+        ((), "https://tenant.example.com/x", True),
+        ((), "https://example.com/x", False),
+        ((), "https://a.b.example.com:443/x", True),
+        ((), "https://tenant.example.com:8443/x", False),
+        (("[::1]:8443",), "https://[::1]:8443/x", True),
+        (("[::1]",), "https://[::1]:9/x", True),
+        (("::1",), "https://[::1]:9/x", True),
+    ],
+)
+def test_hosts_below_a_suffix_and_by_address(listed, url, admitted):
+    kind = replace(SLACK_KIND, hosts=Hosts(suffixes=(".example.com",)))
+    assert HostPolicy({"slack": listed, "email": ("example.com",)}).admits_url(kind, url) is admitted
+
+
+@pytest.mark.parametrize(("listed", "admitted"), [((), True), (("other.example",), False), (("any.example",), True)])
+def test_a_kind_that_goes_anywhere_goes_where_the_platform_says_once_it_says_anything(listed, admitted):
+    kind = replace(SLACK_KIND, hosts=Hosts(anywhere=True))
+    assert HostPolicy({"slack": listed}).admits_url(kind, "https://any.example/x") is admitted
+
+
+PRIVATE = [
+    "127.0.0.1",
+    "10.1.2.3",
+    "192.168.0.1",
+    "172.16.0.1",
+    "169.254.169.254",
+    "::1",
+    "fd00::1",
+    "fe80::1%eth0",
+    "0.0.0.0",
+    "::ffff:10.0.0.1",
+    "64:ff9b::a00:1",
+    "2002:a00:1::1",
+    "224.0.0.1",
+    "100.64.0.1",
+]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_addresses_are_refused_unless_listed(address):
+    assert not HostPolicy().admits_address("smtp.example.com", address)
+    assert HostPolicy(private_hosts=("smtp.example.com",)).admits_address("SMTP.example.com", address)
+
+
+def test_public_addresses_and_listed_networks_are_admitted():
+    assert HostPolicy().admits_address("smtp.example.com", "93.184.216.34")
+    assert HostPolicy(private_hosts=("10.0.0.0/8",)).admits_address("x", "10.9.9.9")
+    assert not HostPolicy(private_hosts=("10.0.0.0/8",)).admits_address("x", "192.168.1.1")

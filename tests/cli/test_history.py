@@ -1,0 +1,35 @@
+"""`pipebell history`: what happened, what became of it, and why."""
+
+import re
+
+
+def test_history_filters(on_stage, make_config, place):
+    make_config("acme", webhook="Thistory")
+    for pipeline in ("daily", "daily", "weekly"):
+        on_stage("send", "--org", "acme", "--pipeline", pipeline, "--wait")
+    on_stage("send", "--org", "nobody", "--event", "system_error", "--wait")
+
+    lines = on_stage("history").out.splitlines()
+    assert lines[0].split()[:4] == ["AGE", "ORG", "EVENT", "SEVERITY"]
+    narrow = on_stage("history", env={"COLUMNS": "80"}).out.splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert narrow[0].split()[-1] == "NAME"
+    wide = on_stage("history", "-o", "wide").out.splitlines()
+    assert {"SEVERITY", "RUN", "DELIVERIES", "CONFIG"} <= set(wide[0].split())
+    assert f"{place}/acme" in wide[1]
+    assert on_stage("history", "-o", "name").out.splitlines()[0].startswith("pipelineevent/acme-")
+    assert re.search(r"\d{4}-\d\d-\d\dT", on_stage("history", "--absolute").out)
+    assert not [item for item in on_stage("history", "-o", "json").json["items"] if "managedFields" in item["metadata"]]
+    assert len(lines) == 5
+    words = [word for word in " ".join(lines[1:4]).split() if word in ("Delivered", "Suppressed")]
+    assert words == ["Delivered", "Suppressed", "Suppressed"]
+    assert len(on_stage("history", "acme").out.splitlines()) == 4
+    assert len(on_stage("history", "acme", "--pipeline", "weekly").out.splitlines()) == 2
+    assert len(on_stage("history", "--phase", "suppressed").out.splitlines()) == 3
+    assert len(on_stage("history", "--event", "system_error").out.splitlines()) == 2
+    assert len(on_stage("history", "--since", "1h", "--limit", "2").out.splitlines()) == 3
+    assert "NAMESPACE" in on_stage("history", "-A").out
+    done = on_stage("history", "stranger")
+    assert (done.code, done.out) == (0, "")
+    assert f"No such events of stranger in namespace {place}" in done.err
+    assert on_stage("history", "--since", "yesterday").code == 2
