@@ -156,7 +156,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read and check everything at once. Raises SettingsError that names the variable and the mend."""
+        """Read and check everything at once. Raises SettingsError that names the variable and the fix."""
         given = {}
         known = {f"PIPEBELL_{item.name.upper()}": item for item in fields(cls)}
         for variable, item in known.items():

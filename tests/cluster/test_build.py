@@ -154,7 +154,7 @@ def test_kubebuilder_assets_are_used_as_they_are(machine, monkeypatch, tmp_path)
 
 def test_assets_that_lack_a_program_are_a_clear_error(machine, monkeypatch, tmp_path):
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    with pytest.raises(ClusterError, match="holds no program etcd: mend the variable or unset it"):
+    with pytest.raises(ClusterError, match="holds no program etcd: hint the variable or unset it"):
         programs.find(Progress.silent())
 
 

@@ -61,7 +61,7 @@ def pip(path, monkeypatch):
 
 def test_a_package_is_installed_once_and_outside_of_everything(pip, tmp_path):
     for _ in range(2):
-        program = packages.program("good==1", "bin/tool", mend="do it", report=Progress.silent())
+        program = packages.program("good==1", "bin/tool", hint="do it", report=Progress.silent())
     assert program == tmp_path / "cache" / "pipebell" / "packages" / "good-1" / "bin" / "tool"
     assert program.read_text() == "good==1\n"
     assert pip.read_text() == "called\n"
@@ -69,7 +69,7 @@ def test_a_package_is_installed_once_and_outside_of_everything(pip, tmp_path):
 
 def test_a_package_that_cannot_be_had_tells_the_mend(pip):
     with pytest.raises(ClusterError, match=r"could not install broken==1 \(ERROR: no such package; log: .*\): do it"):
-        packages.program("broken==1", "bin/tool", mend="do it", report=Progress.silent())
+        packages.program("broken==1", "bin/tool", hint="do it", report=Progress.silent())
 
 
 def test_this_pythons_own_pip_comes_first(monkeypatch):
@@ -81,4 +81,4 @@ def test_without_any_pip_the_mend_is_told(path, monkeypatch):
     monkeypatch.setenv("PATH", str(path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ClusterError, match="has no pip: install it yourself"):
-        packages.program("x==1", "bin/x", mend="install it yourself", report=Progress.silent())
+        packages.program("x==1", "bin/x", hint="install it yourself", report=Progress.silent())

@@ -193,7 +193,7 @@ async def test_a_missing_permission_is_told_with_its_mend_until_it_is_there(api,
             await until(lambda: "forbidden" in (watch.trouble or ""))
             await until(lambda: watch.trouble is None)
     line = next(line for line in logs if line["event"] == "watch_refused")
-    assert (line["log_level"], "list and watch on pipelineevents" in line["mend"]) == ("error", True)
+    assert (line["log_level"], "list and watch on pipelineevents" in line["hint"]) == ("error", True)
 
 
 async def test_a_permission_taken_away_later_is_told_too(api, client, clock):
@@ -221,7 +221,7 @@ async def test_definitions_that_come_later_or_go_meanwhile_are_waited_for(api, c
             await played(api)
             assert watch.trouble is None
     assert world.gone == ["a"]
-    assert any("CustomResourceDefinitions" in line.get("mend", "") for line in logs)
+    assert any("CustomResourceDefinitions" in line.get("hint", "") for line in logs)
 
 
 async def test_an_api_that_is_away_is_asked_ever_less_often_and_is_no_trouble(api, client, clock):

@@ -158,7 +158,7 @@ async def test_a_missing_permission_is_told_with_its_mend(api, client, clock):
             await played(api, told, 1)
     line = next(line for line in logs if line["event"] == "watch_refused")
     assert line["log_level"] == "error"
-    assert "resourceNames [pipebell-root] in namespace pipebell-system" in line["mend"]
+    assert "resourceNames [pipebell-root] in namespace pipebell-system" in line["hint"]
 
 
 async def test_what_the_listener_raises_ends_nothing(api, client, clock):

@@ -6,7 +6,7 @@ from pipebell.core.errors import PipebellError
 
 
 class ClusterError(PipebellError):
-    """The local control plane did not do what was asked. The message is one clear line with the mend."""
+    """The local control plane did not do what was asked. The message is one clear line with how to fix it."""
 
 
 class StuckNamespace(ClusterError):  # noqa: N818  (it names the namespace's state, as the API's condition does)

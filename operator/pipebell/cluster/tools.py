@@ -20,18 +20,18 @@ _OLDEST_GO: Final = (1, 26)
 
 @cache
 def kubectl() -> Path:
-    """A kubectl that speaks with a current API server. Raises ClusterError that tells the mend."""
+    """A kubectl that speaks with a current API server. Raises ClusterError that says how to fix it."""
     found = shutil.which("kubectl")
     if found and _kubectl_version(found) >= _OLDEST_KUBECTL:
         return Path(found)
     oldest = ".".join(map(str, _OLDEST_KUBECTL))
-    mend = f"install kubectl {oldest} or newer (https://kubernetes.io/docs/tasks/tools) and put it on the PATH"
-    return packages.program(_KUBECTL, "bin/kubectl", mend=mend, report=progress.Progress())
+    hint = f"install kubectl {oldest} or newer (https://kubernetes.io/docs/tasks/tools) and put it on the PATH"
+    return packages.program(_KUBECTL, "bin/kubectl", hint=hint, report=progress.Progress())
 
 
 @cache
 def helm() -> Path:
-    """Helm 3; built in two minutes when the machine has none. Raises ClusterError that tells the mend."""
+    """Helm 3; built in two minutes when the machine has none. Raises ClusterError that says how to fix it."""
     if (found := shutil.which("helm")) and _helm_major(found) == "v3":
         return Path(found)
     shelf = folders.cache() / "helm"
@@ -58,8 +58,8 @@ def _build_helm(folder: Path, report: progress.Progress) -> None:
     )
     if code != 0:
         last = lines[-1] if lines else "no output"
-        mend = "install Helm 3 (https://helm.sh) and put it on the PATH"
-        raise ClusterError(f"helm's build failed ({last}; log: {log}): {mend}")
+        hint = "install Helm 3 (https://helm.sh) and put it on the PATH"
+        raise ClusterError(f"helm's build failed ({last}; log: {log}): {hint}")
     (draft / "helm").replace(folder / "helm")
     draft.rmdir()
 

@@ -1,8 +1,8 @@
 r"""Which rule of the models becomes which rule of the API server: the whole mapping, in one place.
 
 The structural schema carries types, lengths, ranges and required fields by itself. What pydantic checks by a pattern
-or by Python code stands here again, as a CEL rule with a message that says the mend (a regular expression in an error
-message mends nothing) or as a piece of schema. `pipebell.core.schema` refuses a pattern or validator that is missing
+or by Python code stands here again, as a CEL rule with a message that says how to fix it (a regular expression in an error
+message fixes nothing) or as a piece of schema. `pipebell.core.schema` refuses a pattern or validator that is missing
 here, so the two sides cannot drift apart unnoticed; tests/core/test_agreement.py compares what they accept.
 
 A rule never sees null: the API server takes a null field for absent, in `has()` as well. What is not `nullable` it
@@ -29,7 +29,7 @@ Fragment = dict[str, Any]
 
 
 def rule(expression: str, message: str) -> Fragment:
-    """One CEL rule as a fragment of a structural schema. `message` follows the field's path and says the mend."""
+    """One CEL rule as a fragment of a structural schema. `message` follows the field's path and says how to fix it."""
     return {"x-kubernetes-validations": [{"rule": expression, "message": message}]}
 
 

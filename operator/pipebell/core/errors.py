@@ -30,7 +30,7 @@ class PipebellError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: `path` as the user wrote it (`email.smtp_port`), `message` with the mend."""
+    """One thing that is wrong: `path` as the user wrote it (`email.smtp_port`), `message` with how to fix it."""
 
     path: str
     message: str

@@ -48,7 +48,7 @@ class EventWatch:
             custom("PipelineEvent", namespace),
             self,
             params={"fieldSelector": UNFINISHED},
-            mend="allow get, list and watch on pipelineevents to the operator's ServiceAccount (RBAC of the manifests)",
+            hint="allow get, list and watch on pipelineevents to the operator's ServiceAccount (RBAC of the manifests)",
             patience=_PATIENCE,
             watches=watches,
         )

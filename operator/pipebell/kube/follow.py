@@ -48,7 +48,7 @@ class Follow:
     """Follows the objects at `path` that `params` select. Nothing is retained: pages and lines go to the listener.
 
     `listed` is set after the first list. `trouble` says why nothing is known yet, or is not permitted any more; None
-    when all is well, or the API is merely away. `mend` is told to whoever has to give a missing permission.
+    when all is well, or the API is merely away. `hint` is told to whoever has to give a missing permission.
     `patience` is for how many seconds one page of a list is asked for again before the list begins anew.
     """
 
@@ -59,7 +59,7 @@ class Follow:
         path: str,
         listener: Listener,
         *,
-        mend: str,
+        hint: str,
         params: Mapping[str, str] | None = None,
         patience: float = 0.0,
         watches: Watches | None = None,
@@ -68,7 +68,7 @@ class Follow:
         self.trouble: str | None = f"{path} has not been listed yet"
         self._client, self._clock, self._listener = client, clock, listener
         self._path, self._params, self._patience = path, dict(params or {}), patience
-        self._mend, self._watches = mend, watches
+        self._hint, self._watches = hint, watches
         self._version: str | None = None  # where the watch goes on; None: list first
 
     async def run(self) -> None:
@@ -164,8 +164,8 @@ class Follow:
         if isinstance(error, NotFound):
             self._version = None  # the definition went, and took all objects with it
         self.trouble = str(error)
-        mend = self._mend if isinstance(error, Forbidden) else "apply the CustomResourceDefinitions"
-        _log.error("watch_refused", path=self._path, error=str(error), mend=mend)
+        hint = self._hint if isinstance(error, Forbidden) else "apply the CustomResourceDefinitions"
+        _log.error("watch_refused", path=self._path, error=str(error), hint=hint)
 
 
 def _wait(failures: int) -> float:

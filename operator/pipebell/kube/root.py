@@ -51,7 +51,7 @@ class RootWatch:
             core("configmaps", namespace),
             self,
             params={"fieldSelector": f"metadata.name={name}"},
-            mend=f"allow get, list and watch on configmaps with resourceNames [{name}] "
+            hint=f"allow get, list and watch on configmaps with resourceNames [{name}] "
             f"in namespace {namespace} to the operator's ServiceAccount (Role and RoleBinding of the manifests)",
             watches=watches,
         )
