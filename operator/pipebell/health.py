@@ -64,7 +64,7 @@ class Exposition:
 class HealthServer:
     """A small HTTP server. `alive` and `ready` return None when all is well, else what is not.
 
-    `remarks` are added to the answer of a process that is ready: what no restart and no other replica would mend.
+    `remarks` are added to the answer of a process that is ready: what no restart and no other replica would fix.
     """
 
     def __init__(

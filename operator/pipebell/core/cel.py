@@ -1,9 +1,9 @@
 r"""Which rule of the models becomes which rule of the API server: the whole mapping, in one place.
 
 The structural schema carries types, lengths, ranges and required fields by itself. What pydantic checks by a pattern
-or by Python code stands here again, as a CEL rule with a message that says how to fix it (a regular expression in an error
-message fixes nothing) or as a piece of schema. `pipebell.core.schema` refuses a pattern or validator that is missing
-here, so the two sides cannot drift apart unnoticed; tests/core/test_agreement.py compares what they accept.
+or by Python code stands here again, as a CEL rule with a message that says how to fix it (a regular expression in an
+error message fixes nothing) or as a piece of schema. `pipebell.core.schema` refuses a pattern or validator that is
+missing here, so the two sides cannot drift apart unnoticed; tests/core/test_agreement.py compares what they accept.
 
 A rule never sees null: the API server takes a null field for absent, in `has()` as well. What is not `nullable` it
 drops when it is null, before it checks anything: that suits enums, which would refuse the null otherwise.
