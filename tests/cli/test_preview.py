@@ -154,3 +154,23 @@ def test_no_credential_of_any_kind_is_part_of_it(name):
     assert secrets
     assert not [secret for secret in secrets if secret in shown]
     assert "nightly-orders-load" in shown
+
+
+def test_sms_by_number_with_its_segments(cli, tmp_path, event_file):
+    numbers = ["+4915112345678", "+447700900123"]
+    account = {"accountSid": "AC" + "0a" * 16, "authToken": "hidden", "fromNumber": "+15005550006"}
+    spec = {"orgSlug": "acme", "defaultProvider": "sms", "sms": account | {"toNumbers": numbers}}
+    document = {"apiVersion": "pipebell.io/v1alpha1", "kind": "NotificationConfig", "metadata": {"name": "acme"}}
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(document | {"spec": spec}))
+    done = cli("preview", "-f", event_file, "--config", config)
+    assert done.code == 0, done.err
+    assert [f"── sms/{number} " in done.out for number in (1, 2, 3)] == [True, True, False]
+    assert "; 1 segment\n" in done.out
+    assert "Error: Pipeline failed: täglich <b>& (acme)" in done.out
+    as_json = cli("preview", "-f", event_file, "--config", config, "-o", "json")
+    sent = as_json.json["destinations"]["sms/2"]
+    assert (sent["provider"], sent["segments"]) == ("sms", 1)
+    for text in (done.out, as_json.out):
+        assert not any(number.lstrip("+") in text for number in [*numbers, "+15005550006"])
+        assert "hidden" not in text

@@ -250,13 +250,14 @@ def _print(preview: Preview) -> None:
         click.echo(f"\n{click.style(f'── {destination} ', bold=True)}{'─' * 60}")
         if "waits" in sent:
             click.echo(f"waits as Pending/ConfigNotReady: {clean(sent['waits'])}")
+        elif "segments" in sent:
+            plural = "" if sent["segments"] == 1 else "s"
+            click.echo(clean(f"{sent['text']}\n{sent['characters']} characters; {sent['segments']} segment{plural}"))
         elif "message" in sent:
             click.echo(clean(f"by {sent['server']} from {sent['from']} to {', '.join(sent['recipients'])}"))
             click.echo(clean(f"Subject: {sent['subject']}\n\n{sent['text']}"))
         else:
             click.echo(clean(_readable(sent["body"])))
-            if "segments" in sent:
-                click.echo(clean(f"{sent['text']}\n{sent['characters']} characters, {sent['segments']} segment(s)"))
 
 
 def _readable(body: str) -> str:

@@ -34,8 +34,8 @@ class Outcome:
     message was handed over and no answer came, so it may have arrived. `untried`, with PAUSE: the endpoint was not
     asked at all, because it had just said to another message that it is busy.
     `handle` is what a later message of the same thread needs. `first_pause`, with PAUSE, is how many seconds the
-    endpoint is left alone at first when it named no time; the engine doubles it from refusal to refusal. `ends_as`,
-    with PERMANENT, is the reason that the delivery ends with; None for PermanentError.
+    endpoint is left alone at first when it named no time; the engine doubles it from refusal to refusal, up to
+    `longest_pause`. `ends_as`, with PERMANENT, is the reason that the delivery ends with; None for PermanentError.
     """
 
     verdict: Verdict
@@ -50,6 +50,7 @@ class Outcome:
     untried: bool = False
     handle: str | None = None
     first_pause: float | None = None
+    longest_pause: float | None = None
     ends_as: Reason | None = None
 
 

@@ -122,6 +122,7 @@ def test_what_answers_mean(status, body, verdict, says):
 def test_too_many_names_no_time_and_pauses_two_seconds_first():
     outcome = answer(GOOGLE_CHAT, 429, error(429, "RESOURCE_EXHAUSTED", "Quota exceeded"), target=TARGET)
     assert (outcome.verdict, outcome.retry_after, outcome.first_pause) == (Verdict.PAUSE, None, 2.0)
+    assert outcome.longest_pause == 60.0
 
 
 @pytest.mark.parametrize("echo", ["hidden-key", "hidden-token=", "hidden-token%3D", URL])

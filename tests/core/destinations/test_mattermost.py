@@ -68,6 +68,7 @@ def test_looks_are_the_configurations():
     assert not {"channel", "username"} & set(payload(make(), TARGET))
     made = payload(make(), replace(TARGET, channel="town-square", username="Ops"))
     assert (made["channel"], made["username"]) == ("town-square", "Ops")
+    assert (TARGET.recipients, replace(TARGET, channel="town-square").recipients) == ("", "town-square")
     json.dumps(made)
 
 

@@ -112,6 +112,16 @@ async def test_a_kind_may_have_a_first_pause_of_its_own(house):
     assert [round(pause) for pause in pauses] == [30, 60, 120]
 
 
+async def test_a_kind_may_have_a_longest_pause_of_its_own(house):
+    slow = Outcome(Verdict.PAUSE, "Http429", first_pause=2.0, longest_pause=60.0)
+    house.admit("m0")
+    pauses = [house.busy("m0", outcome=slow)[0]]
+    for _ in range(6):
+        assert house.admit(await house.probe()) is None
+        pauses.append(house.busy("m0", outcome=slow)[0] - house.seconds)
+    assert [round(pause) for pause in pauses] == [2, 4, 8, 16, 32, 60, 60]
+
+
 @pytest.mark.parametrize(
     ("retry_after", "pause"), [(30.0, 30.0), (0.0, 1.0), (-5.0, 1.0), (99_999.0, 3600.0), (float("nan"), 5.0)]
 )

@@ -188,6 +188,7 @@ GOOGLE_CHAT: Final = HttpKind(
     receipt=receipt,
     form=form,
     first_pause=2.0,
+    longest_pause=60.0,
     success=(
         200,
         '{"name": "spaces/AAAAexample/messages/m1.m1", "thread": {"name": "spaces/AAAAexample/threads/m1"}}',

@@ -203,8 +203,9 @@ class HttpKind(Kind):
     follows an answer within the same attempt (a plainer one after a refusal, a second one after a success); the last
     answer decides. `before` makes one that goes first, such as a look-up; then only `then` brings the message.
     `first_pause` is for how many seconds an endpoint is left alone that says it is busy and names no time; it doubles
-    from refusal to refusal. `measures` is what `pipebell preview` says of a request beside showing it. `reads` is how
-    many bytes of an answer are looked at. `budget`: its targets have a `per_hour`, which is kept.
+    from refusal to refusal, up to `longest_pause`. `measures` is what `pipebell preview` says of a request beside
+    showing it. `reads` is how many bytes of an answer are looked at. `budget`: its targets have a `per_hour`, which is
+    kept.
     """
 
     request: Callable[[Message, Any, Attempt], HttpRequest]
@@ -219,6 +220,7 @@ class HttpKind(Kind):
     before: Callable[[Message, Any, Attempt], HttpRequest | None] = _nothing_before
     then: Callable[[Sent, Response], HttpRequest | None] = _nothing_more
     first_pause: float = 5.0
+    longest_pause: float = 300.0
     measures: Callable[[HttpRequest], Mapping[str, Any]] = _unmeasured
     reads: int = 4096
     budget: bool = False
@@ -240,7 +242,14 @@ def classify_response(kind: HttpKind, response: Response, target: HttpTarget, no
     seconds = _bounded(kind.pause(response))
     if seconds is None:
         seconds = retry_after(response.headers.get("retry-after"), now)
-    return Outcome(rule.verdict, reason, message, retry_after=seconds, first_pause=kind.first_pause)
+    return Outcome(
+        rule.verdict,
+        reason,
+        message,
+        retry_after=seconds,
+        first_pause=kind.first_pause,
+        longest_pause=kind.longest_pause,
+    )
 
 
 def retry_after(value: str | None, now: float) -> float | None:

@@ -62,6 +62,11 @@ class MattermostTarget(HttpTarget):
     channel: str | None = None
     username: str | None = None
 
+    @property
+    def recipients(self) -> str:
+        """The channel, where the configuration names one."""
+        return self.channel or ""
+
 
 def target(block: Block) -> MattermostTarget:
     """The webhook and the looks. Raises NotReady, naming the field or variable."""

@@ -318,9 +318,10 @@ class Endpoints:
             busy.until = max(busy.until, now + self._jittered(_asked(outcome.retry_after)))
             return busy.until
         first = FIRST_PAUSE if outcome.first_pause is None else outcome.first_pause
-        busy.until = max(busy.until, now + self._jittered(_doubling(len(busy.refused_lanes), first)))
-        lane.not_before = now + self._jittered(_doubling(lane.refused, first))
-        return now + self._jittered(_doubling(message.refused, first))
+        longest = LONGEST_PAUSE if outcome.longest_pause is None else outcome.longest_pause
+        busy.until = max(busy.until, now + self._jittered(_doubling(len(busy.refused_lanes), first, longest)))
+        lane.not_before = now + self._jittered(_doubling(lane.refused, first, longest))
+        return now + self._jittered(_doubling(message.refused, first, longest))
 
     def _jittered(self, seconds: float) -> float:
         return seconds + min(seconds * JITTER, LONGEST_JITTER) * self._jitter()
@@ -406,8 +407,8 @@ class Endpoints:
             del self._busy[endpoint]
 
 
-def _doubling(times: int, first: float) -> float:
-    return min(first * 2.0 ** min(times - 1, 32), LONGEST_PAUSE)
+def _doubling(times: int, first: float, longest: float) -> float:
+    return min(first * 2.0 ** min(times - 1, 32), longest)
 
 
 def _asked(seconds: float) -> float:
