@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.core.messages import CASES, make
 
@@ -148,6 +148,7 @@ HOSTILE = [
 
 @settings(deadline=None, max_examples=60)
 @given(text=st.lists(st.sampled_from(HOSTILE) | st.text(max_size=9), max_size=30).map("".join))
+@example(text="{{{{{")
 def test_hostile_text_stays_text(notify, raw, text):
     made = card(
         notify(pipeline_id=raw(text), pipeline_logging_id=raw(text), error_message=raw(text), details={text: [text]})

@@ -65,6 +65,7 @@ _COLORS: Final = {
 _MARKUP: Final = re.compile(r"[\\`*_\[\]~]")
 _LIST: Final = re.compile(r"^(\s*)([-+]|\d+(?=\.))")
 _AT: Final = re.compile(r"<(?=\s*/?\s*at\b)", re.IGNORECASE)
+_BRACES: Final = re.compile(r"\{(?=\{)")
 _RESERVED_IN_LINKS: Final = str.maketrans({"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", "\\": "%5C", '"': "%22"})
 
 
@@ -217,7 +218,7 @@ def escape(text: str) -> str:
 
 def defused(text: str) -> str:
     """Text that mentions nobody, and whose `{{DATE(…)}}` is not reckoned."""
-    return _AT.sub("\u2039", text).replace("{{", "{\u2060{")
+    return _BRACES.sub("{\u2060", _AT.sub("\u2039", text))
 
 
 def _mentions(message: Message, target: TeamsTarget) -> list[dict[str, Any]]:
