@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 
 from pipebell.cli import smtp_check, webhook_check
+from pipebell.core.destinations.alertmanager import ALERTMANAGER, AlertmanagerTarget
 from pipebell.core.destinations.email import EmailTarget
 from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.hosts import HostPolicy
@@ -263,6 +266,26 @@ def test_webhooks(trust):
     assert webhook(good, str(sink.ca_file), host).what == "connection"
     example = SlackTarget("https://hooks.slack.com/services/YOUR/WEBHOOK/URL")
     assert (webhook(example).what, webhook(example).ok) == ("form", False)
+
+
+def test_an_alertmanager_without_tls():
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    asked = []
+    server = HTTPServer(("127.0.0.1", 0), Ready)
+    Thread(target=server.serve_forever, daemon=True).start()
+    target = AlertmanagerTarget(f"http://127.0.0.1:{server.server_port}/api/v2/alerts", trusted=True)
+    *_, last = webhook_check.check(ALERTMANAGER, target, HostPolicy())
+    server.shutdown()
+    server.server_close()
+    assert (last.ok, asked) == (True, ["/"])
 
 
 def test_by_command_with_the_clusters_secrets(on_stage, make_config, stage):
