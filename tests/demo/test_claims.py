@@ -8,7 +8,18 @@ import pytest
 from rich.console import Console
 
 from pipebell.demo import Stage, hostility
-from pipebell.demo.cast import AFTER_BURST, BY_ROOT, DISABLED, EVERYWHERE, FULL, HOSTILE, NO_ROOT, PARTIAL, RETRIED
+from pipebell.demo.cast import (
+    AFTER_BURST,
+    BY_ROOT,
+    DISABLED,
+    EVERYWHERE,
+    FULL,
+    HOSTILE,
+    NO_ROOT,
+    PARTIAL,
+    RETRIED,
+    VENDORS,
+)
 from pipebell.demo.claims import GROUPS, Claim, judge
 from pipebell.demo.evidence import OPERATOR, Evidence, Refusal
 from pipebell.demo.main import present
@@ -77,7 +88,7 @@ def test_a_slack_message_that_did_not_arrive_is_missed(evidence):
     assert "Slack messages in all" in broken(replace(evidence, requests=without(evidence.requests, lost)))
 
 
-@pytest.mark.parametrize("kind", ["pagerduty", "teams", "slack", "webhook"])
+@pytest.mark.parametrize("kind", VENDORS)
 def test_a_request_to_a_vendor_that_is_missing_or_unasked_is_noticed(evidence, kind):
     for posts in (evidence.vendors[kind][1:], [*evidence.vendors[kind], evidence.vendors[kind][0]]):
         told = broken(replace(evidence, vendors={**evidence.vendors, kind: posts}))

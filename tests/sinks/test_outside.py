@@ -32,8 +32,8 @@ async def test_a_vendors_name_leads_to_its_sink(outside, http):
     assert (await http.send("POST", "https://events.eu.pagerduty.com/v2/enqueue", b"{}", {})).status == 400
     assert (await http.send("POST", outside.workflow("Ops"), b"{}", {})).status == 202
     assert b"not_authed" in (await http.send("POST", "https://slack.com/api/chat.postMessage", b"{}", {})).body
-    assert (await http.send("POST", f"{outside.webhook.url}/x", b"{}", {})).status == 200
-    sinks = (outside.pagerduty, outside.teams, outside.slack, outside.webhook)
+    assert (await http.send("POST", outside.sinks["webhook"].url + "/x", b"{}", {})).status == 200
+    sinks = (outside.pagerduty, outside.teams, outside.slack, outside.sinks["webhook"])
     assert [len(sink.requests) for sink in sinks] == [1, 1, 1, 1]
 
 

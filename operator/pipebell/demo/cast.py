@@ -29,7 +29,10 @@ BURST_EVENTS: Final = tuple(f"stark/nightly-load-{number:02}" for number in rang
 
 
 # Where soylent's failure goes, each by its own way; its success goes to the first of them.
-VENDORS: Final = ("pagerduty", "teams", "slack", "webhook")
+VENDORS: Final = (
+    *("pagerduty", "teams", "slack", "webhook", "discord", "googleChat"),
+    *("telegram", "mattermost", "jsm", "alertmanager", "sms"),
+)
 
 
 class End(NamedTuple):

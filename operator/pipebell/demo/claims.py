@@ -178,8 +178,8 @@ def _burst(evidence: Evidence) -> Iterator[Claim]:
 
 def _vendors(evidence: Evidence) -> Iterator[Claim]:
     accepted = {name: sum(post.accepted for post in evidence.vendors.get(name, ())) for name in VENDORS}
-    phases = {name: evidence.delivery(EVERYWHERE, name).get("phase") for name in VENDORS}
-    yield Claim("soylent's failure went out by four other kinds", dict.fromkeys(VENDORS, Phase.DELIVERED), phases)
+    phases = {entry["provider"]: entry["phase"] for entry in evidence.status(EVERYWHERE).get("deliveries", ())}
+    yield Claim("soylent's failure went out by all eleven other kinds", dict.fromkeys(VENDORS, Phase.DELIVERED), phases)
     yield Claim("and its success to PagerDuty", {name: 1 + (name == "pagerduty") for name in VENDORS}, accepted)
     logs = [alert.log for alert in evidence.alerts]
     yield Claim("PagerDuty has one alert, which the success resolved", [["trigger", "resolve"]], logs)

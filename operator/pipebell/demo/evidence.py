@@ -56,7 +56,7 @@ class Evidence:
     secrets: Sequence[str]
     table: str
     vendors: Mapping[str, Sequence[Post]] = field(default_factory=dict)
-    """What PagerDuty, Teams, Slack's Web API and the webhook were asked, by kind."""
+    """What each receiver outside was asked, by kind; `slack` is its Web API."""
     alerts: Sequence[Alert] = ()
     cards: Sequence[Object] = ()
     shown: Sequence[Shown] = ()
@@ -123,12 +123,7 @@ def collect(stage: Stage, typo: Refusal, seen: Sequence[Seen], credentials: Sequ
         metrics=stage.operator.get("/metrics")[1],
         secrets=(*stage.users.values(), *credentials),
         table=stage.cluster.kubectl("get", "nc,pe", "-A").stdout,
-        vendors={
-            "pagerduty": list(stage.outside.pagerduty.requests),
-            "teams": list(stage.outside.teams.requests),
-            "slack": list(stage.outside.slack.requests),
-            "webhook": list(stage.outside.webhook.requests),
-        },
+        vendors={kind: list(sink.requests) for kind, sink in stage.outside.sinks.items()},
         alerts=stage.outside.pagerduty.alerts,
         cards=stage.outside.teams.cards,
         shown=list(stage.outside.slack.shown),

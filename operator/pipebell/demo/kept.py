@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pipebell.cluster import Cluster
 from pipebell.cluster.processes import Process
 from pipebell.demo.stage import RECEIVED, StageError, end_processes
+from pipebell.sinks.outside import OWN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,9 @@ def keep(stage: Stage) -> None:
     command += ["--record", stage.folder / RECEIVED]
     command += ["--tls-directory", stage.folder]  # a new authority, in the same file
     command += ["--smtp-port", str(stage.smtp.port), "--slack-port", str(stage.slack.port)]
-    command += ["--proxy-port", str(stage.outside.port), "--webhook-port", str(stage.outside.webhook.port)]
+    command += ["--proxy-port", str(stage.outside.port)]
+    for kind in OWN:
+        command += [f"--{kind}-port", str(stage.outside.sinks[kind].port)]
     for name, password in stage.users.items():
         command += ["--user", f"{name}:{password}"]
     sinks = Process.spawn(command, log, stage.folder)

@@ -57,8 +57,14 @@ class Scenario:
             "bot_token": f"xoxb-{secrets.token_hex(16)}",
             "signing_secret": f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
             "workflow": stage.outside.workflow(f"Soylent{secrets.token_hex(8)}"),
-            "webhook": f"{stage.outside.webhook.url}/pipelines",
+            "discord": f"https://discord.com/api/webhooks/1205/{secrets.token_hex(16)}",
+            "google_chat": f"https://chat.googleapis.com/v1/spaces/soylent/messages?key=k&token={secrets.token_hex(16)}",
+            "telegram_token": f"1205:{secrets.token_hex(16)}",
+            "mattermost": f"{stage.outside.sinks['mattermost'].url}/hooks/{secrets.token_hex(16)}",
+            "jsm_key": secrets.token_hex(16),
+            "twilio_token": secrets.token_hex(16),
         }
+        self._places = {kind: stage.outside.sinks[kind].url for kind in ("webhook", "alertmanager")}
         self._typo = Refusal(0, "")
         self._follower = Follower(stage, RETRIED.partition("/")[0])
 
@@ -117,7 +123,7 @@ class Scenario:
                     vandelay_webhook=self._vandelay,
                 )
             )
-            stage.apply(objects("vendors.yaml", **self._vendors))
+            stage.apply(objects("vendors.yaml", **self._vendors, **self._places))
             for sample, namespace in (("partial", "acme"), ("disabled", "quiet")):
                 stage.cluster.kubectl("apply", "-n", namespace, "-f", shipped(f"configs/samples/{sample}.yaml"))
             stage.until(self._all_ready, "condition Ready on every NotificationConfig", _PATIENCE)
@@ -146,7 +152,7 @@ class Scenario:
             note("rejected" if done.returncode else "accepted")
 
     def _everywhere(self) -> None:
-        with self._steps("a failure to PagerDuty, Teams, Slack's Web API and a signed webhook, then a success") as note:
+        with self._steps("a failure to all eleven other kinds of destinations, then a success") as note:
             for event, kind in ((EVERYWHERE, "pipeline_failure"), (RESOLVED, "pipeline_success")):
                 self._stage.apply(objects("menu.yaml", name=event.partition("/")[2], event=kind))
                 note(self._told(self._wait_for([event])[event]))
@@ -155,8 +161,7 @@ class Scenario:
     def _credentials(self) -> tuple[str, ...]:
         """What must show nowhere."""
         urls = (self._globex, self._vandelay)
-        mine = (value for name, value in self._vendors.items() if name != "webhook")
-        return (*urls, *(url.rpartition("/")[2] for url in urls), *mine)
+        return (*urls, *(url.rpartition("/")[2] for url in urls), *self._vendors.values())
 
     def _wait_for_the_rest(self) -> None:
         with self._steps("everything else: retries of 1 s and 2 s, failures for good") as note:

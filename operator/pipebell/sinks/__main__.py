@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from pipebell.sinks.answers import Respond, Say
-from pipebell.sinks.outside import Outside
+from pipebell.sinks.outside import OWN, Outside
 from pipebell.sinks.slack import SlackSink
 from pipebell.sinks.smtp import Security, SmtpSink
 from pipebell.sinks.smtp_limits import Limits, Rate
@@ -60,10 +60,10 @@ class _Rate(click.ParamType[Rate]):
 @click.option("--smtp-recipients", type=click.IntRange(1), help="Its recipients in a transaction; 452 for more")
 @click.option("--smtp-greylist", type=float, metavar="SECONDS", help="Until it takes a recipient; 450 before")
 @click.option("--slack-answers", type=_Codes(), default="", help="The Slack-like server's first answers")
-@click.option(
-    "--proxy-port", type=int, help="Also serve PagerDuty, Teams, Slack's API and a webhook, behind this proxy"
-)
-@click.option("--webhook-port", default=0, help="Of that webhook [default: any free one]")
+@click.option("--proxy-port", type=int, help="Also serve PagerDuty, Teams and all other kinds, behind this proxy")
+@click.option("--webhook-port", default=0, help="Of the webhook among these [default: any free one]")
+@click.option("--mattermost-port", default=0, help="Of Mattermost among these [default: any free one]")
+@click.option("--alertmanager-port", default=0, help="Of Alertmanager among these [default: any free one]")
 @click.option("--slow", default=0.0, metavar="SECONDS", help="Wait so long before each answer to a message")
 @click.option("--record", type=click.Path(path_type=Path, dir_okay=False), help="Append a JSON line per message here")
 @click.option("--tls-directory", type=click.Path(path_type=Path, file_okay=False), help="Put sinks-ca.crt here")
@@ -81,6 +81,8 @@ def main(  # noqa: PLR0913  (click hands over each option by name)
     slack_answers: list[int],
     proxy_port: int | None,
     webhook_port: int,
+    mattermost_port: int,
+    alertmanager_port: int,
     slow: float,
     record: Path | None,
     tls_directory: Path | None,
@@ -103,7 +105,8 @@ def main(  # noqa: PLR0913  (click hands over each option by name)
     slack.plan(*slack_answers)
     outside = None
     if proxy_port is not None:
-        outside = Outside(trust, port=proxy_port, webhook_port=webhook_port, record=record)
+        own = {"webhook": webhook_port, "mattermost": mattermost_port, "alertmanager": alertmanager_port}
+        outside = Outside(trust, port=proxy_port, ports=own, record=record)
     asyncio.run(_serve(smtp, slack, outside, ready_file))
 
 
@@ -121,7 +124,7 @@ async def _serve(smtp: SmtpSink, slack: SlackSink, outside: Outside | None, read
     async with smtp, slack, outside or nullcontext():
         facts = {"smtp": f"{smtp.host}:{smtp.port}", "slack": slack.url, "ca_file": str(slack.ca_file)}
         if outside is not None:
-            facts |= {"proxy": outside.url, "webhook": outside.webhook.url}
+            facts |= {"proxy": outside.url, **{kind: outside.sinks[kind].url for kind in OWN}}
         if ready_file:
             draft = ready_file.with_name(f"{ready_file.name}.draft")
             draft.write_text(json.dumps(facts), encoding="utf-8")

@@ -12,44 +12,67 @@ from typing import TYPE_CHECKING, Final, Self
 
 from pipebell.certificates import LOOPBACK
 from pipebell.free_port import free_port
+from pipebell.sinks.alerts import AlertmanagerSink, JsmSink, TwilioSink
+from pipebell.sinks.chats import DiscordSink, GoogleChatSink, MattermostSink, TelegramSink
 from pipebell.sinks.http import HttpSink
 from pipebell.sinks.pagerduty import PagerDutySink
 from pipebell.sinks.slack_api import SlackApiSink
 from pipebell.sinks.teams import TeamsSink
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pipebell.sinks.tls import Trust
 
-PAGERDUTY: Final = ("events.pagerduty.com", "events.eu.pagerduty.com")
-TEAMS: Final = "default0.00.environment.api.powerplatform.com"
-SLACK: Final = "slack.com"
+HOSTS: Final = {
+    "pagerduty": ("events.pagerduty.com", "events.eu.pagerduty.com"),
+    "teams": ("default0.00.environment.api.powerplatform.com",),
+    "slack": ("slack.com",),
+    "discord": ("discord.com",),
+    "googleChat": ("chat.googleapis.com",),
+    "telegram": ("api.telegram.org",),
+    "jsm": ("api.atlassian.com",),
+    "sms": ("api.twilio.com",),
+}
+OWN: Final = ("webhook", "mattermost", "alertmanager")
+_OTHERS: Final[dict[str, type[HttpSink]]] = {
+    "webhook": HttpSink,
+    "discord": DiscordSink,
+    "googleChat": GoogleChatSink,
+    "telegram": TelegramSink,
+    "mattermost": MattermostSink,
+    "jsm": JsmSink,
+    "alertmanager": AlertmanagerSink,
+    "sms": TwilioSink,
+}
 _CONNECT: Final = re.compile(r"CONNECT \[?([^\s\]]+)\]?:(\d+) HTTP/1\.[01]\r\n")
 _LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class Outside:
-    """PagerDuty, a workflow of Teams, Slack's Web API, and an endpoint for webhooks; `async with` serves them all.
+    """A receiver of every kind that posts; `async with` serves them all.
 
-    `port` is the proxy's, `webhook_port` that of the endpoint. Slack knows every token, and one channel.
+    `port` is the proxy's. Those of `OWN`, which every organisation has elsewhere, are reached at their own ports, which
+    `ports` may fix. Slack knows every token, and one channel.
     """
 
     host: Final = "127.0.0.1"
 
-    def __init__(self, trust: Trust, *, port: int = 0, webhook_port: int = 0, record: Path | None = None) -> None:
+    def __init__(
+        self, trust: Trust, *, port: int = 0, ports: Mapping[str, int] | None = None, record: Path | None = None
+    ) -> None:
         self.port = port or free_port()
-        self.pagerduty = PagerDutySink(trust=trust, record=record, names=(*LOOPBACK, *PAGERDUTY))
-        self.teams = TeamsSink(trust=trust, record=record, names=(*LOOPBACK, TEAMS))
+        self.pagerduty = PagerDutySink(trust=trust, record=record, names=(*LOOPBACK, *HOSTS["pagerduty"]))
+        self.teams = TeamsSink(trust=trust, record=record, names=(*LOOPBACK, *HOSTS["teams"]))
         self.slack = SlackApiSink(
-            tokens=None, channels={"C0DATA": "data"}, trust=trust, record=record, names=(*LOOPBACK, SLACK)
+            tokens=None, channels={"C0DATA": "data"}, trust=trust, record=record, names=(*LOOPBACK, *HOSTS["slack"])
         )
-        self.webhook = HttpSink(trust=trust, record=record, port=webhook_port)
-        self._places: dict[str, HttpSink] = {
-            **dict.fromkeys(PAGERDUTY, self.pagerduty),
-            TEAMS: self.teams,
-            SLACK: self.slack,
-        }
+        self.sinks: dict[str, HttpSink] = {"pagerduty": self.pagerduty, "teams": self.teams, "slack": self.slack}
+        for kind, model in _OTHERS.items():
+            names = (*LOOPBACK, *HOSTS.get(kind, ()))
+            self.sinks[kind] = model(trust=trust, record=record, names=names, port=(ports or {}).get(kind, 0))
+        self._places = {name: self.sinks[kind] for kind, names in HOSTS.items() for name in names}
         self._exits = AsyncExitStack()
         self._tunnels: set[asyncio.Task[None]] = set()
 
@@ -60,11 +83,11 @@ class Outside:
 
     def workflow(self, name: str) -> str:
         """The URL of a workflow of Teams, as Teams would show it."""
-        return self.teams.workflow(name).replace(f"{self.teams.host}:{self.teams.port}", f"{TEAMS}:443")
+        return self.teams.workflow(name).replace(f"{self.teams.host}:{self.teams.port}", f"{HOSTS['teams'][0]}:443")
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            for sink in (self.pagerduty, self.teams, self.slack, self.webhook):
+            for sink in self.sinks.values():
                 await stack.enter_async_context(sink)
             server = await asyncio.start_server(self._serve, self.host, self.port)
             stack.callback(server.close)
