@@ -72,6 +72,7 @@ def unset(model):
 
 
 GOOD = {
+    "a trace": event(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     "a bot token": slack(botToken="xoxb-1-A.b", channel="#x"),
     "a bot token by placeholder": slack(botToken="${SLACK_BOT_TOKEN}"),
     "a routing key": pagerduty(routingKey="0123456789abcdefABCDEF0123456789", region="eu", changeEvents=True),
@@ -182,6 +183,11 @@ GOOD = {
 }
 
 BAD = {
+    "a trace of another version": event(traceparent="01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    "a trace in capitals": event(traceparent="00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01"),
+    "a trace without an id": event(traceparent=f"00-{'0' * 32}-b7ad6b7169203331-01"),
+    "a trace without a parent": event(traceparent=f"00-0af7651916cd43dd8448eb211c80319c-{'0' * 16}-01"),
+    "a trace with a line break": event(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n"),
     "an app's token for a bot's": slack(botToken="Bearer xoxb-1"),
     "half a placeholder in a bot token": slack(botToken="xoxb-${T}"),
     "a bot token with a line break": slack(botToken="xoxb-1\n"),

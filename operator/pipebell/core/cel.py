@@ -80,6 +80,10 @@ VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] =
         f"!(self.lowerAscii() in {list(RESERVED)})", "must be another header: Pipebell or HTTP itself sets this one"
     ),
     "each_once": {"x-kubernetes-list-type": "set"},
+    "nonzero_ids": rule(
+        " && ".join(f"!self.contains('{zeros}')" for zeros in fields.NO_IDS),
+        "must have a trace id and a parent id that are not all zeros",
+    ),
     "canonical": {},  # both spellings are stored as they are, and read as one
     "whole_number": {},  # the API server reads 587.0 as 587 by itself
     "time_with_zone": {"pattern": fields.RFC3339, "maxLength": 40},  # beside the format, whose error says what to write

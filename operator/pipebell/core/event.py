@@ -19,6 +19,7 @@ from pipebell.core.fields import (
     TtlSeconds,
     canonical,
     each_once,
+    nonzero_ids,
     pattern,
     whole_number,
 )
@@ -48,6 +49,20 @@ _PART: Final = pattern(
 )
 _Part = Annotated[str, StringConstraints(min_length=1, max_length=43, pattern=_PART), BeforeValidator(canonical)]
 _Parts = Annotated[list[_Part], Field(max_length=32), AfterValidator(each_once)]
+
+
+_TraceParent = Annotated[
+    str,
+    StringConstraints(
+        max_length=55,
+        pattern=pattern(
+            r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+            "must be a traceparent of W3C's Trace Context, such as "
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+    ),
+    AfterValidator(nonzero_ids),
+]
 
 
 class ReplayOf(Spec):
@@ -94,6 +109,9 @@ class PipelineEventSpec(Spec):
     max_attempts: AttemptNumber | None = Field(None, description="How many tries the run has.")
     occurred_at: Moment | None = Field(None, description="When it happened (RFC 3339). Default: creation.")
     links: Annotated[list[Link], Field(max_length=10)] | None = Field(None, description="Where to read more.")
+    traceparent: _TraceParent | None = Field(
+        None, description="The trace that the run belongs to (W3C Trace Context); webhooks pass it on."
+    )
     ttl_seconds_after_finished: TtlSeconds | None = Field(
         None, description="Seconds after its end when this event is deleted. Default: the operator's setting."
     )

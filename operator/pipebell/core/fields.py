@@ -54,6 +54,7 @@ DESTINATION: Final = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?$"
 GLOB: Final = r"^[A-Za-z0-9_.*?-]+$"
 DOMAIN: Final = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
 FIELD_NAME: Final = r"^[a-z][A-Za-z0-9_]*$"
+NO_IDS: Final = (f"-{'0' * 32}-", f"-{'0' * 16}-")  # a trace id and a parent id that are none
 SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"  # noqa: S105  (a rule, not a password)
 RFC3339: Final = (
     r"^(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"  # Python knows no year 0
@@ -214,6 +215,13 @@ def lower(value: object) -> object:
 def whole_number(value: object) -> object:
     """YAML's 587.0 is the number 587, as it is for the API server."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def nonzero_ids(value: str) -> str:
+    """A traceparent's ids of zeros name nothing (https://www.w3.org/TR/trace-context/#traceparent-header)."""
+    if any(zeros in value for zeros in NO_IDS):
+        raise ValueError("must have a trace id and a parent id that are not all zeros")
+    return value
 
 
 def time_with_zone(value: object) -> object:

@@ -168,6 +168,16 @@ def test_the_library_reads_all_three_modes_alike(case):
         assert event.get_time() == datetime(2026, 11, 23, 4, 15, 42, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("style", Format)
+def test_a_trace_is_passed_on_alike_as_header_and_attribute(notify, style):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    made = request(notify(traceparent=trace), target(format=style), attempt())
+    assert made.headers["traceparent"] == trace
+    if style is not Format.STANDARD:
+        assert read(made).get_attributes()["traceparent"] == trace
+    assert "traceparent" not in request(notify(), target(format=style), attempt()).headers
+
+
 @settings(deadline=None, max_examples=100)
 @given(name=st.text(min_size=1, max_size=40))
 def test_a_header_says_what_the_document_says(notify, raw, name):

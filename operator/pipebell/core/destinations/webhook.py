@@ -52,9 +52,9 @@ _HEADER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _HEADER_VALUE: Final = r"[!-~]([ -~]*[!-~])?"
 RESERVED: Final = (
     *("connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive"),
-    *("te", "trailer", "transfer-encoding", "upgrade", "x-pipebell-delivery", "x-signature"),
+    *("te", "traceparent", "trailer", "transfer-encoding", "upgrade", "x-pipebell-delivery", "x-signature"),
     *("webhook-id", "webhook-signature", "webhook-timestamp"),
-    *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"),
+    *("ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-traceparent", "ce-type"),
 )
 
 
@@ -220,7 +220,9 @@ def request(message: Message, target: WebhookTarget, attempt: Attempt) -> HttpRe
     """The event in its format, signed as it is sent."""
     known = facts(message)
     headers, body = _FORMATS[target.format](message, known, attempt)
-    return HttpRequest(target.url, body, {**target.headers, **headers, **_signed(target, attempt, body)})
+    trace = message.event.spec.traceparent
+    traced = {"traceparent": trace} if trace else {}
+    return HttpRequest(target.url, body, {**target.headers, **headers, **traced, **_signed(target, attempt, body)})
 
 
 def _signed(target: WebhookTarget, attempt: Attempt, body: bytes) -> dict[str, str]:
@@ -300,6 +302,7 @@ def _attributes(message: Message, known: Facts, attempt: Attempt) -> dict[str, s
         "type": f"io.pipebell.{type_of(event)}",
         "time": moment_of(event.occurred),
         "subject": known.pipeline,
+        "traceparent": event.spec.traceparent,  # their extension for tracing; the header says the same
     }
     return {name: value for name, value in made.items() if value}
 
