@@ -60,3 +60,14 @@ def test_a_proxys_password_is_in_no_error_and_no_repr(text):
 def test_what_is_no_namespace_is_refused(variable, text):
     with pytest.raises(SettingsError, match=f"PIPEBELL_{variable}=.*no namespace's name"):
         Settings.from_env({f"PIPEBELL_{variable}": text})
+
+
+@pytest.mark.parametrize("kind", ["googleChat", "google_chat"])
+def test_hosts_of_a_kind_in_either_spelling(kind):
+    settings = Settings.from_env({"PIPEBELL_ALLOWED_HOSTS": f"{kind}=chat.example"})
+    assert settings.hosts.allowed == {"googleChat": ("chat.example",)}
+
+
+def test_hosts_of_a_kind_that_there_is_not():
+    with pytest.raises(SettingsError, match=r"'opsgenie' is no kind of destination; there are: .*jsm"):
+        Settings.from_env({"PIPEBELL_ALLOWED_HOSTS": "opsgenie=api.opsgenie.com"})

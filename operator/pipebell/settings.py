@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pipebell.core.errors import SettingsError
+from pipebell.core.fields import canonical
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.models import KINDS
 from pipebell.tls import check_ca_file
@@ -64,6 +65,7 @@ def _kinds_hosts(text: str) -> tuple[tuple[str, str], ...]:
         kind, separator, host = part.partition("=")
         if not separator or not host:
             raise ValueError(f"{part!r} is not kind=host or kind=host:port")
+        kind = canonical(kind)
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is no kind of destination; there are: {', '.join(KINDS)}")
         pairs.append((kind, _hosts(host)[0]))
