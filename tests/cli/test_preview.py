@@ -9,12 +9,17 @@ import pytest
 import yaml
 from tests.core.messages import make
 
+from pipebell.cli import effective
 from pipebell.cli.preview import _sent
+from pipebell.cli.preview import make as previewed
+from pipebell.core.alerts import alert_key
 from pipebell.core.destinations.http import HttpKind
 from pipebell.core.fields import traits
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec
+from pipebell.core.outcome import Attempt
 from pipebell.core.placeholders import OrgSecrets
+from pipebell.core.status import ConfigReference
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -174,3 +179,22 @@ def test_sms_by_number_with_its_segments(cli, tmp_path, event_file):
     for text in (done.out, as_json.out):
         assert not any(number.lstrip("+") in text for number in [*numbers, "+15005550006"])
         assert "hidden" not in text
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "slack"])
+def test_it_says_where_only_the_operator_knows_what_it_is_called(kind):
+    spec = {"orgSlug": "acme_corp", kind: KINDS[kind].example, "defaultProvider": kind}
+    layers = Layers(Layer(NotificationConfigSpec.model_validate(spec), OrgSecrets(None, {})), None)
+    message, reference = make(), ConfigReference(kind="NotificationConfig", namespace="data", name="acme")
+
+    def shown(installation=""):
+        found = effective.Effective(layers, "a file", reference)
+        return previewed(message.event, found, [], message.event.created, installation=installation)[0]
+
+    named = [kind] if kind == "pagerduty" else []
+    assert [note.partition(":")[0] for note in shown().notes] == named
+    assert shown("4f1c").notes == []
+    if named:
+        attempt = Attempt("uid-1.pagerduty", installation="4f1c")
+        sent = json.loads(shown("4f1c").destinations[kind]["body"])
+        assert sent["dedup_key"] == alert_key(message, attempt)

@@ -96,6 +96,11 @@ class Client:
         except NotFound:
             return None
 
+    def uid(self, namespace: str) -> str:
+        """A namespace's uid."""
+        found = self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}", "namespaces", namespace, namespace)
+        return str(found["metadata"]["uid"])
+
     def labels(self, namespace: str) -> dict[str, str]:
         """A namespace's labels."""
         found = self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}", "namespaces", namespace, namespace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
 from pipebell.core.destinations.email import EmailTarget
 from pipebell.core.destinations.http import HttpKind, HttpTarget
-from pipebell.core.errors import NotReady
+from pipebell.core.errors import ApiError, NotReady
 from pipebell.core.message import Message
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Attempt, delivery_id
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from pipebell.core.policy.match import Match
     from pipebell.core.policy.situation import Original
 
+_ANOTHER: Final = "another"
+_UNKNOWN: Final = (
+    "what names the installation (dedup_key, alias, source) differs, for it cannot be known from here; "
+    "PIPEBELL_INSTALLATION_ID, or the right to get the operator's namespace, tells it"
+)
 _SHORT: Final = 3  # characters: whatever is that short is no secret, and stands in every text
 
 
@@ -115,7 +121,8 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
             found = finder.find(subject.spec.org_slug, subject.namespace)
         others = [] if offline else observe.others_like(client, subject)
         original = None if offline else observe.original_of(client, subject)
-        preview, html = make(subject, found, others, now, options["max_age"], original)
+        installation = _installation(None if offline else client, where.namespace)
+        preview, html = make(subject, found, others, now, options["max_age"], original, installation)
     if html is not None and (options["save"] or options["open_html"]):
         _save(html, options["save"], show=options["open_html"])
     click.echo(json.dumps(asdict(preview), indent=2)) if output == "json" else _print(preview)
@@ -128,6 +135,7 @@ def make(
     now: float,
     max_age: float = observe.MAX_AGE,
     original: Original | None = None,
+    installation: str = "",
 ) -> tuple[Preview, str | None]:
     """The preview, and the e-mail's HTML when there would be an e-mail."""
     preview = Preview(f"{event.namespace}/{event.name}", found.title, "", notes=found.notes)
@@ -153,7 +161,11 @@ def make(
             preview.destinations[name] = {"waits": f"{error.reason.value}: {error.message}"}
             continue
         kind = KINDS[found.layers.kind(name) or ""]
-        preview.destinations[name] = {"provider": kind.name, **_sent(message, target, kind, name, now)}
+        preview.destinations[name] = {"provider": kind.name, **_sent(message, target, kind, name, now, installation)}
+        if not installation and _sent(message, target, kind, name, now, _ANOTHER) != _sent(
+            message, target, kind, name, now
+        ):
+            preview.notes.append(f"{name}: {_UNKNOWN}")
         if isinstance(target, EmailTarget):
             html = email_content(message, target.subject_prefix).html
     return preview, html
@@ -189,9 +201,27 @@ def _cooldown(event: Event, decision: Decision, match: Match) -> str:
     return rule
 
 
-def _sent(message: Message, target: Target, kind: Kind, name: str, now: float) -> dict[str, Any]:
+def _installation(client: Client | None, namespace: str) -> str:
+    """What the operator calls its installation; "" where that cannot be known from here."""
+    given = os.environ.get("PIPEBELL_INSTALLATION_ID", "").strip()
+    if given or client is None:
+        return given
+    try:
+        return client.uid(namespace)
+    except ApiError:
+        return ""
+
+
+def _sent(
+    message: Message, target: Target, kind: Kind, name: str, now: float, installation: str = ""
+) -> dict[str, Any]:
     """Exactly what would be sent; no credential is part of it."""
-    attempt = Attempt(delivery_id(message.event.uid, name), now=now, expires=message.event.created + observe.MAX_AGE)
+    attempt = Attempt(
+        delivery_id(message.event.uid, name),
+        now=now,
+        expires=message.event.created + observe.MAX_AGE,
+        installation=installation,
+    )
     if isinstance(target, EmailTarget):
         mail = build_message(message, target, attempt, now=now)
         content = email_content(message, target.subject_prefix)
