@@ -207,6 +207,14 @@ def test_root_says_which_fields_an_organisation_may_set(spelling):
     assert layers({"email": own}, root).target("email").from_name == "Boss"
 
 
+def test_root_that_names_no_field_lets_organisations_set_none():
+    root = {"email": TRANSPORT | {"to_emails": ["x@root.example"]}, "restrict": {"org_may_set": []}}
+    error = refusal(layers({"email": {"toEmails": ["a@acme.example"]}}, root), "email")
+    assert error.reason is NotReadyReason.NOT_PERMITTED
+    assert error.message.startswith("email.toEmails may not be set on the platform's email")
+    assert layers({}, root).target("email").to == ("x@root.example",)
+
+
 def test_roots_transport_sends_to_the_domains_that_root_says():
     root = {"email": TRANSPORT, "restrict": {"recipient_domains": ["acme.example"]}}
     assert layers({"email": {"toEmails": ["a@ACME.example"]}}, root).target("email").to == ("a@ACME.example",)

@@ -222,7 +222,8 @@ class Layers:
         org = found.block.org
         if org is None or not found.block.trusted:
             return
-        allowed = _may_set(self._restrict.org_may_set) if self._restrict and self._restrict.org_may_set else ORG_MAY_SET
+        named = self._restrict.org_may_set if self._restrict else None
+        allowed = ORG_MAY_SET if named is None else _may_set(named)
         for trait in traits(type(org.spec)).values():
             if org.sets(trait) and trait.name not in allowed:
                 raise NotReady(
