@@ -166,6 +166,19 @@ async def test_an_address_that_is_not_admitted_is_not_connected_to(tls, sink, ur
     assert sink.connections == 0
 
 
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0", "127.0.0.1.", "0177.0.0.1", "127.000.000.001"])
+async def test_an_address_in_an_unusual_spelling_is_none(tls, sink, host):
+    url = f"https://{host}:{sink.port}/x"
+    http = Http(tls, 5.0, admits=HostPolicy().admits_address)
+    with pytest.raises(NotAdmitted, match="not an address as it has to be written"):
+        await http.send("POST", url, b"{}", {})
+    await http.close()
+    provider = HttpProvider(ANYWHERE, Http(tls, 5.0), HostPolicy(), lambda: 0.0, http)
+    with pytest.raises(NotReady):
+        await provider.check(SlackTarget(url))
+    assert sink.connections == 0
+
+
 async def test_a_name_that_leads_inside_is_refused_by_its_address(tls, sink):
     """DNS rebinding: the address that was looked at is the one connected to, whatever the name says a moment later."""
     answers = iter([[(socket.AF_INET, ("127.0.0.1", 0))], [(socket.AF_INET, ("192.0.2.1", 0))]])

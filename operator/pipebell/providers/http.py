@@ -127,6 +127,9 @@ class Http:
         if self._admits is None:
             return
         host = urlsplit(url).hostname or ""
+        if host.replace(".", "").isdigit() and not _is_literal(host):
+            # 127.1, 2130706433: some versions of aiohttp connect there without asking the resolver below
+            raise NotAdmitted(f"{host} is not an address as it has to be written, such as 192.0.2.1")
         if self._proxy or _is_literal(host):  # else the resolver below decides, for the very address connected to
             _admitted(host, await self._dns.resolve(host, 443, namespace), self._admits)
 

@@ -348,3 +348,12 @@ def test_what_answers_mean(status, text, headers, verdict, words):
     assert words in outcome.message
     if verdict is Verdict.PAUSE:
         assert outcome.retry_after == 7.0
+
+
+def test_a_pause_is_of_one_login_for_many_share_a_receivers_url():
+    url = "https://alerts.example.com/v1/events"
+    first, second = (target(url=url, headers=[{"name": "Authorization", "value": f"Bearer {who}"}]) for who in "ab")
+    assert first.endpoint != second.endpoint
+    assert first.endpoint == target(url=url, headers=[{"name": "Authorization", "value": "Bearer a"}]).endpoint
+    assert target(url=url).endpoint != target(url=url, signingSecret="x" * 24, signature="flux").endpoint
+    hash(first.endpoint)

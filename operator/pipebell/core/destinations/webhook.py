@@ -157,6 +157,11 @@ class WebhookTarget(HttpTarget):
     credentials: tuple[str, ...] = field(default=(), repr=False)
 
     @property
+    def endpoint(self) -> tuple[object, ...]:
+        """What a 429 pauses: the URL and the login there, for many share a receiver's URL and differ in a header."""
+        return (self.url, self.credentials, tuple(self.headers.items()))
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The keys and the headers' values too."""
         return (*self.credentials, *self.headers.values(), *HttpTarget.secrets.__get__(self))
