@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.fakes import FakeProvider, settle_down
+from tests.engine.fakes import EMAIL, FakeProvider, settle_down
 
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import Phase, Reason
@@ -122,3 +122,53 @@ async def test_a_replay_to_one_number(house, twilio):
     await house.submit(again)
     await house.clock.advance(5)
     assert numbers(twilio) == [("sms/2", SECOND)]
+
+
+BOTH = {"eventTriggers": [{"event": "pipeline_failure", "providers": ["slack", "on-call"], "cooldownSeconds": 0}]}
+CHANNEL = {"slack": {"webhookUrl": "https://hooks.slack.com/services/T/B/X"}}
+
+
+async def test_a_name_that_becomes_known_as_sms_is_told_at_its_numbers(house, twilio):
+    house.config(**CHANNEL, **BOTH)
+    event = house.event()
+    await house.submit(event)
+    assert [(d.destination, d.provider, d.phase) for d in house.status(event).deliveries] == [
+        ("slack", "slack", Phase.DELIVERED),
+        ("on-call", None, Phase.PENDING),
+    ]
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "sms": sms(FIRST, SECOND)["sms"]}])
+    house.engine.wake_org("acme")
+    await settle_down()
+    assert [(d.destination, d.provider, d.phase) for d in house.status(event).deliveries] == [
+        ("slack", "slack", Phase.DELIVERED),
+        ("on-call/1", "sms", Phase.DELIVERED),
+        ("on-call/2", "sms", Phase.DELIVERED),
+    ]
+    assert [number for _, number in numbers(twilio)] == [FIRST, SECOND]
+
+
+async def test_a_name_that_becomes_known_is_recorded_with_its_kind(house):
+    house.config(**CHANNEL, **BOTH)
+    event = house.event()
+    await house.submit(event)
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", **CHANNEL}])
+    house.engine.wake_org("acme")
+    await settle_down()
+    assert [(d.destination, d.provider, d.phase) for d in house.status(event).deliveries] == [
+        ("slack", "slack", Phase.DELIVERED),
+        ("on-call", "slack", Phase.DELIVERED),
+    ]
+
+
+async def test_a_name_that_means_another_kind_meanwhile_inherits_nothing(house, twilio):
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "email": EMAIL}])
+    refused = Outcome(Verdict.RETRY, "Smtp450", "later", accepted=("a@x",), retry_recipients=("b@x",), handle="mail")
+    house.email.script = [refused]
+    event = house.event()
+    await house.submit(event)
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", **CHANNEL}])
+    await house.clock.advance(10)
+    delivery = house.status(event).deliveries[1]
+    assert (delivery.destination, delivery.provider, delivery.phase) == ("on-call", "slack", Phase.DELIVERED)
+    _, _, _, attempt = house.slack.sent[-1]
+    assert (attempt.recipients, attempt.handle) == (None, None)

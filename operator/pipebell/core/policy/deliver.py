@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipebell.core.errors import NotReady
+from pipebell.core.layers import part_of
 from pipebell.core.policy.decision import Deliver, Wait, WaitsFor
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.policy.triggers import too_many
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 def deliver(s: Situation) -> Decision:
     """Deliver to what is usable; wait while nothing is, and nothing was tried before.
 
-    Once anything was tried, destinations are fixed: a changed configuration may take some away, never add any.
+    Once anything was tried, destinations are fixed: a changed configuration may take some away, never add any. One that
+    waited while nobody knew its kind may turn out to have parts.
     """
     match, layers = s.matched, s.resolved.layers
     targets: dict[str, Target] = {}
     blocked: dict[str, NotReady] = {}
     for name in match.destinations:
-        if s.progress.tried and name not in s.progress.open:
+        if s.progress.tried and not {name, part_of(name)[0]} & set(s.progress.open):
             continue
         try:
             targets[name] = layers.target(name)

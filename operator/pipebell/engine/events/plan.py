@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipebell.core.layers import part_of
 from pipebell.core.policy.expiry import reason_to_end
+from pipebell.core.policy.triggers import MAX_DELIVERIES
 from pipebell.core.status import Delivery, clip
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.state import drop
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> None:
-    """One delivery for each destination. Once anything was tried, some may be taken away, but none is added."""
+    """One delivery for each destination. Once anything was tried, some may be taken away, but none is added.
+
+    What waited while nobody knew its kind is replaced by its parts, where it has any.
+    """
     wanted = decision.match.destinations
     if not state.tried:
         known = state.deliveries
@@ -28,12 +33,16 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             state.deliveries[name].recipients = target.recipients or None
     else:
         for delivery in state.open():
+            if delivery.provider is None and _divide(state, delivery, decision):
+                continue
             if delivery.destination not in wanted:
                 why = f"{delivery.destination} is not among the trigger's destinations any more"
                 drop(state, delivery, Reason.CONFIG_CHANGED, why)
             elif _another_recipient(delivery, decision):
                 why = f"another recipient stands at {delivery.destination} now"
                 drop(state, delivery, Reason.CONFIG_CHANGED, why)
+    for name in decision.targets:
+        _of_kind(state, name, layers.kind(name))
     for name, error in decision.blocked.items():
         update = {
             "provider": layers.kind(name),
@@ -42,6 +51,31 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             "next_attempt_time": None,
         }
         state.deliveries[name] = state.deliveries[name].model_copy(update=update)
+
+
+def _divide(state: EventState, delivery: Delivery, decision: Deliver) -> bool:
+    """Put a destination's parts in the place of the whole, which was planned before anybody knew that it has any."""
+    found = (*decision.targets, *decision.blocked)
+    parts = [name for name in found if name != delivery.destination and part_of(name)[0] == delivery.destination]
+    if not parts or len(state.deliveries) - 1 + len(parts) > MAX_DELIVERIES:
+        return False
+    del state.deliveries[delivery.destination]
+    for name in parts:
+        target = decision.targets.get(name)
+        recipients = target.recipients or None if target is not None else None
+        state.deliveries[name] = Delivery(destination=name, phase=Phase.PENDING, recipients=recipients)
+    return True
+
+
+def _of_kind(state: EventState, name: str, kind: str | None) -> None:
+    """A name that has become known, or means another kind than before: what the former kind left is of no use."""
+    delivery = state.deliveries[name]
+    if delivery.provider == kind:
+        return
+    update: dict[str, object] = {"provider": kind}
+    if delivery.provider is not None:
+        update |= {"handle": None, "retry_recipients": None}
+    state.deliveries[name] = delivery.model_copy(update=update)
 
 
 def _another_recipient(delivery: Delivery, decision: Deliver) -> bool:
