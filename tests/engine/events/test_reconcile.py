@@ -514,6 +514,35 @@ async def test_a_refused_login_reads_the_secret_again_at_once(house):
     assert house.secrets.asked[-1] == ("team", "s", True)
 
 
+@pytest.mark.parametrize("reason", ["Http401", "Http403", "Http404", "Http410", "SlackRefused"])
+async def test_a_withdrawn_url_reads_the_secret_again_at_once(house, reason):
+    hook = "https://hooks.slack.com/services/T/B/"
+    trigger = {"event": "pipeline_failure", "providers": ["slack"]}
+    house.config(slack={"webhookUrlSecretRef": {"name": "s", "key": "url"}}, eventTriggers=[trigger])
+    house.secrets.store["team", "s"] = {"url": hook + "old"}
+    house.slack.script = [Outcome(Verdict.PERMANENT, reason, "no")]
+    house.slack.gate = asyncio.Event()
+    event = house.event()
+    await house.submit(event)
+    house.secrets.store["team", "s"] = {"url": hook + "new"}
+    house.slack.gate.set()
+    await settle_down()
+    assert [target.url for _, _, target, _ in house.slack.sent] == [hook + "old", hook + "new"]
+    assert house.status(event).phase is Phase.DELIVERED
+
+
+async def test_a_refused_message_is_not_sent_again_with_the_same_secret(house):
+    trigger = {"event": "pipeline_failure", "providers": ["slack"]}
+    house.config(slack={"webhookUrlSecretRef": {"name": "s", "key": "url"}}, eventTriggers=[trigger])
+    house.secrets.store["team", "s"] = {"url": "https://hooks.slack.com/services/T/B/X"}
+    house.slack.script = [Outcome(Verdict.PERMANENT, "Http403", "no")]
+    event = house.event()
+    await house.submit(event)
+    await settle_down()
+    assert len(house.slack.sent) == 1
+    assert house.status(event).phase is Phase.FAILED
+
+
 async def test_a_thousand_waiters_beyond_the_limit_drop_their_events(house):
     house.engine.bounds._payload = 10 * house.event().size
     house.config()

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Ports
 
 PARTIAL_AFTER: Final = 3.0  # seconds that a success waits for slower destinations before it is recorded by itself
+# What receivers answer to a key or a URL that they do not know (any more).
+_LOGIN_REFUSED: Final = frozenset(
+    {"SmtpAuthFailed", "Http400", "Http401", "Http403", "Http404", "Http410", "SlackRefused"}
+)
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +123,7 @@ class Deliverer:
         )
         try:
             outcome = await self._providers[target.kind].send(sending.message, target, attempt)
-            if outcome.reason == "SmtpAuthFailed":
+            if outcome.verdict is Verdict.PERMANENT and outcome.reason in _LOGIN_REFUSED:
                 outcome = await self._with_fresh_secrets(delivery, sending, attempt, outcome)
         except Fenced:
             sending.fenced = True
@@ -147,7 +151,10 @@ class Deliverer:
     async def _with_fresh_secrets(
         self, delivery: Delivery, sending: Sending, attempt: Attempt, outcome: Outcome
     ) -> Outcome:
-        """A refused login may mean a Secret that changed a moment ago: read it again, and use it at once if so."""
+        """A refused login may mean a Secret that changed a moment ago: read it again, and use it at once if so.
+
+        Of a webhook the URL is the login: a withdrawn one is not found.
+        """
         config = sending.resolved.config
         if config is None:
             return outcome
