@@ -207,6 +207,30 @@ def test_root_says_which_fields_an_organisation_may_set(spelling):
     assert layers({"email": own}, root).target("email").from_name == "Boss"
 
 
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "of_root"),
+    [
+        (
+            "teams",
+            {"webhookUrl": KINDS["teams"].example["webhookUrl"]},
+            {"mentionUsers": [{"id": "ROOT@a.io", "name": "R"}]},
+        ),
+        ("discord", {"webhookUrl": "https://discord.com/api/webhooks/123456/abcdefgh"}, {"threadId": "4242424242"}),
+        ("telegram", {"botToken": KINDS["telegram"].example["botToken"], "chatId": "-1007"}, {"messageThreadId": 4242}),
+        ("jsm", {"apiKey": "own"}, {"responders": [{"type": "team", "name": "ROOT"}]}),
+        ("webhook", {"url": "https://hooks.acme.example"}, {"signature": "standard"}),
+    ],
+)
+def test_whom_root_tells_is_not_inherited_by_an_endpoint_of_ones_own(kind, endpoint, of_root):
+    root = {kind: dict(KINDS[kind].example) | of_root | {"allow": {"namespaces": ["*"]}}}
+    target = layers({kind: endpoint}, root).target(kind)
+    assert not target.trusted
+    shown = str([getattr(target, name) for name in type(target).__dataclass_fields__])
+    assert "ROOT" not in shown
+    assert "4242" not in shown
+    assert layers({}, root).target(kind).trusted
+
+
 def test_root_that_names_no_field_lets_organisations_set_none():
     root = {"email": TRANSPORT | {"to_emails": ["x@root.example"]}, "restrict": {"org_may_set": []}}
     error = refusal(layers({"email": {"toEmails": ["a@acme.example"]}}, root), "email")

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
 from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
-from pipebell.core.fields import ENDPOINT, SecretUrl, no_placeholder, pattern, with_references
+from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, SecretUrl, no_placeholder, pattern, with_references
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render.bounded import TICK, block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
@@ -65,7 +65,7 @@ class DiscordSpec(DestinationSpec):
         ),
     )
     username: _Name | None = Field(None, description="Name that the message is posted under. Default: the webhook's.")
-    thread_id: _Snowflake | None = Field(
+    thread_id: Annotated[_Snowflake | None, FOLLOWS_ENDPOINT] = Field(
         None, description="ID of a thread or forum post of the webhook's channel to post in."
     )
 

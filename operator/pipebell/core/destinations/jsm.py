@@ -24,7 +24,7 @@ from pipebell.core.destinations.http import (
     Response,
     status,
 )
-from pipebell.core.fields import ENDPOINT, ONE_LINE, Credential, Spec, no_placeholder, with_references
+from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, ONE_LINE, Credential, Spec, no_placeholder, with_references
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render.bounded import block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
@@ -86,7 +86,7 @@ class JsmSpec(DestinationSpec):
         description="Key of an API integration; write ${VAR} and keep it in the Secret that secretRef names.",
     )
     tags: Annotated[list[_Tag], Field(max_length=20)] | None = Field(None, description="Tags of every alert.")
-    responders: Annotated[list[Responder], Field(max_length=20)] | None = Field(
+    responders: Annotated[Annotated[list[Responder], Field(max_length=20)] | None, FOLLOWS_ENDPOINT] = Field(
         None, description="Who is called. Default: what the integration says."
     )
 

@@ -26,7 +26,7 @@ from pipebell.core.destinations.http import (
     status,
 )
 from pipebell.core.errors import NotReady
-from pipebell.core.fields import ENDPOINT, AnyCaseSeverity, SecretUrl, Spec, pattern, with_references
+from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, AnyCaseSeverity, SecretUrl, Spec, pattern, with_references
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render.bounded import line
 from pipebell.core.render.facts import Facts, Link, facts
@@ -105,7 +105,7 @@ class TeamsSpec(DestinationSpec):
             "It is a credential: prefer ${VAR} or webhookUrlSecretRef."
         ),
     )
-    mention_users: Annotated[list[MentionedUser], Field(max_length=20)] | None = Field(
+    mention_users: Annotated[Annotated[list[MentionedUser], Field(max_length=20)] | None, FOLLOWS_ENDPOINT] = Field(
         None, description="Users to mention."
     )
     mention_min_severity: AnyCaseSeverity | None = Field(

@@ -86,7 +86,9 @@ class TelegramSpec(DestinationSpec):
     chat_id: Annotated[_Chat | None, FOLLOWS_ENDPOINT] = Field(
         None, description="ID of the chat (in quotes: it is a text), @channelname, or exactly ${VAR}."
     )
-    message_thread_id: _Topic | None = Field(None, description="ID of a topic of a group with topics.")
+    message_thread_id: Annotated[_Topic | None, FOLLOWS_ENDPOINT] = Field(
+        None, description="ID of a topic of a group with topics."
+    )
 
 
 @dataclass(frozen=True, slots=True)

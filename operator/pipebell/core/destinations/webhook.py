@@ -126,7 +126,7 @@ class WebhookSpec(DestinationSpec):
     previous_signing_secret: Annotated[Credential | None, ENDPOINT] = Field(
         None, description="The key before: while it is set, requests have a signature by each of the two."
     )
-    signature: Signature | None = Field(
+    signature: Annotated[Signature | None, FOLLOWS_ENDPOINT] = Field(
         None,
         description=(
             "standard: Standard Webhooks; flux: X-Signature as by Flux's generic-hmac; none. "
