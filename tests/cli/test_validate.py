@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipebell.cli import rules
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 ENV = "# comment\nexport SMTP_USERNAME=me\nSMTP_PASSWORD='p#w'\nDEFAULT_ADMIN_EMAIL=\"admin@example.com\" # who\nSLACK_WEBHOOK_URL=https://hooks.slack.com/services/T/B/X\n"
@@ -138,3 +140,22 @@ def test_json_for_scripts_and_standard_input(cli):
 def test_a_file_that_is_not_there_is_one_line(cli):
     done = cli("validate", "/no/such/file.yaml")
     assert (done.code, "cannot be read: No such file" in done.out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"kind": "Secret", "stringData": True, "data": "x"},
+        {"kind": "Secret", "metadata": 7, "data": ["a"]},
+        {"kind": "ConfigMap", "data": {"config.json": 7}},
+        {"kind": "ConfigMap", "data": ["config.json"]},
+        {"kind": "NotificationConfig", "metadata": [], "spec": {"\x1b[2J" + "x" * 999: 1}},
+    ],
+    ids=json.dumps,
+)
+def test_no_shape_of_a_document_is_too_odd(item):
+    (document,) = rules.read(Path("x.json"), json.dumps(item))
+    rules.usable(document, None, None, {})
+    for problem in document.problems:
+        assert str(problem).isprintable()
+        assert len(str(problem)) < 700

@@ -1,5 +1,7 @@
 """The tables: what follows an answer, what it tells people to do, and whose limit it is about."""
 
+import time
+
 import pytest
 
 from pipebell.core.outcome import Verdict
@@ -175,3 +177,13 @@ def test_words_and_codes_of_throttling():
     assert throttled(Reply(421, ""))
     assert throttled(Reply(451, "Sending rate too high"))
     assert not throttled(Reply(450, "4.7.1 later"))
+
+
+@pytest.mark.parametrize("word", ["sender ", "limit ", "grey-", "recipients ", "authentication ", "sending ", "a"])
+@pytest.mark.parametrize("stage", Stage)
+def test_an_endless_answer_is_not_searched_for_seconds(stage, word):
+    reply = Reply(550, word * (60_000 // len(word)))
+    began = time.process_time()
+    rule_for(stage, reply), hint_for(stage, reply), throttled(reply)
+    too_many_recipients(reply), too_many_connections(reply)
+    assert time.process_time() - began < 0.5

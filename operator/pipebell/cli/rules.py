@@ -77,7 +77,7 @@ def _document(path: Path, item: object) -> Document:
     if kind in _SPECS:
         spec, problems = _resource(item, kind, metadata)
         return replace(found, spec=spec, problems=tuple(problems))
-    if kind == "ConfigMap" and set(item.get("data") or {}) & {"config.json", "config.yaml"}:
+    if kind == "ConfigMap" and set(_mapping(item.get("data"))) & {"config.json", "config.yaml"}:
         return _root(item, replace(found, kind="RootConfig"))
     if kind == "Secret":
         return replace(found, secret=_secret(item))
@@ -113,7 +113,15 @@ def _resource(item: dict[str, Any], kind: str, metadata: dict[str, Any]) -> tupl
         return None, problems + [Problem(f"spec.{each.path}".rstrip("."), each.message) for each in inner]
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    """What the API server would refuse where it is none."""
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
+
+
 def _root(item: dict[str, Any], found: Document) -> Document:
+    odd = [key for key, value in item["data"].items() if not isinstance(value, str)]
+    if odd:
+        return replace(found, problems=tuple(Problem(f"data.{key}", "must be text") for key in odd))
     try:
         return replace(found, spec=parse_root(item["data"], strict_yaml.load_one))
     except InvalidInput as error:
@@ -122,8 +130,8 @@ def _root(item: dict[str, Any], found: Document) -> Document:
 
 
 def _secret(item: dict[str, Any]) -> dict[str, str]:
-    keys = {key: str(value) for key, value in (item.get("stringData") or {}).items()}
-    for key, value in (item.get("data") or {}).items():
+    keys = {key: str(value) for key, value in _mapping(item.get("stringData")).items()}
+    for key, value in _mapping(item.get("data")).items():
         try:
             keys.setdefault(key, base64.b64decode(str(value)).decode("utf-8", "surrogateescape"))
         except (binascii.Error, ValueError):

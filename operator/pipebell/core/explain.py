@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel
 
 from pipebell.core.errors import InvalidInput, Problem
 from pipebell.core.fields import HINTS
+from pipebell.core.render.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import ValidationError
+
+_LONGEST_KEY: Final = 128  # characters
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
@@ -21,7 +24,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
     problems = []
     for item in error.errors(include_url=False, include_input=False, include_context=True):
         location = [part for part in item["loc"] if part not in ("function-after", "constrained-str")]
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+        path = "".join(f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in location).lstrip(".")
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             known = _fields_at(model, location[:-1])
@@ -33,6 +36,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> InvalidInput:
             message = HINTS.get(item["ctx"]["pattern"], "has characters that are not allowed here")
         problems.append(Problem(path, message))
     return InvalidInput(problems)
+
+
+def _key(name: str) -> str:
+    """A name as one short line: whoever wrote the document chose it, and a status and a terminal show it."""
+    return one_line(name, _LONGEST_KEY)
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:

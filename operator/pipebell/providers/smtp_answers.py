@@ -68,10 +68,17 @@ class Rule:
         return not (self.enhanced or self.words) or _says(reply, self.enhanced, self.words)
 
 
+_LOOKED_AT: Final = 1_000  # characters of an answer; a server may send far more, and words are looked for at each
+
+
 def _says(reply: Reply, enhanced: str, words: str) -> bool:
     if enhanced and re.fullmatch(enhanced, reply.enhanced):
         return True
-    return bool(words and re.search(words, reply.text, re.IGNORECASE))
+    return bool(words) and _holds(reply, words)
+
+
+def _holds(reply: Reply, words: str) -> bool:
+    return re.search(words, reply.text[:_LOOKED_AT], re.IGNORECASE) is not None
 
 
 _4XX: Final = range(400, 500)
@@ -120,7 +127,7 @@ def reason_for(stage: Stage, reply: Reply) -> str:
 
 def throttled(reply: Reply) -> bool:
     """Whether the server says in words, or by closing, that it is asked too much."""
-    return reply.code in (421, 432) or bool(re.search(_THROTTLED, reply.text, re.IGNORECASE))
+    return reply.code in (421, 432) or _holds(reply, _THROTTLED)
 
 
 _TOO_MANY_CODES: Final = (452, 552, 550, 554)
@@ -130,7 +137,7 @@ _FROM_ONE_CLIENT: Final = r"recipients from|per (minute|hour|day)"  # that is a 
 
 def too_many_recipients(reply: Reply) -> bool:
     """Whether the server only wants fewer recipients in one transaction (RFC 5321, 4.5.3.1.10; RFC 3463, X.5.3)."""
-    if reply.code not in _TOO_MANY_CODES or re.search(_FROM_ONE_CLIENT, reply.text, re.IGNORECASE):
+    if reply.code not in _TOO_MANY_CODES or _holds(reply, _FROM_ONE_CLIENT):
         return False
     return _says(reply, r"5\.3", _TOO_MANY)
 

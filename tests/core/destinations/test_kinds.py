@@ -3,6 +3,7 @@
 import importlib
 import json
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,15 @@ def test_each_request_letter_by_letter(kind, case):
         body = request.body.decode()
     sent = {"method": request.method, "url": request.url, "headers": dict(request.headers), "body": body}
     compare(GOLDEN / kind / f"{case}.json", json.dumps(sent, indent=2, ensure_ascii=False) + "\n")
+
+
+@pytest.mark.parametrize("space", ["\u2028", "\u2029", "\x85", "\xa0", "\u3000"])
+@pytest.mark.parametrize("kind", HTTP)
+def test_where_a_link_leads_is_one_word(kind, space):
+    """A line end would end the link, and what follows it would be text that mentions."""
+    target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
+    links = [{"title": "x", "url": f"https://e.example/{space}@everyone"}] * 10
+    sent = KINDS[kind].request(make(links=links), target, Attempt("x")).body.decode()
+    shown = json.dumps(json.loads(sent), ensure_ascii=False)
+    assert "https://e.example/" in shown
+    assert not re.search(r"https://e\.example/(\s|\\n)", shown)

@@ -119,10 +119,23 @@ def test_an_events_text_mentions_nobody(notify, text):
         ("10 items", "10 items"),
         ("a - b", "a - b"),
         ("{{DATE(2026-01-01T00:00:00Z)}}", "{\u2060{DATE(2026-01-01T00:00:00Z)}}"),
+        ("{{{DATE(2026-01-01T00:00:00Z)}}", "{\u2060{\u2060{DATE(2026-01-01T00:00:00Z)}}"),
     ],
 )
 def test_markdown_is_escaped(text, escaped):
     assert escape(text) == escaped
+
+
+@pytest.mark.parametrize(
+    "text", ["{{DATE(x)}}", "{{{DATE(x)}}", "{\x00{DATE(x)}}", "{\u2060{DATE(x)}}", "<\u2060at>Ana</at>"]
+)
+def test_nothing_is_reckoned_and_nobody_is_mentioned_after_invisible_signs_are_gone(notify, text):
+    links = [{"title": text, "url": "https://x"}] * 10
+    made = card(notify(pipeline_id=text, error_message=text, details={text: text}, links=links), LOUD)
+    shown = [*texts(made), *literal(made), *(action["title"] for action in made["actions"])]
+    for part in shown:
+        assert "{{" not in part
+        assert not re.search(r"<\s*/?\s*at", part) or part == " ".join(e["text"] for e in made["msteams"]["entities"])
 
 
 HOSTILE = [

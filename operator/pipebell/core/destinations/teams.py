@@ -249,7 +249,7 @@ def _linked(known: Facts) -> tuple[Link, ...]:
 
 def _buttons(known: Facts) -> list[dict[str, Any]]:
     return [
-        {"type": "Action.OpenUrl", "title": line(defused(link.title), _TITLE), "url": link.url}
+        {"type": "Action.OpenUrl", "title": line(link.title, _TITLE, defused), "url": link.url}
         for link in _linked(known)[:_BUTTONS]
     ]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote
 
 from pipebell.core.event import DETAILS_SHOWN, MAX_ERROR_MESSAGE
 from pipebell.core.render.text import clean, cut, one_line, pretty
@@ -42,6 +44,7 @@ LOOKS: Final[dict[Severity, Look]] = {
     Severity.ERROR: Look("🔴", "#cf222e"),
     Severity.CRITICAL: Look("🚨", "#82071e"),
 }
+_SPACE: Final = re.compile(r"\s")
 _SUCCESS: Final = Look("✅", "#1a7f37")
 
 
@@ -136,7 +139,7 @@ def _attempt(event: Event) -> str:
 
 def _links(event: Event) -> tuple[Link, ...]:
     return tuple(
-        Link(one_line(link.title, _TITLE_LIMIT) or "Link", clean(link.url))
+        Link(one_line(link.title, _TITLE_LIMIT) or "Link", _address(link.url))
         for link in event.spec.links or ()
         if link.url.startswith(("https://", "http://"))
     )
@@ -154,3 +157,8 @@ def _notes(message: Message) -> tuple[str, ...]:
     elif suppressed > 1:
         notes.append(f"{suppressed} similar events were held back since the last notification.")
     return tuple(notes)
+
+
+def _address(url: str) -> str:
+    """A URL as one word: a space or line end of Unicode's would end the link, and what follows would be text."""
+    return clean(_SPACE.sub(lambda space: quote(space[0]), url))
