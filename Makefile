@@ -53,6 +53,10 @@ bench-peers: $(READY) ## Measure a peer beside Pipebell, in one run (docs/perfor
 	@$(BIN)/pipebell cluster build
 	@PYTHONPATH=tests $(BIN)/python -m bench.peers
 
+.PHONY: fuzz
+fuzz: $(READY) ## Throw 100,000 hostile inputs at every door, in ten minutes (FUZZ_SECONDS=60 for less)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(or $(FUZZ_SECONDS),600) $(ARGS)
+
 .PHONY: test-e2e
 test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)
 	@PIPEBELL_E2E=$(or $(E2E),required) $(BIN)/python -m pytest -rs tests/e2e_node $(ARGS)
