@@ -140,6 +140,8 @@ def test_json_for_scripts_and_standard_input(cli):
 def test_a_file_that_is_not_there_is_one_line(cli):
     done = cli("validate", "/no/such/file.yaml")
     assert (done.code, "cannot be read: No such file" in done.out) == (1, True)
+    done = cli("validate", "x" * 3_000)
+    assert (done.code, "cannot be read: File name too long" in done.out) == (1, True)
 
 
 @pytest.mark.parametrize(

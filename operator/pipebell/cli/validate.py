@@ -51,12 +51,19 @@ def command(ctx: click.Context, /, files: tuple[Path, ...], env_file: Path | Non
 def _expanded(files: tuple[Path, ...]) -> list[Path]:
     result = []
     for path in files:
-        if path.is_dir():
+        if _is_folder(path):
             inside = sorted(item for item in path.rglob("*") if item.suffix in (".json", ".yaml", ".yml"))
             result += [item for item in inside if item.is_file() and item.name != "org_template.json"]
         else:
             result.append(path)
     return result
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # no name that a file can have: reading it says so
 
 
 def _read(path: Path) -> list[rules.Document]:
