@@ -100,7 +100,14 @@ class App:
         group = group_of(settings.installation or settings.root_configmap)
         self._identity = claim(f"{connection.server} {settings.namespace} {group}")
         self.sharing = Sharing(
-            KubeLeases(self._keeping, clock, namespace=settings.namespace, group=group, seconds=LEASE),
+            KubeLeases(
+                self._keeping,
+                clock,
+                namespace=settings.namespace,
+                group=group,
+                seconds=LEASE,
+                root=lambda: self.root.state,
+            ),
             clock,
             name=self._identity.name,
             scope=self._scope,

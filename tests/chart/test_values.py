@@ -164,8 +164,13 @@ KNOBS = {
     "rbac.create": (
         False,
         {},
-        lambda r: not {"Role", "RoleBinding", "ClusterRoleBinding"} & r.kinds and len(r.all("ClusterRole")) == 3,
+        lambda r: (
+            {o["metadata"]["name"] for o in r.objects if o["kind"] in ("Role", "RoleBinding", "ClusterRoleBinding")}
+            == {"pipebell-info"}
+            and len(r.all("ClusterRole")) == 3
+        ),
     ),
+    "rbac.info": (False, {}, lambda r: "pipebell-info" not in {o["metadata"]["name"] for o in r.objects}),
     "rbac.userRoles": (False, {}, lambda r: len(r.all("ClusterRole")) == 1),
     "rbac.aggregate": (
         False,

@@ -77,19 +77,19 @@ def test_a_wrong_password(serve):
     found = verdict(target(sink, password="wrong"), sink.ca_file)
     assert (found.what, found.ok) == ("login", False)
     assert "user name or password is wrong: 535" in found.message
-    assert "app password" in found.mend
+    assert "app password" in found.fix
 
 
 @pytest.mark.parametrize(
-    ("host", "mend"),
+    ("host", "fix"),
     [("smtp.gmail.com", "apppasswords"), ("smtp.sendgrid.net", "`apikey`"), ("x.amazonaws.com", "IAM")],
 )
-def test_each_provider_has_its_mend(serve, monkeypatch, host, mend):
+def test_each_provider_has_its_mend(serve, monkeypatch, host, fix):
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda _, port, *a, **k: real("127.0.0.1", port, *a, **k))
     sink = serve(names=[host])
     found = verdict(target(sink, host=host, password="wrong"), sink.ca_file)
-    assert (found.what, mend in found.mend) == ("login", True)
+    assert (found.what, fix in found.fix) == ("login", True)
 
 
 def test_a_wrong_port():
@@ -97,39 +97,39 @@ def test_a_wrong_port():
         port = listener.getsockname()[1]
     found = verdict(target(port=port))
     assert (found.what, f"nothing listens at 127.0.0.1:{port}") == ("connection", found.message)
-    assert "587" in found.mend
+    assert "587" in found.fix
 
 
 def test_a_server_that_never_speaks(monkeypatch):
     monkeypatch.setattr(smtp_check, "_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found = verdict(target(port=listener.getsockname()[1]))
-    assert (found.what, "firewall" in found.mend) == ("connection", True)
+    assert (found.what, "firewall" in found.fix) == ("connection", True)
 
 
 def test_a_certificate_of_nobody_we_know(serve):
     found = verdict(target(serve()))
-    assert (found.what, "PIPEBELL_CA_FILE" in found.mend) == ("certificate", True)
+    assert (found.what, "PIPEBELL_CA_FILE" in found.fix) == ("certificate", True)
 
 
 def test_a_certificate_for_another_name(serve):
     sink = serve(names=["mail.example.com"])
     found = verdict(target(sink), sink.ca_file)
-    assert (found.what, "name that the certificate is for" in found.mend) == ("certificate", True)
+    assert (found.what, "name that the certificate is for" in found.fix) == ("certificate", True)
 
 
 def test_tls_from_the_start_that_nobody_asked_for(serve, monkeypatch):
     monkeypatch.setattr(smtp_check, "_TIMEOUT", 0.5)
     found = verdict(target(serve(security="implicit")))
     assert (found.what, "expects TLS from the start" in found.message) == ("TLS", True)
-    assert "email.smtpTls to Implicit" in found.mend
+    assert "email.smtpTls to Implicit" in found.fix
 
 
 def test_no_tls_from_the_start_where_it_is_asked_for(serve):
     sink = serve()
     found = verdict(target(sink, implicit_tls=True), sink.ca_file)
-    assert (found.what, "587" in found.mend) == ("TLS", True)
-    assert "email.smtpTls to StartTls" in found.mend
+    assert (found.what, "587" in found.fix) == ("TLS", True)
+    assert "email.smtpTls to StartTls" in found.fix
 
 
 def test_tls_from_the_start(serve):
@@ -162,7 +162,7 @@ def test_the_name_for_ehlo(serve):
 
 
 @pytest.mark.parametrize(
-    ("answer", "message", "mend"),
+    ("answer", "message", "fix"),
     [
         ("550 5.1.1 No such user", "you@example.com is refused: 550", "toEmails"),
         ("553 5.7.1 <me@example.com>: Sender address rejected: not owned by user", "is refused", "fromEmail"),
@@ -171,11 +171,11 @@ def test_the_name_for_ehlo(serve):
         ("421 4.7.0 bye", "not now: ", "pause"),
     ],
 )
-def test_a_recipient_that_is_refused(serve, answer, message, mend):
+def test_a_recipient_that_is_refused(serve, answer, message, fix):
     sink = serve()
     sink.refuse("you@example.com", answer)
     found = verdict(target(sink), sink.ca_file)
-    assert (found.what, message in found.message, mend in found.mend) == ("recipients", True, True)
+    assert (found.what, message in found.message, fix in found.fix) == ("recipients", True, True)
 
 
 @pytest.mark.parametrize("stage", ["connect", "login", "mail"])
@@ -208,7 +208,7 @@ def test_no_login_where_one_is_needed(serve):
     sink = serve()
     found = verdict(target(sink, username=None, password=None), sink.ca_file)
     assert (found.what, found.ok) == ("sender", False)
-    assert "set smtpUsername and smtpPassword" in found.mend
+    assert "set smtpUsername and smtpPassword" in found.fix
 
 
 def test_no_login_offered(serve):
@@ -218,20 +218,20 @@ def test_no_login_offered(serve):
 
 
 @pytest.mark.parametrize(
-    ("answer", "mend"), [("452 4.5.3 Daily quota exceeded", "quota"), ("550 5.7.1 Sender not verified", "fromEmail")]
+    ("answer", "fix"), [("452 4.5.3 Daily quota exceeded", "quota"), ("550 5.7.1 Sender not verified", "fromEmail")]
 )
-def test_a_sender_that_may_not(serve, answer, mend):
+def test_a_sender_that_may_not(serve, answer, fix):
     sink = serve()
     sink.plan(answer, at="mail")
     found = verdict(target(sink), sink.ca_file)
-    assert (found.what, mend in found.mend) == ("sender", True)
+    assert (found.what, fix in found.fix) == ("sender", True)
 
 
 def test_a_login_that_is_not_possible_now(serve):
     sink = serve()
     sink.plan(454, 454, at="login")
     found = verdict(target(sink), sink.ca_file)
-    assert (found.what, "try again later" in found.mend) == ("login", True)
+    assert (found.what, "try again later" in found.fix) == ("login", True)
 
 
 def test_a_server_that_turns_us_away(serve):
@@ -262,7 +262,7 @@ def test_webhooks(trust):
         assert sink.posts == []
         assert webhook(good, "", host).what == "certificate"
         refused = webhook(good, str(sink.ca_file))
-        assert (refused.what, "PIPEBELL_ALLOWED_HOSTS" in refused.mend) == ("host", True)
+        assert (refused.what, "PIPEBELL_ALLOWED_HOSTS" in refused.fix) == ("host", True)
     assert webhook(good, str(sink.ca_file), host).what == "connection"
     example = SlackTarget("https://hooks.slack.com/services/YOUR/WEBHOOK/URL")
     assert (webhook(example).what, webhook(example).ok) == ("form", False)
@@ -327,3 +327,22 @@ def test_what_is_missing_is_named(on_stage, apply):
     done = on_stage("verify", "late")
     assert done.code == 1
     assert "slack.webhookUrl: there is no Secret missing" in done.out
+
+
+def test_name_port_and_tls_without_the_credentials(on_stage, apply, stage, place):
+    """Whoever may see configurations but no Secrets still learns of a wrong name, port or certificate."""
+    stage.cluster.kubectl("create", "serviceaccount", "viewer", "-n", place)
+    role = ("--clusterrole=pipebell-view", f"--serviceaccount={place}:viewer")
+    stage.cluster.kubectl("create", "rolebinding", "viewer", "-n", place, *role)
+    kubeconfig = stage.cluster.kubeconfig_for_service_account(place, "viewer")
+    email = {
+        "smtpHost": stage.smtp.host, "smtpPort": stage.smtp.port, "smtpUsername": "globex",
+        "smtpPassword": "${SMTP_PASSWORD}", "fromEmail": "a@globex.example", "toEmails": ["b@globex.example"],
+    }  # fmt: skip
+    apply("Secret", "s", stringData={"SMTP_PASSWORD": stage.users["globex"]})
+    apply("NotificationConfig", "globex", spec={"orgSlug": "globex", "email": email, "secretRef": {"name": "s"}})
+    done = on_stage("verify", "globex", "-o", "json", "--kubeconfig", kubeconfig)
+    found = [(finding["what"], finding["ok"]) for finding in done.json[0]["checks"]["email"]]
+    assert found == [("name", True), ("connection", True), ("TLS", True), ("secrets", False)]
+    done = on_stage("verify", "globex", "--kubeconfig", kubeconfig, env={"PIPEBELL_CA_FILE": ""})
+    assert "wrong email: certificate" in done.out

@@ -10,10 +10,10 @@ import pytest
 
 from pipebell import __version__
 from pipebell.core.errors import Conflict, Forbidden, NotFound
-from pipebell.core.shards import FORMAT, replica_lease, shard_lease
+from pipebell.core.shards import FORMAT, GROUP, replica_lease, shard_lease
 from pipebell.kube.client import ApiClient
 from pipebell.kube.connection import from_kubeconfig
-from pipebell.kube.leases import GROUP, KubeLeases, group_of
+from pipebell.kube.leases import KubeLeases, group_of
 
 pytestmark = pytest.mark.cluster
 CLOCK = SimpleNamespace(now=lambda: 1_750_000_000.123456)
@@ -48,7 +48,7 @@ async def test_a_replicas_lease_is_made_renewed_and_taken_away(leases, cluster, 
     assert stored["spec"]["acquireTime"] == "2025-06-15T15:06:40.123456Z"
     assert stored["metadata"]["labels"][GROUP] == leases._group
     assert "ownerReferences" not in stored["metadata"], "an administrator owns nothing"
-    annotations = {"namespaces": "x,y", "format": str(FORMAT), "version": __version__}
+    annotations = {"namespaces": "x,y", "format": str(FORMAT), "version": __version__, "root": "unread"}
     assert stored["metadata"]["annotations"] == {f"pipebell.io/{key}": value for key, value in annotations.items()}
     assert renewed.format == FORMAT
     await leases.delete(renewed)

@@ -45,7 +45,7 @@ CONFIG, EVENT = "pipebell.io/notificationconfigs", "pipebell.io/pipelineevents"
 
 def test_applying_them_again_changes_nothing(installed):
     answers = installed.kubectl("apply", "-k", REPOSITORY / "manifests").stdout.splitlines()
-    assert len(answers) == 14
+    assert len(answers) == 16
     assert [answer for answer in answers if not answer.endswith(" unchanged")] == []
 
 
@@ -234,3 +234,17 @@ def test_the_overlay_for_prometheus_and_grafana(installed):
     installed.kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
     kinds = {kind for kind, _ in overlay(installed, "monitoring")}
     assert {"ServiceMonitor", "PrometheusRule"} <= kinds
+
+
+def test_every_user_may_list_the_operators_leases_and_nothing_else_there(installed):
+    def allowed(verb, resource, namespace, *groups):
+        attributes = {"verb": verb, "group": "coordination.k8s.io", "resource": resource, "namespace": namespace}
+        spec = {"user": "somebody", "groups": list(groups), "resourceAttributes": attributes}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return installed.request("POST", path, review)["status"]["allowed"]
+
+    assert allowed("list", "leases", "pipebell-system", "system:authenticated")
+    assert not allowed("list", "leases", "pipebell-system", "system:unauthenticated")
+    assert not allowed("list", "leases", "default", "system:authenticated")
+    assert not any(allowed(verb, "leases", "pipebell-system", "system:authenticated") for verb in ("watch", "patch"))

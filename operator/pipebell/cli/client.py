@@ -1,4 +1,4 @@
-"""The cluster as commands see it: requests whose failures are one line with the mend."""
+"""The cluster as commands see it: requests whose failures are one line with the fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipebell.sdk.access import find
 from pipebell.sdk.api import Answer, Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     from pipebell.cli.access import Access
@@ -105,6 +105,27 @@ class Client:
         """A namespace's labels."""
         found = self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}", "namespaces", namespace, namespace)
         return dict(found["metadata"].get("labels") or {})
+
+    def leases(self, namespace: str, label: str) -> Sequence[dict[str, Any]]:
+        """All Leases of a namespace that have this label."""
+        path = (
+            f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace)}/leases?{urlencode({'labelSelector': label})}"
+        )
+        items: Sequence[dict[str, Any]] = self._ask("GET", path, "leases", "", namespace).get("items") or []
+        return items
+
+    def schemas(self) -> dict[str, Any]:
+        """Pipebell's kinds as this API server serves them (OpenAPI); no kind when it knows none."""
+        try:
+            document = self._ask("GET", f"/openapi/v3/apis/{GROUP}/{VERSION}", "definitions", "", "")
+        except NotFound:
+            return {}
+        return dict((document.get("components") or {}).get("schemas") or {})
+
+    def namespaces(self) -> Sequence[str]:
+        """Names of all namespaces."""
+        found = self._ask("GET", "/api/v1/namespaces", "namespaces", "", "")
+        return [str(item["metadata"]["name"]) for item in found.get("items") or ()]
 
     def _path(self, resource: str, namespace: str | None) -> str:
         return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace or self.namespace}/{resource}"

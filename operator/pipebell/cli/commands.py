@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, Entry]] = {
         "pipebell.cli.dbt", "Run dbt; tell which models and tests failed.", "", _PIPELINES, plain=True, raw=True
     ),
     "spool": Entry("pipebell.cli.spool", "Events that could not be sent yet.", "", _PIPELINES, plain=True),
+    "status": Entry("pipebell.cli.status", "Is anybody told? The operator, and what stands still.", section=_PEOPLE),
     "history": Entry("pipebell.cli.history", "Events of an organisation and what became of them.", section=_PEOPLE),
     "why": Entry(
         "pipebell.cli.why", "What each stage says of an event, and what would change it.", "operator", _PEOPLE

@@ -13,7 +13,7 @@ import click
 from pydantic import ValidationError
 
 from pipebell import strict_yaml
-from pipebell.cli import dotenv
+from pipebell.cli import dotenv, replicas
 from pipebell.cli.client import CONFIGS
 from pipebell.cli.filling import Filled
 from pipebell.core import resolve
@@ -70,17 +70,21 @@ class Effective:
 
 
 def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say where the operator lives, as its own settings do, and with what to fill `${VAR}`s."""
+    env_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+    text = "Fill ${VAR}s from here instead of from Secrets."
+    return click.option("--env-file", type=env_file, metavar="FILE", help=text)(where_options(function))
+
+
+def where_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say where the operator lives, as its own settings do."""
-    system, root = "pipebell-system", "pipebell-root"
+    root = "pipebell-root"
     for name, default, variable, text in (
-        ("--operator-namespace", system, "PIPEBELL_NAMESPACE", f"Where the operator runs [default: {system}]."),
         ("--root-configmap", root, "PIPEBELL_ROOT_CONFIGMAP", f"The root configuration [default: {root}]."),
         ("--shared-namespaces", "", "PIPEBELL_SHARED_NAMESPACES", "Comma-separated [default: the operator's]."),
     ):
         function = click.option(name, default=default, envvar=variable, metavar="NAME", help=text)(function)
-    env_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-    text = "Fill ${VAR}s from here instead of from Secrets."
-    return click.option("--env-file", type=env_file, metavar="FILE", help=text)(function)
+    return replicas.operator_option(function)
 
 
 def place(operator_namespace: str, root_configmap: str, shared_namespaces: str) -> Place:
@@ -98,9 +102,7 @@ class Finder:
 
     def find(self, org: str, namespace: str) -> Effective:
         """As the operator resolves it. Raises Unusable and ApiErrors."""
-        assert self._client is not None  # noqa: S101  (files have their own way)
-        configs = [parse_config(item) for item in self._client.list(CONFIGS, namespace, fields={"spec.orgSlug": org})]
-        config = resolve.own(configs, namespace) or self._shared(org, namespace)
+        config = self.configuration(org, namespace)
         root = self._root()
         if config is not None:
             return self.over(config, root, f"NotificationConfig {config.namespace}/{config.name}")
@@ -111,6 +113,12 @@ class Finder:
                 nobody(),
             )
         return self.root_alone(root)
+
+    def configuration(self, org: str, namespace: str) -> ConfigObject | None:
+        """The organisation's own or a shared one; None where root's would be used. Raises ApiErrors."""
+        assert self._client is not None  # noqa: S101  (files have their own way)
+        configs = [parse_config(item) for item in self._client.list(CONFIGS, namespace, fields={"spec.orgSlug": org})]
+        return resolve.own(configs, namespace) or self._shared(org, namespace)
 
     def answer(self, org: str, namespace: str) -> tuple[Resolved | Skip | NotReady, str]:
         """What the operator goes by, and what it is called. Raises ApiErrors."""

@@ -26,7 +26,7 @@ class Filled:
         whose: str,
     ) -> None:
         self._env, self._secrets, self._name, self._notes, self._whose = env, secrets, name, notes, whose
-        self.presumed = False
+        self.presumed: set[str] = set()  # fields of which a stand-in was given
 
     def variable(self, name: str, field: str) -> str:
         """See `pipebell.core.placeholders.Source`."""
@@ -45,7 +45,7 @@ class Filled:
     def _key(self, secret: str, key: str, field: str) -> str:
         keys = self._secrets.get(secret)
         if isinstance(keys, Exception):
-            self.presumed = True
+            self.presumed.add(field)
             note = f"{field}: {self._whose} {key} is not to be had from here; a stand-in is used (or give --env-file)"
             if note not in self._notes:
                 self._notes.append(note)

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from pipebell.cli import completion
 from pipebell.cli.commands import COMMANDS, missing
 from pipebell.cli.options import Access, cluster_options
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+
+# What may follow an option of a plain command, by the option's name.
+_PROPOSED = {"org": completion.organisations, "namespace": completion.namespaces, "context": completion.contexts}
 
 
 class Table(click.Group):
@@ -54,6 +59,7 @@ def _likeness(name: str, summary: str, parser: Any) -> click.Command:  # noqa: A
             is_flag=action.nargs == 0,
             help=action.help,
             type=click.Choice(list(action.choices)) if action.choices else None,
+            shell_complete=_PROPOSED.get(action.dest),
         )
         for action in actions
         if action.option_strings and action.dest != "help"

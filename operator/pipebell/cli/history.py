@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import show, spool
+from pipebell.cli import completion, replicas, show, spool
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options
 from pipebell.cli.terminal import clean
-from pipebell.core.vocabulary import EventType, Phase
+from pipebell.core.vocabulary import FINAL_PHASES, EventType, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ _DROPPED_FIRST: Final = ("RUN", "CONFIG", "SEVERITY", "DELIVERIES", "ORG", "PIPE
 
 
 @click.command("history")
-@click.argument("org", required=False)
+@click.argument("org", required=False, shell_complete=completion.organisations)
 @click.option("--pipeline", metavar="ID", help="Only this pipeline's.")
 @click.option("--run", "run_id", metavar="ID", help="Only this run's.")
 @click.option("--event", type=click.Choice([event.value for event in EventType]), help="Only this type.")
@@ -45,10 +45,12 @@ _DROPPED_FIRST: Final = ("RUN", "CONFIG", "SEVERITY", "DELIVERIES", "ORG", "PIPE
     show_default=True,
     help="wide: every column; name: names alone, for other commands.",
 )
+@replicas.operator_option
 @cluster_options
 def command(
     org: str | None,
     access: Access,
+    operator_namespace: str,
     all_namespaces: bool,
     output: str,
     limit: int,
@@ -65,6 +67,7 @@ def command(
             EVENTS, fields={key: value for key, value in fields.items() if value}, everywhere=all_namespaces
         )
         events = sorted(_chosen(found, filters, time.time()), key=_order)[-limit:]
+        notes = _unserved(client, operator_namespace, events)
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
     if output == "json":
         items = [_slim(event) for event in events]
@@ -76,8 +79,23 @@ def command(
         _print(events, everywhere=all_namespaces, wide=output == "wide", absolute=absolute)
     else:
         click.echo(f"No such events of {org or 'anybody'} in {place}.", err=True)
+    for note in notes:
+        click.echo(note, err=True)
     if note := spool.note():
         click.echo(note, err=True)
+
+
+def _unserved(client: Client, operator_namespace: str, events: Iterable[dict[str, Any]]) -> list[str]:
+    """Why unfinished events stand still, where nobody serves them. Nobody is asked while all are finished."""
+    waiting = {
+        event["metadata"]["namespace"]
+        for event in events
+        if (event.get("status") or {}).get("phase") not in FINAL_PHASES
+    }
+    if not waiting:
+        return []
+    operator = replicas.look(client, operator_namespace)
+    return list(dict.fromkeys(filter(None, map(operator.trouble, sorted(waiting)))))
 
 
 def _created(event: dict[str, Any]) -> str:

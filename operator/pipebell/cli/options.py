@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipebell.cli import completion
 from pipebell.cli.access import Access
 
 if TYPE_CHECKING:
@@ -20,8 +21,20 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--kubeconfig`, `--context` and `-n`, as one argument `access`; they may stand before the command too."""
 
     @click.option("--kubeconfig", metavar="FILE", help="Path of the kubeconfig file.")
-    @click.option("--context", "context_name", metavar="NAME", help="Context of the kubeconfig to use.")
-    @click.option("-n", "--namespace", metavar="NAME", help="Namespace [default: the context's, or the pod's].")
+    @click.option(
+        "--context",
+        "context_name",
+        metavar="NAME",
+        help="Context of the kubeconfig to use.",
+        shell_complete=completion.contexts,
+    )
+    @click.option(
+        "-n",
+        "--namespace",
+        metavar="NAME",
+        help="Namespace [default: the context's, or the pod's].",
+        shell_complete=completion.namespaces,
+    )
     @functools.wraps(function)
     def wrapper(
         *args: Any,  # noqa: ANN401

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import effective, observe, preview_files
+from pipebell.cli import completion, effective, observe, preview_files, replicas
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -63,7 +63,7 @@ class Preview:
 
 
 @click.command("preview")
-@click.argument("event", required=False)
+@click.argument("event", required=False, shell_complete=completion.events)
 @click.option(
     "-f",
     "--file",
@@ -119,6 +119,7 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
             found = preview_files.configuration(finder, options["config_file"], options["root_file"], subject)
         else:
             found = finder.find(subject.spec.org_slug, subject.namespace)
+            found.notes += replicas.notes(client, where.namespace, subject.namespace)
         others = [] if offline else observe.others_like(client, subject)
         original = None if offline else observe.original_of(client, subject)
         installation = _installation(None if offline else client, where.namespace)

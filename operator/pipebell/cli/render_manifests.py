@@ -19,7 +19,15 @@ _NAMESPACE: Final = "pipebell-system"
 _KUBERNETES: Final = "1.32.0"  # the oldest that is supported
 _HEADER: Final = "# Rendered from charts/pipebell by `make generate`: edit that.\n"
 #: What kustomization.yaml lists; namespace.yaml is no part of a chart, and crds/ has a kustomization of its own.
-TEMPLATES: Final = ("serviceaccount", "operator-rbac", "user-roles", "deployment", "service", "networkpolicy")
+TEMPLATES: Final = (
+    "serviceaccount",
+    "operator-rbac",
+    "user-roles",
+    "info-role",
+    "deployment",
+    "service",
+    "networkpolicy",
+)
 #: What components add (an overlay below a base is not allowed): the templates, and the values that switch them on.
 COMPONENTS: Final = {
     "components/ha": (("poddisruptionbudget",), ("podDisruptionBudget.enabled=true",)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipebell.cli import watching
+from pipebell.cli import completion, watching
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.core.errors import PipebellError
@@ -20,7 +20,7 @@ class NothingToReplay(PipebellError):  # noqa: N818  (it names the event's state
 
 
 @click.command("replay")
-@click.argument("event")
+@click.argument("event", shell_complete=completion.events)
 @click.option(
     "--to",
     "destinations",

@@ -27,7 +27,7 @@ _UNKNOWN_METHOD: Final = (500, 501, 502, 504)
 _PORTS: Final = "usual are 587 (STARTTLS) and 465 (TLS from the start)"
 
 # What providers want instead of an account's password: their own pages say so.
-_LOGIN_MENDS: Final = (
+_LOGIN_FIXES: Final = (
     ("gmail.com", "Gmail takes an app password only: https://myaccount.google.com/apppasswords"),
     ("googlemail.com", "Gmail takes an app password only: https://myaccount.google.com/apppasswords"),
     ("amazonaws.com", "SES wants the SMTP credentials of this region, made in its console; IAM keys are others"),
@@ -39,33 +39,37 @@ _LOGIN_MENDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried. `mend` says what to do when it is not `ok`."""
+    """One thing that was tried. `fix` says what to do when it is not `ok`."""
 
     what: str
     ok: bool
     message: str
-    mend: str = ""
+    fix: str = ""
 
 
 class _Failed(Exception):  # noqa: N818  (it ends the trial, it is no error of ours)
-    def __init__(self, what: str, message: str, mend: str) -> None:
+    def __init__(self, what: str, message: str, fix: str) -> None:
         super().__init__(message)
-        self.finding = Finding(what, False, message, mend)
+        self.finding = Finding(what, False, message, fix)
 
 
-def check(target: EmailTarget, ca_file: str = "") -> Iterator[Finding]:
-    """Try one thing after the other; what fails ends it. Passwords are in no message."""
+def check(target: EmailTarget, ca_file: str = "", *, login: bool = True) -> Iterator[Finding]:
+    """Try one thing after the other; what fails ends it. Passwords are in no message.
+
+    Without `login`, as far as one comes without credentials: name, port, TLS.
+    """
     server: smtplib.SMTP | None = None
     try:
         yield _resolve(target)
         server = _connect(target, _context(ca_file))
         yield Finding("connection", True, f"{target.host}:{target.port} answers")
         yield _secure(server, target, _context(ca_file))
-        if target.username is not None:
-            yield _login(server, target)
-        yield _sender(server, target)
-        yield _recipients(server, target)
-        server.rset()
+        if login:
+            if target.username is not None:
+                yield _login(server, target)
+            yield _sender(server, target)
+            yield _recipients(server, target)
+            server.rset()
         server.quit()
     except _Failed as failed:
         yield failed.finding
@@ -128,15 +132,15 @@ def _own_name(sock: socket.socket) -> str:
 
 
 def _no_connection(error: OSError, where: str) -> tuple[str, str, str]:
-    """What failed, how, and the mend."""
+    """What failed, how, and the fix."""
     if isinstance(error, ssl.SSLError):
-        mend = "set email.smtpPort to 587, or email.smtpTls to StartTls"
-        return "TLS", f"{where} does not begin with TLS", mend
+        fix = "set email.smtpPort to 587, or email.smtpTls to StartTls"
+        return "TLS", f"{where} does not begin with TLS", fix
     if isinstance(error, ConnectionRefusedError):
         return "connection", f"nothing listens at {where}", f"check email.smtpPort; {_PORTS}"
     if isinstance(error, TimeoutError) or "timed out" in str(error):  # smtplib calls it a disconnection
-        mend = f"check email.smtpPort ({_PORTS}), and that a firewall lets it through"
-        return "connection", f"{where} does not answer within {_TIMEOUT:g} s", mend
+        fix = f"check email.smtpPort ({_PORTS}), and that a firewall lets it through"
+        return "connection", f"{where} does not answer within {_TIMEOUT:g} s", fix
     if isinstance(error, smtplib.SMTPServerDisconnected):
         return "connection", "the server hung up at once", f"check email.smtpPort; {_PORTS}"
     if isinstance(error, smtplib.SMTPConnectError):
@@ -184,12 +188,12 @@ def _secure(server: smtplib.SMTP, target: EmailTarget, context: ssl.SSLContext) 
 def _certificate(error: ssl.SSLCertVerificationError, target: EmailTarget) -> _Failed:
     why = error.verify_message
     if "mismatch" in why.lower():
-        mend = "set email.smtpHost to the name that the certificate is for"
+        fix = "set email.smtpHost to the name that the certificate is for"
     elif "expired" in why:
-        mend = "the server's operator has to renew it"
+        fix = "the server's operator has to renew it"
     else:
-        mend = "if it is your own CA, give its certificate by PIPEBELL_CA_FILE (operator and `pipebell verify`)"
-    return _Failed("certificate", f"the certificate of {target.host} is not trusted: {why}", mend)
+        fix = "if it is your own CA, give its certificate by PIPEBELL_CA_FILE (operator and `pipebell verify`)"
+    return _Failed("certificate", f"the certificate of {target.host} is not trusted: {why}", fix)
 
 
 def _login(server: smtplib.SMTP, target: EmailTarget) -> Finding:
@@ -209,9 +213,9 @@ def _login(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     text = _text(reply, target)
     if rule_for(Stage.AUTH, reply).verdict is not Verdict.PERMANENT:
         raise _Failed("login", f"the server cannot check the login now: {text}", "try again later; perhaps a quota")
-    mend = next((mend for end, mend in _LOGIN_MENDS if target.host.lower().endswith(end)), "")
-    mend = mend or "check smtpUsername and smtpPassword; with two-factor login it takes an app password"
-    raise _Failed("login", f"user name or password is wrong: {text}", mend)
+    fix = next((fix for end, fix in _LOGIN_FIXES if target.host.lower().endswith(end)), "")
+    fix = fix or "check smtpUsername and smtpPassword; with two-factor login it takes an app password"
+    raise _Failed("login", f"user name or password is wrong: {text}", fix)
 
 
 def _authenticated(server: smtplib.SMTP, method: str, user: str, password: str) -> Reply:
@@ -249,12 +253,12 @@ def _sender(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     if code in _OK:
         return Finding("sender", True, f"{target.from_email} may send")
     if rule_for(Stage.MAIL, reply).verdict is not Verdict.PERMANENT:
-        mend = "a quota or rate limit, perhaps: wait, or have it raised at the provider"
-        raise _Failed("sender", f"not now: {_text(reply, target)}", mend)
+        fix = "a quota or rate limit, perhaps: wait, or have it raised at the provider"
+        raise _Failed("sender", f"not now: {_text(reply, target)}", fix)
     if code == 530:  # noqa: PLR2004  (RFC 4954, 6)
         raise _Failed("sender", f"a login is required: {_text(reply, target)}", "set smtpUsername and smtpPassword")
-    mend = "verify it at the provider, or change email.fromEmail"
-    raise _Failed("sender", f"{target.from_email} may not send: {_text(reply, target)}", mend)
+    fix = "verify it at the provider, or change email.fromEmail"
+    raise _Failed("sender", f"{target.from_email} may not send: {_text(reply, target)}", fix)
 
 
 def _recipients(server: smtplib.SMTP, target: EmailTarget) -> Finding:
@@ -281,8 +285,8 @@ def _recipients(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
     message = f"{recipient} is refused{more}: {_text(reply, target)}"
     for_now = rule_for(Stage.RCPT, reply).verdict is not Verdict.PERMANENT
-    mend = hint_for(Stage.RCPT, reply) or "it may pass: try again later"
-    raise _Failed("recipients", f"not now: {message}" if for_now else message, mend)
+    fix = hint_for(Stage.RCPT, reply) or "it may pass: try again later"
+    raise _Failed("recipients", f"not now: {message}" if for_now else message, fix)
 
 
 def _text(reply: Reply, target: EmailTarget) -> str:

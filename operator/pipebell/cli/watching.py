@@ -76,7 +76,7 @@ def conclude(event: dict[str, Any], output: str) -> None:
 
 def _mend(status: dict[str, Any]) -> str:
     reason = status.get("reason")
-    mends = {
+    fixes = {
         "NoConfig": "apply a NotificationConfig for this organisation, or a root configuration",
         "ConfigDisabled": "set spec.enabled to true",
         "NoTrigger": "add the event to spec.eventTriggers",
@@ -85,4 +85,4 @@ def _mend(status: dict[str, Any]) -> str:
         "PermanentError": "`pipebell verify` says what is wrong",
         "RetriesExhausted": "`pipebell verify` says what is wrong",
     }
-    return f"; {mends[reason]}" if reason in mends else ""
+    return f"; {fixes[reason]}" if reason in fixes else ""

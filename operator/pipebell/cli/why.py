@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import effective, observe, show
+from pipebell.cli import completion, effective, observe, replicas, show
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -59,7 +59,7 @@ class Why:
 
 
 @click.command("why")
-@click.argument("event")
+@click.argument("event", shell_complete=completion.events)
 @observe.max_age_option
 @effective.place_options
 @output_option
@@ -75,10 +75,11 @@ def command(event: str, access: Access, output: str, max_age: float, **options: 
         subject = parse_event(client.get(EVENTS, event))
         finder = effective.Finder(client, where, effective.read_env(options["env_file"]))
         configuration, name = finder.answer(subject.spec.org_slug, subject.namespace)
+        unserved = replicas.notes(client, where.namespace, subject.namespace)
         others, original = observe.others_like(client, subject), observe.original_of(client, subject)
     situation = observe.situation(subject, configuration, others, time.time(), max_age, original)
     why = make(subject, situation, name)
-    why.notes += finder.notes
+    why.notes += [*finder.notes, *unserved]
     click.echo(json.dumps(asdict(why), indent=2)) if output == "json" else _print(why)
 
 

@@ -20,6 +20,13 @@ FORMAT: Final = 2
 """Of what is written on resources, and of what shards mean. Raise it with any change by which replicas of this release
 and of the one before must not work side by side: the younger ones stand by until the elder ones have left."""
 REPLICA: Final = "replica-"
+GROUP: Final = "pipebell.io/replicas"  # a Lease's label that says which installation it is of
+# What a replica's Lease says in annotations, which people read as well (`pipebell status`).
+LEAVING: Final = "pipebell.io/leaving"  # that it gives everything back
+FORMAT_NUMBER: Final = "pipebell.io/format"  # how it writes
+VERSION: Final = "pipebell.io/version"  # which release it is
+SCOPE: Final = "pipebell.io/namespaces"  # which namespaces it serves; "" for all
+ROOT: Final = "pipebell.io/root"  # how the root configuration stands, in a word
 _SHARD: Final = "shard-"
 
 

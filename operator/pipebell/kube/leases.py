@@ -11,22 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from pipebell.core.errors import ApiError
-from pipebell.core.shards import FORMAT, REPLICA, LeaseRecord
+from pipebell.core.shards import FORMAT, FORMAT_NUMBER, GROUP, LEAVING, REPLICA, ROOT, SCOPE, VERSION, LeaseRecord
 from pipebell.kube.client import MERGE_PATCH
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipebell.core.ports import Clock
     from pipebell.kube.client import ApiClient
 
 TIMEOUT: Final = 2.0  # seconds for one request: a late answer is worth nothing
-GROUP: Final = "pipebell.io/replicas"  # the label that says whose Lease it is
-LEAVING: Final = "pipebell.io/leaving"  # the annotation of a replica that gives everything back
-FORMAT_NUMBER: Final = "pipebell.io/format"  # the annotation that says how it writes
-VERSION: Final = "pipebell.io/version"  # the annotation that says which release it is
-SCOPE: Final = "pipebell.io/namespaces"  # the annotation that says which namespaces a replica serves
 _API: Final = "coordination.k8s.io/v1"
 _LONGEST: Final = 40  # characters of a group's name
 _ACCOUNT: Final = re.compile(r"system:serviceaccount:(?P<namespace>[^:]+):(?P<name>[^:]+)")
@@ -39,10 +34,22 @@ def group_of(installation: str) -> str:
 
 
 class KubeLeases:
-    """The Leases labelled as `group`'s; their names begin with the group's, which callers leave out."""
+    """The Leases labelled as `group`'s; their names begin with the group's, which callers leave out.
 
-    def __init__(self, client: ApiClient, clock: Clock, *, namespace: str, group: str, seconds: float) -> None:
-        self._client, self._clock = client, clock
+    `root` says how the root configuration stands; people read it on a replica's Lease (`pipebell status`).
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        clock: Clock,
+        *,
+        namespace: str,
+        group: str,
+        seconds: float,
+        root: Callable[[], str] = lambda: "unread",
+    ) -> None:
+        self._client, self._clock, self._root = client, clock, root
         self._namespace, self._group, self._seconds = namespace, group, seconds
         self._path = f"/apis/{_API}/namespaces/{namespace}/leases"
         self._owners: list[dict[str, str]] | None = None
@@ -60,7 +67,7 @@ class KubeLeases:
             "ownerReferences": await self._owner(),
         }
         if name.startswith(REPLICA):
-            metadata["annotations"] = {SCOPE: scope, FORMAT_NUMBER: str(number), VERSION: __version__}
+            metadata["annotations"] = {SCOPE: scope, FORMAT_NUMBER: str(number), **self._said()}
         now = self._now()
         spec = {
             "holderIdentity": holder,
@@ -74,10 +81,12 @@ class KubeLeases:
 
     async def renew(self, name: str, *, leaving: bool) -> None:
         """Say that its holder lives, and whether it is leaving. Raises NotFound when it was taken away."""
-        body: dict[str, Any] = {"spec": {"renewTime": self._now()}}
-        if leaving:
-            body["metadata"] = {"annotations": {LEAVING: "true"}}
-        await self._patch(name, body)
+        annotations = {**self._said(), **({LEAVING: "true"} if leaving else {})}
+        await self._patch(name, {"metadata": {"annotations": annotations}, "spec": {"renewTime": self._now()}})
+
+    def _said(self) -> dict[str, str]:
+        """What changes while a Lease lives: root, and the release, when a successor takes the Lease over."""
+        return {VERSION: __version__, ROOT: self._root()}
 
     async def hand(self, lease: LeaseRecord, holder: str) -> LeaseRecord:
         """Give it to a holder ("" for none) if it is as it was read. Raises Conflict when it is not."""

@@ -63,6 +63,11 @@ def read(paths: str, context: str | None = None) -> Context:
     return Context(name, server, str(found.get("namespace") or "default"), cluster, user)
 
 
+def names(paths: str) -> list[str]:
+    """Names of all contexts of these files. Raises SettingsError that names the file or field."""
+    return list(_merged([path for path in paths.split(os.pathsep) if path], paths)["contexts"])
+
+
 def flag(entry: dict[str, Any], field: str) -> bool:
     """A boolean, however it is written."""
     return str(entry.get(field) or "").lower() in ("true", "yes", "on", "y")

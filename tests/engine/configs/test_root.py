@@ -13,6 +13,15 @@ RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
 PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
 
 
+async def test_its_state_in_a_word(house):
+    root = house.root
+    words = [root.state]
+    for data in (None, "{", '{"enabled": true}', "{"):
+        root.update(None if data is None else {"config.json": data}, str(len(words)))
+        words.append(root.state)
+    assert words == ["none", "none", "invalid", "valid", "kept"]
+
+
 async def test_an_invalid_root_keeps_the_last_good_one(house):
     house.root.update({"config.json": json.dumps({"email": EMAIL})}, "2")
     house.root.update({"config.json": "{"}, "3")

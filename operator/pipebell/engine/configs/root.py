@@ -58,6 +58,15 @@ class RootStore:
         self._followers = Followers()
         self._removal: asyncio.Task[None] | None = None
 
+    @property
+    def state(self) -> str:
+        """In a word: unread, none, valid, invalid (and no valid version is known), or kept (the last valid one)."""
+        if not self.listed.is_set():
+            return "unread"
+        if self.current.problems:
+            return "invalid" if self.current.unusable else "kept"
+        return "none" if self.current.spec is None else "valid"
+
     def subscribe(self, *followers: ConfigFollower) -> None:
         """Tell these of every change, in this order."""
         self._followers.subscribe(*followers)
