@@ -75,7 +75,7 @@ generate: $(READY) ## Write crds/ from the models, and manifests/ from the chart
 	@$(BIN)/python -m pipebell.cli.render_manifests
 
 .PHONY: format
-format: $(READY) ## Format and mend what can be mended
+format: $(READY) ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

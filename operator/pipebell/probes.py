@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pipebell.engine.configs.root import RootStore
     from pipebell.engine.events.engine import Engine
     from pipebell.engine.shards.sharing import Sharing
+    from pipebell.kube.definitions import Definitions
     from pipebell.kube.event_watch import EventWatch
     from pipebell.kube.permissions import Permissions
     from pipebell.kube.vitals import Vitals
@@ -29,6 +30,7 @@ class Probes:
     root: RootStore
     sharing: Sharing
     watches: Watches
+    definitions: Definitions
     permissions: Permissions
     vitals: Vitals
     event_watches: list[EventWatch] = field(default_factory=list)
@@ -62,7 +64,8 @@ class Probes:
 
     def remarks(self) -> list[str]:
         """What is wrong although this process does all that it can."""
-        unrecorded = self.engine.unrecordable
-        if not unrecorded:
-            return []
-        return [f"{unrecorded} events' status is refused by the API for good: see the log's status_cannot_be_recorded"]
+        found = self.definitions.remarks
+        if unrecorded := self.engine.unrecordable:
+            words = "events' status is refused by the API for good: see the log's status_cannot_be_recorded"
+            found.append(f"{unrecorded} {words}")
+        return found

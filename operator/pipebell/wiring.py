@@ -32,6 +32,7 @@ from pipebell.identity import claim
 from pipebell.intake import Intake
 from pipebell.kube.client import ApiClient
 from pipebell.kube.configs import NotificationConfigs
+from pipebell.kube.definitions import Definitions
 from pipebell.kube.event_watch import EventWatch
 from pipebell.kube.events import PipelineEvents
 from pipebell.kube.installation import Installation
@@ -75,6 +76,7 @@ class App:
         # Leases do not queue behind events.
         self._keeping = ApiClient(connection, connections=SHARDS + 2, vitals=self._vitals)
         self._permissions = Permissions(self._client, clock, events=self._scope, configs=config_scope)
+        self._definitions = Definitions(self._client, clock)
         self._events = PipelineEvents(self._client, self._scope)
         self._configs = NotificationConfigs(self._client, config_scope)
         self._notices = KubeNotices(self._client, clock)
@@ -150,6 +152,7 @@ class App:
             root=self.root,
             sharing=self.sharing,
             watches=self.watches,
+            definitions=self._definitions,
             permissions=self._permissions,
             vitals=self._vitals,
         )
@@ -204,6 +207,7 @@ class App:
         self._background.run_forever("root", self._root_watch.run())
         self._background.run_forever("notices", self._notices.run())
         self._background.run_forever("permissions", self._permissions.run())
+        self._background.run_forever("definitions", self._definitions.run())
         await self._list_configs()
         await self._installation.learn()
         self._background.run_forever("readiness", self.readiness.run())

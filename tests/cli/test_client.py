@@ -1,4 +1,4 @@
-"""Every command on a bad day: one clear line with the mend, and exit code 1."""
+"""Every command on a bad day: one clear line with the fix, and exit code 1."""
 
 import json
 import secrets

@@ -1,7 +1,9 @@
 """`pipebell status`, as people call it: what is wrong, what is not known, and the first thing to do."""
 
+import asyncio
 import json
 import secrets
+import threading
 
 import pytest
 
@@ -34,19 +36,36 @@ class Past(SystemClock):
 
 @pytest.fixture
 def elsewhere(stage):
-    """An installation in a namespace of its own, as its Leases show it: `make(scope, shards=24)`."""
+    """An installation in a namespace of its own, as its Leases show it: `make(scope, shards=24)`.
+
+    Unless it is of the past, its Lease is renewed as a living replica does it.
+    """
     name = f"ops-{secrets.token_hex(3)}"
     stage.cluster.kubectl("create", "namespace", name)
+    made, over = threading.Event(), threading.Event()
 
-    async def make(scope="", *, shards=24, clock=SystemClock):
+    async def live(scope, shards, clock):
         async with ApiClient(from_kubeconfig(str(stage.cluster.kubeconfig))) as client:
-            leases = KubeLeases(client, clock(), namespace=name, group="p", seconds=8.0, root=lambda: "valid")
+            leases = KubeLeases(client, clock, namespace=name, group="p", seconds=8.0, root=lambda: "valid")
             await leases.create(replica_lease("a"), "a", scope)
             for shard in range(shards):
                 await leases.create(shard_lease(shard), "a", "")
+            made.set()
+            while not isinstance(clock, Past) and not await asyncio.to_thread(over.wait, 1):
+                await leases.renew(replica_lease("a"), leaving=False)
+
+    threads = []
+
+    def make(scope="", *, shards=24, clock=SystemClock):
+        threads.append(threading.Thread(target=lambda: asyncio.run(live(scope, shards, clock()))))
+        threads[-1].start()
+        assert made.wait(60)
         return name
 
     yield make
+    over.set()
+    for thread in threads:
+        thread.join()
     stage.cluster.delete_namespace(name)
 
 
@@ -97,9 +116,9 @@ def test_an_endpoint_that_is_busy_is_no_fault(on_stage, make_config, stage):
     assert done.code == 0, done.out
 
 
-async def test_a_namespace_that_is_not_served_is_told_by_every_command(on_stage, elsewhere, place, make_config, stage):
+def test_a_namespace_that_is_not_served_is_told_by_every_command(on_stage, elsewhere, place, make_config, stage):
     make_config("acme", webhook="Tunserved")
-    ops = await elsewhere("team-a,team-b")
+    ops = elsewhere("team-a,team-b")
     env = {"PIPEBELL_OPERATOR_NAMESPACE": ops}
     said = f"namespace {place} is not served: the operator in {ops} serves team-a, team-b"
     event = {"apiVersion": "pipebell.io/v1alpha1", "kind": "PipelineEvent", "metadata": {"name": "waits"}}
@@ -117,15 +136,15 @@ async def test_a_namespace_that_is_not_served_is_told_by_every_command(on_stage,
     assert "not served" not in on_stage("why", "waits").out
 
 
-async def test_organisations_that_are_nobodys(on_stage, elsewhere):
-    ops = await elsewhere(shards=20)
+def test_organisations_that_are_nobodys(on_stage, elsewhere):
+    ops = elsewhere(shards=20)
     done = on_stage("status", "--operator-namespace", ops)
     assert done.code == 1
     assert "1 of p, which hold 20 of 24 shards: some organisations are nobody's" in done.out
 
 
-async def test_an_operator_that_has_stopped_or_was_never_there(on_stage, elsewhere, place):
-    ops = await elsewhere(clock=Past)
+def test_an_operator_that_has_stopped_or_was_never_there(on_stage, elsewhere, place):
+    ops = elsewhere(clock=Past)
     done = on_stage("status", "--operator-namespace", ops)
     assert done.code == 1
     assert f"stopped in namespace {ops}" in done.out

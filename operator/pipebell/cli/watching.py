@@ -70,11 +70,11 @@ def conclude(event: dict[str, Any], output: str) -> None:
     status = event.get("status") or {}
     if status.get("phase") != Phase.DELIVERED:
         raise NotDelivered(
-            f"{event['metadata']['name']} ended {terminal.unstyle(terminal.summary(event))}{_mend(status)}"
+            f"{event['metadata']['name']} ended {terminal.unstyle(terminal.summary(event))}{_fix(status)}"
         )
 
 
-def _mend(status: dict[str, Any]) -> str:
+def _fix(status: dict[str, Any]) -> str:
     reason = status.get("reason")
     fixes = {
         "NoConfig": "apply a NotificationConfig for this organisation, or a root configuration",
