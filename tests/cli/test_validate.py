@@ -131,6 +131,29 @@ def test_an_organisation_with_half_a_transport_is_told_beforehand(cli, write):
     assert "email.smtpHost is not set (with smtpPort of your own" in done.out
 
 
+ROOTS_OWN = {
+    "destinations": [
+        {"name": "on-call", "allow": {"namespaces": ["team-*"]}, "pagerduty": {"routing_key": "${PAGERDUTY}"}}
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "code", "said"),
+    [
+        ("team-a", 0, "NotificationConfig acme: ok"),
+        ("other", 1, "there is no destination on-call"),
+        (None, 0, "on-call is the platform's, which admits some namespaces only: the file names none"),
+    ],
+)
+def test_roots_destinations_are_for_the_namespaces_that_root_admits(cli, write, namespace, code, said):
+    org = config(eventTriggers=[{"event": "pipeline_failure", "providers": ["on-call"]}])
+    if namespace is not None:
+        org["metadata"]["namespace"] = namespace
+    done = cli("validate", write("notifications/config.json", ROOTS_OWN), write("org.json", org))
+    assert (done.code, said in done.out) == (code, True), done.out
+
+
 def test_json_for_scripts_and_standard_input(cli):
     done = cli("validate", "-o", "json", "-", stdin=json.dumps(config(email={"x": 1})))
     (result,) = done.json

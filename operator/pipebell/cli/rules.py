@@ -42,7 +42,10 @@ _SPECS: Final[dict[str, type[NotificationConfigSpec | PipelineEventSpec]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a file: what it is, and what is wrong with it. `spec` is None when it cannot be read."""
+    """One document of a file: what it is, and what is wrong with it. `spec` is None when it cannot be read.
+
+    `namespace` is "" where the file does not say it.
+    """
 
     file: str
     kind: str
@@ -51,6 +54,7 @@ class Document:
     problems: tuple[Problem, ...] = ()
     secret: Mapping[str, str] | None = None
     notes: list[str] = field(default_factory=list)
+    namespace: str = ""
 
 
 def read(path: Path, text: str) -> list[Document]:
@@ -73,7 +77,7 @@ def _document(path: Path, item: object) -> Document:
     metadata = item.get("metadata")
     if not isinstance(metadata, dict):
         metadata = {}
-    found = Document(str(path), kind, str(metadata.get("name") or ""))
+    found = Document(str(path), kind, str(metadata.get("name") or ""), namespace=str(metadata.get("namespace") or ""))
     if kind in _SPECS:
         spec, problems = _resource(item, kind, metadata)
         return replace(found, spec=spec, problems=tuple(problems))
@@ -182,7 +186,9 @@ def usable(
     else:
         own = secrets.get(spec.secret_ref.name) if spec.secret_ref else None
         layers = Layers(
-            Layer(spec, Variables(env, own)), Layer(root, Variables(env), root=True) if root is not None else None
+            Layer(spec, Variables(env, own)),
+            Layer(root, Variables(env), root=True) if root is not None else None,
+            document.namespace,
         )
     problems, notes = _unfilled(document, spec), []
     for name in destinations_in_use(layers):
@@ -192,6 +198,8 @@ def usable(
             elsewhere = error.reason in (NotReadyReason.INCOMPLETE, NotReadyReason.UNKNOWN_DESTINATION)
             if elsewhere and (root is None or document.kind == "RootConfig"):
                 notes.append(f"{error.message}: it has to come from the {_other(document)}")
+            elif not document.namespace and name in _by_namespace(root):
+                notes.append(f"{name} is the platform's, which admits some namespaces only: the file names none")
             else:
                 problems.append(Problem("", error.message))
             continue
@@ -199,6 +207,19 @@ def usable(
         if isinstance(target, HttpTarget) and not target.trusted and not HostPolicy().admits_url(kind, target.url):
             notes.append(f"the host of {target.where} is none of {kind.title}: the platform team has to allow it")
     return problems, notes
+
+
+def _by_namespace(root: NotificationSpec | None) -> set[str]:
+    """Root's destinations that some organisations may name, by their namespaces."""
+    if root is None:
+        return set()
+    blocks = ((kind, root.block(kind)) for kind in KINDS)
+    named = (
+        (item.name, item.allow or getattr(item.block(item.kind), "allow", None)) for item in root.destinations or ()
+    )
+    return {name for name, block in blocks if block is not None and block.allow} | {
+        name for name, allow in named if allow
+    }
 
 
 def _other(document: Document) -> str:
