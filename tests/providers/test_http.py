@@ -193,6 +193,28 @@ async def test_a_name_that_leads_inside_is_refused_by_its_address(tls, sink):
     assert sink.connections == 0
 
 
+async def test_a_name_that_leads_inside_is_told_before_anything_is_sent(tls, sink):
+    asked = []
+
+    class Asked(Dns):
+        async def resolve(self, host, port, namespace=""):
+            asked.append((host, namespace))
+            return await super().resolve(host, port, namespace)
+
+    inside = Http(
+        tls, 5.0, dns=Asked(lookup=lambda _: [(socket.AF_INET, ("10.0.0.1", 0))]), admits=HostPolicy().admits_address
+    )
+    provider = HttpProvider(ANYWHERE, Http(tls, 5.0), HostPolicy(), lambda: 0.0, inside)
+    target = SlackTarget("https://grafana.monitoring.svc/x", where="webhook")
+    with pytest.raises(NotReady, match=r"grafana.monitoring.svc leads to an address that may not be connected to"):
+        await provider.check(target, "team-a")
+    assert asked == [("grafana.monitoring.svc", "team-a")]
+    await provider.check(replace(target, trusted=True), "team-a")
+    assert asked == [("grafana.monitoring.svc", "team-a")]
+    await provider.close()
+    assert sink.connections == 0
+
+
 async def test_an_admitted_private_host_is_reached_and_roots_own_need_no_leave(tls, sink):
     policy = HostPolicy(private_hosts=("127.0.0.0/8",))
     guarded = Http(tls, 5.0, admits=policy.admits_address)

@@ -93,8 +93,8 @@ class Http:
             self._session = self._open()
         body = _Asking(content, allowed)
         try:
-            if self._admits is not None:
-                await self.check(url, namespace)
+            if self._admits is not None and (self._proxy or _is_number(urlsplit(url).hostname or "")):
+                await self.check(url, namespace)  # else the resolver below decides, for the very address connected to
             async with asyncio.timeout(self._timeout) as limit:
                 _asking.set((namespace, limit))
                 # As it is, byte for byte: aiohttp would decode what need not be escaped, and some URLs are signed.
@@ -127,11 +127,10 @@ class Http:
         if self._admits is None:
             return
         host = urlsplit(url).hostname or ""
-        if host.replace(".", "").isdigit() and not _is_literal(host):
+        if _is_number(host) and not _is_literal(host):
             # 127.1, 2130706433: some versions of aiohttp connect there without asking the resolver below
             raise NotAdmitted(f"{host} is not an address as it has to be written, such as 192.0.2.1")
-        if self._proxy or _is_literal(host):  # else the resolver below decides, for the very address connected to
-            _admitted(host, await self._dns.resolve(host, 443, namespace), self._admits)
+        _admitted(host, await self._dns.resolve(host, 443, namespace), self._admits)
 
     def _open(self) -> aiohttp.ClientSession:
         # How many connections there are is bounded by those who post, not here: a slow host must not hold up others.
@@ -220,6 +219,11 @@ def _admitted(host: str, found: list[Address], admits: Callable[[str, str], bool
     if not allowed:
         raise NotAdmitted(f"{host} leads to an address that may not be connected to")
     return allowed
+
+
+def _is_number(host: str) -> bool:
+    """Whether a host is no name, as aiohttp sees it: it asks no resolver then."""
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _is_literal(host: str) -> bool:

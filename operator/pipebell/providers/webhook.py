@@ -77,13 +77,13 @@ class HttpProvider:
         )
         return Response(answer.status, answer.headers, answer.body, sent.target.host)
 
-    async def check(self, target: HttpTarget, namespace: str = "") -> None:  # noqa: ARG002  (no name is looked up)
+    async def check(self, target: HttpTarget, namespace: str = "") -> None:
         """Raises NotReady(HostNotAllowed) if an organisation may not send there."""
         refusal = self._refusal(target)
         if refusal:
             raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, refusal)
         try:
-            await self._client(target).check(target.url)
+            await self._client(target).check(target.url, namespace)
         except NotAdmitted as error:
             raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, _private(error, target)) from None
         except (OSError, ValueError):
