@@ -357,3 +357,23 @@ def test_a_pause_is_of_one_login_for_many_share_a_receivers_url():
     assert first.endpoint == target(url=url, headers=[{"name": "Authorization", "value": "Bearer a"}]).endpoint
     assert target(url=url).endpoint != target(url=url, signingSecret="x" * 24, signature="flux").endpoint
     hash(first.endpoint)
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("Bearer token-of-root", "token-of-root"),
+        ("Bearer token-of-root", "Bearer token-of-root"),
+        ("token-of-root", "token-of-root"),
+        ('Token id="of-root", key="x"', 'id="of-root",'),
+        ("Basic cm9vdDpwYXNzLW9mLXJvb3Q=", "pass-of-root"),
+        ("Basic cm9vdDpwYXNzLW9mLXJvb3Q=", "root:pass-of-root"),
+        ("Basic cm9vdDpwYXNzLW9mLXJvb3Q=", "cm9vdDpwYXNzLW9mLXJvb3Q="),
+        ("Basic not-base64", "not-base64"),
+    ],
+)
+def test_what_a_server_quotes_of_a_header_is_struck_out(value, quoted):
+    made = target(headers=[{"name": "Authorization", "value": value}])
+    outcome = classify_response(WEBHOOK, Response(401, {}, f"who is {quoted} here".encode()), made, 0.0)
+    assert quoted not in outcome.message
+    assert "who is *** here" in outcome.message

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -50,6 +51,7 @@ LIMIT: Final = 65_536  # bytes of a whole event that everybody between must forw
 _SECRET: Final = range(24, 65)  # bytes of a signing key (Standard Webhooks, "Signature scheme")
 _HEADER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _HEADER_VALUE: Final = r"[!-~]([ -~]*[!-~])?"
+_WORD: Final = 4  # characters; shorter ones are no token
 RESERVED: Final = (
     *("connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive"),
     *("te", "traceparent", "trailer", "transfer-encoding", "upgrade", "x-pipebell-delivery", "x-signature"),
@@ -163,8 +165,20 @@ class WebhookTarget(HttpTarget):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The keys and the headers' values too."""
-        return (*self.credentials, *self.headers.values(), *HttpTarget.secrets.__get__(self))
+        """The keys and the headers' values too, also without the word before a token and out of a Basic login."""
+        values = (word for value in self.headers.values() for word in _parts(value))
+        return (*self.credentials, *values, *HttpTarget.secrets.__get__(self))
+
+
+def _parts(value: str) -> list[str]:
+    """What a server may quote of a header's value: all of it, its words, and what a Basic login says."""
+    scheme, _, rest = value.partition(" ")
+    words = [word for word in value.split() if len(word) > _WORD and word.lower() != scheme.lower()]
+    if scheme.lower() == "basic":
+        with suppress(binascii.Error, ValueError):
+            login = base64.b64decode(rest, validate=True).decode()
+            words += [login, login.partition(":")[2]]
+    return [value, *words]
 
 
 # ---------------------------------------------------------------------------- target
