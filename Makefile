@@ -57,6 +57,11 @@ bench-peers: $(READY) ## Measure a peer beside Pipebell, in one run (docs/perfor
 fuzz: $(READY) ## Throw 100,000 hostile inputs at every door, in ten minutes (FUZZ_SECONDS=60 for less)
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(or $(FUZZ_SECONDS),600) $(ARGS)
 
+.PHONY: soak
+soak: $(READY) ## Three replicas through kills and outages under load, 20 minutes (SOAK_SECONDS=240 for less)
+	@$(BIN)/pipebell cluster build
+	@PYTHONPATH=tests $(BIN)/python -m soak --seconds $(or $(SOAK_SECONDS),1200) $(ARGS)
+
 .PHONY: test-e2e
 test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)
 	@PIPEBELL_E2E=$(or $(E2E),required) $(BIN)/python -m pytest -rs tests/e2e_node $(ARGS)

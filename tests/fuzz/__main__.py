@@ -30,8 +30,7 @@ def main(*, seconds: float, seed: int, areas: tuple[str, ...], jobs: int, again:
         click.echo(f"{name:16}{report.inputs[name]:9,}{report.seconds[name]:9.0f}")
     click.echo(f"{'all':16}{report.total:9,}")
     for batch in report.failures:
-        click.echo(f"\n==> {batch.area}, seed {batch.seed} (repeat: --again --area {batch.area} --seed {batch.seed})")
-        click.echo(batch.failure)
+        click.echo(f"FAILED: {batch.area}, seed {batch.seed}")
     few = not areas and seconds >= FULL_SECONDS and report.total < FULL
     if few:
         click.echo(f"{report.total:,} inputs are fewer than {FULL:,}: this machine was too busy to prove anything")

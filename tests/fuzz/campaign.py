@@ -138,7 +138,11 @@ def run(first_seed: int, seconds: float, names: list[str], jobs: int, say) -> Re
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                report.add(future.result())
+                batch = future.result()
+                report.add(batch)
+                if batch.failure:
+                    say(f"\n==> {batch.area}: repeat it by --again --area '{batch.area}' --seed {batch.seed}")
+                    say(batch.failure)
             while len(running) < jobs and time.monotonic() < until and len(report.failures) < 20:
                 running.add(submit(pool))
             if time.monotonic() - said > 30:
