@@ -179,3 +179,16 @@ async def test_one_organisation_takes_nothing_from_another(sms, target, notifica
     for other in (replace(event, namespace="elsewhere"), replace(event, spec=spec)):
         (outcome,) = await send(sms, replace(notification, event=other), target, f"x.{other.namespace}")
         assert outcome.verdict is Verdict.DELIVERED
+
+
+async def test_made_up_organisations_get_no_further_on_roots_account(sms, target, notification):
+    roots = replace(target, trusted=True)
+    event = notification.event
+    outcomes = []
+    for number in range(5):
+        spec = event.spec.model_copy(update={"org_slug": f"made-up-{number}"})
+        made_up = replace(notification, event=replace(event, spec=spec))
+        outcomes += await send(sms, made_up, roots, f"x.{number}")
+    assert [outcome.reason for outcome in outcomes] == ["", "", "", "RateLimited", "RateLimited"]
+    (outcome,) = await send(sms, replace(notification, event=replace(event, namespace="elsewhere")), roots, "y")
+    assert outcome.verdict is Verdict.DELIVERED

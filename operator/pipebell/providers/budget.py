@@ -22,8 +22,9 @@ _SPENT_NOTHING: Final = (Verdict.PERMANENT, Verdict.PAUSE, Verdict.HOST_NOT_ALLO
 class Budgeted:
     """A provider that keeps each organisation to its target's `per_hour`; what is more ends Failed/RateLimited.
 
-    An organisation counts by itself, also where several share root's account. A message that is tried again counts
-    once. The counts are this process's own: one that starts anew counts from nothing.
+    An organisation counts by itself; on root's account a namespace does, since whoever writes events there makes up as
+    many organisations as they like. A message that is tried again counts once. The counts are this process's own: one
+    that starts anew counts from nothing.
     """
 
     def __init__(self, provider: HttpProvider) -> None:
@@ -32,7 +33,8 @@ class Budgeted:
 
     async def send(self, message: Message, target: Any, attempt: Attempt) -> Outcome:  # noqa: ANN401  (with a `per_hour`)
         """See `HttpProvider.send`."""
-        spent = self._recent((message.event.namespace, message.event.spec.org_slug, target.endpoint), attempt.now)
+        org = "" if target.trusted else message.event.spec.org_slug
+        spent = self._recent((message.event.namespace, org, target.endpoint), attempt.now)
         known = attempt.delivery_id in spent
         if not known and len(spent) >= target.per_hour:
             said = f"{target.where}.maxPerHour is {target.per_hour}, and so many were sent in the last 60 minutes"
