@@ -130,7 +130,7 @@ def test_markdown_is_escaped(text, escaped):
     "text", ["{{DATE(x)}}", "{{{DATE(x)}}", "{\x00{DATE(x)}}", "{\u2060{DATE(x)}}", "<\u2060at>Ana</at>"]
 )
 def test_nothing_is_reckoned_and_nobody_is_mentioned_after_invisible_signs_are_gone(notify, text):
-    links = [{"title": text, "url": "https://x"}] * 10
+    links = [{"title": text, "url": "https://x/{{DATE(x)}}"}] * 10
     made = card(notify(pipeline_id=text, error_message=text, details={text: text}, links=links), LOUD)
     shown = [*texts(made), *literal(made), *(action["title"] for action in made["actions"])]
     for part in shown:

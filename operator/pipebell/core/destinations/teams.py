@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
 
 from pydantic import Field, StringConstraints
 
@@ -66,7 +67,7 @@ _MARKUP: Final = re.compile(r"[\\`*_\[\]~]")
 _LIST: Final = re.compile(r"^(\s*)([-+]|\d+(?=\.))")
 _AT: Final = re.compile(r"<(?=\s*/?\s*at\b)", re.IGNORECASE)
 _BRACES: Final = re.compile(r"\{(?=\{)")
-_RESERVED_IN_LINKS: Final = str.maketrans({"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", "\\": "%5C", '"': "%22"})
+_RESERVED_IN_LINKS: Final = str.maketrans({sign: quote(sign) for sign in '()<>{}\\"'})
 
 
 class MentionedUser(Spec):
