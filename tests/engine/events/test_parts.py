@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.engine.fakes import EMAIL, FakeProvider, settle_down
 
 from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.status import EventStatus
 from pipebell.core.vocabulary import Phase, Reason
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
@@ -172,3 +175,69 @@ async def test_a_name_that_means_another_kind_meanwhile_inherits_nothing(house, 
     assert (delivery.destination, delivery.provider, delivery.phase) == ("on-call", "slack", Phase.DELIVERED)
     _, _, _, attempt = house.slack.sent[-1]
     assert (attempt.recipients, attempt.handle) == (None, None)
+
+
+async def test_numbers_that_are_added_later_are_told(house, twilio):
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "sms": sms()["sms"]}])
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).deliveries[1].provider == "sms"
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "sms": sms(FIRST)["sms"]}])
+    house.engine.wake_org("acme")
+    await settle_down()
+    assert [(d.destination, d.phase) for d in house.status(event).deliveries] == [
+        ("slack", Phase.DELIVERED),
+        ("on-call/1", Phase.DELIVERED),
+    ]
+
+
+async def test_a_name_that_was_tried_and_means_sms_meanwhile_ends(house, twilio):
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "email": EMAIL}])
+    house.email.script = [RETRY]
+    event = house.event()
+    await house.submit(event)
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "sms": sms(FIRST)["sms"]}])
+    await house.clock.advance(10)
+    assert [(d.destination, d.phase, d.reason) for d in house.status(event).deliveries] == [
+        ("slack", Phase.DELIVERED, None),
+        ("on-call", Phase.FAILED, Reason.CONFIG_CHANGED),
+    ]
+    assert twilio.sent == []
+
+
+async def test_a_number_that_was_told_is_not_told_again_where_the_whole_stands_beside_it(house, twilio):
+    house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "sms": sms(FIRST, SECOND)["sms"]}])
+    done = {"phase": "Delivered", "attempts": 1, "lastAttemptTime": "2025-06-15T15:06:40.000Z"}
+    status = {
+        "phase": "Delivering",
+        "deliveries": [
+            {"destination": "slack", "provider": "slack", **done},
+            {"destination": "on-call", "phase": "Pending", "reason": "ConfigNotReady"},
+            {"destination": "on-call/1", "provider": "sms", "recipients": "+49…678", **done},
+        ],
+    }
+    event = house.events.add(replace(house.event(), status=EventStatus.model_validate(status)))
+    await house.submit(event)
+    await settle_down()
+    assert numbers(twilio) == [("on-call/2", SECOND)]
+    assert [(d.destination, d.phase) for d in house.status(event).deliveries] == [
+        ("slack", Phase.DELIVERED),
+        ("on-call/1", Phase.DELIVERED),
+        ("on-call/2", Phase.DELIVERED),
+    ]
+
+
+async def test_more_numbers_than_a_status_holds_end_the_name_and_nothing_else(house, twilio):
+    first = [{"name": f"d{n}", "sms": sms(*(f"+4915112345{m:03}" for m in range(10)))["sms"]} for n in range(3)]
+    names = [item["name"] for item in first]
+    trigger = {"event": "pipeline_failure", "providers": [*names, "on-call"]}
+    house.config(destinations=first, eventTriggers=[trigger])
+    event = house.event()
+    await house.submit(event)
+    many = {"name": "on-call", "sms": sms(*(f"+4915112346{m:03}" for m in range(10)))["sms"]}
+    house.config(destinations=[*first, many], eventTriggers=[trigger])
+    house.engine.wake_org("acme")
+    await settle_down()
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.PARTIALLY_DELIVERED, Reason.CONFIG_CHANGED)
+    assert len(status.deliveries) == 31

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> None:
     """One delivery for each destination. Once anything was tried, some may be taken away, but none is added.
 
-    What waited while nobody knew its kind is replaced by its parts, where it has any.
+    What was never tried, for its kind or its parts were not known, is replaced by its parts, where it has any.
     """
     wanted = decision.match.destinations
     if not state.tried:
@@ -33,7 +33,7 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             state.deliveries[name].recipients = target.recipients or None
     else:
         for delivery in state.open():
-            if delivery.provider is None and _divide(state, delivery, decision):
+            if delivery.last_attempt_time is None and _divide(state, delivery, decision):
                 continue
             if delivery.destination not in wanted:
                 why = f"{delivery.destination} is not among the trigger's destinations any more"
@@ -41,9 +41,11 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             elif _another_recipient(delivery, decision):
                 why = f"another recipient stands at {delivery.destination} now"
                 drop(state, delivery, Reason.CONFIG_CHANGED, why)
-    for name in decision.targets:
+    for name in decision.targets.keys() & state.deliveries.keys():
         _of_kind(state, name, layers.kind(name))
     for name, error in decision.blocked.items():
+        if name not in state.deliveries:
+            continue
         update = {
             "provider": layers.kind(name),
             "reason": Reason.CONFIG_NOT_READY,
@@ -61,6 +63,8 @@ def _divide(state: EventState, delivery: Delivery, decision: Deliver) -> bool:
         return False
     del state.deliveries[delivery.destination]
     for name in parts:
+        if name in state.deliveries:  # on a status that somebody else wrote, both stand
+            continue
         target = decision.targets.get(name)
         recipients = target.recipients or None if target is not None else None
         state.deliveries[name] = Delivery(destination=name, phase=Phase.PENDING, recipients=recipients)
