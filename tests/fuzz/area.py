@@ -51,7 +51,7 @@ def bounded(cpu: float = CPU_SECONDS, wall: float = WALL_SECONDS) -> Iterator[No
     before = {number: signal.signal(number, too_long) for number in (signal.SIGPROF, signal.SIGALRM)}
     faulthandler.dump_traceback_later(2 * wall, exit=True, file=sys.__stderr__)
     signal.setitimer(signal.ITIMER_PROF, cpu)
-    signal.setitimer(signal.ITIMER_REAL, wall)
+    others, _ = signal.setitimer(signal.ITIMER_REAL, wall)  # pytest-timeout's, which has to go on afterwards
     try:
         yield
     finally:
@@ -60,6 +60,8 @@ def bounded(cpu: float = CPU_SECONDS, wall: float = WALL_SECONDS) -> Iterator[No
         faulthandler.cancel_dump_traceback_later()
         for number, handler in before.items():
             signal.signal(number, handler)
+        if others:
+            signal.setitimer(signal.ITIMER_REAL, others)
 
 
 def keeps_secret(*shown: object, secrets: tuple[str, ...] = (SECRET,)) -> None:
