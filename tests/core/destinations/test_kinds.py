@@ -69,6 +69,13 @@ def test_every_secret_is_a_part_of_the_endpoint_and_stays_out_of_reprs(kind):
                 assert example[trait.camel] not in repr(target)
 
 
+@pytest.mark.parametrize("kind", HTTP)
+def test_a_requests_repr_shows_no_part_of_it(kind):
+    target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
+    made = KINDS[kind].request(make(), target, Attempt("uid.x", now=1.0))
+    assert repr(made) == "HttpRequest(method='POST')"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_has_a_page(kind):
     page = ROOT / "docs" / "destinations" / f"{kind}.md"

@@ -63,11 +63,14 @@ class HttpTarget:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request as it is sent; `X-Pipebell-Delivery` and `User-Agent` are added to it."""
+    """One request as it is sent; `X-Pipebell-Delivery` and `User-Agent` are added to it.
+
+    Any part of it may hold a key: none shows in its `repr`.
+    """
 
     url: str = field(repr=False)
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=lambda: JSON_HEADERS)
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON_HEADERS, repr=False)
     method: str = "POST"
 
 
