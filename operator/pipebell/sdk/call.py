@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from pipebell.sdk.delivery import State, Verdict
+from pipebell.sdk.delivery import SendResult, State
 from pipebell.sdk.latch import Latch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Call:
         began = time.monotonic()
         self.ready_by, self.deadline = began + timeout * _READING, began + timeout * _SENDING
         self.over = began + timeout
-        self.verdict = Verdict(State.PENDING, "not finished within the timeout")
+        self.verdict = SendResult(State.PENDING, "not finished within the timeout")
         self.sent = False  # also when it ended on disk before
         self.path: Path | None = None  # where it is on disk
         self._record: Record | None = None
@@ -73,7 +73,7 @@ class Call:
         self._ready.open()
         return True
 
-    def end(self, verdict: Verdict) -> bool:
+    def end(self, verdict: SendResult) -> bool:
         """The outcome; false when there was one already."""
         if not self._end.claim():
             return False

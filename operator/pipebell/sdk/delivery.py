@@ -34,7 +34,7 @@ class State(StrEnum):
     PENDING = "pending"  # not known within the timeout; the work goes on in the background
 
 
-class Verdict(NamedTuple):
+class SendResult(NamedTuple):
     """What one attempt came to. `again` says that nothing else will get through now either."""
 
     state: State
@@ -42,31 +42,31 @@ class Verdict(NamedTuple):
     again: bool = False
 
 
-def create(api: Api, record: Record, timeout: float) -> Verdict:
+def create(api: Api, record: Record, timeout: float) -> SendResult:
     """One attempt to create the event, within `timeout` seconds. Never raises."""
     try:
         namespace = record.namespace or api.endpoint.namespace
         path = f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace, safe='')}/pipelineevents"
         answer = api.request("POST", path, record.body(namespace), timeout=timeout)
     except (Unavailable, SettingsError) as error:
-        return Verdict(State.SPOOLED, str(error), again=True)
+        return SendResult(State.SPOOLED, str(error), again=True)
     except Exception as error:  # noqa: BLE001  (whatever it is, the event is kept and the pipeline goes on)
-        return Verdict(State.SPOOLED, f"unexpected {type(error).__name__}")  # its text may quote the request
+        return SendResult(State.SPOOLED, f"unexpected {type(error).__name__}")  # its text may quote the request
     return judge(answer, namespace)
 
 
-def judge(answer: Answer, namespace: str) -> Verdict:
+def judge(answer: Answer, namespace: str) -> SendResult:
     """The meaning of an answer. An event that exists already is ours: its name is drawn once."""
     if answer.status in _CREATED or answer.reason == "AlreadyExists":
-        return Verdict(State.SENT)
+        return SendResult(State.SENT)
     if answer.status in _INVALID:
-        return Verdict(State.REJECTED, answer.message)
+        return SendResult(State.REJECTED, answer.message)
     if answer.status == _NOT_FOUND:
-        return Verdict(State.SPOOLED, absent(answer, namespace))
+        return SendResult(State.SPOOLED, absent(answer, namespace))
     busy = answer.status == _TOO_MANY or answer.status >= _SERVER_ERRORS
     code = f"HTTP {answer.status}"
     reason = answer.message if code in answer.message else f"{answer.message} ({code})"
-    return Verdict(State.SPOOLED, reason, again=busy)
+    return SendResult(State.SPOOLED, reason, again=busy)
 
 
 def absent(answer: Answer, namespace: str) -> str:

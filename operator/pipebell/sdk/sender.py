@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.sdk import log
 from pipebell.sdk.call import Call
-from pipebell.sdk.delivery import State, Verdict, create, empty
+from pipebell.sdk.delivery import SendResult, State, create, empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ class Sender:
         """An event that the API server would never take: set aside. Returns at once."""
         call = Call(draft, 0.0)
         log.error("pipebell: %s of %s is rejected: %s", draft.event, draft.name, reason)
-        call.end(Verdict(State.REJECTED, reason))
+        call.end(SendResult(State.REJECTED, reason))
         try:
             self._ensure_started()
         except RuntimeError:
@@ -165,7 +165,7 @@ class Sender:
             self._spare_until = ended + _SPARE
         self._to_disk(call, verdict.reason)
 
-    def _finish(self, call: Call, verdict: Verdict) -> None:
+    def _finish(self, call: Call, verdict: SendResult) -> None:
         if verdict.state is State.SENT:
             self._spare_until = 0.0
             call.sent = True
@@ -196,7 +196,7 @@ class Sender:
         except OSError as error:
             # A traceback would tell nothing that this line does not.
             log.error("pipebell: %s is lost: %s; and not on disk: %s", call.record.label, reason, error)
-            call.end(Verdict(State.LOST, f"{reason}; and not on disk: {error}"))
+            call.end(SendResult(State.LOST, f"{reason}; and not on disk: {error}"))
             return
         if removed:
             log.error("pipebell: the spool is full: the %d oldest events were dropped", removed)
@@ -204,7 +204,7 @@ class Sender:
             self.spool.done(call.path)  # after all, meanwhile
             return
         log.warning("pipebell: %s will be sent later: %s", call.record.label, reason)
-        call.end(Verdict(State.SPOOLED, reason))
+        call.end(SendResult(State.SPOOLED, reason))
         self._wake.set()
 
     def _empty_when_woken(self) -> None:

@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConditionValue:
     """One condition's value."""
 
     type: str
@@ -89,8 +89,8 @@ class Readiness(ConfigFollower, ShardFollower):
         self._reviews: dict[tuple[str, str], None] = {}  # namespaces and organisations with many configurations
         self._wanted = asyncio.Event()
         self._states: dict[Key, _State] = {}
-        self._conditions: dict[Key, tuple[Verdict, ...]] = {}
-        self._written: dict[Key, tuple[str, int, tuple[Verdict, ...]]] = {}
+        self._conditions: dict[Key, tuple[ConditionValue, ...]] = {}
+        self._written: dict[Key, tuple[str, int, tuple[ConditionValue, ...]]] = {}
 
     def __len__(self) -> int:
         return len(self._conditions)
@@ -243,7 +243,7 @@ class Readiness(ConfigFollower, ShardFollower):
         if verdicts[0].status:
             self._states.pop(key, None)
             self._followers.on_config_ready(config)
-        elif _may_mend_itself(config, verdicts[0].reason):
+        elif _may_become_ready(config, verdicts[0].reason):
             self._poll(key)
 
     def _poll(self, key: Key) -> None:
@@ -265,15 +265,15 @@ class Readiness(ConfigFollower, ShardFollower):
         if config is not None:
             self.changed(config, fresh=True)
 
-    async def _judge(self, config: ConfigObject, *, fresh: bool) -> list[Verdict]:
+    async def _judge(self, config: ConfigObject, *, fresh: bool) -> list[ConditionValue]:
         try:
             await self._check(config, fresh=fresh)
         except NotReady as error:
-            ready = Verdict("Ready", status=False, reason=error.reason.value, message=clip(error.message))
+            ready = ConditionValue("Ready", status=False, reason=error.reason.value, message=clip(error.message))
         else:
             disabled = config.spec is not None and config.spec.enabled is False
             message = "disabled: nothing is sent" if disabled else "notifications can be sent"
-            ready = Verdict("Ready", status=True, reason="Ready", message=message)
+            ready = ConditionValue("Ready", status=True, reason="Ready", message=message)
         return [ready, *self._sharing(config)]
 
     async def _check(self, config: ConfigObject, *, fresh: bool) -> None:
@@ -299,17 +299,17 @@ class Readiness(ConfigFollower, ShardFollower):
                 check = self._providers[target.kind].check(target, config.namespace)
                 await asyncio.wait_for(check, CHECK_PATIENCE)
 
-    def _sharing(self, config: ConfigObject) -> Iterator[Verdict]:
+    def _sharing(self, config: ConfigObject) -> Iterator[ConditionValue]:
         rule = config.spec.event_namespaces if config.spec is not None else None
         if rule is None or rule.from_ == "Same":
             return
         if config.namespace in self._shared:
-            yield Verdict("Shared", status=True, reason="Shared", message="serves events of other namespaces")
+            yield ConditionValue("Shared", status=True, reason="Shared", message="serves events of other namespaces")
         else:
             message = f"eventNamespaces has no effect: {config.namespace} is not among the operator's shared namespaces"
-            yield Verdict("Shared", status=False, reason="NotPermitted", message=message)
+            yield ConditionValue("Shared", status=False, reason="NotPermitted", message=message)
 
-    async def _write(self, config: ConfigObject, verdicts: tuple[Verdict, ...]) -> None:
+    async def _write(self, config: ConfigObject, verdicts: tuple[ConditionValue, ...]) -> None:
         """Write the conditions unless they stand there already."""
         before = {item.type: item for item in config.status.conditions or []}
         allowed = partial(self._ownership.owns, config.org_slug)
@@ -327,7 +327,7 @@ class Readiness(ConfigFollower, ShardFollower):
         self._written[config.key] = memo
 
     def _patch(
-        self, config: ConfigObject, verdicts: tuple[Verdict, ...], before: dict[str, Condition]
+        self, config: ConfigObject, verdicts: tuple[ConditionValue, ...], before: dict[str, Condition]
     ) -> dict[str, Any]:
         conditions = []
         for verdict in verdicts:
@@ -346,14 +346,14 @@ class Readiness(ConfigFollower, ShardFollower):
         return {"observedGeneration": config.generation, "conditions": conditions}
 
 
-def _may_mend_itself(config: ConfigObject, reason: str) -> bool:
+def _may_become_ready(config: ConfigObject, reason: str) -> bool:
     """Whether a configuration can become Ready without an edit: by its Secrets, or by what a host name stands for."""
     if reason == NotReadyReason.INVALID:  # perhaps only the value that a Secret holds
         return config.spec is not None and bool(secrets_of(config.spec))
     return reason in _OF_OTHERS
 
 
-def _same(before: Mapping[str, Condition], verdicts: Sequence[Verdict]) -> bool:
+def _same(before: Mapping[str, Condition], verdicts: Sequence[ConditionValue]) -> bool:
     return set(before) == {verdict.type for verdict in verdicts} and all(
         (before[verdict.type].status == "True", before[verdict.type].reason, before[verdict.type].message)
         == (verdict.status, verdict.reason, verdict.message)
