@@ -132,6 +132,41 @@ def test_offline_with_files_only(cli, tmp_path, event_file):
     assert "to admin@example.com" in alone.out
 
 
+@pytest.mark.parametrize(
+    ("options", "event_in", "config_in", "admitted"),
+    [
+        ([], "team-a", None, True),
+        ([], "other", None, False),
+        (["-n", "team-b"], "other", None, True),
+        ([], "other", "team-a", True),
+        ([], "team-a", "other", False),
+    ],
+)
+def test_offline_roots_allow_goes_by_the_namespaces_in_the_files(cli, tmp_path, options, event_in, config_in, admitted):
+    hook = "https://hooks.slack.com/services/T/B/roots"
+    on_call = {"name": "on-call", "allow": {"namespaces": ["team-*"]}, "slack": {"webhook_url": hook}}
+    spec = {"orgSlug": "acme", "eventTriggers": [{"event": "pipeline_failure", "providers": ["on-call"]}]}
+    config = {
+        "apiVersion": EVENT["apiVersion"],
+        "kind": "NotificationConfig",
+        "metadata": {"name": "acme"},
+        "spec": spec,
+    }
+    if config_in is not None:
+        config["metadata"]["namespace"] = config_in
+    files = {
+        "root.json": {"destinations": [on_call], "restrict": {"org_may_set": []}},
+        "config.json": config,
+        "event.json": EVENT | {"metadata": {"name": "e", "namespace": event_in}},
+    }
+    for name, document in files.items():
+        (tmp_path / name).write_text(json.dumps(document))
+    found = ["-f", tmp_path / "event.json", "--config", tmp_path / "config.json", "--root", tmp_path / "root.json"]
+    done = cli("preview", *found, *options)
+    assert done.code == 0, done.err
+    assert ("UnknownDestination" not in done.out) == admitted
+
+
 def test_a_configuration_of_somebody_else_is_refused(cli, event_file):
     done = cli("preview", "-f", event_file, "--config", CONFIGS / "acme_corp" / "notifications.json")
     assert (done.code, "acme_corp's, the event is of acme" in done.err) == (1, True)

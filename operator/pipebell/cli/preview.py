@@ -110,9 +110,7 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
         item = client.get(EVENTS, event) if event else None
         if item is None:
             assert event_file is not None  # noqa: S101  (checked above)
-            item = preview_files.event(
-                event_file, access.namespace or ("default" if offline else client.namespace), now
-            )
+            item = preview_files.event(event_file, access.namespace, "default" if offline else client.namespace, now)
         subject = parse_event(item)
         finder = effective.Finder(None if offline else client, where, env)
         if offline:

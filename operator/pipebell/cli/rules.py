@@ -57,22 +57,25 @@ class Document:
     namespace: str = ""
 
 
-def read(path: Path, text: str) -> list[Document]:
-    """All documents of a file. Problems that concern the file as a whole are a document's, too."""
+def read(path: Path, text: str, *, root: bool = False) -> list[Document]:
+    """All documents of a file. Problems that concern the file as a whole are a document's, too.
+
+    `root`: a JSON file is the root configuration, whatever its name.
+    """
     try:
         found = documents.load(path, text)
     except InvalidInput as error:
         return [Document(str(path), "file", path.name, problems=error.problems)]
-    return [_document(path, item) for item in found] or [
+    return [_document(path, item, root=root) for item in found] or [
         Document(str(path), "file", path.name, problems=(Problem("", "holds nothing"),))
     ]
 
 
-def _document(path: Path, item: object) -> Document:
+def _document(path: Path, item: object, *, root: bool) -> Document:
     if not isinstance(item, dict):
         return Document(str(path), "file", path.name, problems=(Problem("", "must be an object"),))
     if "kind" not in item and "apiVersion" not in item:
-        return _seed(path, item)
+        return _seed(path, item, root=root or (path.parent.name == "notifications" and path.name == "config.json"))
     kind = str(item.get("kind"))
     metadata = item.get("metadata")
     if not isinstance(metadata, dict):
@@ -88,9 +91,8 @@ def _document(path: Path, item: object) -> Document:
     return replace(found, notes=["is none of Pipebell's kinds: not looked at"])
 
 
-def _seed(path: Path, item: dict[str, Any]) -> Document:
+def _seed(path: Path, item: dict[str, Any], *, root: bool) -> Document:
     """One of the file-based system's JSON files."""
-    root = path.parent.name == "notifications" and path.name == "config.json"
     kind, name = (
         ("RootConfig", "config.json") if root else ("organisation", str(item.get("org_slug") or path.parent.name))
     )
