@@ -10,6 +10,8 @@ import yaml
 
 from pipebell.cluster import tools
 
+#: libyaml: the definitions are long, and Python's own parser takes six times as long for them.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 REPOSITORY = Path(__file__).parents[2]
 CHART = REPOSITORY / "charts" / "pipebell"
 NAMESPACE = "pipebell-system"
@@ -54,7 +56,7 @@ class Rendering:
     """Rendered objects, found by kind and name."""
 
     def __init__(self, text):
-        self.objects = [document for document in yaml.safe_load_all(text) if document]
+        self.objects = [document for document in yaml.load_all(text, Loader=LOADER) if document]
 
     def all(self, kind):
         return [item for item in self.objects if item["kind"] == kind]
