@@ -25,9 +25,9 @@ def test_two_channels_and_two_mailboxes_of_one_organisation(world):
     namespace = world.namespace()
     spec = {
         "email": world.own_smtp("data@acme.example"),
-        "slack": {"webhookUrl": world.slack.webhook("First")},
+        "slack": {"webhookUrl": world.slack.webhook("Named_first")},
         "destinations": [
-            {"name": "on-call", "slack": {"webhookUrl": world.slack.webhook("Second"), "channel": "#on-call"}},
+            {"name": "on-call", "slack": {"webhookUrl": world.slack.webhook("Named_second"), "channel": "#on-call"}},
             {"name": "auditors", "email": world.own_smtp("audit@acme.example")},
         ],
         "eventTriggers": [
@@ -42,8 +42,8 @@ def test_two_channels_and_two_mailboxes_of_one_organisation(world):
         "email": "email", "slack": "slack", "on-call": "slack", "auditors": "email",
     }  # fmt: skip
     assert [len(world.mails_to(who)) for who in ("data@acme.example", "audit@acme.example")] == [1, 1]
-    assert [len(world.posts_to(hook)) for hook in ("First", "Second")] == [1, 1]
-    identities = {post.headers["x-pipebell-delivery"] for hook in ("First", "Second") for post in world.posts_to(hook)}
+    assert [len(world.posts_to(hook)) for hook in ("Named_first", "Named_second")] == [1, 1]
+    identities = {post.headers["x-pipebell-delivery"] for hook in ("Named_first", "Named_second") for post in world.posts_to(hook)}
     uid = made["metadata"]["uid"]
     assert identities == {f"{uid}.slack", f"{uid}.on-call"}
 
