@@ -74,7 +74,7 @@ def judge(
     phases = Counter(item.get("status", {}).get("phase") for item in found.values())
     wrong = ended_wrongly(found)
     errors = Counter(
-        line["msg"].partition("#")[0].strip()
+        str(line.get("msg")).partition("#")[0].strip()
         for replica in storm.replicas
         for line in replica.operator.lines()
         if line.get("level") == "error"
