@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PAGES_PER_MB = 256
 _SAMPLE_EVERY = 2.0
+_STARTING = 60.0  # seconds
 
 
 @dataclass
@@ -97,14 +98,16 @@ class Storm:
                 self._outage()
 
     def stop(self) -> list[int]:
-        """End everything; the replicas' exit codes."""
+        """End everything; the exit codes of those that had long been up."""
         self._over.set()
         self._watcher.join()
         codes = []
         for replica in self.replicas:
             replica.up = False
             if replica.operator.alive:
-                codes.append(replica.operator.stop())
+                code = replica.operator.stop()
+                if replica.rss and time.monotonic() - replica.rss[0][0] > _STARTING:
+                    codes.append(code)  # one that is still starting dies of SIGTERM
         return codes
 
     def _watch(self) -> None:
