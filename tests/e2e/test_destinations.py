@@ -43,7 +43,9 @@ def test_two_channels_and_two_mailboxes_of_one_organisation(world):
     }  # fmt: skip
     assert [len(world.mails_to(who)) for who in ("data@acme.example", "audit@acme.example")] == [1, 1]
     assert [len(world.posts_to(hook)) for hook in ("Named_first", "Named_second")] == [1, 1]
-    identities = {post.headers["x-pipebell-delivery"] for hook in ("Named_first", "Named_second") for post in world.posts_to(hook)}
+    identities = {
+        post.headers["x-pipebell-delivery"] for hook in ("Named_first", "Named_second") for post in world.posts_to(hook)
+    }
     uid = made["metadata"]["uid"]
     assert identities == {f"{uid}.slack", f"{uid}.on-call"}
 
