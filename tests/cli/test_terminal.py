@@ -96,7 +96,8 @@ class _Api(BaseHTTPRequestHandler):
     items = ()
 
     def do_GET(self):
-        answer = json.dumps({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": self.items}).encode()
+        items = self.items if "/pipelineevents" in self.path else []
+        answer = json.dumps({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
