@@ -80,7 +80,7 @@ KNOBS = {
         {},
         lambda r: (
             r.env["PIPEBELL_ROOT_CONFIGMAP"] == "theirs"
-            and r.one("Role")["rules"][0]["resourceNames"] == ["theirs"]
+            and r.one("Role", "pipebell-operator-root")["rules"][0]["resourceNames"] == ["theirs"]
             and not r.all("ConfigMap")
         ),
     ),
@@ -153,7 +153,11 @@ KNOBS = {
         lambda r: (
             r.one("ServiceAccount", "mine")
             and r.pod["serviceAccountName"] == "mine"
-            and all(b["subjects"][0]["name"] == "mine" for b in [*r.all("ClusterRoleBinding"), *r.all("RoleBinding")])
+            and all(
+                b["subjects"][0]["name"] == "mine"
+                for b in [*r.all("ClusterRoleBinding"), *r.all("RoleBinding")]
+                if not b["metadata"]["name"].endswith("-info")  # that one is everybody's
+            )
         ),
     ),
     "serviceAccount.annotations": (
