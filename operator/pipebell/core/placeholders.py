@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydantic import BaseModel
 
@@ -15,7 +15,7 @@ from pipebell.core.vocabulary import NotReadyReason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipebell.core.fields import Fillable, SecretRef
+    from pipebell.core.fields import Fillable, SecretRef, Trait
 
 _PLACEHOLDER: Final = re.compile(PLACEHOLDER)
 
@@ -121,6 +121,14 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
+def _given(spec: BaseModel) -> Iterator[tuple[Trait, Any]]:
+    """The fields that are set, with their values: of a configuration few are, and this runs for every event."""
+    for trait in traits(type(spec)).values():
+        value = getattr(spec, trait.name)
+        if value is not None:
+            yield trait, value
+
+
 def secrets_of(spec: BaseModel) -> frozenset[str]:
     """Names of all Secrets that a configuration references: the only ones that are ever read for it."""
     names = {reference.name for _, reference in references_of(spec)}
@@ -132,8 +140,8 @@ def secrets_of(spec: BaseModel) -> frozenset[str]:
 
 def variables_of(spec: BaseModel, path: str = "") -> Iterator[tuple[str, str]]:
     """Every placeholder of a configuration, as (path in camelCase, variable)."""
-    for trait in traits(type(spec)).values():
-        value, here = getattr(spec, trait.name), f"{path}{trait.camel}"
+    for trait, value in _given(spec):
+        here = f"{path}{trait.camel}"
         if isinstance(value, BaseModel):
             yield from variables_of(value, f"{here}.")
         elif trait.fillable is not None:
@@ -148,8 +156,8 @@ def variables_of(spec: BaseModel, path: str = "") -> Iterator[tuple[str, str]]:
 
 def references_of(spec: BaseModel, path: str = "") -> Iterator[tuple[str, SecretKeyRef]]:
     """Every reference to a Secret's key, as (path in camelCase, reference)."""
-    for trait in traits(type(spec)).values():
-        value, here = getattr(spec, trait.name), f"{path}{trait.camel}"
+    for trait, value in _given(spec):
+        here = f"{path}{trait.camel}"
         if isinstance(value, SecretKeyRef):
             yield here, value
         elif isinstance(value, BaseModel):

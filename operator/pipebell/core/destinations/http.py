@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -85,7 +86,7 @@ class Sent:
     first: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Response:
     """An answer. Names in `headers` are found in any case; `body` is its beginning, `host` who answered."""
 
@@ -94,14 +95,16 @@ class Response:
     body: bytes
     host: str = ""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The beginning of the body as text."""
         return self.body.decode("utf-8", "replace")
 
-    @property
+    @cached_property
     def document(self) -> Any:  # noqa: ANN401  (JSON)
-        """The body as JSON; None when it is none."""
+        """The body as JSON; None when it is none, or a mere word."""
+        if self.body[:1].isalpha():  # `ok`, as most answers are
+            return None
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):

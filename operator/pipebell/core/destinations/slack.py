@@ -181,12 +181,15 @@ def _posted(made: dict[str, Any], target: SlackTarget) -> HttpRequest:
 
 def then(sent: Sent, response: Response) -> HttpRequest | None:
     """What Slack cannot read goes out once more as plain text; where a thread is gone, a new message begins one."""
+    lost, unreadable = slack_api.thread_lost(response), slack_api.unreadable(response)
+    if not lost and not unreadable:
+        return None
     made = decode(sent.request.body)
-    if "thread_ts" in made and slack_api.thread_lost(response):
+    if lost and "thread_ts" in made:
         del made["thread_ts"]
         made["channel"] = sent.target.channel
         return _posted(made, sent.target)
-    if "attachments" in made and slack_api.unreadable(response):
+    if unreadable and "attachments" in made:
         del made["attachments"]
         known = facts(sent.message)
         if known.message:
