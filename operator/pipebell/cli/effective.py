@@ -22,7 +22,6 @@ from pipebell.core.errors import InvalidInput, NotFound, NotReady, PipebellError
 from pipebell.core.explain import explain
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
-from pipebell.core.placeholders import secrets_of
 from pipebell.core.policy.configured import disabled, nobody
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.root import parse_root
@@ -207,7 +206,7 @@ class Finder:
     def _source(self, config: ConfigObject) -> Filled:
         assert config.spec is not None  # noqa: S101  (callers have checked)
         reference = config.spec.secret_ref
-        names = secrets_of(config.spec)
+        names = config.secrets
         secrets = {name: self._secret(config.namespace, name) for name in names}
         return Filled(self._env, secrets, reference.name if reference else None, self.notes, "the organisation's")
 

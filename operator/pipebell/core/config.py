@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from pipebell.core.placeholders import secrets_of
 
 if TYPE_CHECKING:
     from pipebell.core.errors import Problem
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
     from pipebell.core.status import NotificationConfigStatus
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConfigObject:
     """One NotificationConfig. `spec` is None when it cannot be parsed; then `problems` say why.
 
@@ -33,3 +36,8 @@ class ConfigObject:
     def key(self) -> tuple[str, str]:
         """Namespace and name."""
         return (self.namespace, self.name)
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """Names of the Secrets that the configuration references."""
+        return frozenset() if self.spec is None else secrets_of(self.spec)

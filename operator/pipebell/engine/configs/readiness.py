@@ -13,7 +13,6 @@ import structlog
 
 from pipebell.core.errors import ApiError, Fenced, NotFound, NotReady
 from pipebell.core.models import KINDS
-from pipebell.core.placeholders import secrets_of
 from pipebell.core.policy.triggers import check_plans, destinations_in_use
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
@@ -349,7 +348,7 @@ class Readiness(ConfigFollower, ShardFollower):
 def _may_become_ready(config: ConfigObject, reason: str) -> bool:
     """Whether a configuration can become Ready without an edit: by its Secrets, or by what a host name stands for."""
     if reason == NotReadyReason.INVALID:  # perhaps only the value that a Secret holds
-        return config.spec is not None and bool(secrets_of(config.spec))
+        return bool(config.secrets)
     return reason in _OF_OTHERS
 
 

@@ -10,7 +10,7 @@ import structlog
 from pipebell.core import resolve
 from pipebell.core.errors import NotFound, NotReady, Rejected, Unavailable
 from pipebell.core.layers import Layer, Layers
-from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of
+from pipebell.core.placeholders import Environment, OrgSecrets
 from pipebell.core.policy.configured import disabled, nobody
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.status import ConfigReference
@@ -129,7 +129,7 @@ class Resolver:
             raise NotReady(NotReadyReason.INVALID, f"the root configuration is invalid: {self._root.current.problems}")
         secrets: dict[str, Mapping[str, str] | None] = {}
         unreadable: dict[str, str] = {}
-        for name in secrets_of(config.spec):
+        for name in config.secrets:
             try:
                 secrets[name] = await self._secrets.read(config.namespace, name, fresh=fresh)
             except (Rejected, NotFound) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -16,6 +16,7 @@ from pipebell.engine.events.observer import Observer
 if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.policy.settle import EventSummary
+    from pipebell.core.vocabulary import Reason
     from pipebell.engine.configs.store import ConfigStore, Key
     from pipebell.engine.events.ledger import CooldownKey, CooldownLedger
     from pipebell.engine.events.state import EventState
@@ -27,13 +28,22 @@ OVERALL: Final = 0.5  # seconds between two writes at all
 log = structlog.get_logger(__name__)
 
 
+class _Last(NamedTuple):
+    """A `LastDelivery` to be: most are overtaken by another one before they are written."""
+
+    event: str
+    phase: Phase
+    reason: Reason | None
+    at: float
+
+
 @dataclass(slots=True)
 class _Page:
     """What is not written yet for one configuration, and when that was last done."""
 
     written: float = 0.0
     keys: dict[EventType, CooldownKey] = field(default_factory=dict)
-    last: LastDelivery | None = None
+    last: _Last | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -54,12 +64,12 @@ class UsageWriter(Observer):
         reference = state.config
         if reference is None or reference.kind != "NotificationConfig" or state.event is None:
             return
-        page = self._pages.setdefault((reference.namespace, reference.name), _Page())
-        stamp = rfc3339(now)
+        page = self._pages.get((reference.namespace, reference.name))
+        if page is None:
+            page = self._pages[reference.namespace, reference.name] = _Page()
         if state.key is not None:
             page.keys[state.key.event] = state.key
-        name = f"{state.namespace}/{state.name}"
-        page.last = LastDelivery(event=name, phase=summary.phase, time=stamp, reason=summary.reason)
+        page.last = _Last(f"{state.namespace}/{state.name}", summary.phase, summary.reason, now)
         page.counts[summary.phase.value] = page.counts.get(summary.phase.value, 0) + 1
 
     async def run(self) -> None:
@@ -91,14 +101,14 @@ class UsageWriter(Observer):
 
 def _merged(config: ConfigObject, page: _Page, ledger: CooldownLedger) -> NotificationConfigStatus:
     """The bookkeeping part of the status: what stands there, and what came since."""
-    old = config.status
+    old, last = config.status, page.last
     triggers = {item.event: item for item in old.triggers or []}
     for kind, key in page.keys.items():
-        last = ledger.last(key)
+        sent = ledger.last(key)
         known = triggers.get(kind)
         triggers[kind] = TriggerRecord(
             event=kind,
-            last_sent_time=rfc3339(last.at) if last else known.last_sent_time if known else None,
+            last_sent_time=rfc3339(sent.at) if sent else known.last_sent_time if known else None,
             suppressed_since_last_sent=ledger.suppressed(key),
         )
     counters = old.counters or Counters(delivered=0, suppressed=0, failed=0)
@@ -107,7 +117,9 @@ def _merged(config: ConfigObject, page: _Page, ledger: CooldownLedger) -> Notifi
         conditions=None,
         observed_generation=None,
         triggers=[triggers[kind] for kind in EventType if kind in triggers],
-        last_delivery=page.last,
+        last_delivery=LastDelivery(event=last.event, phase=last.phase, time=rfc3339(last.at), reason=last.reason)
+        if last
+        else None,
         counters=Counters(
             delivered=counters.delivered
             + counts.get(Phase.DELIVERED.value, 0)
