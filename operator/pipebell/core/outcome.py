@@ -68,7 +68,9 @@ class Attempt:
     step that cannot be taken back, and raise Fenced instead of taking it. `handle` is that of the message whose
     thread this one continues. `now` is when the attempt is made and `expires` when the event is too old to be told,
     both in seconds since the epoch. `installation` names this operator among all that send to the same receiver.
-    `again`: an earlier attempt was made, and may have arrived although its answer says nothing of the kind.
+    `again`: an earlier attempt was made, and may have arrived although its answer says nothing of the kind. `since` is
+    when this process began to make attempts, in seconds since the epoch: of older events a process before it may have
+    told, and died with the answer.
     """
 
     delivery_id: str
@@ -79,6 +81,7 @@ class Attempt:
     expires: float | None = None
     installation: str = ""
     again: bool = False
+    since: float = 0.0
 
 
 def delivery_id(event_uid: str, destination: str) -> str:

@@ -256,7 +256,11 @@ def test_a_first_attempt_at_a_fresh_event_looks_for_nothing():
     assert before(make(), TARGET, ATTEMPT) is None
 
 
-@pytest.mark.parametrize("attempt", [replace(ATTEMPT, again=True), replace(ATTEMPT, now=CREATED + 2.1)])
+@pytest.mark.parametrize(
+    "attempt",
+    [replace(ATTEMPT, again=True), replace(ATTEMPT, now=CREATED + 2.1), replace(ATTEMPT, since=CREATED + 0.5)],
+    ids=["again", "old", "restarted"],
+)
 def test_any_other_looks_first(attempt):
     """The process that made an earlier attempt may have died before it wrote that down."""
     look = before(make(), TARGET, attempt)

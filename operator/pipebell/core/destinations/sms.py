@@ -57,7 +57,7 @@ HOST: Final = "api.twilio.com"
 TEXT: Final = 306  # septets: two segments
 LONGEST_VALIDITY: Final = 36_000  # seconds
 READS: Final = 256 * 1024  # bytes of a list of messages
-FRESH: Final = 2.0  # seconds; so young an event was tried by no process that died since
+FRESH: Final = 2.0  # seconds; no other replica has taken over an event so young
 _HEAD: Final = 150
 _MARK: Final = 6  # characters, by which a message is found again
 _LISTED: Final = 50
@@ -309,9 +309,10 @@ def _mark(attempt: Attempt) -> str:
 
 def before(message: Message, target: SmsTarget, attempt: Attempt) -> HttpRequest | None:
     """Twilio drops no repeated message: where an earlier attempt may have been made, look for its message first."""
-    if not attempt.again and attempt.now - message.event.created <= FRESH:
+    created = message.event.created
+    if not attempt.again and created >= attempt.since and attempt.now - created <= FRESH:
         return None
-    day = datetime.fromtimestamp(message.event.created, UTC).strftime("%Y-%m-%d")
+    day = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%d")
     query = urlencode({"To": target.number, "DateSent>": day, "PageSize": str(_LISTED)})
     return HttpRequest(f"{target.url}?{query}", b"", {"Authorization": target.authorization}, "GET")
 

@@ -70,6 +70,7 @@ class Deliverer:
         self._resolver, self._endpoints = resolver, endpoints
         self._observer, self._on_delivered = observer, on_delivered
         self._installation, self._max_age = ports.installation, max_age
+        self._since = self._clock.now()
 
     async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
         """Try every destination that is due; comes back when all have answered, or after a while with the slow ones."""
@@ -120,6 +121,7 @@ class Deliverer:
             expires=sending.message.event.created + self._max_age,
             installation=self._installation(),
             again=delivery.last_attempt_time is not None,
+            since=self._since,
         )
         try:
             outcome = await self._providers[target.kind].send(sending.message, target, attempt)
