@@ -35,6 +35,7 @@ EVERYTHING = {
     "extraVolumes": [{"name": "more", "emptyDir": {}}],
     "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
 }
+_PATIENCE = "120s"  # an API server puts off the end of definitions that hardly were there
 SETS = {
     "defaults": {},
     "all switched on": ALL_ON,
@@ -129,7 +130,7 @@ def test_install_upgrade_rollback_uninstall_and_install_again(server, install):
     said = install({})
     assert "The next three commands" in said
     assert "helm test pipebell --namespace pipebell-system" in said
-    server.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
+    server.kubectl("wait", "--for=condition=Established", *CRDS, f"--timeout={_PATIENCE}")
     server.kubectl("apply", "-f", "-", input=USERS_DATA)
     before = objects(server)
 
@@ -177,7 +178,7 @@ def test_an_upgrade_that_reuses_an_older_charts_values(server, tmp_path):
 def without_definitions(server):
     helm("uninstall", "pipebell", "--namespace", NAMESPACE, "--ignore-not-found", kubeconfig=server.kubeconfig)
     server.kubectl("delete", "--ignore-not-found", *CRDS)
-    server.kubectl("wait", "--for=delete", *CRDS, "--timeout=30s")
+    server.kubectl("wait", "--for=delete", *CRDS, f"--timeout={_PATIENCE}")
 
 
 @pytest.mark.parametrize("before", ["kubectl", "kubectl --server-side", "another release"])
@@ -211,8 +212,9 @@ def test_definitions_that_are_not_to_be_kept_go(server):
     helm("uninstall", *release, "--ignore-not-found", kubeconfig=server.kubeconfig)
     command = ("install", "pipebell", CHART, "--namespace", NAMESPACE)
     helm(*command, values={"crds": {"keep": False}}, kubeconfig=server.kubeconfig)
+    server.kubectl("wait", "--for=condition=Established", *CRDS, f"--timeout={_PATIENCE}")
     helm("uninstall", *release, kubeconfig=server.kubeconfig)
-    server.kubectl("wait", "--for=delete", *CRDS, "--timeout=30s")
+    server.kubectl("wait", "--for=delete", *CRDS, f"--timeout={_PATIENCE}")
     assert objects(server) == []
 
 
@@ -234,7 +236,7 @@ def test_samples_are_accepted(server, path):
 
 def test_the_sample_policy_refuses_hosts_that_it_does_not_list(server, install):
     install({})
-    server.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
+    server.kubectl("wait", "--for=condition=Established", *CRDS, f"--timeout={_PATIENCE}")
     server.kubectl("apply", "-f", CHART / "samples" / "allowed-hosts.yaml")
 
     def said(**spec):
