@@ -175,15 +175,13 @@ def _link(link: Link) -> str:
 
 
 def _code_of(response: Response) -> int | None:
-    document = response.document
-    code = document.get("code") if isinstance(document, dict) else None
+    code = response.get("code")
     return code if isinstance(code, int) else None
 
 
 def said(response: Response) -> str:
     """Discord's own words: the message of its JSON."""
-    document = response.document
-    words = document.get("message") if isinstance(document, dict) else None
+    words = response.get("message")
     code = _code_of(response)
     if not isinstance(words, str):
         return response.text
@@ -192,15 +190,13 @@ def said(response: Response) -> str:
 
 def pause(response: Response) -> float | None:
     """Seconds of the body's `retry_after`, a fraction."""
-    document = response.document
-    seconds = document.get("retry_after") if isinstance(document, dict) else None
+    seconds = response.get("retry_after")
     return float(seconds) if isinstance(seconds, int | float) and not isinstance(seconds, bool) else None
 
 
 def receipt(response: Response, _target: DiscordTarget) -> str | None:
     """The message's ID."""
-    document = response.document
-    found = document.get("id") if isinstance(document, dict) else None
+    found = response.get("id")
     return found if isinstance(found, str) and found.isdecimal() and len(found) <= 20 else None  # noqa: PLR2004  (64 bits)
 
 

@@ -128,8 +128,7 @@ def _link(link: Link) -> str:
 
 
 def _error(response: Response, word: str) -> str:
-    document = response.document
-    error = document.get("error") if isinstance(document, dict) else None
+    error = response.get("error")
     found = error.get(word) if isinstance(error, dict) else None
     return found if isinstance(found, str) else ""
 
@@ -141,8 +140,7 @@ def said(response: Response) -> str:
 
 def receipt(response: Response, _target: GoogleChatTarget) -> str | None:
     """The message's thread. Not the space: everybody can read a handle, and it may be root's."""
-    document = response.document
-    thread = document.get("thread") if isinstance(document, dict) else None
+    thread = response.get("thread")
     name = thread.get("name") if isinstance(thread, dict) else None
     found = _THREAD.fullmatch(name) if isinstance(name, str) else None
     return found[1] if found else None

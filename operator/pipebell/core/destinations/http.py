@@ -110,6 +110,10 @@ class Response:
         except (ValueError, RecursionError):
             return None
 
+    def get(self, name: str) -> Any:  # noqa: ANN401  (JSON)
+        """A value of the body, when that is a JSON object; None otherwise, and when it has none of this name."""
+        return self.document.get(name) if isinstance(self.document, dict) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -136,8 +140,7 @@ def says_no(response: Response) -> bool:
     start = response.body.lstrip()[:14].lower()
     if "text/html" in kind.lower() or start.startswith((b"<!doctype html", b"<html")):
         return True
-    document = response.document if start.startswith(b"{") else None
-    return isinstance(document, dict) and any(document.get(word) is False for word in ("ok", "success"))
+    return start.startswith(b"{") and any(response.get(word) is False for word in ("ok", "success"))
 
 
 # The first row that fits decides; a kind puts its own before these.

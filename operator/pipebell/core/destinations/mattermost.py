@@ -165,8 +165,7 @@ def _link(link: Link) -> str:
 
 def said(response: Response) -> str:
     """Mattermost's own words: the message of its JSON."""
-    document = response.document
-    words = document.get("message") if isinstance(document, dict) else None
+    words = response.get("message")
     return words if isinstance(words, str) else response.text
 
 

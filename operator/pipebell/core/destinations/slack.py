@@ -267,8 +267,7 @@ def _fields(known: Facts) -> Iterable[str]:
 def _not_ok(response: Response) -> bool:
     """Slack itself answers a message that it took by `ok`; others that take its format may say something else."""
     if response.host == slack_api.HOST:
-        document = response.document
-        return not isinstance(document, dict) or document.get("ok") is not True
+        return response.get("ok") is not True
     return response.host in HOSTS and response.body.strip() != b"ok"
 
 

@@ -82,8 +82,7 @@ _HANDLE: Final = re.compile(r"([A-Z][A-Z0-9]{1,30})/(\d{1,20}\.\d{1,10})/(.+)", 
 
 def error(response: Response) -> str:
     """The API's word for what is wrong; "" when it is another answer."""
-    document = response.document
-    word = document.get("error") if isinstance(document, dict) and document.get("ok") is False else None
+    word = response.get("error") if response.get("ok") is False else None
     return word if isinstance(word, str) else ""
 
 
@@ -112,10 +111,9 @@ def thread_lost(response: Response) -> bool:
 
 def handle_of(response: Response, channel: str) -> str | None:
     """`<channel's id>/<ts>/<channel as configured>`: what a later message of the same thread needs."""
-    document = response.document
-    if not isinstance(document, dict) or document.get("ok") is not True:
+    if response.get("ok") is not True:
         return None
-    handle = f"{document.get('channel')}/{document.get('ts')}/{channel}"
+    handle = f"{response.get('channel')}/{response.get('ts')}/{channel}"
     return handle if _HANDLE.fullmatch(handle) else None
 
 

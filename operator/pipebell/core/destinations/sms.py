@@ -335,8 +335,7 @@ def measures(request: HttpRequest) -> Mapping[str, Any]:
 
 
 def _code(response: Response) -> int | None:
-    document = response.document
-    found = document.get("code") if isinstance(document, dict) else None
+    found = response.get("code")
     return found if isinstance(found, int) else None
 
 
@@ -346,8 +345,7 @@ def _has_code(code: int, response: Response) -> bool:
 
 def said(response: Response) -> str:
     """Twilio's own words, with the code to look up."""
-    document = response.document
-    words = document.get("message") if isinstance(document, dict) else None
+    words = response.get("message")
     if not isinstance(words, str):
         return response.text
     code = _code(response)
@@ -356,8 +354,7 @@ def said(response: Response) -> str:
 
 def receipt(response: Response, _target: SmsTarget) -> str | None:
     """The message's SID."""
-    document = response.document
-    found = document.get("sid") if isinstance(document, dict) else None
+    found = response.get("sid")
     return found if isinstance(found, str) and _SID.fullmatch(found) else None
 
 

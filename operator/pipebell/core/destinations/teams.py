@@ -272,8 +272,7 @@ def _list(known: Facts) -> str:
 
 def _code(response: Response) -> str:
     """Power Automate's word for what is wrong: `{"error": {"code": …, "message": …}}`."""
-    document = response.document
-    error = document.get("error") if isinstance(document, dict) else None
+    error = response.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, str) else ""
 

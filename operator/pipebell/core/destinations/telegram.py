@@ -210,16 +210,14 @@ def then(sent: Sent, response: Response) -> HttpRequest | None:
 
 
 def _parameter(response: Response, name: str) -> int | None:
-    document = response.document
-    parameters = document.get("parameters") if isinstance(document, dict) else None
+    parameters = response.get("parameters")
     value = parameters.get(name) if isinstance(parameters, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def said(response: Response) -> str:
     """Telegram's own words; with the new ID of a group that has one."""
-    document = response.document
-    words = document.get("description") if isinstance(document, dict) else None
+    words = response.get("description")
     if not isinstance(words, str):
         return response.text
     moved = _parameter(response, "migrate_to_chat_id")
@@ -233,8 +231,7 @@ def pause(response: Response) -> float | None:
 
 def receipt(response: Response, target: TelegramTarget) -> str | None:
     """Which message of which chat it is, for replies."""
-    document = response.document
-    result = document.get("result") if isinstance(document, dict) else None
+    result = response.get("result")
     number = result.get("message_id") if isinstance(result, dict) else None
     return f"{_fingerprint(target.chat_id)}/{number}" if isinstance(number, int) else None
 
