@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
+from click.shell_completion import CompletionItem, get_completion_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 3.0  # seconds for one request: somebody has pressed a key and waits
 _MOST: Final = 200  # proposals
-_NO_FILES, _DEFAULT = 4, 0  # cobra's directives, which kubectl obeys
 
 
 @click.command("completion")
@@ -101,18 +99,3 @@ def _given(ctx: click.Context | None, name: str) -> str | None:
             return str(value)
         ctx = ctx.parent
     return None
-
-
-def kubectl() -> None:
-    """The program kubectl_complete-pipebell: kubectl calls it with the words after `kubectl pipebell`."""
-    try:
-        from pipebell.cli.group import pipebell  # noqa: PLC0415  (it imports this module's callers)
-
-        *words, incomplete = sys.argv[1:] or [""]
-        found = ShellComplete(pipebell, {}, "pipebell", "_PIPEBELL_COMPLETE").get_completions(words, incomplete)
-    except Exception:  # noqa: BLE001  (a key was pressed: there is nobody to tell)
-        found = []
-    plain = [item for item in found if item.type == "plain"]
-    for item in plain:
-        sys.stdout.write(f"{item.value}\t{item.help}\n" if item.help else f"{item.value}\n")
-    sys.stdout.write(f":{_DEFAULT if len(plain) < len(found) else _NO_FILES}\n")
