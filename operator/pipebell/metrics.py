@@ -91,8 +91,8 @@ class Metrics(Observer):
         age = Gauge(
             "pipebell_watch_age_seconds", "Since the watch was opened last.", ("resource",), registry=self.registry
         )
-        for plural in PLURALS.values():
-            self._reads.append((age.labels(plural), partial(watches.age, plural)))
+        for kind in ("PipelineEvent", "NotificationConfig"):
+            self._reads.append((age.labels(PLURALS[kind]), partial(watches.age, PLURALS[kind])))
         for name, text, read in (
             ("pipebell_shards", "Shards that there are for all replicas together.", lambda: SHARDS),
             (

@@ -171,7 +171,7 @@ KNOBS = {
         lambda r: (
             {o["metadata"]["name"] for o in r.objects if o["kind"] in ("Role", "RoleBinding", "ClusterRoleBinding")}
             == {"pipebell-info"}
-            and len(r.all("ClusterRole")) == 3
+            and len(r.all("ClusterRole")) == 4
         ),
     ),
     "rbac.info": (False, {}, lambda r: "pipebell-info" not in {o["metadata"]["name"] for o in r.objects}),

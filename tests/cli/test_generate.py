@@ -22,6 +22,7 @@ def test_it_writes_what_the_check_then_accepts(tmp_path):
     assert {path.name for path in target.iterdir()} == {
         "pipebell.io_notificationconfigs.yaml",
         "pipebell.io_pipelineevents.yaml",
+        "pipebell.io_incidents.yaml",
     }
     assert CliRunner().invoke(generate.generate, ["--check", str(target)]).exit_code == 0
 

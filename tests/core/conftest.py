@@ -9,7 +9,11 @@ from tests.core.messages import Raw, make
 
 from pipebell.cluster import Cluster
 
-PLURALS = {"NotificationConfig": "notificationconfigs", "PipelineEvent": "pipelineevents"}
+PLURALS = {
+    "NotificationConfig": "notificationconfigs",
+    "PipelineEvent": "pipelineevents",
+    "Incident": "incidents",
+}
 
 
 @dataclass

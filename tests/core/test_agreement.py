@@ -6,13 +6,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipebell.core.event import MAX_ERROR_MESSAGE, PipelineEventSpec
+from pipebell.core.incidents.resource import IncidentSpec
 from pipebell.core.models import NotificationConfigSpec
 
 pytestmark = pytest.mark.cluster
 
-MODELS = {"NotificationConfig": NotificationConfigSpec, "PipelineEvent": PipelineEventSpec}
+MODELS = {"NotificationConfig": NotificationConfigSpec, "PipelineEvent": PipelineEventSpec, "Incident": IncidentSpec}
 A_CONFIG = {"orgSlug": "acme_corp"}
 AN_EVENT = {"orgSlug": "acme_corp", "event": "pipeline_failure"}
+AN_INCIDENT = {"orgSlug": "acme_corp", "key": "nightly", "class": "Run", "openedBy": "e-1"}
 
 
 def parses(kind, spec):
@@ -29,6 +31,10 @@ def config(**fields):
 
 def event(**fields):
     return "PipelineEvent", AN_EVENT | fields
+
+
+def incident(**fields):
+    return "Incident", AN_INCIDENT | fields
 
 
 def email(**fields):
@@ -179,6 +185,14 @@ GOOD = {
             for number in range(16)
         ]
     ),
+    "the least incident": incident(),
+    "an incident unset by null": incident(**unset(IncidentSpec)),
+    "an incident with everything": incident(
+        **{"class": "DataQuality", "pipelineId": "a\r\nb", "snoozedUntil": "2026-01-31T08:00:00+01:00"},
+        acknowledgement={"by": "Zoë", "note": "on it\n1. look"},
+        resolution={"by": "bob", "note": None},
+    ),
+    "the longest key": incident(key="é" * 1024),
     "a replay": event(replayOf={"name": "old.event-1", "destinations": ["slack"]}),
 }
 
@@ -405,6 +419,20 @@ BAD = {
     "an Alertmanager's password twice": config(
         alertmanager={"password": "x", "passwordSecretRef": {"name": "s", "key": "k"}}
     ),
+    "an incident without a key": ("Incident", {"orgSlug": "acme_corp", "class": "Run", "openedBy": "e-1"}),
+    "an incident of another class": incident(**{"class": "run"}),
+    "a key that is too long": incident(key="x" * 1025),
+    "a key that is none": incident(key=""),
+    "an opening by no name": incident(openedBy="E 1"),
+    "an acknowledgement by nobody": incident(acknowledgement={"note": "x"}),
+    "an acknowledgement by an empty name": incident(acknowledgement={"by": ""}),
+    "an acknowledgement by two lines": incident(acknowledgement={"by": "bob\nalice"}),
+    "an acknowledgement in one word": incident(acknowledgement="bob"),
+    "an unknown word in an acknowledgement": incident(acknowledgement={"by": "bob", "reason": "x"}),
+    "a note that is too long": incident(resolution={"by": "bob", "note": "x" * 1025}),
+    "snoozed without a zone": incident(snoozedUntil="2026-01-31T08:00:00"),
+    "snoozed for a while": incident(snoozedUntil="2h"),
+    "the phase in an incident's spec": incident(phase="Resolved"),
     "replay of nothing": event(replayOf={}),
     "replay to a destination twice": event(replayOf={"name": "x", "destinations": ["email", "email"]}),
 }

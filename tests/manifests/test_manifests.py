@@ -40,12 +40,13 @@ def may(cluster, user, verb, resource, **where):
     return cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
 
-CONFIG, EVENT = "pipebell.io/notificationconfigs", "pipebell.io/pipelineevents"
+CONFIG, EVENT, INCIDENT = (f"pipebell.io/{plural}" for plural in ("notificationconfigs", "pipelineevents", "incidents"))
+KINDS = (CONFIG, EVENT, INCIDENT)
 
 
 def test_applying_them_again_changes_nothing(installed):
     answers = installed.kubectl("apply", "-k", REPOSITORY / "manifests").stdout.splitlines()
-    assert len(answers) == 16
+    assert len(answers) == 18
     assert [answer for answer in answers if not answer.endswith(" unchanged")] == []
 
 
@@ -168,24 +169,26 @@ def bound(installed, namespace):
 @pytest.mark.parametrize(
     ("role", "granted"),
     [
-        ("pipebell-view", {(verb, kind) for verb in ("get", "list", "watch") for kind in (CONFIG, EVENT)}),
+        ("pipebell-view", {(verb, kind) for verb in ("get", "list", "watch") for kind in KINDS}),
         (
             "pipebell-edit",
             {
                 (verb, kind)
                 for verb in ("create", "update", "patch", "delete", "deletecollection")
                 for kind in (CONFIG, EVENT)
-            },
+            }
+            | {("patch", INCIDENT)},
         ),
+        ("pipebell-responder", {(verb, INCIDENT) for verb in ("get", "list", "watch", "patch")}),
         ("pipebell-pipeline", {("create", EVENT), ("get", EVENT)}),
     ],
 )
 def test_the_roles_of_others_grant_exactly_this_and_never_the_status(installed, bound, role, granted):
     user, namespace = bound(role)
     verbs = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
-    asked = {(verb, kind) for verb in verbs for kind in (CONFIG, EVENT)}
+    asked = {(verb, kind) for verb in verbs for kind in KINDS}
     assert {(verb, kind) for verb, kind in asked if may(installed, user, verb, kind, namespace=namespace)} == granted
-    for kind in (CONFIG, EVENT):
+    for kind in KINDS:
         for verb in ("update", "patch"):
             assert not may(installed, user, verb, kind, namespace=namespace, subresource="status")
     assert not may(installed, user, "get", EVENT, namespace="default")
@@ -202,7 +205,7 @@ def test_the_roles_join_kubernetes_own():
 
     assert joined("pipebell-view") == {"view", "edit", "admin"}
     assert joined("pipebell-edit") == {"edit", "admin"}
-    assert joined("pipebell-pipeline") == set()
+    assert joined("pipebell-pipeline") == joined("pipebell-responder") == set()
 
 
 def overlay(cluster, name):

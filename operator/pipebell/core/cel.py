@@ -130,3 +130,30 @@ def of_keys(validation: Fragment) -> Fragment:
 IMMUTABLE: Final = rule(
     "self == oldSelf", "spec is immutable: what happened does not change; create a new PipelineEvent instead"
 )
+
+
+def _at(field: str, expression: str, message: str) -> Fragment:
+    """One rule of an object that names a field of it."""
+    return {"rule": expression, "message": message, "fieldPath": f".{field}"}
+
+
+def _never_changes(field: str) -> Fragment:
+    same = f"has(self.{field}) ? has(oldSelf.{field}) && self.{field} == oldSelf.{field} : !has(oldSelf.{field})"
+    return _at(
+        field,
+        same,
+        "says what the incident is about and never changes: set acknowledgement, resolution or snoozedUntil, and "
+        "leave the rest as it is",
+    )
+
+
+INCIDENT: Final = {
+    "x-kubernetes-validations": [
+        *map(_never_changes, ("orgSlug", "key", "class", "pipelineId", "openedBy")),
+        _at(
+            "resolution",
+            "!has(oldSelf.resolution) || has(self.resolution)",
+            "cannot be taken back: a resolved incident stays resolved, and the next failure opens a new one",
+        ),
+    ]
+}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core import cel
 from pipebell.core.event import PipelineEventSpec
+from pipebell.core.incidents.resource import IncidentSpec, IncidentStatus
 from pipebell.core.models import NotificationConfigSpec
 from pipebell.core.schema import structural
 from pipebell.core.status import EventStatus, NotificationConfigStatus
@@ -133,7 +134,37 @@ PIPELINE_EVENT: Final = Resource(
     ),
 )
 
-RESOURCES: Final = (NOTIFICATION_CONFIG, PIPELINE_EVENT)
+INCIDENT: Final = Resource(
+    kind="Incident",
+    singular="incident",
+    plural="incidents",
+    short="inc",
+    description=(
+        "What is wrong with a pipeline, from its first failure to its recovery. Made by the operator where a "
+        "configuration has `incidents`; people acknowledge, resolve and snooze it."
+    ),
+    spec=IncidentSpec,
+    status=IncidentStatus,
+    spec_rules=cel.INCIDENT,
+    selectable=(".status.phase", ".spec.orgSlug"),
+    columns=(
+        Column("Org", ".spec.orgSlug", "The organisation."),
+        Column("Pipeline", ".spec.pipelineId", "Which pipeline."),
+        Column("Phase", ".status.phase", "Where it stands."),
+        Column("Failures", ".status.failures", "Failures counted so far.", "integer"),
+        Column("Open", ".status.openedTime", "Time since the first destination was told.", "date"),
+        Column("Acknowledged", ".status.acknowledgedBy", "Who acknowledged it."),
+        Column("Severity", ".status.severity", "The highest severity that was told of it.", wide=True),
+        Column("Class", ".spec.class", "What kind of thing is wrong.", wide=True),
+        Column("Last Failure", ".status.lastFailureTime", "Time since it was last seen.", "date", wide=True),
+        Column("Resolved", ".status.resolvedTime", "Time since it ended.", "date", wide=True),
+        Column("Resolved By", ".status.resolvedBy", "What ended it.", wide=True),
+        Column("First Error", ".status.firstError", "Error of the first failure.", wide=True),
+        _AGE,
+    ),
+)
+
+RESOURCES: Final = (NOTIFICATION_CONFIG, PIPELINE_EVENT, INCIDENT)
 
 
 def definition(resource: Resource) -> dict[str, Any]:

@@ -68,6 +68,14 @@ class InvalidEvent(InvalidInput):
         self.phase = phase  # what its status says so far
 
 
+class InvalidIncident(InvalidInput):
+    """A stored Incident whose spec cannot be parsed."""
+
+    def __init__(self, problems: Sequence[Problem], *, namespace: str, name: str) -> None:
+        super().__init__(problems)
+        self.namespace, self.name = namespace, name
+
+
 class SettingsError(PipebellError):
     """An environment variable or flag cannot be used."""
 

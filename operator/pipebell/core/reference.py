@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pipebell.core import fields
 from pipebell.core.destinations.base import Allow
 from pipebell.core.event import PipelineEventSpec
+from pipebell.core.incidents.resource import IncidentSpec, IncidentStatus
 from pipebell.core.models import KINDS, Blocks, NamedDestination, NotificationConfigSpec, Restrict
 from pipebell.core.schema import structural
 from pipebell.core.status import EventStatus, NotificationConfigStatus
@@ -46,6 +47,8 @@ def reference() -> str:
     parts += _section("NotificationConfig: status", NotificationConfigStatus, inherits=False)
     parts += _section("PipelineEvent", PipelineEventSpec, inherits=False)
     parts += _section("PipelineEvent: status", EventStatus, inherits=False)
+    parts += _section("Incident", IncidentSpec, inherits=False)
+    parts += _section("Incident: status", IncidentStatus, inherits=False)
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event, EventPage
+    from pipebell.core.incidents.resource import Incident, IncidentPhase, IncidentSpec
     from pipebell.core.ports import Clock, Provider
     from pipebell.core.shards import LeaseRecord
 
@@ -49,6 +50,27 @@ class Events(Protocol):
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete the event if it still has this uid."""
+
+
+class Incidents(Protocol):
+    """Incidents in the API. All methods raise `ApiError`s."""
+
+    async def get(self, namespace: str, name: str) -> Incident:
+        """The incident as it is now (a consistent read)."""
+
+    def scan(
+        self, *, org_slug: str | None = None, phases_excluded: Sequence[IncidentPhase] = ()
+    ) -> AsyncIterator[list[Incident]]:
+        """Incidents in the watched namespaces, of one organisation or of all, page by page."""
+
+    async def create(self, namespace: str, name: str, spec: IncidentSpec) -> Incident:
+        """A new incident; its status is another write. Raises Conflict when one of this name exists already."""
+
+    async def patch_status(self, incident: Incident, status: Mapping[str, Any]) -> str:
+        """Merge-patch the status, fenced by the incident's uid and version; returns the new resourceVersion."""
+
+    async def delete(self, namespace: str, name: str, uid: str) -> None:
+        """Delete it if it still has this uid."""
 
 
 class Configs(Protocol):

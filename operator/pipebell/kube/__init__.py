@@ -4,6 +4,6 @@ Everything here is asynchronous on aiohttp and raises `pipebell.core.errors.ApiE
 raise is converted in `pipebell.kube.client`, its one edge to the outside.
 """
 
-from pipebell.kube.parse import newer, parse_config, parse_event
+from pipebell.kube.parse import newer, parse_config, parse_event, parse_incident
 
-__all__ = ["newer", "parse_config", "parse_event"]
+__all__ = ["newer", "parse_config", "parse_event", "parse_incident"]

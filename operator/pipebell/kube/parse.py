@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from pipebell.core.bounds import shortened
 from pipebell.core.config import ConfigObject
-from pipebell.core.errors import InvalidEvent, Problem
+from pipebell.core.errors import InvalidEvent, InvalidIncident, Problem
 from pipebell.core.event import DETAILS_SHOWN, Event, PipelineEventSpec
 from pipebell.core.explain import explain
+from pipebell.core.incidents.resource import Incident, IncidentSpec, IncidentStatus
 from pipebell.core.models import NotificationConfigSpec
 from pipebell.core.status import EventStatus, NotificationConfigStatus, epoch
 from pipebell.core.wire import encode
@@ -46,7 +47,7 @@ def parse_event(item: Mapping[str, Any]) -> Event:
         raw = raw | {"details": shortened(raw["details"], _SHOWN)}
         text = encode(raw)
     try:
-        spec = _event_spec(raw)
+        spec = _known(PipelineEventSpec, raw)
     except ValidationError as error:
         raise InvalidEvent(
             explain(error, PipelineEventSpec).problems,
@@ -105,6 +106,30 @@ def parse_config(item: Mapping[str, Any]) -> ConfigObject:
     )
 
 
+def parse_incident(item: Mapping[str, Any]) -> Incident:
+    """An Incident as the API gives it. Raises InvalidIncident when its spec breaks the rules.
+
+    Unknown fields and a status that cannot be read are treated as those of an event.
+    """
+    metadata = _mapping(item.get("metadata"))
+    try:
+        spec = _known(IncidentSpec, item.get("spec"))
+    except ValidationError as error:
+        raise InvalidIncident(
+            explain(error, IncidentSpec).problems, namespace=_text(metadata, "namespace"), name=_text(metadata, "name")
+        ) from None
+    return Incident(
+        namespace=_text(metadata, "namespace"),
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        resource_version=_text(metadata, "resourceVersion"),
+        generation=_number(metadata, "generation"),
+        created=_created(metadata),
+        spec=spec,
+        status=_status(IncidentStatus, item, metadata),
+    )
+
+
 def newer(version: str, than: str) -> bool:
     """Whether one resourceVersion of an object is newer than another.
 
@@ -117,13 +142,14 @@ def newer(version: str, than: str) -> bool:
         return version != than
 
 
-def _event_spec(raw: object) -> PipelineEventSpec:
+def _known(model: type[_Model], raw: object) -> _Model:
+    """A spec without the fields that this version does not know."""
     try:
-        return PipelineEventSpec.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         if any(item["type"] != "extra_forbidden" for item in error.errors(include_url=False, include_input=False)):
             raise
-        return PipelineEventSpec.model_validate(_without_faults(raw, error))
+        return model.model_validate(_without_faults(raw, error))
 
 
 def _status(model: type[_Model], item: Mapping[str, Any], metadata: Mapping[str, Any]) -> _Model:

@@ -7,7 +7,11 @@ from typing import Final
 from pipebell.core.vocabulary import GROUP, VERSION
 
 _CUSTOM: Final = f"/apis/{GROUP}/{VERSION}"
-PLURALS: Final = {"PipelineEvent": "pipelineevents", "NotificationConfig": "notificationconfigs"}
+PLURALS: Final = {
+    "PipelineEvent": "pipelineevents",
+    "NotificationConfig": "notificationconfigs",
+    "Incident": "incidents",
+}
 
 
 def custom(kind: str, namespace: str | None, name: str | None = None) -> str:
