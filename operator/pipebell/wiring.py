@@ -141,6 +141,7 @@ class App:
             ConfiguredCooldowns(self._store, self.root).of,
             ttl_delivered=settings.ttl_delivered,
             ttl_failed=settings.ttl_failed,
+            max_age=settings.event_max_age,
         )
         self._recovery = Recovery(ports, self._ledger, self.engine, self._retention.on_event)
         self._backlog = Backlog(ports, self._ledger, self.engine)

@@ -106,7 +106,9 @@ def test_decisions_other_than_sending(on_stage, make_config, tmp_path, event_fil
 
     make_config("acme", webhook="Tdecide")
     assert decision("system_error")["decision"].startswith("Skipped/NoTrigger")
-    assert decision("pipeline_failure", test=True)["cooldown"] == "tests and replays neither obey nor start one"
+    assert (
+        decision("pipeline_failure", test=True)["cooldown"] == "tests, replays and notices neither obey nor start one"
+    )
     make_config("acme", webhook="Tdecide", enabled=False)
     done = on_stage("preview", "-f", event_file)
     assert (done.code, "ConfigDisabled" in done.err) == (1, True)

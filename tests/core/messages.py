@@ -50,6 +50,16 @@ CASES = {
     "data_quality_warning": {"event": "data_quality_warning", "severity": Severity.WARNING, "pipeline_id": None},
     "rate_limit_exceeded": {"event": "rate_limit_exceeded", "severity": Severity.WARNING, "suppressed": 49},
     "system_error": {"event": "system_error", "severity": Severity.CRITICAL},
+    "pipeline_missing": {"event": "pipeline_missing", "details": None},
+    "pipeline_late": {"event": "pipeline_late", "severity": Severity.WARNING, "details": None},
+    "pipeline_stuck": {"event": "pipeline_stuck", "severity": Severity.WARNING, "details": None},
+    "channel_failing": {"event": "channel_failing", "severity": Severity.WARNING, "pipeline_id": None},
+    "channel_recovered": {
+        "event": "channel_recovered",
+        "severity": Severity.INFO,
+        "pipeline_id": None,
+        "error_message": None,
+    },
     "owned": {
         "owner": "data-platform <!here> @all",
         "labels": {"env": "prod", "team": "<b>orders</b>"},

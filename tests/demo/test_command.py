@@ -56,9 +56,11 @@ def test_an_interrupted_demo_leaves_nothing_behind(environment, tmp_path, number
     ) as process:
         if moment is None:
             time.sleep(2.0)  # while the API server starts
-        for line in process.stdout if moment else ():
-            if moment in line:
-                break
+        shown = ""
+        while moment and moment not in shown:
+            line = process.stdout.readline()
+            assert line, f"it ended before {moment!r}:\n{shown}{process.communicate()[1]}"
+            shown += line
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1

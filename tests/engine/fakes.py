@@ -88,6 +88,10 @@ class FakeEvents:
     away: bool = False
     versions: Any = field(default_factory=lambda: itertools.count(100))
     before_patch: Callable[[str], None] | None = None
+    created: list[tuple[str, str]] = field(default_factory=list)
+    refusal: Exception | None = None
+    clock: Callable[[], float] | None = None
+    on_created: Callable[[Event], object] | None = None
 
     def add(self, event: Event) -> Event:
         event = replace(event, resource_version=str(next(self.versions)))
@@ -140,6 +144,28 @@ class FakeEvents:
         found = [e for e in self.store.values() if e.namespace == namespace and not e.status.finished]
         for start in range(0, len(found), 20):
             yield [event for event in found[start : start + 20] if not known(event.uid)]
+
+    async def create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+        self._reachable()
+        if self.refusal is not None:
+            raise self.refusal
+        if (namespace, name) in self.store:
+            raise Conflict(name)
+        self.created.append((namespace, name))
+        number = next(self.versions)
+        event = Event(
+            namespace=namespace,
+            name=name,
+            uid=f"uid-{name}-{number}",
+            resource_version=str(number),
+            generation=1,
+            created=self.clock() if self.clock else START,
+            spec=PipelineEventSpec.model_validate(dict(spec)),
+            status=EventStatus(),
+        )
+        self.store[namespace, name] = event
+        if self.on_created is not None:
+            self.on_created(event)
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         if self.store[namespace, name].uid != uid:
@@ -328,6 +354,7 @@ class House:
         )
         self.engine = Engine(self.ports, self.resolver, self.ledger, self.max_age, self.bounds.same_anew())
         self.engine.endpoints._jitter = lambda: 0.0
+        self.events.clock, self.events.on_created = self.clock.now, self.engine.submit
         self.engine.observers.subscribe(self.observer)
         self.resolver.subscribe(self.observer)
 
@@ -350,7 +377,12 @@ class House:
     def sweeper(self, *, cooldown: float = 300.0, ttl_delivered: float = 60.0) -> Retention:
         """Told of what the engine finishes and of what a pass (`recover`) meets."""
         retention = Retention(
-            self.ports, self.ledger, lambda *_: cooldown, ttl_delivered=ttl_delivered, ttl_failed=600.0
+            self.ports,
+            self.ledger,
+            lambda *_: cooldown,
+            ttl_delivered=ttl_delivered,
+            ttl_failed=600.0,
+            max_age=self.max_age,
         )
         self.met = retention.on_event
         self.engine.observers.subscribe(retention)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import yaml
 
-from pipebell.core.errors import Conflict, Forbidden, NotFound
+from pipebell.core.errors import Conflict, Forbidden, NotFound, Rejected
 from pipebell.core.vocabulary import Phase
 from pipebell.kube.client import ApiClient
 from pipebell.kube.configs import NotificationConfigs
@@ -55,6 +55,24 @@ def configmap(namespace, text, name="pipebell-root"):
         "metadata": {"namespace": namespace, "name": name},
         "data": {"config.json": text},
     }
+
+
+async def test_an_event_of_our_own_is_created_once_and_never_with_a_field_that_would_be_dropped(namespace, client):
+    events = PipelineEvents(client)
+    spec = {
+        "orgSlug": "acme",
+        "event": "channel_failing",
+        "notice": {"kind": "Channel", "destination": "slack", "due": "2026-11-25T21:00:00Z", "content": {"a": [1]}},
+    }
+    await events.create(namespace, "made", spec)
+    notice = (await events.get(namespace, "made")).spec.notice
+    assert (notice.kind, notice.destination, notice.content) == ("Channel", "slack", {"a": [1]})
+    with pytest.raises(Conflict):
+        await events.create(namespace, "made", spec)
+    with pytest.raises(Rejected, match="unknown field"):
+        await events.create(namespace, "newer", spec | {"aFieldOfALaterRelease": 1})
+    with pytest.raises(NotFound):
+        await events.create("no-such-namespace", "made", spec)
 
 
 async def test_a_status_write_is_fenced_by_the_version(cluster, namespace, client):

@@ -190,8 +190,8 @@ def _decided(event: Event, decision: Decision) -> str:
 def _cooldown(event: Event, decision: Decision, match: Match) -> str:
     rule = f"{match.cooldown} s" if match.cooldown else "none"
     if exempt(event):
-        return "tests and replays neither obey nor start one"
-    if isinstance(decision, Suppress):
+        return "tests, replays and notices neither obey nor start one"
+    if isinstance(decision, Suppress) and decision.until is not None:
         return f"runs until {rfc3339(decision.until)} because of {decision.by}"
     if isinstance(decision, Deliver) and not event.status.finished:
         suppressed = decision.suppressed

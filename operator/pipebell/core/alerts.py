@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _CLASSES: Final = {
     EventType.PIPELINE_FAILURE: "run",
     EventType.PIPELINE_SUCCESS: "run",
+    EventType.PIPELINE_MISSING: "run",
+    EventType.PIPELINE_LATE: "run",
+    EventType.PIPELINE_STUCK: "run",
     EventType.DATA_QUALITY_FAILURE: "data quality",
     EventType.DATA_QUALITY_WARNING: "data quality",
     EventType.SYSTEM_ERROR: "system",

@@ -23,7 +23,7 @@ from pipebell.core.fields import (
     pattern,
     whole_number,
 )
-from pipebell.core.vocabulary import EventType
+from pipebell.core.vocabulary import EventType, NoticeKind
 
 if TYPE_CHECKING:
     from pipebell.core.status import EventStatus
@@ -77,6 +77,33 @@ class ReplayOf(Spec):
     )
 
 
+_Word = Annotated[str, StringConstraints(max_length=253)]
+
+
+class Source(Spec):
+    """The object that an event was made of."""
+
+    api_version: _Word = Field(description="Its API group and version.")
+    kind: _Word = Field(description="Its kind.")
+    name: _Word = Field(description="Its name, in the same namespace.")
+    uid: _Word | None = Field(None, description="Its uid.")
+
+
+class Notice(Spec):
+    """What the operator has to tell by an event of its own making; a claim that it checks against its own state."""
+
+    kind: NoticeKind = Field(description="What it tells.")
+    incident: ObjectName | None = Field(None, description="The incident that it is about.")
+    step: Annotated[int, Field(strict=True, ge=0, le=1_000_000), BeforeValidator(whole_number)] | None = Field(
+        None, description="Which reminder, or which step of the escalation, from 0."
+    )
+    destination: _Part | None = Field(
+        None, description="Where a digest goes; the failing destination where it is about a channel."
+    )
+    due: Moment | None = Field(None, description="When it was due (RFC 3339).")
+    content: dict[str, Any] | None = Field(None, description="What it tells, as it was when it was made.")
+
+
 class PipelineEventSpec(Spec):
     """What happened. Immutable."""
 
@@ -119,6 +146,11 @@ class PipelineEventSpec(Spec):
         None, description="Marks the message as a test; a test neither obeys nor starts a cooldown."
     )
     replay_of: ReplayOf | None = Field(None, description="The finished event that this one sends again.")
+    incident_key: Annotated[str, StringConstraints(max_length=255, pattern=ONE_LINE)] | None = Field(
+        None, description="What belongs to the same incident. Default: what the configuration's groupBy names."
+    )
+    source: Source | None = Field(None, description="The object that this event was made of; the operator sets it.")
+    notice: Notice | None = Field(None, description="What the operator tells by this event; only it makes such events.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +168,11 @@ class Event:
     size: int = 5_000
     stored_bytes: int = 0
     """About how many bytes the API stores for it, its status aside; 0 where it is small."""
+
+    @property
+    def exempt(self) -> bool:
+        """Tests, replays and notices: they obey no cooldown and start none."""
+        return self.spec.test is True or self.spec.replay_of is not None or self.spec.notice is not None
 
     @property
     def occurred(self) -> float:

@@ -128,7 +128,7 @@ class EventStatus(StatusModel):
     deliveries: Annotated[list[Delivery], Field(max_length=32)] | None = Field(
         None, description="One entry per destination.", json_schema_extra={"listMapKeys": ["destination"]}
     )
-    suppressed_until: Time | None = Field(None, description="End of the cooldown that suppressed it.")
+    suppressed_until: Time | None = Field(None, description="When what suppressed it ends.")
     suppressed_by: Annotated[str, StringConstraints(max_length=320)] | None = Field(
         None,
         description="The event of the same namespace whose notification stands for this one.",

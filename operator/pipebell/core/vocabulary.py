@@ -21,6 +21,11 @@ class EventType(StrEnum):
     DATA_QUALITY_WARNING = "data_quality_warning"
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     SYSTEM_ERROR = "system_error"
+    PIPELINE_MISSING = "pipeline_missing"
+    PIPELINE_LATE = "pipeline_late"
+    PIPELINE_STUCK = "pipeline_stuck"
+    CHANNEL_FAILING = "channel_failing"
+    CHANNEL_RECOVERED = "channel_recovered"
 
 
 class Severity(StrEnum):
@@ -47,7 +52,26 @@ DEFAULT_SEVERITIES: Final[dict[EventType, Severity]] = {
     EventType.DATA_QUALITY_WARNING: Severity.WARNING,
     EventType.RATE_LIMIT_EXCEEDED: Severity.WARNING,
     EventType.SYSTEM_ERROR: Severity.CRITICAL,
+    EventType.PIPELINE_MISSING: Severity.ERROR,
+    EventType.PIPELINE_LATE: Severity.WARNING,
+    EventType.PIPELINE_STUCK: Severity.WARNING,
+    EventType.CHANNEL_FAILING: Severity.WARNING,
+    EventType.CHANNEL_RECOVERED: Severity.INFO,
 }
+
+
+class NoticeKind(StrEnum):
+    """What the operator has to tell by an event of its own making."""
+
+    DIGEST = "Digest"
+    OPENING = "Opening"
+    REMINDER = "Reminder"
+    ESCALATION = "Escalation"
+    ACKNOWLEDGED = "Acknowledged"
+    RESOLVED = "Resolved"
+    STORM = "Storm"
+    CATCH_UP = "CatchUp"
+    CHANNEL = "Channel"
 
 
 class SmtpTls(StrEnum):
@@ -93,6 +117,15 @@ class Reason(StrEnum):
     EXPIRED = "Expired"
     NOT_DUE = "NotDue"
     COOLDOWN = "Cooldown"
+    BATCHED = "Batched"
+    SILENCED = "Silenced"
+    QUIET_HOURS = "QuietHours"
+    REPEATED = "Repeated"
+    RETRY_EXPECTED = "RetryExpected"
+    BELOW_THRESHOLD = "BelowThreshold"
+    FLAPPING = "Flapping"
+    SUPERSEDED = "Superseded"
+    FAILED_OVER = "FailedOver"
     RETRIES_EXHAUSTED = "RetriesExhausted"
     PERMANENT_ERROR = "PermanentError"
     CONFIG_CHANGED = "ConfigChanged"

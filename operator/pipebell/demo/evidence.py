@@ -27,7 +27,7 @@ FORBIDDEN: Final = (
     ("list", "", "configmaps"),
     ("create", "", "pods"),
     ("update", "pipebell.io", "notificationconfigs"),
-    ("create", "pipebell.io", "pipelineevents"),
+    ("update", "pipebell.io", "pipelineevents"),
 )
 
 

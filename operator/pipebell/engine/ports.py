@@ -51,6 +51,9 @@ class Events(Protocol):
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete the event if it still has this uid."""
 
+    async def create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+        """Create an event. Raises Conflict when there is one of this name, Rejected when it is not admitted."""
+
 
 class Incidents(Protocol):
     """Incidents in the API. All methods raise `ApiError`s."""

@@ -9,7 +9,7 @@ import structlog
 
 from pipebell.core.errors import InvalidEvent
 from pipebell.core.event import EventPage
-from pipebell.core.vocabulary import FINAL_PHASES
+from pipebell.core.vocabulary import API_VERSION, FINAL_PHASES
 from pipebell.kube.client import MERGE_PATCH, METADATA_ONLY, PAGE_SIZE
 from pipebell.kube.parse import parse_event
 from pipebell.kube.paths import custom
@@ -116,6 +116,22 @@ class PipelineEvents:
                 if part:
                     yield self._parsed(part)
                 await asyncio.sleep(0)
+
+    async def create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+        """Create an event, its spec in the API's spelling.
+
+        Raises Conflict when there is one of this name, Rejected when it is not admitted: by a quota, a policy, a
+        namespace that terminates, or definitions that lack one of its fields, which would be dropped without a word.
+        """
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": _KIND,
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "pipebell"}},
+            "spec": spec,
+        }
+        await self._client.request(
+            "POST", custom(_KIND, namespace), params={"fieldValidation": "Strict"}, body=body, accept=METADATA_ONLY
+        )
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete the event if it still has this uid. Raises Conflict when it has another, NotFound when gone."""

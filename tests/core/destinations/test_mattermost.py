@@ -3,7 +3,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from tests.core.destinations.huge import HEAD, TAIL, WIDE, answer, hostile, huge, loud, sized
 from tests.core.messages import make
 
@@ -46,6 +46,7 @@ def test_it_is_cut_at_the_exact_byte():
 
 @settings(deadline=None, max_examples=80)
 @given(pipeline=hostile, run=hostile, message=hostile, detail=hostile, title=hostile)
+@example(pipeline="@`a", run="@`", message="@`", detail="@`", title="@`")
 def test_hostile_text_neither_mentions_nor_breaks_out(pipeline, run, message, detail, title):
     made = payload(loud(pipeline, run, message, detail, title), TARGET)
     assert size(made) <= TEXT

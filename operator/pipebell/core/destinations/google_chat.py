@@ -119,7 +119,7 @@ def _harmless(text: str) -> str:
 
 def _verbatim(text: str) -> str:
     """Text within code, which it cannot leave."""
-    return _harmless(text).replace("`", TICK)
+    return _harmless(text.replace("`", TICK))
 
 
 def _link(link: Link) -> str:

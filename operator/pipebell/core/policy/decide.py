@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipebell.core.policy.claim import CLAIM
 from pipebell.core.policy.configured import CONFIGURED
 from pipebell.core.policy.cooldown import COOLDOWN
 from pipebell.core.policy.deliver import DELIVER
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, TRIGGER, COOLDOWN, DELIVER)
 """In the order of `StageName`. A new stage is a module of its own and a word here."""
+
+NOTICE_STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, CLAIM, DELIVER)
+"""The few that a notice passes: what it tells of was decided when it was made, and is looked at again."""
 
 _STAGE_NAMES: Final = list(StageName)
 _AFTER_CONFIGURED: Final = _STAGE_NAMES.index(StageName.CONFIGURED)
@@ -38,7 +42,7 @@ class Answer(NamedTuple):
 
 def decide(s: Situation) -> Decision:
     """The first stage's decision that does not pass the event on."""
-    for stage in STAGES:
+    for stage in _stages(s):
         result = stage.answer(s)
         if isinstance(result, Situation):
             s = result
@@ -50,7 +54,7 @@ def decide(s: Situation) -> Decision:
 def explain(s: Situation) -> list[Answer]:
     """Every stage's answer; after the one that decides, what the others would say if it had passed the event on."""
     answers, reached = [], True
-    for stage in STAGES:
+    for stage in _stages(s):
         if not _can_say(stage.name, s):
             answers.append(Answer(stage.name, None, reached, known=False))
             continue
@@ -62,6 +66,10 @@ def explain(s: Situation) -> list[Answer]:
             answers.append(Answer(stage.name, result, reached))
             reached = False
     return answers
+
+
+def _stages(s: Situation) -> tuple[Stage, ...]:
+    return STAGES if s.event.spec.notice is None else NOTICE_STAGES
 
 
 def _can_say(name: StageName, s: Situation) -> bool:

@@ -52,15 +52,16 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Suppress:
-    """Another notification stands for it: the event ends Suppressed.
+    """Something else stands for it: the event ends Suppressed.
 
-    `until` is seconds since the epoch. `by` is that other event's name as this event's namespace would write it.
+    `until` is seconds since the epoch, None where no time ends it. `by` is that other event's name (or what else holds
+    it back) as this event's namespace would write it.
     """
 
     stage: StageName
     reason: Reason
     message: str
-    until: float
+    until: float | None
     by: str
     matched: str = ""
     match: Match | None = None

@@ -37,12 +37,16 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
     (StageName.DELIVER, Reason.CONFIG_NOT_READY): "correct what the message names; the event goes out by itself then",
 }
 
+OF_NOTICES: Final = "nothing to do: only the operator makes notices, and sends them while its own state calls for them"
+
 
 def hint(decision: Decision, event: Event) -> str:
     """What a person can do about it; "" where it is sent anyway."""
     if isinstance(decision, Deliver):
         return ""
-    until = rfc3339(decision.until) if isinstance(decision, Suppress) else ""
+    until = rfc3339(decision.until) if isinstance(decision, Suppress) and decision.until is not None else ""
+    if event.spec.notice is not None and decision.reason in (Reason.NOT_DUE, Reason.SUPERSEDED):
+        return OF_NOTICES
     return HINTS[decision.stage, decision.reason].format(
         org=event.spec.org_slug,
         namespace=event.namespace,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipebell.core.errors import NotReady
     from pipebell.core.event import Event
     from pipebell.core.layers import Layers
+    from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Decision, Skip
     from pipebell.core.policy.match import Match
     from pipebell.core.policy.sent import Sent
@@ -29,8 +30,8 @@ class Resolved:
 
 
 def exempt(event: Event) -> bool:
-    """Tests and replays: whatever holds others back does not concern them, and they hold back nobody."""
-    return event.spec.test is True or event.spec.replay_of is not None
+    """Tests, replays and notices: whatever holds others back does not concern them, and they hold back nobody."""
+    return event.exempt
 
 
 class CooldownFacts(NamedTuple):
@@ -71,8 +72,8 @@ class Original(NamedTuple):
 class Situation(NamedTuple):
     """One event at one moment. `now` and `max_age` are seconds; `configuration` is None where it was not asked for.
 
-    `original` is None for what is no replay, or was tried before. `match` and `suppressed` are what
-    earlier stages found.
+    `original` is None for what is no replay, or was tried before; `claim` for what is no notice. `match` and
+    `suppressed` are what earlier stages found.
     """
 
     event: Event
@@ -84,6 +85,7 @@ class Situation(NamedTuple):
     original: Original | None = None
     match: Match | None = None
     suppressed: int = 0
+    claim: Claim | None = None
 
     @property
     def resolved(self) -> Resolved:

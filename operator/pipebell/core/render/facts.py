@@ -28,6 +28,11 @@ TITLES: Final[dict[EventType, str]] = {
     EventType.DATA_QUALITY_WARNING: "Data quality degraded",
     EventType.RATE_LIMIT_EXCEEDED: "Rate limit exceeded",
     EventType.SYSTEM_ERROR: "System error",
+    EventType.PIPELINE_MISSING: "Pipeline did not run",
+    EventType.PIPELINE_LATE: "Pipeline is late",
+    EventType.PIPELINE_STUCK: "Pipeline is stuck",
+    EventType.CHANNEL_FAILING: "Notification channel is failing",
+    EventType.CHANNEL_RECOVERED: "Notification channel has recovered",
 }
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.bounds import Bounds
+    from pipebell.engine.events.judges import Judges
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
 
@@ -55,6 +56,11 @@ class Engine(ConfigFollower, ShardFollower):
             ports, resolver, self.observers, self._roster, self.room, self._turns, self.endpoints, max_age
         )
         self._look_for_overdue()
+
+    @property
+    def judges(self) -> Judges:
+        """Who says whether a notice is due."""
+        return self._reconciler.judges
 
     # ------------------------------------------------------------------ coming and going
 

@@ -15,7 +15,7 @@ from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import CooldownFacts
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import EventType, Phase
+from pipebell.core.vocabulary import EventType, Phase, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -208,12 +208,12 @@ class CooldownLedger:
     def fold(self, event: Event) -> None:
         """Take in what an event's status says; in any order, between `begin_fold` and `finish_fold`."""
         status = event.status
-        if status.config_ref is None or event.spec.test or event.spec.replay_of is not None:
+        if status.config_ref is None or event.exempt:
             return
         if shard_of(event.spec.org_slug) not in self._folding:
             return
         key = key_for(status.config_ref, event)
-        if status.phase is Phase.SUPPRESSED and status.suppressed_by:
+        if status.phase is Phase.SUPPRESSED and status.reason is Reason.COOLDOWN and status.suppressed_by:
             namespace, _, name = status.suppressed_by.rpartition("/")
             self._folded.setdefault(key, Counter())[namespace or event.namespace, name] += 1
             return
@@ -272,13 +272,15 @@ class CooldownLedger:
 
     def needs(self, event: Event, cooldown: float, now: float, *, uncounted: bool = True) -> bool:
         """Whether a finished event still carries a running cooldown or (if that is asked) an uncounted suppression."""
-        if event.status.config_ref is None or event.spec.test or event.spec.replay_of is not None:
+        if event.status.config_ref is None or event.exempt:
             return False
         key = key_for(event.status.config_ref, event)
         entry = self._find(key)
         if entry is None or entry.last is None:
             return False
         if event.status.phase is Phase.SUPPRESSED:
+            if event.status.reason is not Reason.COOLDOWN:
+                return False
             return uncounted and event.status.suppressed_by == entry.last.name
         is_last = (entry.last.namespace, entry.last.name) == (event.namespace, event.name)
         running = suppressed_until(entry.last, cooldown, now) is not None

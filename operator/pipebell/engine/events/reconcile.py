@@ -21,9 +21,10 @@ from pipebell.core.policy.settle import EventSummary, summarise
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import shard_of
 from pipebell.core.status import clip, rfc3339
-from pipebell.core.vocabulary import Phase, Reason
+from pipebell.core.vocabulary import Phase, Reason, StageName
 from pipebell.engine.events import plan
 from pipebell.engine.events.deliver import Deliverer
+from pipebell.engine.events.judges import Judges
 from pipebell.engine.events.keys import LEASE, Config, Ledger, Turn
 from pipebell.engine.events.recorder import Recorder
 from pipebell.engine.events.state import Life, Parked, drop, next_attempt
@@ -68,6 +69,7 @@ class Reconciler:
         self._resolver, self._observer, self._max_age = resolver, observer, max_age
         self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
         self._parked: dict[str, None] = {}
+        self.judges = Judges()
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
         self._deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered, max_age)
 
@@ -134,11 +136,14 @@ class Reconciler:
         facts = _UNKNOWN
         if isinstance(configuration, Resolved) and not exempt(event):
             facts = self._turns.look(state, event, configuration.reference)
+        claim = None
+        if isinstance(configuration, Resolved) and event.spec.notice is not None:
+            claim = await self.judges.judge(event, configuration)
         progress = _NEW
         if state.deliveries or state.suppressed:
             names = [item.destination for item in state.open()]
             progress = Progress(tried, state.attempted, names, state.suppressed)
-        return Situation(event, self._clock.now(), max_age, configuration, facts, progress, original)
+        return Situation(event, self._clock.now(), max_age, configuration, facts, progress, original, claim=claim)
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
         # Before it is read: what changes meanwhile must wake this event.
@@ -245,12 +250,22 @@ class Reconciler:
         state.deliveries = deliveries
 
     async def _suppress(self, state: EventState, decision: Suppress) -> None:
+        if state.attempted:  # whoever has it keeps it; nobody else gets it any more
+            for delivery in state.open():
+                drop(state, delivery, decision.reason, decision.message)
+            await self._settle(state)
+            return
         state.deliveries.clear()
-        extra = {"suppressedUntil": rfc3339(decision.until), "suppressedBy": decision.by}
+        extra: dict[str, Any] = {"suppressedBy": decision.by or None}
+        if decision.until is not None:
+            extra["suppressedUntil"] = rfc3339(decision.until)
+        summary = EventSummary(Phase.SUPPRESSED, decision.reason, decision.message)
+        if decision.stage is not StageName.COOLDOWN:  # no later message of the cooldown speaks for it
+            await self._finish(state, summary, extra)
+            return
         last = self._turns.suppress(state, decision.match.cooldown if decision.match else 0.0)
         recorded = False
         try:
-            summary = EventSummary(Phase.SUPPRESSED, decision.reason, decision.message)
             recorded = await self._finish(state, summary, extra)
         finally:
             if not recorded:  # it will be decided anew, here or elsewhere, and must count once

@@ -93,7 +93,7 @@ class EventState:
             severity=event.spec.severity or DEFAULT_SEVERITIES[event.spec.event],
             restored=bool(status.deliveries),
         )
-        if state.tried and status.config_ref and not event.spec.test and event.spec.replay_of is None:
+        if state.tried and status.config_ref and not event.exempt:
             state.key = key_for(status.config_ref, event)  # the cooldown that it holds since before our restart
         return state
 

@@ -28,6 +28,7 @@ AT_ONCE, PAUSE = 25, 0.1  # deletions at once, then seconds of rest: at most 250
 SHORTEST, LONGEST = 5.0, 3600.0  # seconds between two looks
 SKEW: Final = 60.0  # seconds that clocks may differ by and be believed
 LATEST_END: Final = 86_400.0  # seconds after its creation
+MARGIN: Final = 3600.0  # seconds beyond the age at which nobody would make a notice again
 LATENESS: Final = 0.1  # of its time to live that an event may be kept longer: each look reads all events there are
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,9 @@ class Retention(Observer):
 
     A look costs 0.1 ms for each event that there is, so looks are rare: when the first event is late by a tenth of its
     time to live, which makes ten looks in an event's life, and once an hour for what nobody has told of.
+
+    What the operator made (a notice, or of a source) is kept for `max_age` seconds and `MARGIN` at least: its name must
+    be taken for as long as somebody might make it once more.
     """
 
     def __init__(
@@ -48,15 +52,19 @@ class Retention(Observer):
         *,
         ttl_delivered: float,
         ttl_failed: float,
+        max_age: float,
     ) -> None:
         self._events, self._clock, self._ledger = ports.events, ports.clock, ledger
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
+        self._ttl_made = max_age + MARGIN
         self._next_look = ports.clock.now() + LONGEST
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """Note when this event's time will come."""
-        own = state.event.spec.ttl_seconds_after_finished if state.event is not None else None
-        self._note(now, self._ttl(summary.phase, own))
+        if state.event is None:
+            self._note(now, self._ttl(summary.phase, None))
+        else:
+            self._note(now, self._ttl_of(state.event, summary.phase))
 
     def on_event(self, event: Event) -> None:
         """Note when the time of this event will come, if it is finished: a pass over all events has met it."""
@@ -110,8 +118,11 @@ class Retention(Observer):
     def _note(self, ended: float, ttl: float) -> None:
         self._next_look = min(self._next_look, ended + ttl * (1 + LATENESS))
 
-    def _ttl_of(self, event: Event) -> float:
-        return self._ttl(event.status.phase, event.spec.ttl_seconds_after_finished)
+    def _ttl_of(self, event: Event, phase: Phase | None = None) -> float:
+        spec = event.spec
+        ttl = self._ttl(phase or event.status.phase, spec.ttl_seconds_after_finished)
+        made = spec.notice is not None or spec.source is not None
+        return max(ttl, self._ttl_made) if made else ttl
 
     def _ttl(self, phase: Phase | None, own: int | None) -> float:
         if own is not None:
