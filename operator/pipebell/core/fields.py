@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_args
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -54,6 +55,7 @@ DESTINATION: Final = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?$"
 GLOB: Final = r"^[A-Za-z0-9_.*?-]+$"
 DOMAIN: Final = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
 FIELD_NAME: Final = r"^[a-z][A-Za-z0-9_]*$"
+ZONE: Final = r"^[A-Z][A-Za-z0-9_+-]{0,31}(/[A-Z][A-Za-z0-9_+-]{0,31}){0,2}$"
 NO_IDS: Final = (f"-{'0' * 32}-", f"-{'0' * 16}-")  # a trace id and a parent id that are none
 SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"  # noqa: S105  (a rule, not a password)
 RFC3339: Final = (
@@ -86,7 +88,10 @@ pattern(DESTINATION, "must be the name of a destination, such as email or on-cal
 pattern(GLOB, "must be a name, in which * stands for any characters and ? for one")
 pattern(DOMAIN, "must be a domain, such as example.com")
 pattern(FIELD_NAME, "must be the name of a field, such as toEmails or to_emails")
+pattern(ZONE, "must be the IANA name of a time zone, such as Europe/Berlin, America/New_York or UTC")
 pattern(SECRET_KEY, "must be a key of a Secret: letters, digits, '-', '_' and '.', such as SMTP_PASSWORD")
+
+UNKNOWN_ZONE: Final = "there is no time zone of this name: write an IANA name, such as Europe/Berlin or UTC"
 
 SECRET_FLAG: Final = "x-pipebell-secret"  # noqa: S105  (a keyword of the intermediate schema)
 ROOT_ONLY_FLAG: Final = "x-pipebell-root-only"
@@ -224,6 +229,15 @@ def nonzero_ids(value: str) -> str:
     return value
 
 
+def known_zone(value: str) -> str:
+    """A zone of the IANA database; by it, not by this machine, is it known when 07:00 is."""
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # unknown; no zone's file; a folder
+        raise ValueError(UNKNOWN_ZONE) from None
+    return value
+
+
 def time_with_zone(value: object) -> object:
     """A time of day without its zone means another moment on every machine."""
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -302,6 +316,8 @@ DestinationRef = Annotated[
     str, StringConstraints(min_length=1, max_length=40, pattern=DESTINATION), BeforeValidator(canonical)
 ]
 Destinations = Annotated[list[DestinationRef], Field(max_length=16), AfterValidator(each_once)]
+TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=ZONE), AfterValidator(known_zone)]
+"""A time zone by its IANA name; `zoneinfo.ZoneInfo` of it is cached, and cannot fail."""
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=GLOB)]
 
 
