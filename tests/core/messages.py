@@ -1,5 +1,6 @@
 """A typical message, to be varied by each test, and one of every kind that there is to tell."""
 
+from pipebell.core.digest import Member, digest_content
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.message import Message
 from pipebell.core.status import EventStatus
@@ -37,6 +38,44 @@ def make(severity=Severity.ERROR, suppressed=0, **changes):
     return Message(event, severity, suppressed)
 
 
+def member(number, **changes):
+    given = {
+        "name": f"acme-{number}",
+        "org": "acme_corp",
+        "pipeline": "nightly-orders-load",
+        "event": "pipeline_failure",
+        "severity": Severity.ERROR,
+        "at": 1_795_407_342.0 + 60 * number,
+        "run": f"run-{number}",
+        "error": "400 Syntax error: Unexpected keyword FROM at [12:5]",
+    }
+    return Member(**given | changes)
+
+
+MEMBERS = [
+    *(member(number) for number in range(3)),
+    member(7, pipeline="orders-quality", event="data_quality_warning", severity=Severity.WARNING, error=""),
+    member(
+        5, pipeline="billing", severity=Severity.CRITICAL, link=("Logs", "https://console.example.com/runs/5?a=1&b=2")
+    ),
+    member(9, pipeline="billing", event="pipeline_success", severity=Severity.INFO, error="", run=""),
+]
+NOWHERE = dict.fromkeys(("pipeline_id", "pipeline_logging_id", "error_message", "details", "links"))
+
+
+def digest(members, severity, **options):
+    content = digest_content(members, **options)
+    notice = {"kind": "Digest", "destination": "email", "due": "2026-11-23T08:00:00Z", "content": content}
+    return {**NOWHERE, "severity": severity, "notice": notice}
+
+
+HOSTILE_MEMBER = {
+    "name": "<b>",
+    "pipeline": "a\r\nBcc: x@example.com <!channel> @here `x` *b* {{DATE(1)}} <at>all</at> https://e.example",
+    "run": "</td><script>",
+    "error": "\x1b[31m</script><!channel> <@U999> & ```\n*bold*\x00\u202egpj.exe\u200b ```` \U0001f600 خطأ",
+    "link": ("<b>|>", 'https://e.example/?a=1&b="><script>|x'),
+}
 CASES = {
     "pipeline_failure": {},
     "pipeline_success": {
@@ -68,6 +107,18 @@ CASES = {
     },
     "test": {"severity": Severity.CRITICAL, "test": True},
     "replay": {"replay_of": {"name": "acme-41c"}},
+    "digest": digest(MEMBERS, Severity.CRITICAL),
+    "digest_hostile": digest(
+        [
+            member(1, **HOSTILE_MEMBER),
+            member(2, org="other<!here>", **HOSTILE_MEMBER),
+            *(member(n) for n in range(3, 9)),
+        ],
+        Severity.ERROR,
+        max_items=5,
+        title="What came in\nthe <b>night</b>",
+        notes=["held back by <!everyone> `x`"],
+    ),
     "hostile": {
         "severity": Severity.CRITICAL,
         "pipeline_id": "a\r\nBcc: x@example.com\r\n\r\n<!channel> @here `x`",

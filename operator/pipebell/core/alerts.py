@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
+from pipebell.core.digest import parse
 from pipebell.core.vocabulary import EventType
 
 if TYPE_CHECKING:
@@ -30,16 +31,23 @@ def alert_class(event: EventType) -> str:
 
 
 def resolves(message: Message) -> bool:
-    """Whether it says that the trouble is over. A test ends nothing."""
-    return message.event.spec.event is EventType.PIPELINE_SUCCESS and not message.test
+    """Whether it says that the trouble is over. A test ends nothing, and what sums many events up neither."""
+    return message.event.spec.event is EventType.PIPELINE_SUCCESS and not _apart(message)
+
+
+def _apart(message: Message) -> bool:
+    """Whether it is about no one pipeline's trouble: a test, or a digest."""
+    notice = message.event.spec.notice
+    return message.test or (notice is not None and parse(notice.content) is not None)
 
 
 def alert_key(message: Message, attempt: Attempt) -> str:
     """64 characters: the same for all messages about one pipeline's trouble of a class, whatever process sends them.
 
-    `attempt.installation` keeps two operators apart that send to the same receiver. A test is an alert of its own.
+    `attempt.installation` keeps two operators apart that send to the same receiver. A test, and what sums many events
+    up, is an alert of its own.
     """
     event = message.event
     parts = [attempt.installation, event.namespace, event.spec.org_slug, alert_class(event.spec.event)]
-    parts.append(attempt.delivery_id if message.test else event.spec.pipeline_id or "")
+    parts.append(attempt.delivery_id if _apart(message) else event.spec.pipeline_id or "")
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()

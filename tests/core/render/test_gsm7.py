@@ -99,11 +99,9 @@ def test_cut_keeps_beginning_and_end(text, limit):
     made = cut(text, limit)
     assert septets(made) <= limit
     if made != text:
-        head, _, tail = made.partition("...")
-        assert text.startswith(head)
-        assert text.endswith(made[len(head) + 3 :])
+        marks = [at for at in range(len(made)) if made.startswith("...", at)]  # the text may have dots of its own
+        assert any(text.startswith(made[:at]) and text.endswith(made[at + 3 :]) for at in marks)
         assert septets(made) >= limit - 2
-        assert tail is not None
 
 
 def test_a_sign_beyond_it_is_named():

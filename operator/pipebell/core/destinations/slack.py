@@ -41,7 +41,7 @@ from pipebell.core.fields import (
 )
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render.facts import Facts, facts
-from pipebell.core.render.mrkdwn import code, inline, link_list, mrkdwn, phrase, section
+from pipebell.core.render.mrkdwn import code, groups, inline, link_list, mrkdwn, phrase, section
 from pipebell.core.vocabulary import NotReadyReason, Severity
 from pipebell.core.wire import decode, encode
 
@@ -249,7 +249,9 @@ def _blocks(known: Facts) -> list[dict[str, Any]]:
     if known.notes:
         blocks.append({"type": "context", "elements": [mrkdwn(phrase(note, _NOTE)) for note in known.notes]})
     blocks.append({"type": "section", "fields": [mrkdwn(line) for line in _fields(known)]})
-    if known.message:
+    if known.digest is not None:
+        blocks += [section(text) for text in groups(known.digest)]
+    elif known.message:
         blocks.append(section(code("", known.message)))
     if known.details:
         blocks.append(section(code("*Details*\n", known.details)))

@@ -294,7 +294,7 @@ def text(message: Message, attempt: Attempt) -> str:
     marks = "".join(f"[{mark}] " for mark in known.marks)
     tail = f" {_mark(attempt)}"
     head = gsm7.cut(gsm7.fold(f"{marks}{known.severity.capitalize()}: {known.headline}"), _HEAD)
-    said = gsm7.fold(one_line(f"{known.message[:_PLENTY]} {known.message[_PLENTY:][-_PLENTY:]}", 3 * _PLENTY))
+    said = gsm7.fold(one_line(f"{known.brief[:_PLENTY]} {known.brief[_PLENTY:][-_PLENTY:]}", 3 * _PLENTY))
     for room in range(TEXT - gsm7.septets(head) - len(tail) - 1, 0, -1):
         made = f"{head}\n{gsm7.cut(said, room)}{tail}" if said else f"{head}{tail}"
         if gsm7.segments(made) <= 2:  # noqa: PLR2004  (an escape at the border of segments may take a septet more)

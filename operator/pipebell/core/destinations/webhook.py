@@ -273,7 +273,7 @@ def _standard(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[st
             }
         )
 
-    return {"Content-Type": "application/json"}, with_details(build, message.event.spec.details, LIMIT)
+    return {"Content-Type": "application/json"}, with_details(build, _details(message), LIMIT)
 
 
 def _binary(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
@@ -284,7 +284,7 @@ def _binary(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str,
     def build(details: Any, longest: int) -> bytes:  # noqa: ANN401
         return encode(data(message, known, details, longest))
 
-    body = with_details(build, message.event.spec.details, LIMIT - used)
+    body = with_details(build, _details(message), LIMIT - used)
     return {"Content-Type": "application/json", **headers}, body
 
 
@@ -295,7 +295,7 @@ def _structured(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[
         return encode({**attributes, "data": data(message, known, details, longest)})
 
     headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
-    return headers, with_details(build, message.event.spec.details, LIMIT - 2)  # 2: so that a batch of it fits as well
+    return headers, with_details(build, _details(message), LIMIT - 2)  # 2: so that a batch of it fits as well
 
 
 def _batch(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
@@ -324,6 +324,12 @@ def _attributes(message: Message, known: Facts, attempt: Attempt) -> dict[str, s
         "traceparent": event.spec.traceparent,  # their extension for tracing; the header says the same
     }
     return {name: value for name, value in made.items() if value}
+
+
+def _details(message: Message) -> dict[str, Any] | None:
+    """What an event carries for programs: its details, or what a digest counts."""
+    notice = message.event.spec.notice
+    return notice.content if notice is not None else message.event.spec.details
 
 
 def type_of(event: Event) -> str:
@@ -357,7 +363,7 @@ def data(message: Message, known: Facts, details: Any, longest: int) -> dict[str
         "labels": {clean(key): cut_middle(clean(value), longest) for key, value in (spec.labels or {}).items()},
         "occurredAt": moment_of(event.occurred),
         "message": cut_middle(known.message, longest),
-        "details": details,
+        "details" if known.digest is None else "digest": details,
         "links": [{"title": link.title, "url": link.url} for link in links],
         "linksLeftOut": len(known.links) - len(links),
         "suppressed": message.suppressed,

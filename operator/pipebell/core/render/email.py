@@ -36,7 +36,7 @@ def email_content(message: Message, prefix: str | None = None) -> EmailContent:
     known = facts(message)
     rows = known.rows
     subject = _subject(known, prefix or "")
-    preheader = one_line(known.message or known.headline, _PREHEADER_LIMIT)
+    preheader = one_line(known.brief or known.headline, _PREHEADER_LIMIT)
     html = _template().render(known=known, rows=rows, subject=subject, preheader=preheader)
     return EmailContent(subject, _plain(known, rows), html)
 
@@ -53,7 +53,9 @@ def _plain(known: Facts, rows: list[tuple[str, str]]) -> str:
     if known.notes:
         lines += [*known.notes, ""]
     lines += [f"{name + ':':<14}{value}" for name, value in rows]
-    if known.message:
+    if known.digest is not None:
+        lines += ["", "Events", "------", known.message]
+    elif known.message:
         lines += ["", "Message", "-------", known.message]
     if known.details:
         lines += ["", "Details", "-------", known.details]

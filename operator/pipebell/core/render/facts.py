@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import quote
 
 from pipebell.core.event import DETAILS_SHOWN, MAX_ERROR_MESSAGE
-from pipebell.core.render.text import clean, cut, one_line, pretty
+from pipebell.core.render.digest import view
+from pipebell.core.render.text import address, clean, cut, one_line, pretty
 from pipebell.core.vocabulary import EventType, Severity
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.message import Message
+    from pipebell.core.render.digest import View
 
 _ID_LIMIT: Final = 512
 _TITLE_LIMIT: Final = 200
@@ -49,7 +49,6 @@ LOOKS: Final[dict[Severity, Look]] = {
     Severity.ERROR: Look("🔴", "#cf222e"),
     Severity.CRITICAL: Look("🚨", "#82071e"),
 }
-_SPACE: Final = re.compile(r"\s")
 _SUCCESS: Final = Look("✅", "#1a7f37")
 
 
@@ -80,6 +79,8 @@ class Facts:
     notes: tuple[str, ...]
     marks: tuple[str, ...]
     source: str
+    digest: View | None = None
+    """What a digest tells by groups; `message` says the same as text."""
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -93,8 +94,14 @@ class Facts:
             ("Labels", self.labels),
             ("Severity", self.severity.capitalize()),
             ("When", self.when),
+            *(self.digest.rows if self.digest is not None else ()),
         )
         return [row for row in rows if row[1]]
+
+    @property
+    def brief(self) -> str:
+        """The message, for receivers of a line or two."""
+        return self.message if self.digest is None else self.digest.brief
 
     @property
     def headline(self) -> str:
@@ -104,6 +111,9 @@ class Facts:
 
 def facts(message: Message) -> Facts:
     """What there is to tell about a message."""
+    told = view(message)
+    if told is not None:
+        return _of_digest(message, told)
     event, severity = message.event, message.severity
     spec = event.spec
     succeeded = spec.event is EventType.PIPELINE_SUCCESS and severity is Severity.INFO
@@ -122,9 +132,38 @@ def facts(message: Message) -> Facts:
         details=pretty(spec.details, DETAILS_SHOWN) if spec.details else "",
         links=_links(event),
         notes=_notes(message),
-        marks=tuple(mark for mark, given in (("TEST", spec.test), ("REPLAY", spec.replay_of)) if given),
+        marks=_marks(message),
         source=f"{event.namespace}/{event.name}",
     )
+
+
+def _of_digest(message: Message, told: View) -> Facts:
+    """What there is to tell about many events in one."""
+    event, severity = message.event, message.severity
+    return Facts(
+        look=LOOKS[severity],
+        severity=severity.upper(),
+        title=told.title,
+        org=one_line(event.spec.org_slug, _ID_LIMIT),
+        pipeline="",
+        run="",
+        attempt="",
+        owner="",
+        labels="",
+        when=told.period,
+        message=told.text,
+        details="",
+        links=(),
+        notes=(*_notes(message), *told.notes),
+        marks=_marks(message),
+        source=f"{event.namespace}/{event.name}",
+        digest=told,
+    )
+
+
+def _marks(message: Message) -> tuple[str, ...]:
+    spec = message.event.spec
+    return tuple(mark for mark, given in (("TEST", spec.test), ("REPLAY", spec.replay_of)) if given)
 
 
 def _when(event: Event) -> str:
@@ -144,7 +183,7 @@ def _attempt(event: Event) -> str:
 
 def _links(event: Event) -> tuple[Link, ...]:
     return tuple(
-        Link(one_line(link.title, _TITLE_LIMIT) or "Link", _address(link.url))
+        Link(one_line(link.title, _TITLE_LIMIT) or "Link", address(link.url))
         for link in event.spec.links or ()
         if link.url.startswith(("https://", "http://"))
     )
@@ -162,8 +201,3 @@ def _notes(message: Message) -> tuple[str, ...]:
     elif suppressed > 1:
         notes.append(f"{suppressed} similar events were held back since the last notification.")
     return tuple(notes)
-
-
-def _address(url: str) -> str:
-    """A URL as one word: a space or line end of Unicode's would end the link, and what follows would be text."""
-    return clean(_SPACE.sub(lambda space: quote(space[0]), url))

@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 from pipebell.core.render.text import mark, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from pipebell.core.render.digest import Row, Section, View
     from pipebell.core.render.facts import Link
 
 # Characters after escaping, marks of truncation included.
 _SECTION: Final = 2900
 _LINKS: Final = 1500
+_GROUPS: Final = 7500  # of a digest's groups together, which are
+_MOST_GROUPS: Final = 40  # at most
+_SAID: Final = 300
 FIELD: Final = 300
 
 _TICK: Final = "\u02cb"  # looks like a backtick and does nothing
+_STAR: Final = "\u2217"  # looks like an asterisk and does nothing
 _FENCE: Final = re.compile("`{3,}")
 _RESERVED_IN_LINKS: Final = str.maketrans({"<": "%3C", ">": "%3E", "|": "%7C", "`": "%60"})
 
@@ -66,6 +71,47 @@ def link_list(links: Iterable[Link]) -> str:
     if missing:
         lines.append(f"… (cut off: {missing} more {'link' if missing == 1 else 'links'})")
     return "\n".join(lines)
+
+
+def groups(told: View) -> Iterator[str]:
+    """The groups of a digest, each the text of a section; as many as there is room for, then what is missing."""
+    room, left, missing = _GROUPS, _MOST_GROUPS, 0
+    for group in told.sections:
+        text, out = _group(group, min(_SECTION, room)) if left else ("", len(group.rows))
+        missing += out
+        if text:
+            yield text
+            room, left = room - len(text), left - 1
+    if missing:
+        yield f"… (cut off: {missing} more {'line' if missing == 1 else 'lines'})"
+    if told.omitted:
+        yield phrase(told.omitted, FIELD)
+
+
+def _group(group: Section, room: int) -> tuple[str, int]:
+    """A group's text, and how many of its rows have no place in it."""
+    lines = [f"*{phrase(group.title, FIELD).replace('*', _STAR)}* ({group.counts})"]
+    room -= len(lines[0])
+    if room < _SAID:
+        return "", len(group.rows)
+    shown = 0
+    for row in group.rows:
+        line = _row_line(row)
+        if len(line) + 1 > room:
+            break
+        lines.append(line)
+        room, shown = room - len(line) - 1, shown + 1
+    if group.more and room > _SAID:
+        lines.append(f"… and {group.more:,} more")
+    return "\n".join(lines), len(group.rows) - shown
+
+
+def _row_line(row: Row) -> str:
+    line = f"`{row.when}` {row.severity} `{phrase(row.said, _SAID)}`"
+    if not row.link[1]:
+        return line
+    address = escape(row.link[1].translate(_RESERVED_IN_LINKS))
+    return f"{line} <{address}|{phrase(row.link[0], FIELD)}>"
 
 
 def escape(text: str) -> str:

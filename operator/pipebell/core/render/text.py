@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from pydantic_core import to_json
 
@@ -19,6 +20,7 @@ _LINE_ENDS: Final = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _INVISIBLE: Final = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 _UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}\ud800-\udfff\ufffe\uffff]")
 _GAPS: Final = re.compile(f"[{_CONTROLS}\\s]+")
+_SPACE: Final = re.compile(r"\s")
 _DEEPEST: Final = 60  # levels: what receivers and their parsers are known to take
 _TOO_LONG: Final = "\n… (cut off: too long to show in full)"
 
@@ -57,6 +59,11 @@ def one_line(text: str, limit: int) -> str:
         text = clean(_GAPS.sub(" ", _ANSI.sub("", text[: 16 * limit])))
     text = text.strip()
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def address(url: str) -> str:
+    """A URL as one word: a space or line end of Unicode's would end the link, and what follows would be text."""
+    return clean(_SPACE.sub(lambda space: quote(space[0]), url))
 
 
 def cut(text: str, limit: int) -> str:
