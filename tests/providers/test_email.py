@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.core.messages import make
 
 from pipebell.core.fields import EMAIL
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.providers.email import build_message
 
 GOLDEN = Path(__file__).parent / "golden" / "email.eml"
@@ -119,3 +120,20 @@ async def test_the_envelope_is_what_is_left(email, notification, at, sink, recip
     outcome = await email.send(notification, target, Attempt("x", recipients))
     assert outcome.verdict is Verdict.DELIVERED
     assert sink.mails[0].recipients == served
+
+
+def test_a_reply_is_of_the_conversation_of_what_it_answers(at, attempt):
+    again = make(replay_of={"name": "first"})
+    whole = build_message(make(), at(587), attempt, now=NOW)
+    later = replace(attempt, delivery_id="later.email", action=Action.REPLY, handle=whole["Message-ID"])
+    reply = build_message(again, at(587), later, now=NOW)
+    assert reply["In-Reply-To"] == reply["References"] == whole["Message-ID"] == "<0b54f1c2.email@pipebell.io>"
+    assert reply["Subject"] == f"Re: {whole['Subject']}"
+    assert "REPLAY of the event first" in reply.get_body(("plain",)).get_content()
+
+
+@pytest.mark.parametrize("handle", [None, "", "x", "<a@elsewhere.example>", "<a@pipebell.io>\r\nBcc: x@example.com"])
+def test_what_is_no_message_of_ours_is_not_answered(at, attempt, handle):
+    reply = build_message(make(), at(587), replace(attempt, action=Action.REPLY, handle=handle), now=NOW)
+    assert "In-Reply-To" not in reply
+    assert not reply["Subject"].startswith("Re:")

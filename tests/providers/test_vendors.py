@@ -14,7 +14,7 @@ from pipebell.core.destinations.teams import payload as teams_payload
 from pipebell.core.destinations.webhook import WEBHOOK, Format, Signature, WebhookTarget
 from pipebell.core.errors import Fenced
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render.facts import facts
 from pipebell.core.vocabulary import Severity
 from pipebell.core.wire import encode
@@ -121,6 +121,15 @@ async def test_pagerduty_names_what_is_wrong(provider, pagerduty):
     assert (busy.verdict, busy.retry_after, busy.first_pause) == (Verdict.PAUSE, None, 30.0)
 
 
+async def test_somebody_takes_care_of_an_alert_and_then_it_is_over(provider, pagerduty):
+    sender, target = provider(PAGERDUTY), integration(pagerduty)
+    for action in (Action.SEND, Action.ACKNOWLEDGE, Action.RESOLVE):
+        outcome = await sender.send(make(), target, replace(ATTEMPT, action=action, alert="an incident"))
+        assert outcome.verdict is Verdict.DELIVERED
+    (alert,) = pagerduty.alerts
+    assert (alert.log, alert.open) == (["trigger", "acknowledge", "resolve"], False)
+
+
 # ---------------------------------------------------------------------------- Teams
 
 
@@ -183,7 +192,7 @@ async def test_slack_shows_every_message(provider, slack, case):
 async def test_a_second_message_continues_the_thread_until_the_first_is_deleted(provider, slack):
     sender = provider(SLACK)
     first = await sender.send(make(), channel(slack), ATTEMPT)
-    later = replace(ATTEMPT, handle=first.handle)
+    later = replace(ATTEMPT, action=Action.REPLY, handle=first.handle)
     await sender.send(make(error_message="again"), channel(slack), later)
     assert [message.thread for message in slack.shown] == [None, slack.shown[0].ts]
     slack.delete(slack.shown[0].ts)
@@ -191,6 +200,38 @@ async def test_a_second_message_continues_the_thread_until_the_first_is_deleted(
     assert fresh.verdict is Verdict.DELIVERED
     assert fresh.handle != first.handle
     assert slack.shown[-1].thread is None
+
+
+async def test_a_reply_to_a_reply_stays_in_the_thread(provider, slack):
+    sender = provider(SLACK)
+    first = await sender.send(make(), channel(slack), ATTEMPT)
+    reply = await sender.send(make(), channel(slack), replace(ATTEMPT, action=Action.REPLY, handle=first.handle))
+    assert reply.handle == first.handle, "only a thread's first message leads on"
+
+
+async def test_a_message_is_changed_until_it_is_deleted_and_then_made_anew(provider, slack):
+    sender = provider(SLACK)
+    first = await sender.send(make(), channel(slack), ATTEMPT)
+    change = replace(ATTEMPT, action=Action.EDIT, handle=first.handle)
+    edited = await sender.send(make(**SUCCESS), channel(slack), change)
+    (shown,) = slack.shown
+    assert (edited.verdict, edited.handle, shown.edits) == (Verdict.DELIVERED, first.handle, 1)
+    assert "succeeded" in shown.text
+    slack.delete(shown.ts)
+    fresh = await sender.send(make(**SUCCESS), channel(slack), change)
+    assert (fresh.verdict, len(slack.shown)) == (Verdict.DELIVERED, 1)
+    assert fresh.handle == f"C0DATA/{slack.shown[0].ts}/#data"
+    assert (slack.shown[0].thread, slack.shown[0].edits) == (None, 0)
+
+
+async def test_a_change_that_slack_cannot_read_is_made_as_text(provider, slack):
+    sender = provider(SLACK)
+    first = await sender.send(make(), channel(slack), ATTEMPT)
+    slack.plan(refuse("invalid_blocks"))
+    await sender.send(make(), channel(slack), replace(ATTEMPT, action=Action.EDIT, handle=first.handle))
+    (shown,) = slack.shown
+    assert [request.path for request in slack.requests] == ["/api/chat.postMessage", *["/api/chat.update"] * 2]
+    assert "Unexpected keyword FROM" in shown.text
 
 
 async def test_blocks_that_slack_does_not_take_go_out_as_text(provider, slack):

@@ -11,7 +11,7 @@ from tests.core.messages import CASES, make
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layers
 from pipebell.core.models import KINDS
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.vocabulary import Severity
 from pipebell.providers.http import Http
 from pipebell.providers.webhook import HttpProvider
@@ -129,7 +129,7 @@ async def test_a_repeated_message_has_the_identity_of_the_first(way):
     way.sink.plan(KEEP_AND_DROP)
     await way.send(make())
     first = await way.send(make())
-    await way.send(make(), "reply.x", handle=first.handle)
+    await way.send(make(), "reply.x", action=Action.REPLY, handle=first.handle)
     threads = [message["thread"]["name"] for message in way.sink.messages.values()]
     assert len(threads) == 2
     assert len(set(threads)) == 1, "the second is a reply in the first one's thread"
@@ -138,7 +138,7 @@ async def test_a_repeated_message_has_the_identity_of_the_first(way):
 @pytest.mark.parametrize("way", ["telegram"], indirect=True)
 async def test_a_reply_names_the_first_message(way):
     first = await way.send(make())
-    await way.send(make(), "reply.x", handle=first.handle)
+    await way.send(make(), "reply.x", action=Action.REPLY, handle=first.handle)
     assert way.sink.posts[1].payload["reply_parameters"]["message_id"] == 1
 
 
@@ -148,3 +148,40 @@ async def test_a_repeated_message_carries_the_same_delivery(way):
     await way.send(make())
     await way.send(make())
     assert len({post.headers["x-pipebell-delivery"] for post in way.sink.requests}) == 1
+
+
+# ---------------------------------------------------------------------------- what follows a message
+
+
+@pytest.mark.parametrize("way", ["jsm"], indirect=True)
+async def test_somebody_takes_care_of_an_alert_and_then_it_is_over(way):
+    await way.send(make())
+    await way.send(make(), "a.x", action=Action.ACKNOWLEDGE)
+    (alert,) = way.sink.alerts
+    assert (alert.open, alert.acknowledged, alert.count) == (True, True, 1)
+    await way.send(make(), "r.x", action=Action.RESOLVE)
+    assert not alert.open
+
+
+@pytest.mark.parametrize("way", ["alertmanager"], indirect=True)
+@pytest.mark.parametrize("event", ["pipeline_failure", "data_quality_warning", "system_error"])
+async def test_the_end_of_trouble_ends_its_alert_whatever_its_type(way, event):
+    await way.send(make(event=event))
+    await way.send(make(event=event, pipeline_id="other"))
+    assert len(way.sink.firing(NOW + 1)) == 2
+    await way.send(make(event=event), "r.x", action=Action.RESOLVE, now=NOW + 2)
+    assert [alert["labels"]["pipeline"] for alert in way.sink.firing(NOW + 2)] == ["other"]
+
+
+@pytest.mark.parametrize("way", ["discord"], indirect=True)
+async def test_a_message_is_changed_until_it_is_deleted_and_then_made_anew(way):
+    first = await way.send(make())
+    edited = await way.send(make(**SUCCESS), "e.x", action=Action.EDIT, handle=first.handle)
+    assert (edited.verdict, edited.handle, list(way.sink.shown)) == (Verdict.DELIVERED, first.handle, [first.handle])
+    assert "succeeded" in way.sink.shown[first.handle]
+    del way.sink.shown[first.handle]
+    fresh = await way.send(make(**SUCCESS), "e.x", action=Action.EDIT, handle=first.handle)
+    assert fresh.verdict is Verdict.DELIVERED
+    assert list(way.sink.shown) == [fresh.handle]
+    assert fresh.handle != first.handle
+    assert all(request.payload["allowed_mentions"] == {"parse": []} for request in way.sink.requests)

@@ -12,7 +12,7 @@ from pipebell.core.destinations.google_chat import GOOGLE_CHAT, GoogleChatTarget
 from pipebell.core.destinations.telegram import TELEGRAM, TelegramTarget
 from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.providers.http import Http
 from pipebell.providers.registry import build_providers
 from pipebell.providers.webhook import HttpProvider
@@ -164,7 +164,7 @@ async def test_a_thread_goes_on_by_the_first_answers_handle(provider, sink, noti
     sink.plan(Respond(200, '{"thread": {"name": "spaces/AAAA/threads/th1"}}'), Respond(200, "{}"))
     chat = provider(GOOGLE_CHAT)
     first = await chat.send(notification, target, Attempt("1.googleChat"))
-    await chat.send(notification, target, Attempt("2.googleChat", handle=first.handle))
+    await chat.send(notification, target, Attempt("2.googleChat", action=Action.REPLY, handle=first.handle))
     assert sink.requests[0].target.startswith("/v1/spaces/AAAA/messages?key=k&token=t%3D&requestId="), "byte for byte"
     assert "thread" not in sink.requests[0].payload
     assert sink.requests[1].payload["thread"] == {"name": "spaces/AAAA/threads/th1"}

@@ -55,7 +55,7 @@ def original_of(client: Client, event: Event) -> Original | None:
         found = parse_event(client.get(EVENTS, replayed.name, event.namespace))
     except (NotFound, InvalidInput):
         return Original()
-    return Original(True, found.status.finished, found.spec.org_slug == event.spec.org_slug)
+    return Original.of(found, event.spec.org_slug)
 
 
 def situation(

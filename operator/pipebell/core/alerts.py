@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.digest import parse
+from pipebell.core.outcome import Action
 from pipebell.core.vocabulary import EventType
 
 if TYPE_CHECKING:
@@ -30,8 +31,13 @@ def alert_class(event: EventType) -> str:
     return _CLASSES.get(event, event.value)
 
 
-def resolves(message: Message) -> bool:
-    """Whether it says that the trouble is over. A test ends nothing, and what sums many events up neither."""
+def resolves(message: Message, attempt: Attempt | None = None) -> bool:
+    """Whether it says that the trouble is over: by what happened, or because the attempt is to say so.
+
+    A test ends nothing but itself, and what sums many events up ends nothing.
+    """
+    if attempt is not None and attempt.action in (Action.ACKNOWLEDGE, Action.RESOLVE):
+        return attempt.action is Action.RESOLVE
     return message.event.spec.event is EventType.PIPELINE_SUCCESS and not _apart(message)
 
 
@@ -41,13 +47,20 @@ def _apart(message: Message) -> bool:
     return message.test or (notice is not None and parse(notice.content) is not None)
 
 
+def class_of(event: EventType) -> tuple[EventType, ...]:
+    """All types of the same kind of trouble as this one."""
+    known = alert_class(event)
+    return tuple(each for each in EventType if alert_class(each) == known)
+
+
 def alert_key(message: Message, attempt: Attempt) -> str:
     """64 characters: the same for all messages about one pipeline's trouble of a class, whatever process sends them.
 
-    `attempt.installation` keeps two operators apart that send to the same receiver. A test, and what sums many events
-    up, is an alert of its own.
+    `attempt.installation` keeps two operators apart that send to the same receiver; `attempt.alert` stands in the
+    pipeline's place where it is given. A test, and what sums many events up, is an alert of its own.
     """
     event = message.event
     parts = [attempt.installation, event.namespace, event.spec.org_slug, alert_class(event.spec.event)]
-    parts.append(attempt.delivery_id if _apart(message) else event.spec.pipeline_id or "")
+    about = event.spec.pipeline_id or "" if attempt.alert is None else attempt.alert
+    parts.append(attempt.delivery_id if _apart(message) else about)
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()

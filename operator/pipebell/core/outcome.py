@@ -6,10 +6,38 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from pipebell.backports import StrEnum
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.core.vocabulary import Reason
+
+
+class Action(StrEnum):
+    """What an attempt does at the receiver. `Kind.can` says whether a destination is able to; every one can SEND.
+
+    A kind that cannot REPLY sends a message that stands by itself. What else a kind cannot do is not done: nothing is
+    sent then, and the delivery says so.
+    """
+
+    SEND = "send"  # a message of its own; of an on-call receiver, an alert, or (of a success) its end
+    REPLY = "reply"  # a message in the thread of the one that `handle` names
+    EDIT = "edit"  # the message that `handle` names says this from now on; where it is gone, a new one does
+    ACKNOWLEDGE = "acknowledge"  # somebody takes care of the alert
+    RESOLVE = "resolve"  # the alert is over
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """What a delivery does with an earlier message there: its `action`, and the `handle` that the message left.
+
+    `alert` is what an on-call receiver's alert is about, where that is not the event's pipeline: an incident's key.
+    """
+
+    action: Action
+    handle: str | None = None
+    alert: str | None = None
 
 
 class Verdict(Enum):
@@ -65,12 +93,13 @@ class Attempt:
     `delivery_id` is the same for every attempt of one (event UID, destination), across restarts; e-mail derives its
     Message-ID from it, and Slack sends it as `X-Pipebell-Delivery`. `recipients`, when not None, are the only ones
     still to be served (e-mail). `allowed` says whether this replica may still send: providers ask right before the
-    step that cannot be taken back, and raise Fenced instead of taking it. `handle` is that of the message whose
-    thread this one continues. `now` is when the attempt is made and `expires` when the event is too old to be told,
-    both in seconds since the epoch. `installation` names this operator among all that send to the same receiver.
-    `again`: an earlier attempt was made, and may have arrived although its answer says nothing of the kind. `since` is
-    when this process began to make attempts, in seconds since the epoch: of older events a process before it may have
-    told, and died with the answer.
+    step that cannot be taken back, and raise Fenced instead of taking it. `action` is what is done, and `handle` is
+    that of the earlier message that it is done to; on-call receivers know their alert by `core.alerts.alert_key`, for
+    which `alert` stands in the pipeline's place. `now` is when the attempt is made and `expires` when the event is too
+    old to be told, both in seconds since the epoch. `installation` names this operator among all that send to the same
+    receiver. `again`: an earlier attempt was made, and may have arrived although its answer says nothing of the kind.
+    `since` is when this process began to make attempts, in seconds since the epoch: of older events a process before it
+    may have told, and died with the answer.
     """
 
     delivery_id: str
@@ -82,6 +111,18 @@ class Attempt:
     installation: str = ""
     again: bool = False
     since: float = 0.0
+    action: Action = Action.SEND
+    alert: str | None = None
+
+    @property
+    def replies_to(self) -> str | None:
+        """The handle of the message whose thread this one continues; None for one that stands by itself."""
+        return self.handle if self.action is Action.REPLY else None
+
+    @property
+    def edits(self) -> str | None:
+        """The handle of the message that says something else from now on; None where none is changed."""
+        return self.handle if self.action is Action.EDIT else None
 
 
 def delivery_id(event_uid: str, destination: str) -> str:

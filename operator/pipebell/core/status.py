@@ -106,6 +106,11 @@ class Delivery(StatusModel):
         None, description="An attempt's answer never came: the message may have arrived all the same."
     )
 
+    @property
+    def leads_on(self) -> str | None:
+        """What a later message needs to follow this one; an e-mail's is its Message-ID. None where nothing arrived."""
+        return (self.handle or self.message_id) if self.delivered_time else None
+
 
 class DecisionRecord(StatusModel):
     """Which rule decided last."""

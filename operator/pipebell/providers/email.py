@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipebell.core.outcome import Attempt
 
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9._-]")
+_MESSAGE_ID: Final = re.compile(r"<[A-Za-z0-9._-]{1,300}@pipebell\.io>")
 
 
 def build_message(message: Message, target: EmailTarget, attempt: Attempt, *, now: float) -> EmailMessage:
@@ -30,7 +31,8 @@ def build_message(message: Message, target: EmailTarget, attempt: Attempt, *, no
 
     Programs must not answer it: `Auto-Submitted` by RFC 3834, 5; `X-Auto-Response-Suppress` is Exchange's word for it.
     """
-    content = email_content(message, target.subject_prefix)
+    first = attempt.replies_to if attempt.replies_to and _MESSAGE_ID.fullmatch(attempt.replies_to) else ""
+    content = email_content(message, target.subject_prefix, reply=bool(first))
     identity = _identity(attempt)
     headers = {
         "Subject": mime.words(content.subject),
@@ -40,6 +42,8 @@ def build_message(message: Message, target: EmailTarget, attempt: Attempt, *, no
         "Reply-To": target.reply_to or "",
         "Date": format_datetime(datetime.fromtimestamp(now, UTC)),
         "Message-ID": _message_id(attempt),
+        "In-Reply-To": first,
+        "References": first,
         "Auto-Submitted": "auto-generated",
         "X-Auto-Response-Suppress": "All",
         "X-Pipebell-Delivery": identity,

@@ -32,6 +32,7 @@ class JsmAlert:
     priority: str
     open: bool = True
     count: int = 1
+    acknowledged: bool = False
 
 
 class JsmSink(HttpSink):
@@ -52,10 +53,10 @@ class JsmSink(HttpSink):
             given = decode(body)
         except ValueError:
             return _says(422, message="Request body is not processable.")
-        close = re.fullmatch(rf"{self.PATH}/([^/]+)/close", request.path)
-        if close and request.query.get("identifierType") == "alias":
-            for alert in self._open(close[1]):
-                alert.open = False
+        done = re.fullmatch(rf"{self.PATH}/([^/]+)/(close|acknowledge)", request.path)
+        if done and request.query.get("identifierType") == "alias":
+            for alert in self._open(done[1]):
+                alert.open, alert.acknowledged = done[2] != "close", True
             return self._accepted()
         if request.path != self.PATH:
             return _says(404, message="Not Found")

@@ -33,19 +33,26 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 class DiscordSink(HttpSink):
-    """Takes messages at `/api/webhooks/ID/TOKEN`; with `wait=true` it answers with the message."""
+    """Takes messages at `/api/webhooks/ID/TOKEN`; with `wait=true` it answers with the message.
+
+    `shown` is what there is to read, by ID; `PATCH …/messages/ID` changes it.
+    """
 
     _LIMITS: ClassVar[Mapping[str, int]] = {"title": 256, "description": 4096}
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  (HttpSink's)
         super().__init__(**options)
+        self.shown: dict[str, str] = {}
         self._ids = count(1_205_000_000_000_000_000)
 
     def usual(self, request: web.BaseRequest, body: bytes) -> Respond:
-        """200 for what Discord would take; without `wait`, 204 for anything."""
-        if not re.fullmatch(r"/api(/v\d+)?/webhooks/\d+/[\w-]+", request.path):
+        """200 for what Discord would take; without `wait`, 204 for anything new."""
+        found = re.fullmatch(r"/api(?:/v\d+)?/webhooks/\d+/[\w-]+(?:/messages/(\d+))?", request.path)
+        if not found or (found[1] is not None) != (request.method == "PATCH"):
             return _says(404, message="404: Not Found", code=0)
-        if request.query.get("wait") != "true":
+        if found[1] is not None and found[1] not in self.shown:
+            return _says(404, message="Unknown Message", code=10008)
+        if found[1] is None and request.query.get("wait") != "true":
             return Respond(204, "")
         message = _object(body)
         errors = list(self._complaints(message))
@@ -53,7 +60,9 @@ class DiscordSink(HttpSink):
             return _says(400, message="Invalid Form Body", code=50035, errors=errors)
         if not message.get("content") and not message.get("embeds"):
             return _says(400, message="Cannot send an empty message", code=50006)
-        return _says(200, id=str(next(self._ids)), content=message.get("content"))
+        made = found[1] or str(next(self._ids))
+        self.shown[made] = message.get("content") or ""
+        return _says(200, id=made, content=message.get("content"))
 
     def _complaints(self, message: dict[str, Any]) -> Iterator[str]:
         """Lengths, in characters."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 POST: Final = "/api/chat.postMessage"
+UPDATE: Final = "/api/chat.update"
+_LONGEST_EDIT: Final = 4000  # characters of text
 _FIRST: Final = 1_503_435_956  # seconds since the epoch
 
 
@@ -32,6 +34,7 @@ class Shown:
     ts: str
     thread: str | None
     text: str
+    edits: int = 0
 
 
 def refuse(word: str) -> Respond:
@@ -70,7 +73,7 @@ class SlackApiSink(HttpSink):
 
     def usual(self, request: web.BaseRequest, body: bytes) -> Respond:
         """What Slack would say; a message that it takes is shown."""
-        if request.path != POST:
+        if request.path not in (POST, UPDATE):
             return refuse("unknown_method")
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not token:
@@ -81,7 +84,8 @@ class SlackApiSink(HttpSink):
             message = decode(body)
         except ValueError:
             return refuse("invalid_json")
-        return self._posted(message, tuple(self.channels.values()) if self.tokens is None else self.tokens[token])
+        mine = tuple(self.channels.values()) if self.tokens is None else self.tokens[token]
+        return self._posted(message, mine) if request.path == POST else self._updated(message)
 
     def _posted(self, message: Any, mine: tuple[str, ...]) -> Respond:  # noqa: ANN401  (whatever was sent)
         if complaint := slack_rules.complaint(message):
@@ -97,4 +101,20 @@ class SlackApiSink(HttpSink):
             return refuse("message_not_found")
         ts = f"{_FIRST + next(self._numbers)}.000100"
         self.shown.append(Shown(channel, ts, thread, message.get("text", "")))
-        return Respond(200, encode({"ok": True, "channel": channel, "ts": ts}).decode())
+        said = {"text": message.get("text", ""), "ts": ts, **({"thread_ts": thread} if thread is not None else {})}
+        return Respond(200, encode({"ok": True, "channel": channel, "ts": ts, "message": said}).decode())
+
+    def _updated(self, message: Any) -> Respond:  # noqa: ANN401
+        """Channels go by ID alone here, and only what is there can be changed."""
+        if complaint := slack_rules.complaint(message):
+            return refuse(complaint if complaint != "invalid_payload" else "invalid_arguments")
+        if message.get("channel") not in self.channels:
+            return refuse("channel_not_found")
+        if len(message.get("text") or "") > _LONGEST_EDIT:
+            return refuse("msg_too_long")
+        place = (message["channel"], message.get("ts"))
+        shown = next((each for each in self.shown if (each.channel, each.ts) == place), None)
+        if shown is None:
+            return refuse("message_not_found")
+        shown.text, shown.edits = message.get("text", ""), shown.edits + 1
+        return Respond(200, encode({"ok": True, "channel": shown.channel, "ts": shown.ts, "text": shown.text}).decode())

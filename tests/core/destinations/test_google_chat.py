@@ -7,14 +7,14 @@ from tests.core.destinations.huge import HEAD, TAIL, WIDE, answer, hostile, huge
 from tests.core.messages import make
 
 from pipebell.core.destinations.google_chat import BODY, GOOGLE_CHAT, GoogleChatTarget, form, request
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 
 URL = "https://chat.googleapis.com/v1/spaces/AAAAspace/messages?key=hidden-key&token=hidden-token%3D"
 TARGET = GoogleChatTarget(URL, where="googleChat")
 
 
 def sent(message, handle=None):
-    return request(message, TARGET, Attempt("uid.googleChat", handle=handle))
+    return request(message, TARGET, Attempt("uid.googleChat", action=Action.REPLY, handle=handle))
 
 
 def text(message):

@@ -13,7 +13,7 @@ from pipebell.core.destinations.slack import SLACK, SlackTarget, payload, reques
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.placeholders import OrgSecrets
 from pipebell.core.vocabulary import NotReadyReason
 
@@ -55,7 +55,7 @@ def test_a_token_posts_to_its_channel(notify):
 
 
 def test_a_webhook_is_what_it_was(notify):
-    made = request(notify(), target(webhookUrl="${W}"), replace(ATTEMPT, handle=HANDLE))
+    made = request(notify(), target(webhookUrl="${W}"), replace(ATTEMPT, action=Action.REPLY, handle=HANDLE))
     assert made.url == WEBHOOK
     assert "Authorization" not in made.headers
     assert "thread_ts" not in body(made)
@@ -231,13 +231,13 @@ def test_the_handle_is_what_a_thread_needs():
 
 
 def test_a_later_message_continues_the_thread(notify):
-    made = body(request(notify(), TARGET, replace(ATTEMPT, handle=HANDLE)))
+    made = body(request(notify(), TARGET, replace(ATTEMPT, action=Action.REPLY, handle=HANDLE)))
     assert (made["channel"], made["thread_ts"]) == ("C024BE91L", "1503435956.000247")
 
 
 @pytest.mark.parametrize("handle", [None, "", "x", "C1/2/#data", HANDLE.replace("#data", "#other"), "C024BE91L/1.1/"])
 def test_another_channels_thread_is_not_continued(notify, handle):
-    made = body(request(notify(), TARGET, replace(ATTEMPT, handle=handle)))
+    made = body(request(notify(), TARGET, replace(ATTEMPT, action=Action.REPLY, handle=handle)))
     assert "thread_ts" not in made
     assert made["channel"] == "#data"
 
@@ -246,7 +246,7 @@ def test_another_channels_thread_is_not_continued(notify, handle):
     "word", ["message_not_found", "thread_not_found", "cannot_reply_to_message", "channel_not_found"]
 )
 def test_a_thread_that_is_gone_makes_room_for_a_new_message(notify, word):
-    attempt = replace(ATTEMPT, handle=HANDLE)
+    attempt = replace(ATTEMPT, action=Action.REPLY, handle=HANDLE)
     fresh = following(notify(), refused(word), attempt=attempt)
     assert body(fresh) == body(request(notify(), TARGET, ATTEMPT))
     assert following(notify(), refused(word), attempt=attempt, made=fresh) is None, "its own trouble is told"

@@ -12,14 +12,14 @@ from pipebell.core.destinations.http import Response, Sent
 from pipebell.core.destinations.telegram import TELEGRAM, TEXT, TelegramTarget, request, then
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layers
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 
 TOKEN = "1234567890:hidden-Token_of-the-bot"
 TARGET = TelegramTarget(f"https://api.telegram.org/bot{TOKEN}/sendMessage", chat_id="-100123", bot_token=TOKEN)
 
 
 def sent(message, target=TARGET, handle=None):
-    return json.loads(request(message, target, Attempt("uid.telegram", handle=handle)).body)
+    return json.loads(request(message, target, Attempt("uid.telegram", action=Action.REPLY, handle=handle)).body)
 
 
 def parts(body):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.engine.fakes import EMAIL, START, House, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Action, Outcome, Verdict
 from pipebell.core.status import epoch, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 
@@ -675,6 +675,52 @@ async def test_whether_another_organisations_event_exists_is_not_told(house):
     await house.submit(*replays)
     first, second = (house.status(replay).message for replay in replays)
     assert first.replace(theirs.name, "X") == second.replace("event-99", "X")
+
+
+async def test_a_replay_answers_the_message_that_it_repeats_over_retries_and_a_restart(house):
+    house.config(
+        slack={"botToken": "xoxb-1", "channel": "#data"},
+        email={**EMAIL},
+        eventTriggers=BOTH,
+    )
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1/#data")]
+    house.email.script = [Outcome(Verdict.DELIVERED, message_id="<1@pipebell.io>")]
+    original = house.event()
+    await house.submit(original)
+    house.slack.script = [RETRY]
+    house.email.script = [RETRY]
+    replay = house.event("replay", replayOf={"name": original.name})
+    await house.submit(replay)
+    del house.events.store["team", original.name]  # swept meanwhile
+    await house.restart()
+    await house.clock.advance(5)
+    assert house.status(replay).phase is Phase.DELIVERED
+    for provider, handle in ((house.slack, "C1/1.1/#data"), (house.email, "<1@pipebell.io>")):
+        seen = [(attempt.action, attempt.handle) for _, _, _, attempt in provider.sent]
+        assert seen == [(Action.SEND, None), *[(Action.REPLY, handle)] * 2]
+
+
+async def test_a_replay_to_another_kind_of_that_name_stands_by_itself(house):
+    trigger = [{"event": "pipeline_failure", "providers": ["team"]}]
+    house.config(
+        destinations=[{"name": "team", "slack": {"botToken": "xoxb-1", "channel": "#d"}}], eventTriggers=trigger
+    )
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1/#d")]
+    original = house.event()
+    await house.submit(original)
+    house.config(destinations=[{"name": "team", "email": EMAIL}], eventTriggers=trigger)
+    await house.submit(house.event(replayOf={"name": original.name}))
+    (sent,) = house.email.sent
+    assert (sent[3].action, sent[3].handle) == (Action.SEND, None)
+
+
+async def test_a_replay_by_a_webhook_which_has_no_threads_is_a_message_of_its_own(house):
+    house.config(slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"]}])
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1/#d")]
+    original = house.event()
+    await house.submit(original)
+    await house.submit(house.event(replayOf={"name": original.name}))
+    assert house.slack.sent[1][3].action is Action.SEND
 
 
 async def test_a_replay_under_way_does_not_look_at_its_original_again(house):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from pipebell.core.alerts import resolves
+from pipebell.core.alerts import class_of, resolves
 from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
 from pipebell.core.destinations.http import (
     HTTP_RULES,
@@ -37,7 +37,7 @@ from pipebell.core.fields import (
     whole_placeholder,
     with_references,
 )
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render.bounded import block, line, listed
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.vocabulary import EventType, NotReadyReason, Severity
@@ -169,10 +169,13 @@ def request(message: Message, target: AlertmanagerTarget, attempt: Attempt) -> H
 def alerts(message: Message, target: AlertmanagerTarget, attempt: Attempt) -> list[dict[str, Any]]:
     """What is posted. The severity is a label, so a success ends one alert for each: whichever of them fires."""
     known = facts(message)
-    if resolves(message):
+    if resolves(message, attempt):
         began = {"startsAt": _moment(attempt.now - 1), "endsAt": _moment(attempt.now)}
+        own = attempt.action is Action.RESOLVE  # the end of this trouble; a success ends failures, as it always did
+        types = class_of(message.event.spec.event) if own else (EventType.PIPELINE_FAILURE,)
         return [
-            {"labels": _labels(message, known, target, EventType.PIPELINE_FAILURE, severity), **began}
+            {"labels": _labels(message, known, target, each, severity), **began}
+            for each in types
             for severity in Severity
         ]
     event = message.event
@@ -259,7 +262,7 @@ ALERTMANAGER: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(anywhere=True, http=True),
-    capabilities=Capabilities(idempotent=True, acknowledges=False),
+    capabilities=Capabilities(idempotent=True, acknowledges=False, resolves=True),
     answers=(
         Answer(status(400), Verdict.PERMANENT, "Alertmanager cannot read the alert: check labels"),
         Answer(status(401), Verdict.PERMANENT, "the login is not valid: check username and password, or bearerToken"),

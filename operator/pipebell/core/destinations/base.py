@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self
 
 from pydantic import Field, model_validator
 
 from pipebell.core.fields import ROOT_ONLY, Flag, Glob, Spec, referable
+from pipebell.core.outcome import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipebell.core.destinations.block import Block
+    from pipebell.core.outcome import Attempt
 
 
 class Allow(Spec):
@@ -90,7 +92,7 @@ class Capabilities:
     """What a kind can do, for documentation, tests and whoever sends a second message of the same thread.
 
     `idempotent`: the receiver drops a repeated message by its identity. `threads`: a handle continues a thread.
-    `edits`: a handle changes the first message. `acknowledges`: alerts there can be acknowledged and resolved.
+    `edits`: a handle changes the first message. `acknowledges`, `resolves`: alerts there can be.
     `limit` is bytes of an encoded request that the receiver takes, `per_second` its documented rate for one endpoint.
     """
 
@@ -98,8 +100,23 @@ class Capabilities:
     threads: bool = False
     edits: bool = False
     acknowledges: bool = False
+    resolves: bool = False
     limit: int | None = None
     per_second: float | None = None
+
+    def can(self, action: Action) -> bool:
+        """Whether the kind is able to do that at all; `Kind.can` knows of one destination."""
+        return {
+            Action.SEND: True,
+            Action.REPLY: self.threads,
+            Action.EDIT: self.edits,
+            Action.ACKNOWLEDGE: self.acknowledges,
+            Action.RESOLVE: self.resolves,
+        }[action]
+
+
+def _always(_target: Any) -> bool:  # noqa: ANN401  (a kind's target)
+    return True
 
 
 def _undivided(_block: Block) -> int:
@@ -119,7 +136,8 @@ class Kind:
     block in camelCase: its values stand in for secrets that cannot be read, and every test and sample starts from it.
 
     `count` is how many deliveries a destination is, each with a record of its own: 0 for one that is not divided.
-    `part` makes the target of the one at a position, from 1, out of the whole one.
+    `part` makes the target of the one at a position, from 1, out of the whole one. `follows_up` says whether messages
+    by this target leave handles: of Slack, those of a bot token do and those of a webhook do not.
     """
 
     name: str
@@ -131,7 +149,19 @@ class Kind:
     capabilities: Capabilities = field(default_factory=Capabilities)
     count: Callable[[Block], int] = _undivided
     part: Callable[[Any, int], Any] = _whole
+    follows_up: Callable[[Any], bool] = _always
     seed: bool = False  # one of the file-based system's two: organisations may name root's without `allow`
+
+    def can(self, target: Target, action: Action) -> bool:
+        """Whether an attempt at this destination may have this action: what else to do is for who decides."""
+        by_handle = action in (Action.REPLY, Action.EDIT)
+        return self.capabilities.can(action) and (not by_handle or self.follows_up(target))
+
+    def feasible(self, target: Target, attempt: Attempt) -> Attempt | None:
+        """The attempt as this destination is able to make it: a reply as a message of its own; None for nothing."""
+        if self.can(target, attempt.action):
+            return attempt
+        return replace(attempt, action=Action.SEND, handle=None) if attempt.action is Action.REPLY else None
 
 
 DEFAULT_KIND: Final = "email"

@@ -14,7 +14,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 
 from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
-from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
+from pipebell.core.destinations.http import (
+    HTTP_RULES,
+    Answer,
+    HttpKind,
+    HttpRequest,
+    HttpTarget,
+    Response,
+    Sent,
+    status,
+)
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, SecretUrl, no_placeholder, pattern, with_references
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render.bounded import TICK, block, line, listed, shares, size
@@ -35,6 +44,8 @@ _VALUE: Final = 200  # of the short ones
 _FOOTER: Final = 320
 _NOTES: Final = 1200
 
+_NO_MESSAGE: Final = 10008
+_SNOWFLAKE: Final = re.compile(r"[0-9]{1,20}")
 _DETAILS: Final = "**Details**\n"
 
 _MARKUP: Final = re.compile(r"[\\*_~|`>\[\]<@]|:(?=//|\w+:)")
@@ -90,15 +101,33 @@ def target(block: Block) -> DiscordTarget:
     )
 
 
-def request(message: Message, target: DiscordTarget, attempt: Attempt) -> HttpRequest:  # noqa: ARG001  (a kind's signature)
-    """What is posted. With `wait`, Discord answers once the message is saved, and says if it is not."""
-    return HttpRequest(_url(target), encode(payload(message, target)))
+def request(message: Message, target: DiscordTarget, attempt: Attempt) -> HttpRequest:
+    """What is posted, or put in the place of an earlier message.
+
+    With `wait`, Discord answers once the message is saved, and says if it is not.
+    """
+    made = payload(message, target)
+    if attempt.edits is None or not _SNOWFLAKE.fullmatch(attempt.edits):
+        return HttpRequest(_url(target), encode(made))
+    made.pop("username", None)  # it stays who it was
+    return HttpRequest(_url(target, f"/messages/{attempt.edits}"), encode(made), method="PATCH")
 
 
-def _url(target: DiscordTarget) -> str:
-    url = target.url.partition("#")[0]
-    query = f"wait=true&thread_id={target.thread_id}" if target.thread_id else "wait=true"
-    return f"{url}{'&' if '?' in url else '?'}{query}"
+def then(sent: Sent, response: Response) -> HttpRequest | None:
+    """Where the message that was to be changed is gone, a new one says it."""
+    if sent.request.method == "PATCH" and response.status == 404 and _code_of(response) == _NO_MESSAGE:  # noqa: PLR2004  (HTTP)
+        return HttpRequest(_url(sent.target), encode(payload(sent.message, sent.target)))
+    return None
+
+
+def _url(target: DiscordTarget, of: str = "") -> str:
+    url, mark, query = target.url.partition("#")[0].partition("?")
+    more = [query] if mark else []
+    if not of:
+        more.append("wait=true")
+    if target.thread_id:
+        more.append(f"thread_id={target.thread_id}")
+    return f"{url}{of}{'?' if more else ''}{'&'.join(more)}"
 
 
 def payload(message: Message, target: DiscordTarget) -> dict[str, Any]:
@@ -197,7 +226,7 @@ def pause(response: Response) -> float | None:
 def receipt(response: Response, _target: DiscordTarget) -> str | None:
     """The message's ID."""
     found = response.get("id")
-    return found if isinstance(found, str) and found.isdecimal() and len(found) <= 20 else None  # noqa: PLR2004  (64 bits)
+    return found if isinstance(found, str) and _SNOWFLAKE.fullmatch(found) else None
 
 
 def form(url: str) -> str | None:
@@ -221,7 +250,7 @@ DISCORD: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(exact=HOSTS),
-    capabilities=Capabilities(limit=EMBED, per_second=0.5),  # 30 messages a minute for each webhook
+    capabilities=Capabilities(edits=True, limit=EMBED, per_second=0.5),  # 30 messages a minute for each webhook
     answers=(
         Answer(range(400, 500), Verdict.PERMANENT, _GONE, when=_coded(10015, 50027)),
         Answer(
@@ -243,6 +272,7 @@ DISCORD: Final = HttpKind(
     said=said,
     pause=pause,
     receipt=receipt,
+    then=then,
     form=form,
     probe=True,
     success=(200, '{"id": "1205000000000000001", "channel_id": "1205000000000000000"}'),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from pipebell.core.destinations.base import DestinationSpec, Kind
+from pipebell.core.destinations.base import Capabilities, DestinationSpec, Kind
 from pipebell.core.errors import NotReady
 from pipebell.core.fields import (
     ENDPOINT,
@@ -211,6 +211,7 @@ EMAIL: Final = Kind(
     spec=EmailSpec,
     target=target,
     seed=True,
+    capabilities=Capabilities(threads=True),
     example={
         "smtpHost": "smtp.example.com",
         "smtpPort": 587,

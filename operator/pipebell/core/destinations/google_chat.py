@@ -72,8 +72,8 @@ def request(message: Message, target: GoogleChatTarget, attempt: Attempt) -> Htt
     """What is posted: as much as 32,000 bytes hold. The thread of an earlier message is continued by its name."""
     query = f"requestId={hashlib.sha256(attempt.delivery_id.encode()).hexdigest()[:40]}"
     thread, space = None, _SPACE.search(target.url)
-    if attempt.handle and space and _ID.fullmatch(attempt.handle):
-        thread = {"name": f"{space[1]}/threads/{attempt.handle}"}
+    if attempt.replies_to and space and _ID.fullmatch(attempt.replies_to):
+        thread = {"name": f"{space[1]}/threads/{attempt.replies_to}"}
         query += "&messageReplyOption=REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
     known = facts(message)
     head, tail = _around(known)

@@ -25,7 +25,7 @@ from pipebell.core.destinations.http import (
     status,
 )
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, ONE_LINE, Credential, Spec, no_placeholder, with_references
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render.bounded import block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.vocabulary import Severity
@@ -125,11 +125,15 @@ def target(block: Block) -> JsmTarget:
 
 
 def request(message: Message, target: JsmTarget, attempt: Attempt) -> HttpRequest:
-    """An alert, or its end. Both know it by its alias, so what is repeated changes nothing."""
+    """An alert, that somebody takes care of it, or its end.
+
+    All know it by its alias, so what is repeated changes nothing.
+    """
     known, alias = facts(message), alert_key(message, attempt)
     headers = {**JSON_HEADERS, "Authorization": f"GenieKey {target.api_key}"}
-    if resolves(message):
-        url = f"{target.url}/{alias}/close?identifierType=alias"
+    if attempt.action is Action.ACKNOWLEDGE or resolves(message, attempt):
+        what = "acknowledge" if attempt.action is Action.ACKNOWLEDGE else "close"
+        url = f"{target.url}/{alias}/{what}?identifierType=alias"
         body = {"source": line(known.source, SOURCE), "note": line(known.headline, NOTE)}
         return HttpRequest(url, encode(body), headers)
     return HttpRequest(target.url, encode(_alert(message, known, target, alias)), headers)
@@ -196,7 +200,7 @@ JSM: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(exact=HOSTS),
-    capabilities=Capabilities(idempotent=True, acknowledges=True, limit=DESCRIPTION),
+    capabilities=Capabilities(idempotent=True, acknowledges=True, resolves=True, limit=DESCRIPTION),
     answers=(
         Answer(status(401), Verdict.PERMANENT, _KEY),
         Answer(status(402), Verdict.PERMANENT, "the site's plan does not allow this"),

@@ -26,7 +26,7 @@ from pipebell.core.destinations.http import (
     status,
 )
 from pipebell.core.fields import ENDPOINT, Fillable, Flag, fillable, with_references
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.fit import cut_middle, with_details
 from pipebell.core.vocabulary import EventType
@@ -122,11 +122,12 @@ def target(block: Block) -> PagerDutyTarget:
 
 
 def request(message: Message, target: PagerDutyTarget, attempt: Attempt) -> HttpRequest:
-    """An alert, its end, or (a start, which is no trouble) a change."""
-    if message.event.spec.event is EventType.PIPELINE_STARTED and target.takes_changes and not message.test:
+    """An alert, that somebody takes care of it, its end, or (a start, which is no trouble) a change."""
+    started = message.event.spec.event is EventType.PIPELINE_STARTED and not message.test
+    action = _action(message, attempt)
+    if started and target.takes_changes and action == "trigger":
         return _change(message, target)
     known = facts(message)
-    action = "resolve" if resolves(message) else "trigger"
 
     def build(details: Any, longest: int) -> bytes:  # noqa: ANN401  (JSON)
         made = {
@@ -146,6 +147,12 @@ def request(message: Message, target: PagerDutyTarget, attempt: Attempt) -> Http
         return encode(made)
 
     return HttpRequest(target.url, with_details(build, message.event.spec.details, LIMIT))
+
+
+def _action(message: Message, attempt: Attempt) -> str:
+    if attempt.action is Action.ACKNOWLEDGE:
+        return "acknowledge"
+    return "resolve" if resolves(message, attempt) else "trigger"
 
 
 def _payload(message: Message, known: Facts) -> dict[str, Any]:
@@ -215,7 +222,8 @@ def _change(message: Message, target: PagerDutyTarget) -> HttpRequest:
 def then(sent: Sent, response: Response) -> HttpRequest | None:
     """After the end of an alert, the success as a change: a repetition finds no alert to end, and changes nothing."""
     target: PagerDutyTarget = sent.target
-    if not (sent.first and target.change_events and target.takes_changes and resolves(sent.message)):
+    succeeded = resolves(sent.message) and sent.attempt.action is not Action.ACKNOWLEDGE
+    if not (sent.first and target.change_events and target.takes_changes and succeeded):
         return None
     return _change(sent.message, target) if response.status in range(200, 300) else None
 
@@ -237,7 +245,7 @@ PAGERDUTY: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(exact=("events.pagerduty.com", "events.eu.pagerduty.com")),
-    capabilities=Capabilities(idempotent=True, acknowledges=True, limit=LIMIT, per_second=2.0),
+    capabilities=Capabilities(idempotent=True, acknowledges=True, resolves=True, limit=LIMIT, per_second=2.0),
     answers=(
         Answer(
             status(400),

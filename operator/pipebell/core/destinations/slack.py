@@ -39,7 +39,7 @@ from pipebell.core.fields import (
     pattern,
     with_references,
 )
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.mrkdwn import code, groups, inline, link_list, mrkdwn, phrase, section
 from pipebell.core.vocabulary import NotReadyReason, Severity
@@ -165,26 +165,34 @@ def target(block: Block) -> SlackTarget:
 
 
 def request(message: Message, target: SlackTarget, attempt: Attempt) -> HttpRequest:
-    """What is posted; by a token, in the thread that the handle names."""
+    """What is posted; by a token, in the thread that the handle names, or in the place of the message there."""
     made = payload(message, target)
-    thread = slack_api.thread(attempt.handle, target.channel or "") if target.bot_token else None
-    if thread is not None:
-        made["channel"], made["thread_ts"] = thread
+    found = slack_api.thread(attempt.handle, target.channel or "") if target.bot_token else None
+    if found is None or attempt.action is Action.SEND:
+        return _posted(made, target)
+    if attempt.action is Action.EDIT:
+        channel, ts = found
+        shown = {name: made[name] for name in ("text", "attachments")}
+        return _posted({"channel": channel, "ts": ts, **shown}, target, slack_api.update_url(target.url))
+    made["channel"], made["thread_ts"] = found
     return _posted(made, target)
 
 
-def _posted(made: dict[str, Any], target: SlackTarget) -> HttpRequest:
+def _posted(made: dict[str, Any], target: SlackTarget, url: str = "") -> HttpRequest:
     if not target.bot_token:
         return HttpRequest(target.url, encode(made))
-    return HttpRequest(target.url, encode(made), {**JSON_HEADERS, "Authorization": f"Bearer {target.bot_token}"})
+    headers = {**JSON_HEADERS, "Authorization": f"Bearer {target.bot_token}"}
+    return HttpRequest(url or target.url, encode(made), headers)
 
 
 def then(sent: Sent, response: Response) -> HttpRequest | None:
-    """What Slack cannot read goes out once more as plain text; where a thread is gone, a new message begins one."""
+    """What Slack cannot read goes out once more as plain text; where a message is gone, a new one takes its place."""
     lost, unreadable = slack_api.thread_lost(response), slack_api.unreadable(response)
     if not lost and not unreadable:
         return None
     made = decode(sent.request.body)
+    if lost and "ts" in made:
+        return _posted(payload(sent.message, sent.target), sent.target)
     if lost and "thread_ts" in made:
         del made["thread_ts"]
         made["channel"] = sent.target.channel
@@ -194,7 +202,7 @@ def then(sent: Sent, response: Response) -> HttpRequest | None:
         known = facts(sent.message)
         if known.message:
             made["text"] += "\n" + code("", known.message)
-        return _posted(made, sent.target)
+        return _posted(made, sent.target, sent.request.url)
     return None
 
 
@@ -291,7 +299,8 @@ SLACK: Final = HttpKind(
     request=request,
     seed=True,
     hosts=Hosts(exact=(*HOSTS, slack_api.HOST)),
-    capabilities=Capabilities(threads=True, per_second=1.0),
+    follows_up=lambda target: bool(target.bot_token),
+    capabilities=Capabilities(threads=True, edits=True, per_second=1.0),
     answers=(
         *slack_api.ANSWERS,
         Answer(

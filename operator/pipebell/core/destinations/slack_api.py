@@ -110,10 +110,15 @@ def thread_lost(response: Response) -> bool:
 
 
 def handle_of(response: Response, channel: str) -> str | None:
-    """`<channel's id>/<ts>/<channel as configured>`: what a later message of the same thread needs."""
+    """`<channel's id>/<ts>/<channel as configured>`: what a later message of the same thread needs.
+
+    Of a reply it is that of the thread's first message: only that begins a thread.
+    """
     if response.get("ok") is not True:
         return None
-    handle = f"{response.get('channel')}/{response.get('ts')}/{channel}"
+    shown = response.get("message")
+    first = shown.get("thread_ts") if isinstance(shown, dict) else None
+    handle = f"{response.get('channel')}/{first or response.get('ts')}/{channel}"
     return handle if _HANDLE.fullmatch(handle) else None
 
 
@@ -121,6 +126,11 @@ def thread(handle: str | None, channel: str) -> tuple[str, str] | None:
     """The channel's id and the ts of the thread's first message; None without one, or when another channel is set."""
     found = _HANDLE.fullmatch(handle or "")
     return (found[1], found[2]) if found and found[3] == channel else None
+
+
+def update_url(url: str) -> str:
+    """Where messages are changed, beside where they are posted."""
+    return f"{url.rpartition('/')[0]}/chat.update"
 
 
 def _says(words: Any) -> Callable[[Response], bool]:  # noqa: ANN401  (any container of texts)

@@ -136,7 +136,7 @@ def request(message: Message, target: TelegramTarget, attempt: Attempt) -> HttpR
     }
     if target.message_thread_id is not None:
         body["message_thread_id"] = target.message_thread_id
-    chat, _, number = (attempt.handle or "").partition("/")
+    chat, _, number = (attempt.replies_to or "").partition("/")
     if chat == _fingerprint(target.chat_id) and number.isdecimal():
         body["reply_parameters"] = {"message_id": int(number), "allow_sending_without_reply": True}
     return HttpRequest(target.url, encode(body))

@@ -1,14 +1,29 @@
-"""Whether a replay has anything to repeat: its `replayOf` is only a claim."""
+"""Whether a replay has anything to repeat (its `replayOf` is only a claim), and which messages it answers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Skip
 from pipebell.core.vocabulary import Reason, StageName
 
 if TYPE_CHECKING:
+    from pipebell.core.policy.match import Match
     from pipebell.core.policy.situation import Situation
+
+
+def threads(s: Situation, match: Match) -> dict[str, Thread]:
+    """Which messages of the repeated event a replay answers: those that the same kind sent to the same destination."""
+    handles = s.original.handles if s.original is not None and s.original.same_org else {}
+    found = {}
+    for name in match.destinations:
+        destination = s.resolved.layers.destination(name) if name in handles else None
+        if destination is not None and destination.kind.capabilities.threads:
+            kind, handle = handles[name]
+            if kind == destination.kind.name:
+                found[name] = Thread(Action.REPLY, handle)
+    return found
 
 
 def not_due(s: Situation) -> Skip | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.errors import NotReady
@@ -62,11 +63,26 @@ class Progress(NamedTuple):
 
 
 class Original(NamedTuple):
-    """What is there of the event that a replay names."""
+    """What is there of the event that a replay names.
+
+    `handles` are what its messages left, by destination, each with the kind whose it is.
+    """
 
     exists: bool = False
     finished: bool = False
     same_org: bool = False
+    handles: Mapping[str, tuple[str, str]] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, found: Event, org_slug: str) -> Original:
+        """As an organisation's event sees it that repeats it."""
+        status = found.status
+        left = {
+            item.destination: (item.provider, item.leads_on)
+            for item in status.deliveries or ()
+            if item.provider is not None and item.leads_on is not None
+        }
+        return cls(True, status.finished, found.spec.org_slug == org_slug, left)
 
 
 class Situation(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import part_of
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.match import Match
-from pipebell.core.policy.replay import not_due
+from pipebell.core.policy.replay import not_due, threads
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NotReadyReason, Reason, StageName
 
@@ -49,7 +50,11 @@ def trigger(s: Situation) -> Decision | Situation:
     if skip is not None:
         return skip
     match = match_trigger(s.resolved.layers, s.event.spec)
-    return match if isinstance(match, Skip) else s._replace(match=match)
+    if isinstance(match, Skip):
+        return match
+    if s.original is not None:
+        match = replace(match, threads=threads(s, match))
+    return s._replace(match=match)
 
 
 TRIGGER = Stage(StageName.TRIGGER, trigger)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipebell.core.render.facts import Facts, facts
+from pipebell.core.render.facts import REPLAY, Facts, facts
 from pipebell.core.render.text import one_line
 
 if TYPE_CHECKING:
@@ -31,19 +31,24 @@ class EmailContent:
     html: str
 
 
-def email_content(message: Message, prefix: str | None = None) -> EmailContent:
-    """The content of an e-mail whose subject begins with `prefix`."""
+def email_content(message: Message, prefix: str | None = None, *, reply: bool = False) -> EmailContent:
+    """The content of an e-mail whose subject begins with `prefix`.
+
+    Of a `reply` it is the subject of what it answers, by which mail programs keep a conversation together; that it is a
+    replay, its text says.
+    """
     known = facts(message)
     rows = known.rows
-    subject = _subject(known, prefix or "")
+    subject = _subject(known, prefix or "", reply=reply)
     preheader = one_line(known.brief or known.headline, _PREHEADER_LIMIT)
     html = _template().render(known=known, rows=rows, subject=subject, preheader=preheader)
     return EmailContent(subject, _plain(known, rows), html)
 
 
-def _subject(known: Facts, prefix: str) -> str:
+def _subject(known: Facts, prefix: str, *, reply: bool) -> str:
     pipeline = one_line(known.pipeline, _PIPELINE_LIMIT)
-    words = [one_line(prefix, _PREFIX_LIMIT), *(f"[{mark}]" for mark in known.marks), f"{known.severity}:"]
+    marks = (f"[{mark}]" for mark in known.marks if not (reply and mark == REPLAY))
+    words = ["Re:" if reply else "", one_line(prefix, _PREFIX_LIMIT), *marks, f"{known.severity}:"]
     what = f"{known.title}: {pipeline} ({known.org})" if pipeline else f"{known.title} ({known.org})"
     return one_line(" ".join(word for word in (*words, what) if word), SUBJECT_LIMIT)
 

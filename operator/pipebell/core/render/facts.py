@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipebell.core.message import Message
     from pipebell.core.render.digest import View
 
+REPLAY: Final = "REPLAY"  # the mark of what is sent again
+
 _ID_LIMIT: Final = 512
 _TITLE_LIMIT: Final = 200
 _LABELS_LIMIT: Final = 600
@@ -163,7 +165,7 @@ def _of_digest(message: Message, told: View) -> Facts:
 
 def _marks(message: Message) -> tuple[str, ...]:
     spec = message.event.spec
-    return tuple(mark for mark, given in (("TEST", spec.test), ("REPLAY", spec.replay_of)) if given)
+    return tuple(mark for mark, given in (("TEST", spec.test), (REPLAY, spec.replay_of)) if given)
 
 
 def _when(event: Event) -> str:

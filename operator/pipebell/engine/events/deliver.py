@@ -11,7 +11,8 @@ import structlog
 
 from pipebell.core.errors import Fenced, NotReady, Unavailable
 from pipebell.core.message import Message
-from pipebell.core.outcome import Attempt, Outcome, Verdict, delivery_id
+from pipebell.core.models import KINDS
+from pipebell.core.outcome import Action, Attempt, Outcome, Thread, Verdict, delivery_id
 from pipebell.core.policy.settle import settle
 from pipebell.core.status import Delivery, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Reason
@@ -21,6 +22,7 @@ from pipebell.engine.events.state import next_attempt
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from pipebell.core.destinations.base import Target
     from pipebell.core.policy.decision import Deliver
     from pipebell.core.policy.situation import Resolved, Situation
     from pipebell.core.ports import Clock
@@ -35,6 +37,8 @@ PARTIAL_AFTER: Final = 3.0  # seconds that a success waits for slower destinatio
 _LOGIN_REFUSED: Final = frozenset(
     {"SmtpAuthFailed", "Http400", "Http401", "Http403", "Http404", "Http410", "SlackRefused"}
 )
+
+_SEND: Final = Thread(Action.SEND)
 
 log = structlog.get_logger(__name__)
 
@@ -112,19 +116,22 @@ class Deliverer:
         recipients = tuple(delivery.retry_recipients) if delivery.retry_recipients else None
         allowed = partial(self._ownership.may_send, state.org)
         began = self._clock.now()
+        thread = sending.decision.match.threads.get(delivery.destination) or _thread(delivery)
         attempt = Attempt(
             delivery_id(state.uid, delivery.destination),
             recipients,
             allowed,
-            delivery.handle,
+            thread.handle,
             now=began,
             expires=sending.message.event.created + self._max_age,
             installation=self._installation(),
             again=delivery.last_attempt_time is not None,
             since=self._since,
+            action=thread.action,
+            alert=thread.alert,
         )
         try:
-            outcome = await self._providers[target.kind].send(sending.message, target, attempt)
+            outcome = await self._send(sending.message, target, attempt)
             if outcome.verdict is Verdict.PERMANENT and outcome.reason in _LOGIN_REFUSED:
                 outcome = await self._with_fresh_secrets(delivery, sending, attempt, outcome)
         except Fenced:
@@ -150,6 +157,12 @@ class Deliverer:
         if settled.delivered_time and not delivery.delivered_time:
             self._on_delivered(state, settled)
 
+    async def _send(self, message: Message, target: Target, attempt: Attempt) -> Outcome:
+        feasible = KINDS[target.kind].feasible(target, attempt) if attempt.action is not Action.SEND else attempt
+        if feasible is None:
+            return Outcome(Verdict.DELIVERED, "NothingToDo", f"{target.kind} cannot {attempt.action.value} a message")
+        return await self._providers[target.kind].send(message, target, feasible)
+
     async def _with_fresh_secrets(
         self, delivery: Delivery, sending: Sending, attempt: Attempt, outcome: Outcome
     ) -> Outcome:
@@ -166,7 +179,7 @@ class Deliverer:
             return outcome
         if target == sending.decision.targets[delivery.destination]:
             return outcome
-        return await self._providers[target.kind].send(sending.message, target, attempt)
+        return await self._send(sending.message, target, attempt)
 
 
 async def _patiently(tasks: Collection[asyncio.Task[None]], clock: Clock) -> Collection[asyncio.Task[None]]:
@@ -204,6 +217,11 @@ def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
     """An attempt does not outlive the work on its event."""
     for task in tasks:
         task.cancel()
+
+
+def _thread(delivery: Delivery) -> Thread:
+    """What an attempt does that nobody asks to do anything special: a message, in the thread that was planned."""
+    return _SEND if delivery.handle is None else Thread(Action.REPLY, delivery.handle)
 
 
 def _waiter(state: EventState) -> Waiter:

@@ -24,13 +24,7 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
     """
     wanted = decision.match.destinations
     if not state.tried:
-        known = state.deliveries
-        state.deliveries = {
-            name: known.get(name) or Delivery(provider=layers.kind(name), destination=name, phase=Phase.PENDING)
-            for name in wanted
-        }
-        for name, target in decision.targets.items():
-            state.deliveries[name].recipients = target.recipients or None
+        _begin(state, decision, layers)
     else:
         for delivery in state.open():
             if delivery.last_attempt_time is None and _divide(state, delivery, decision):
@@ -53,6 +47,20 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers) -> Non
             "next_attempt_time": None,
         }
         state.deliveries[name] = state.deliveries[name].model_copy(update=update)
+
+
+def _begin(state: EventState, decision: Deliver, layers: Layers) -> None:
+    """The destinations as they are now: nothing was tried. Whose thread is continued, the status keeps from here on."""
+    known = state.deliveries
+    state.deliveries = {
+        name: known.get(name) or Delivery(provider=layers.kind(name), destination=name, phase=Phase.PENDING)
+        for name in decision.match.destinations
+    }
+    for name, target in decision.targets.items():
+        state.deliveries[name].recipients = target.recipients or None
+    for name, thread in decision.match.threads.items():
+        if thread.handle is not None and name in state.deliveries:
+            state.deliveries[name].handle = thread.handle
 
 
 def _divide(state: EventState, delivery: Delivery, decision: Deliver) -> bool:

@@ -158,7 +158,7 @@ class Reconciler:
         found = await self.recorder.look_up(event.namespace, name)
         if found is None:
             return Original()
-        return Original(True, found.status.finished, found.spec.org_slug == event.spec.org_slug)
+        return Original.of(found, event.spec.org_slug)
 
     async def _load(self, state: EventState) -> Event | None:
         """The event to work on: read again where it is not in memory, or has waited and may have changed."""
