@@ -8,7 +8,7 @@ import pytest
 from tests.engine.fakes import EMAIL, House, settle_down
 
 from pipebell.core.errors import Forbidden, NotFound, Rejected
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Action, Outcome, Thread, Verdict
 from pipebell.core.policy.claim import Claim
 from pipebell.core.vocabulary import NoticeKind, Phase, Reason, StageName
 from pipebell.engine.upkeep.notices import Made, NoticeMaker
@@ -135,3 +135,30 @@ async def test_a_notice_is_kept_for_as_long_as_it_might_be_made_again(house):
     await house.clock.advance(2 * AGE)
     assert list(house.events.store) == []
     sweeper.cancel()
+
+
+async def test_a_notice_follows_up_the_messages_that_its_judge_names(house):
+    trigger = [{"event": "pipeline_failure", "providers": ["chat", "hook", "email"]}]
+    chats = [
+        {"name": "chat", "slack": {"botToken": "xoxb-1", "channel": "#data"}},
+        {"name": "hook", "slack": {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}},
+    ]
+    house.config(destinations=chats, eventTriggers=trigger)
+    edit = Thread(Action.EDIT, "C1/1.1/#data", alert="p")
+    due = Claim(
+        due=True,
+        stage=StageName.INCIDENT,
+        destinations=("chat", "hook", "email"),
+        threads={"chat": edit, "hook": edit, "email": Thread(Action.REPLY, "<1@pipebell.io>")},
+    )
+    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(due))
+    house.slack.script = [Outcome(Verdict.RETRY, "Http500", "later")]
+    await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
+    await house.clock.advance(30)
+    status = house.events.store["team", "channel-1"].status
+    assert status.phase is Phase.DELIVERED
+    seen = [(attempt.action, attempt.handle, attempt.alert) for _, _, _, attempt in house.slack.sent]
+    assert seen == [(Action.EDIT, "C1/1.1/#data", "p")] * 2, "by the token alone, at both attempts"
+    assert house.email.sent[0][3].replies_to == "<1@pipebell.io>"
+    (hook,) = (item for item in status.deliveries if item.destination == "hook")
+    assert (hook.phase, hook.message) == (Phase.DELIVERED, "NothingToDo: slack cannot edit a message there")

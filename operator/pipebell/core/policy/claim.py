@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipebell.core.policy.decision import Skip, Suppress
@@ -11,6 +11,9 @@ from pipebell.core.policy.situation import Stage
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Reason, StageName
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipebell.core.outcome import Thread
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.situation import Situation
     from pipebell.core.vocabulary import Severity
@@ -22,7 +25,8 @@ class Claim:
 
     `due`: it is sent, to `destinations` and nobody else; without any it is not. Not due, it ends by `reason`: NotDue is
     Skipped, Superseded is Suppressed `by` what came between. `severity` is that of what it is about; None takes the
-    event's or its type's. `title` names for people what it went by.
+    event's or its type's. `title` names for people what it went by. `threads` says, by destination, which earlier
+    message is followed up, and how; a destination that it does not name gets a message of its own.
     """
 
     due: bool
@@ -33,6 +37,7 @@ class Claim:
     title: str = ""
     reason: Reason = Reason.NOT_DUE
     by: str = ""
+    threads: Mapping[str, Thread] = field(default_factory=dict)
 
 
 NOBODY_ASKED = Claim(due=False, stage=StageName.TRIGGER, message="nothing that the operator knows of calls for it")
@@ -50,7 +55,7 @@ def claim(s: Situation) -> Decision | Situation:
         return Skip(said.stage, Reason.NO_PROVIDER_ENABLED, "no destination of it is enabled", said.title)
     spec = s.event.spec
     severity = said.severity or spec.severity or DEFAULT_SEVERITIES[spec.event]
-    return s._replace(match=Match(severity, destinations, 0, said.title))
+    return s._replace(match=Match(severity, destinations, 0, said.title, said.threads))
 
 
 CLAIM = Stage(StageName.TRIGGER, claim)

@@ -160,7 +160,9 @@ class Deliverer:
     async def _send(self, message: Message, target: Target, attempt: Attempt) -> Outcome:
         feasible = KINDS[target.kind].feasible(target, attempt) if attempt.action is not Action.SEND else attempt
         if feasible is None:
-            return Outcome(Verdict.DELIVERED, "NothingToDo", f"{target.kind} cannot {attempt.action.value} a message")
+            return Outcome(
+                Verdict.DELIVERED, "NothingToDo", f"{target.kind} cannot {attempt.action.value} a message there"
+            )
         return await self._providers[target.kind].send(message, target, feasible)
 
     async def _with_fresh_secrets(
