@@ -76,6 +76,7 @@ def _throughput(bench: Bench, rows: dict[str, Any], *, quick: bool) -> None:
             operator.settle()
             bench.events(operator, one, 200)  # connections, caches
             rows.setdefault("orgs_1", []).append(bench.events(operator, one, count))
+            bench.same_writes()
         rows.setdefault("ceiling", []).append(_mean(before, bench.ceiling(count // 2)))
     with stage.operator() as operator:
         operator.settle()

@@ -81,12 +81,15 @@ def finished(item: dict[str, Any], number: int) -> dict[str, Any]:
         ],
         "severity": "error",
         "configRef": {"kind": "NotificationConfig", "namespace": "bench", "name": "org0", "generation": 1},
+        "decision": {"stage": "deliver", "matched": "eventTriggers[pipeline_failure]"},
         "deliveries": [
             {
                 "provider": "slack",
                 "destination": "slack",
                 "phase": "Delivered",
+                "recipients": "#pipelines",
                 "attempts": 1,
+                "firstAttemptTime": now,
                 "lastAttemptTime": now,
                 "deliveredTime": now,
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from bench.load import finished
 from bench.measures import summary
 from bench.processes import connections_to, rss_mb
 from bench.stage import ACCOUNT, sampled
@@ -41,6 +42,15 @@ class Bench:
             "events_per_s": round(count / (run["ended"] - run["began"]), 1),
             "cpu_ms_per_event": {name: round(seconds * 1000 / count, 3) for name, seconds in cpu.items()},
         }
+
+    def same_writes(self) -> None:
+        """The bare client has to write what Pipebell writes, or the ratio says nothing. Raises ValueError."""
+        name = f"pipelineevents/run{self._runs}-0"
+        path = f"/apis/pipebell.io/v1alpha1/namespaces/bench/{name}"
+        item = self.stage.cluster.request("GET", path)
+        ours, bare = _shape(item["status"]), _shape(finished(item, 0)["status"])
+        if ours != bare:
+            raise ValueError(f"tests/bench/load.py: finished() lacks {ours - bare}, and has {bare - ours} too much")
 
     def configs(self, sink: Sink, orgs: Sequence[str], *, ready: bool = True, **more: Any) -> dict[str, Any]:
         """Organisations of their own: Slack at the sink, without a cooldown."""
@@ -174,3 +184,12 @@ def relay(sink: Sink) -> dict[str, Any]:
             "to_emails": ["platform@example.com"],
         },
     }
+
+
+def _shape(value: Any, path: str = "") -> set[str]:
+    """Paths of all fields."""
+    if isinstance(value, list):
+        return set().union(*(_shape(item, f"{path}[]") for item in value))
+    if not isinstance(value, dict):
+        return {path}
+    return set().union(*(_shape(item, f"{path}.{key}") for key, item in value.items()))
