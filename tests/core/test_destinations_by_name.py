@@ -83,6 +83,11 @@ def test_an_unknown_name_is_told_with_what_there_is_and_its_place():
     )
 
 
+def test_where_nothing_is_set_up_no_kind_is_proposed():
+    error = refusal(layers({"defaultProvider": "oncall"}), "oncall")
+    assert error.message.startswith("defaultProvider: there is no destination oncall; there are none yet; ")
+
+
 def test_a_disabled_one_is_left_out():
     org = {"destinations": [slack("on-call", "x", enabled=False)], "defaultProvider": "on-call"}
     assert list(destinations_in_use(layers(org))) == []
@@ -109,7 +114,7 @@ def test_roots_destination_by_name_where_root_allows(allow, namespace, may):
     else:
         error = refusal(found, "platform")
         assert error.reason is NotReadyReason.UNKNOWN_DESTINATION
-        assert error.message.endswith(f"there are: {', '.join(KINDS)}")
+        assert error.message.endswith(f"there are none yet; a block of a kind sets one up: {', '.join(KINDS)}")
 
 
 @pytest.mark.parametrize("inherits", [True, False])

@@ -137,3 +137,25 @@ def test_what_is_no_message_of_ours_is_not_answered(at, attempt, handle):
     reply = build_message(make(), at(587), replace(attempt, action=Action.REPLY, handle=handle), now=NOW)
     assert "In-Reply-To" not in reply
     assert not reply["Subject"].startswith("Re:")
+
+
+async def test_roots_addresses_reach_nobodys_status_and_are_served_all_the_same(email, notification, at, sink):
+    target = at(sink.port, hidden=("b@example.com", "c@example.com"))
+    sink.refuse("b@example.com", "550 5.1.1 <B@Example.com>: unknown", None)
+    sink.refuse("c@example.com", "450 4.2.0 <c@example.com>: greylisted", 1)
+    first = await email.send(notification, target, Attempt("x"))
+    assert (first.verdict, first.accepted) == (Verdict.RETRY, True)
+    (late,), (lost,) = first.retry_recipients, first.refused
+    assert late.startswith("platform-")
+    assert lost != late
+    assert not re.search(r"[bc]@example", f"{first}", re.IGNORECASE)
+    assert late in first.message
+    second = await email.send(notification, target, Attempt("x", recipients=first.retry_recipients))
+    assert second.verdict is Verdict.DELIVERED
+    assert [mail.recipients for mail in sink.mails] == [("a@example.com",), ("c@example.com",)]
+
+
+async def test_an_organisations_own_addresses_stay_as_they_are(email, notification, at, sink):
+    sink.refuse("a@example.com", 450, 1)
+    outcome = await email.send(notification, at(sink.port, hidden=("c@example.com",)), Attempt("x"))
+    assert outcome.retry_recipients == ("a@example.com",)

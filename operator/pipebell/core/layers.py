@@ -212,8 +212,9 @@ class Layers:
 
     def _unknown(self, name: str) -> str:
         where = next((path for path, names in _lists(self._stack) if name in names), "")
-        known = ", ".join(self.names()) or ", ".join(KINDS)
-        return f"{where}{': ' if where else ''}there is no destination {name}; there are: {known}"
+        kinds = f"there are none yet; a block of a kind sets one up: {', '.join(KINDS)}"
+        known = f"there are: {', '.join(self.names())}" if self.names() else kinds
+        return f"{where}{': ' if where else ''}there is no destination {name}; {known}"
 
     # ------------------------------------------------------------------ what root permits on its endpoints
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
@@ -71,7 +73,8 @@ class EmailProvider:
             attempt.allowed,
             (message.event.namespace, message.event.spec.org_slug),
         )
-        return await self._smtp.send(target, envelope)
+        outcome = await self._smtp.send(target, envelope)
+        return hide(outcome, target, attempt) if target.hidden else outcome
 
     async def check(self, target: EmailTarget, namespace: str = "") -> None:
         """Raises NotReady(HostNotAllowed) if the host has addresses and none of them may be connected to."""
@@ -99,5 +102,33 @@ def _message_id(attempt: Attempt) -> str:
 def _recipients(target: EmailTarget, attempt: Attempt) -> tuple[str, ...]:
     """To and Cc in one envelope, each once; of these, those that earlier attempts left."""
     everybody = dict.fromkeys((*target.to, *target.cc))
-    left = everybody if attempt.recipients is None else everybody.keys() & set(attempt.recipients)
+    left = everybody if attempt.recipients is None else everybody.keys() & _named(target, attempt)
     return tuple(address for address in everybody if address in left)
+
+
+def _alias(address: str, attempt: Attempt) -> str:
+    """What stands for an address in an event's status: the same in every attempt of one delivery, and in no other."""
+    digest = hashlib.sha256(f"{attempt.delivery_id}\0{address}".encode(errors="surrogatepass")).hexdigest()
+    return f"platform-{digest[:12]}"
+
+
+def _named(target: EmailTarget, attempt: Attempt) -> set[str]:
+    """The addresses that earlier attempts left, also those that only an alias stood for."""
+    aliases = {_alias(address, attempt): address for address in target.hidden}
+    return {aliases.get(name, name) for name in attempt.recipients or ()}
+
+
+def hide(outcome: Outcome, target: EmailTarget, attempt: Attempt) -> Outcome:
+    """The outcome without root's addresses: they are not the organisation's to know, which reads the event's status."""
+    aliases = {address.lower(): _alias(address, attempt) for address in target.hidden}
+    some = re.compile("|".join(map(re.escape, sorted(aliases, key=len, reverse=True))), re.IGNORECASE)
+
+    def without(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(aliases.get(name.lower(), name) for name in names)
+
+    return replace(
+        outcome,
+        message=some.sub(lambda found: aliases[found[0].lower()], outcome.message),
+        retry_recipients=without(outcome.retry_recipients),
+        refused=without(outcome.refused),
+    )

@@ -23,6 +23,20 @@ def recipients(org, root=ROOT):
     return layers.target("email").recipients
 
 
+def test_what_is_roots_is_marked_so():
+    spec = NotificationConfigSpec.model_validate({"orgSlug": "acme", "email": {"toEmails": ["a@acme.example"]}})
+    root = Layer(RootSpec.model_validate({"email": ROOT}), Environment({}), root=True)
+    assert Layers(Layer(spec, OrgSecrets(None, {})), root).target("email").hidden == (
+        "boss@root.example",
+        "ops@root.example",
+    )
+    assert set(Layers(None, root).target("email").hidden) == {
+        "admin@root.example",
+        "boss@root.example",
+        "ops@root.example",
+    }
+
+
 @pytest.mark.parametrize(
     ("org", "said"),
     [

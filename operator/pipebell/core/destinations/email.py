@@ -95,7 +95,8 @@ class EmailTarget:
 
     `trusted` says that the host comes from root's configuration, which may name any address. `reply_to` is the
     organisation's own From on root's transport. TLS is required when `use_tls`: by STARTTLS, or from the start when
-    `implicit_tls`. `helo` is the name for EHLO; None for the connection's own address.
+    `implicit_tls`. `helo` is the name for EHLO; None for the connection's own address. `hidden` are root's addresses in
+    an organisation's target: whoever reads the event's status must not learn them.
     """
 
     kind: ClassVar[str] = "email"
@@ -115,6 +116,7 @@ class EmailTarget:
     helo: str | None = None
     where: str = field(default="email", compare=False)
     recipients: str = field(default="", compare=False)
+    hidden: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def endpoint(self) -> tuple[object, ...]:
@@ -150,7 +152,13 @@ def target(block: Block) -> EmailTarget:
         helo=block.get("smtp_helo"),
         where=block.path,
         recipients=_told(block, to, cc),
+        hidden=_of_root(block, to, cc),
     )
+
+
+def _of_root(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> tuple[str, ...]:
+    lists = (("to_emails", to), ("cc_emails", cc))
+    return tuple(address for name, addresses in lists if block.from_root(name) for address in addresses)
 
 
 def _told(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> str:
