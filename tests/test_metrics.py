@@ -115,3 +115,11 @@ def test_all_labels_are_bounded():
     assert len(labels(metrics)) == 1_001
     finish(metrics, "org-0", "another")
     assert labels(metrics)["org-0"] == 2, "a label that there is may be used by all whose configurations name it"
+
+
+def test_checks_that_were_asked_for_are_counted():
+    metrics = Metrics(anybody)
+    for ok in (True, False, False):
+        metrics.on_verified(ok)
+    assert value(metrics, "pipebell_config_verifications_total", result="ok") == 1
+    assert value(metrics, "pipebell_config_verifications_total", result="wrong") == 2

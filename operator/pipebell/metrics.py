@@ -82,6 +82,12 @@ class Metrics(Observer):
             buckets=_LATENCY,
             registry=self.registry,
         )
+        self._verifications = Counter(
+            "pipebell_config_verifications_total",
+            "Checks of a configuration's destinations that its annotation asked for.",
+            ("result",),
+            registry=self.registry,
+        )
         Gauge("pipebell_build_info", "The version that runs.", ("version", "python"), registry=self.registry).labels(
             __version__, platform.python_version()
         ).set(1)
@@ -146,6 +152,10 @@ class Metrics(Observer):
             self._latency.observe(max(0.0, now - state.created))
         elif summary.phase is Phase.SUPPRESSED:
             self._suppressed.labels(kind).inc()
+
+    def on_verified(self, ok: bool) -> None:
+        """A configuration's destinations were tried: whether all of them would take messages."""
+        self._verifications.labels("ok" if ok else "wrong").inc()
 
     def _org(self, namespace: str, org: str) -> str:
         """The organisation, if it is configured and they are few: a label's values must be bounded for each tenant."""

@@ -27,6 +27,7 @@ from pipebell.engine.upkeep.backlog import Backlog
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
 from pipebell.engine.upkeep.usage import UsageWriter
+from pipebell.engine.upkeep.verification import Verifier
 from pipebell.health import Exposition, HealthServer
 from pipebell.identity import claim
 from pipebell.intake import Intake
@@ -135,6 +136,7 @@ class App:
         self.readiness = Readiness(ports, self._store, self._resolver, settings.shared_namespaces)
         self.engine = Engine(ports, self._resolver, self._ledger, settings.event_max_age)
         self._usage = UsageWriter(ports, self._store, self._ledger)
+        self._verifier = Verifier(ports, self._store, self._resolver, self.metrics.on_verified)
         self._retention = Retention(
             ports,
             self._ledger,
@@ -168,11 +170,11 @@ class App:
 
     def _subscribe(self) -> None:
         """Who hears of what. In each line, the first one hears first."""
-        self._store.subscribe(self.readiness, self.engine)
+        self._store.subscribe(self.readiness, self.engine, self._verifier)
         self.root.subscribe(self.readiness, self.engine)
         self.readiness.subscribe(self.engine)
         self._resolver.subscribe(self.readiness)
-        self.sharing.subscribe(self._recovery, self.engine, self.readiness)
+        self.sharing.subscribe(self._recovery, self.engine, self.readiness, self._verifier)
         self.engine.observers.subscribe(self.metrics, self._usage, self._retention)
         self.watches.subscribe(self.intake.listed)
         self._events.subscribe(self.intake.invalid)
@@ -218,6 +220,7 @@ class App:
         self._watch_events(on_event)
         self._background.run_forever("backlog", self._backlog.run())
         self._background.run_forever("usage", self._usage.run())
+        self._background.run_forever("verification", self._verifier.run())
         self._background.run_forever("retention", self._retention.run())
         self._background.run_forever("heal", self._lister.run())
         log.info("started", configs=len(self._store), http_port=port, namespaces=list(self._scope) or "all")

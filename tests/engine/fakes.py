@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipebell.core.config import ConfigObject
 from pipebell.core.errors import Conflict, Fenced, NotFound, NotReady, Unavailable
 from pipebell.core.event import Event, EventPage, PipelineEventSpec
+from pipebell.core.finding import Finding
 from pipebell.core.message import Message
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.outcome import Attempt, Outcome, Verdict
@@ -186,6 +187,7 @@ class FakeConfigs:
     patches: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     namespaces: list[tuple[str, ...]] = field(default_factory=list)
     gate: asyncio.Event | None = None
+    refuses: Exception | None = None
 
     async def of_org(self, org_slug: str, namespaces: Sequence[str]) -> list[ConfigObject]:
         self.lists.append(org_slug)
@@ -202,6 +204,8 @@ class FakeConfigs:
     ) -> None:
         if not allowed():
             raise Fenced(config.name)
+        if self.refuses is not None:
+            raise self.refuses
         self.patches.append((config.name, dict(status)))
 
 
@@ -247,6 +251,10 @@ class FakeProvider:
         self.before: asyncio.Event | None = None
         self.barred: NotReady | None = None
         self.busy_for: set[str] = set()
+        self.verified: list[tuple[Any, str]] = []
+        self.findings: Sequence[Finding] | Exception = [Finding("login", True, "user name and password are right")]
+        self.verify_gate: asyncio.Event | None = None
+        self.silent_for: str | None = None  # only this namespace's targets wait for the gate
 
     @property
     def names(self) -> list[str]:
@@ -270,6 +278,14 @@ class FakeProvider:
     async def check(self, target: Any, namespace: str = "") -> None:
         if self.barred is not None:
             raise self.barred
+
+    async def verify(self, target: Any, namespace: str = "") -> Sequence[Finding]:
+        self.verified.append((target, namespace))
+        if self.verify_gate is not None and self.silent_for in (None, namespace):
+            await self.verify_gate.wait()
+        if isinstance(self.findings, Exception):
+            raise self.findings
+        return self.findings
 
     async def close(self) -> None:
         pass

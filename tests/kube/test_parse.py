@@ -118,6 +118,24 @@ def test_a_config_is_what_the_api_says(config_item):
     assert config.status == NotificationConfigStatus()
 
 
+@pytest.mark.parametrize(
+    ("annotations", "token"),
+    [
+        ({"pipebell.io/verify": "t1", "other": "x"}, "t1"),
+        ({"pipebell.io/verify": "x" * 500}, "x" * 253),
+        ({"pipebell.io/verify": "a\x1b[2Jb"}, "a\ufffd[2Jb"),
+        ({"pipebell.io/verify": 7}, ""),
+        ({"other": "x"}, ""),
+        (None, ""),
+        ("text", ""),
+    ],
+)
+def test_the_token_of_a_config_is_one_that_its_status_can_repeat(config_item, annotations, token):
+    item = config_item()
+    item["metadata"]["annotations"] = annotations
+    assert parse_config(item).verify == token
+
+
 def test_a_config_that_breaks_the_rules_still_says_whose_it_is(config_item):
     config = parse_config(config_item(email={"smtpPort": 0, "toEmails": ["nobody"]}))
     assert (config.spec, config.org_slug) == (None, "acme")

@@ -67,7 +67,7 @@ class HttpBench(Bench):
 
 def email_bench(trust, tls):
     sink = SmtpSink(users={USER: PASSWORD}, trust=trust)
-    limits = Limits(connect=0.5, command=0.5, opening=1.0, envelope=1.0, final_dot=0.5)
+    limits = Limits(connect=0.5, command=0.5, opening=1.0, envelope=1.0, final_dot=0.5, trial=2.0)
     target = EmailTarget(
         sink.host, sink.port, True, False, "a@example.com", None, ("b@example.com",), username=USER, password=PASSWORD
     )
@@ -214,6 +214,30 @@ async def test_hosts_are_checked_before_anything_is_sent(bench, notification):
     await bench.guarded.check(trusted)
     assert bench.sink.journal.all == []
     assert (await bench.guarded.send(notification, trusted, Attempt("uid.x"))).verdict is Verdict.DELIVERED
+
+
+async def test_verifying_sends_nothing_comes_to_an_end_and_tells_no_secret(bench, caplog):
+    """Whatever the other side answers, and wherever it is; what fails has a reason for machines."""
+    caplog.set_level(logging.DEBUG)
+    (*_, last) = await bench.provider.verify(bench.target, "team")
+    assert last.ok or last.what == "form", last
+    told = [last]
+    for answer in [answer for answers in bench.answers.values() for answer in answers]:
+        bench.plan(answer)
+        async with asyncio.timeout(60):
+            told += await bench.provider.verify(bench.target, "team")
+    for target in bench.elsewhere:
+        told += await bench.provider.verify(target, "team")
+        assert not told[-1].ok, target
+    for one in (bench.stranger, bench.guarded):
+        told += await one.verify(bench.target, "team")
+        assert not told[-1].ok
+    assert told[-1].reason == "HostNotAllowed"
+    assert not [finding for finding in told if not finding.ok and not finding.reason]
+    assert all((post.method, post.body) == ("GET", b"") for post in bench.sink.journal.all), "no message, no e-mail"
+    everything = repr(told) + "".join(record.getMessage() for record in caplog.records if record.name != "mail.log")
+    for secret in bench.secrets:
+        assert secret not in everything
 
 
 async def test_no_secret_anywhere(bench, notification, caplog):

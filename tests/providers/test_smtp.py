@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -546,3 +547,29 @@ async def test_being_fenced_says_nothing_about_the_server(send, email_with, sink
     )
     assert isinstance(first, Fenced)
     assert [outcome.verdict for outcome in others] == [Verdict.DELIVERED] * 3
+
+
+async def test_verifying_goes_no_further_than_sending_would(email_with, sink, at):
+    """Private addresses, and names that lead nowhere; what the organisation may reach is tried to the end."""
+    last = (await email_with().verify(at(sink.port)))[-1]
+    assert (last.ok, last.what) == (True, "recipients")
+    (refused,) = await email_with(hosts=HostPolicy()).verify(at(sink.port))
+    assert (refused.ok, refused.reason) == (False, "HostNotAllowed")
+    (nowhere,) = await email_with().verify(at(sink.port, host="nowhere.invalid"))
+    assert (nowhere.ok, nowhere.reason) == (False, "DnsFailed")
+    assert sink.mails == []
+
+
+async def test_verifying_a_server_that_never_speaks_ends_in_time_and_leaves_no_thread(email_with, at):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        email = email_with(trial=0.3)
+        before = {thread for thread in threading.enumerate() if thread.name == "verify"}
+        async with asyncio.timeout(60):
+            last = (await email.verify(at(silent.getsockname()[1])))[-1]
+        assert (last.ok, last.reason) == (False, "Timeout")
+        given_up = asyncio.create_task(email_with(trial=600.0).verify(at(silent.getsockname()[1])))
+        await asyncio.sleep(0.2)
+        given_up.cancel()
+        async with asyncio.timeout(60):
+            while {thread for thread in threading.enumerate() if thread.name == "verify"} - before:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)

@@ -88,6 +88,11 @@ class Client:
         name = manifest["metadata"]["name"]
         return self._ask("POST", self._path(resource, namespace), resource, name, namespace, manifest)
 
+    def annotate(self, resource: str, name: str, annotations: dict[str, str], namespace: str) -> dict[str, Any]:
+        """Set annotations of one of Pipebell's objects."""
+        path = f"{self._path(resource, namespace)}/{quote(name)}"
+        return self._ask("PATCH", path, resource, name, namespace, {"metadata": {"annotations": annotations}})
+
     def core(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """A core object (`secrets`, `configmaps`) by name; None when there is none."""
         path = f"/api/v1/namespaces/{namespace or self.namespace}/{kind}/{quote(name)}"
@@ -158,6 +163,8 @@ class Client:
 def _role(message: str) -> str:
     if "quota" in message:
         return " (raise the ResourceQuota, or delete finished events)"
+    if "cannot patch" in message:
+        return " (ask for the role edit there)"
     if "cannot create" in message:
         return " (ask for the role pipebell-pipeline or edit there)"
     if "secrets" in message or "configmaps" in message:

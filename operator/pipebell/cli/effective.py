@@ -98,6 +98,7 @@ class Finder:
     def __init__(self, client: Client | None, place: Place, env: Mapping[str, str] | None) -> None:
         self._client, self._place, self._env = client, place, env
         self.notes: list[str] = []
+        self.root_hidden = False  # there may be a root configuration that this person may not read
 
     def find(self, org: str, namespace: str) -> Effective:
         """As the operator resolves it. Raises Unusable and ApiErrors."""
@@ -184,6 +185,7 @@ class Finder:
             item = self._client.core("configmaps", self._place.root_configmap, self._place.namespace)
         except Rejected:
             self.notes.append(f"you may not read the root configuration {where}: what comes from it is not shown")
+            self.root_hidden = True
             return None
         except NotFound:
             return None

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class ConfigObject:
     """One NotificationConfig. `spec` is None when it cannot be parsed; then `problems` say why.
 
-    `created` is seconds since the epoch. `status` is what the object carried when it was read.
+    `created` is seconds since the epoch. `status` is what the object carried when it was read. `verify` is the token of
+    its annotation, as `status.verification` repeats it; "" when nobody asks.
     """
 
     namespace: str
@@ -31,6 +32,7 @@ class ConfigObject:
     spec: NotificationSpec | None
     problems: tuple[Problem, ...]
     status: NotificationConfigStatus
+    verify: str = ""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipebell.core.finding import Finding
     from pipebell.core.message import Message
     from pipebell.core.outcome import Attempt, Outcome
 
@@ -33,6 +36,12 @@ class Provider(Protocol):
         """Whether the target's host may be connected to at all; raises NotReady(HostNotAllowed). Sends nothing.
 
         `namespace` is the configuration's: its look-ups hold up nobody else's.
+        """
+
+    async def verify(self, target: Any, namespace: str = "") -> Sequence[Finding]:  # noqa: ANN401
+        """Whether the target would take a message, tried without sending one; what fails is the last finding.
+
+        It comes to an end in time, whatever the other side does; nothing secret is in any finding.
         """
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from pipebell.core.vocabulary import EventType, Phase, Reason, Severity, StageNa
 
 Message = Annotated[str, StringConstraints(max_length=1024)]
 Time = Annotated[str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})]
+Token = Annotated[str, StringConstraints(max_length=253)]
 Word = Annotated[str, StringConstraints(max_length=64)]
 
 
@@ -178,6 +179,28 @@ class Counters(StatusModel):
     failed: int = Field(0, description="Events that failed.")
 
 
+class VerifiedDestination(StatusModel):
+    """What was found out about one destination."""
+
+    name: Word = Field(description="The destination's name; the key of this list.")
+    ok: bool = Field(description="Whether it would take messages, as far as that can be tried without sending one.")
+    reason: Word = Field(description="What was found, as one word for machines; Verified when all is well.")
+    message: Message = Field("", description="What was found, and what to do, for people.")
+
+
+class Verification(StatusModel):
+    """The answer to the annotation pipebell.io/verify."""
+
+    token: Token = Field(description="The annotation's value that this answers.")
+    time: Time = Field(description="When the destinations were tried; at most once a minute.")
+    observed_generation: int | None = Field(None, description="The generation of spec that was tried.")
+    reason: Word | None = Field(None, description="Why nothing could be tried, as one word for machines.")
+    message: Message | None = Field(None, description="Why nothing could be tried, for people.")
+    destinations: Annotated[list[VerifiedDestination], Field(max_length=48)] | None = Field(
+        None, description="One entry per destination.", json_schema_extra={"listMapKeys": ["name"]}
+    )
+
+
 class NotificationConfigStatus(StatusModel):
     """NotificationConfig's status."""
 
@@ -192,3 +215,6 @@ class NotificationConfigStatus(StatusModel):
     )
     last_delivery: LastDelivery | None = Field(None, description="The last event served; bookkeeping for people.")
     counters: Counters | None = Field(None, description="Totals; bookkeeping for people.")
+    verification: Verification | None = Field(
+        None, description="What came of the last check that the annotation pipebell.io/verify asked for."
+    )

@@ -9,6 +9,7 @@ from pipebell.backports import StrEnum
 GROUP: Final = "pipebell.io"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
+VERIFY: Final = f"{GROUP}/verify"  # the annotation of a NotificationConfig that asks for `status.verification`
 
 
 class EventType(StrEnum):

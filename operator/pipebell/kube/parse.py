@@ -16,8 +16,10 @@ from pipebell.core.explain import explain
 from pipebell.core.incidents.resource import Incident, IncidentSpec, IncidentStatus
 from pipebell.core.models import NotificationConfigSpec
 from pipebell.core.status import EventStatus, NotificationConfigStatus, epoch
+from pipebell.core.vocabulary import VERIFY
 from pipebell.core.wire import encode
 from pipebell.kube.lean import lean, shared
+from pipebell.plain import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,7 @@ _SHOWN: Final = 2 * DETAILS_SHOWN  # characters of details that are kept: more t
 _LONG: Final = 2 * _SHOWN  # bytes of JSON from which on details are looked at
 _LARGE: Final = 200_000  # bytes of a spec's JSON from which on it matters how much room is left beside it
 _OBJECTS: Final = 4_000  # bytes that an event takes besides what it says (measured: 5 to 6 KB for an ordinary one)
+_TOKEN: Final = 253  # characters of an annotation that are looked at
 _ROUNDS: Final = 8  # of cutting out what cannot be read, before all of it is given up
 
 
@@ -103,6 +106,7 @@ def parse_config(item: Mapping[str, Any]) -> ConfigObject:
         spec=spec,
         problems=problems,
         status=lean(_status(NotificationConfigStatus, item, metadata)),
+        verify=_verify(metadata),
     )
 
 
@@ -128,6 +132,13 @@ def parse_incident(item: Mapping[str, Any]) -> Incident:
         spec=spec,
         status=_status(IncidentStatus, item, metadata),
     )
+
+
+def _verify(metadata: Mapping[str, Any]) -> str:
+    """The token, as its answer can repeat it."""
+    annotations = metadata.get("annotations")
+    token = _text(annotations, VERIFY) if isinstance(annotations, dict) else ""
+    return clean(token)[:_TOKEN]
 
 
 def newer(version: str, than: str) -> bool:

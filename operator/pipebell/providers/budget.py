@@ -9,8 +9,9 @@ from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
+    from pipebell.core.finding import Finding
     from pipebell.core.message import Message
     from pipebell.core.outcome import Attempt
     from pipebell.providers.webhook import HttpProvider
@@ -54,6 +55,10 @@ class Budgeted:
     async def check(self, target: Any, namespace: str = "") -> None:  # noqa: ANN401
         """See `HttpProvider.check`."""
         await self._provider.check(target, namespace)
+
+    async def verify(self, target: Any, namespace: str = "") -> Sequence[Finding]:  # noqa: ANN401
+        """See `HttpProvider.verify`, which sends nothing and therefore costs nothing."""
+        return await self._provider.verify(target, namespace)
 
     async def close(self) -> None:
         """Close all connections."""

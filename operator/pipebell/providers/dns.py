@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import socket
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
+
+from pipebell.providers.threads import in_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ class Dns:
             self._raise_known(name)
             question = self._asked.get(name)
             if question is None:
-                question = _in_a_thread(self._lookup, name)
+                question = in_a_thread(partial(self._lookup, name), "dns")
         except BaseException:
             self._done(namespace, lane)
             raise
@@ -139,31 +140,6 @@ class Dns:
         lane.users -= 1
         if not lane.users:
             self._lanes.pop(namespace, None)
-
-
-def _in_a_thread(lookup: Callable[[str], list[Address]], name: str) -> asyncio.Future[list[Address]]:
-    loop = asyncio.get_running_loop()
-    question: asyncio.Future[list[Address]] = loop.create_future()
-
-    def tell(found: list[Address] | None, error: Exception | None) -> None:
-        if question.done():
-            return
-        if error is not None:
-            question.set_exception(error)
-        else:
-            question.set_result(found or [])
-
-    def ask() -> None:
-        found, failed = None, None
-        try:
-            found = lookup(name)
-        except Exception as error:  # noqa: BLE001  (whoever asked gets it)
-            failed = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, found, failed)
-
-    threading.Thread(target=ask, name="dns", daemon=True).start()
-    return question
 
 
 def _literal(name: str) -> list[Address] | None:

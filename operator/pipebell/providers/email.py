@@ -17,10 +17,11 @@ from pipebell.providers import mime
 from pipebell.providers.smtp import Envelope, Smtp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from email.message import EmailMessage
 
     from pipebell.core.destinations.email import EmailTarget
+    from pipebell.core.finding import Finding
     from pipebell.core.message import Message
     from pipebell.core.outcome import Attempt
 
@@ -84,6 +85,10 @@ class EmailProvider:
             return  # that its name cannot be resolved now says nothing about where it leads
         if refusal:
             raise NotReady(NotReadyReason.HOST_NOT_ALLOWED, refusal)
+
+    async def verify(self, target: EmailTarget, namespace: str = "") -> Sequence[Finding]:
+        """Everything short of a message: name, connection, TLS, login, sender, recipients."""
+        return await self._smtp.verify(target, namespace)
 
     async def close(self) -> None:
         """Say goodbye to all servers."""

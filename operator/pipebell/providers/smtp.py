@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -10,16 +11,20 @@ from typing import TYPE_CHECKING, Final
 import aiosmtplib
 
 from pipebell.core.errors import Fenced
+from pipebell.core.finding import Finding
 from pipebell.core.outcome import Outcome, Verdict
+from pipebell.providers.checks.line import Line
+from pipebell.providers.checks.smtp import check
 from pipebell.providers.dns import Dns
 from pipebell.providers.smtp_answers import Reply, too_many_connections
 from pipebell.providers.smtp_outcomes import answered, broken, misunderstood, settled
 from pipebell.providers.smtp_session import Envelope, Limits, Session, Unusable
+from pipebell.providers.threads import in_a_thread
 from pipebell.providers.turns import Turns
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from pipebell.core.destinations.email import EmailTarget
     from pipebell.core.hosts import HostPolicy
@@ -85,6 +90,23 @@ class Smtp:
         except Unusable as error:
             return error.outcome.message
         return ""
+
+    async def verify(self, target: EmailTarget, namespace: str = "") -> Sequence[Finding]:
+        """Try everything short of a message over a connection of its own, within `Limits.trial` seconds."""
+        try:
+            addresses = await self._addresses(target, namespace)
+        except Unusable as error:
+            return [Finding("host", False, error.outcome.message, "", error.outcome.reason)]
+        except OSError:
+            return list(check(target, Line(_nowhere), self._tls))
+        line = Line(lambda _host, _port: addresses, self._limits.trial)
+        trial = in_a_thread(lambda: list(check(target, line, self._tls, discreet=target.trusted)), "verify")
+        alarm = asyncio.get_running_loop().call_later(self._limits.trial, line.cut)
+        try:
+            return await trial
+        finally:
+            alarm.cancel()
+            line.cut()
 
     async def close(self) -> None:
         """Say goodbye to all servers."""
@@ -215,6 +237,10 @@ class Smtp:
             asyncio.get_running_loop().call_later(again, self._forget_unused, target, endpoint)
         else:
             del self._endpoints[target.endpoint]
+
+
+def _nowhere(_host: str, _port: int) -> list[Address]:
+    raise socket.gaierror(socket.EAI_NONAME, "not resolved")
 
 
 def _for_others(outcome: Outcome) -> Outcome:

@@ -74,7 +74,7 @@ def settled(receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
 
 def answered(stage: Stage, reply: Reply, receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
     """The outcome of an attempt that this answer ended."""
-    said = masked(reply.text, *_secrets(target))
+    said = masked(reply.text, *secrets_of(target))
     code = f"{reply.code}: " if reply.code > 0 else ""  # what is no answer at all has a negative one
     message = code + "; ".join(part for part in (hint_for(stage, reply), said and f"the server says: {said}") if part)
     if receipt.recipients and not receipt.left():
@@ -117,7 +117,7 @@ def _again(receipt: Receipt) -> tuple[str, ...]:
 
 
 def _account(receipt: Receipt, target: EmailTarget) -> str:
-    secrets = _secrets(target)
+    secrets = secrets_of(target)
     left = tuple(who for who in receipt.left() if who in receipt.refused)
     unasked = len(receipt.left()) - len(left)
     parts = [f"{len(receipt.accepted)} of {len(receipt.recipients)} recipients served"]
@@ -136,7 +136,7 @@ def _why(who: str, reply: Reply, secrets: tuple[str, ...]) -> str:
     return f"{who} ({reply.code}{': ' if said else ''}{said})"
 
 
-def _secrets(target: EmailTarget) -> tuple[str, ...]:
+def secrets_of(target: EmailTarget) -> tuple[str, ...]:
     """User name and password, also the way they go over the wire (RFC 4616, and AUTH LOGIN)."""
     user, password = target.username or "", target.password or ""
     plain = (user, password, f"\0{user}\0{password}")

@@ -40,7 +40,7 @@ class Limits:
     from MAIL to the answer to DATA, and `per_recipient` more for each recipient. `final_dot`: from the end of the
     message to the answer (RFC 5321, 4.5.3.2.6). `transactions`: no further transaction of a message begins after that
     time. `connections`: at most, to one endpoint. `raise_after`: until one more is tried after a refusal, doubling.
-    `idle`, `age`, `messages`: a connection's.
+    `idle`, `age`, `messages`: a connection's. `trial`: for all that `verify` tries.
     """
 
     connect: float = 10.0
@@ -55,6 +55,7 @@ class Limits:
     idle: float = 30.0
     age: float = 300.0
     messages: int = 100
+    trial: float = 30.0
 
 
 def _always() -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.destinations.http import Response, Sent, classify_response
 from pipebell.core.errors import NotReady
+from pipebell.core.finding import Finding
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import NotReadyReason
+from pipebell.providers.checks import webhook
 from pipebell.providers.failures import outcome_of
 from pipebell.providers.http import NotAdmitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pipebell.core.destinations.http import HttpKind, HttpTarget
     from pipebell.core.hosts import HostPolicy
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from pipebell.core.outcome import Attempt
     from pipebell.providers.http import Http
 
+_TRIAL: Final = 15.0  # seconds for one question of `verify`
 _MOST_REQUESTS: Final = 3  # of one attempt: whatever is answered, it comes to an end
 
 
@@ -89,6 +94,23 @@ class HttpProvider:
         except (OSError, ValueError):
             return  # that its name cannot be resolved now says nothing about where it leads
 
+    async def verify(self, target: HttpTarget, namespace: str = "") -> Sequence[Finding]:
+        """Ask the host, or the endpoint where that is harmless, by GET: nothing is sent."""
+        if objection := webhook.objection(self._kind, target, self._hosts):
+            return [objection]
+        url = webhook.question(self._kind, target.url)
+        try:
+            async with asyncio.timeout(_TRIAL):
+                answer = await self._client(target).send("GET", url, b"", {}, namespace=namespace)
+        except NotAdmitted as error:
+            return [Finding("host", False, _private(error, target), "", "HostNotAllowed")]
+        except OSError as error:
+            found = webhook.unresolved(target) if _unresolved(error) else webhook.unreachable(error, target.url)
+            return [found]
+        except ValueError:
+            return [Finding("form", False, f"the URL of {target.where} cannot be asked", "", "InvalidUrl")]
+        return [webhook.answered(self._kind, target, answer.status, answer.body)]
+
     async def close(self) -> None:
         """Close all connections."""
         for client in {self._http, self._guarded, self._plain}:
@@ -106,6 +128,14 @@ class HttpProvider:
             f"the host of {target.where or self._kind.name} is not allowed: "
             f"the platform team may add it (PIPEBELL_ALLOWED_HOSTS, {self._kind.name}=HOST)"
         )
+
+
+def _unresolved(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _private(error: NotAdmitted, target: HttpTarget) -> str:

@@ -70,6 +70,8 @@ class Api:
     def request(self, method: str, path: str, body: bytes | None = None, *, timeout: float = 10.0) -> Answer:
         """One request, within `timeout` seconds unless the name lookup hangs. Any HTTP status is an answer.
 
+        The body is JSON; that of a PATCH, a merge-patch.
+
         Raises SettingsError when there is no cluster and Unavailable when the server did not answer.
         """
         deadline = time.monotonic() + timeout
@@ -108,7 +110,7 @@ class Api:
         if token := clean_token(endpoint.token() or "", "the token"):
             headers["Authorization"] = f"Bearer {token}"
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         connection.request(method, endpoint.url.path.rstrip("/") + path, body=body, headers=headers)
         _patience(connection, deadline)
         response = connection.getresponse()

@@ -8,6 +8,7 @@ from random import Random
 from tests.engine.fakes import config_object
 
 from pipebell.core import resolve
+from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.configs.store import ConfigStore
 
 
@@ -31,6 +32,27 @@ def test_a_configuration_may_change_its_organisation():
     moved = config_object("beta", "team", "c", "6", {})
     book.put(moved)
     assert (book.of_org("acme"), book.of_org("beta")) == ((), (moved,))
+
+
+class Heard(ConfigFollower):
+    def __init__(self):
+        self.changed, self.asked = [], []
+
+    def on_config_change(self, old, new):
+        self.changed.append(new)
+
+    def on_verify_requested(self, config):
+        self.asked.append(config.verify)
+
+
+def test_an_annotation_is_no_change_of_the_configuration():
+    book, heard = ConfigStore(), Heard()
+    book.subscribe(heard)
+    config = config_object("acme", "team", "c", "5", {})
+    book.put(config)
+    for version, token in (("6", "t1"), ("7", "t1"), ("8", "t2"), ("6", "t3")):
+        book.put(replace(config, resource_version=version, verify=token))
+    assert (heard.changed, heard.asked) == ([config], ["t1", "t2"])
 
 
 def aged(name, age, org="acme", namespace="team", version="1"):

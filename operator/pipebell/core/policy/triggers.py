@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import part_of
+from pipebell.core.models import KINDS
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.replay import not_due, threads
@@ -96,6 +97,19 @@ def check_plans(layers: Layers) -> None:
         error = too_many(_all_parts(layers, item), f"eventTriggers[{item.event}]")
         if error is not None and item.enabled is not False:
             raise error
+
+
+def destinations_to_check(layers: Layers) -> list[str]:
+    """Destinations that some event would use, and those that the organisation set up itself without using them yet."""
+    own = layers.org.names() if layers.org is not None else ()
+    return list(dict.fromkeys((*destinations_in_use(layers), *(name for name in own if _switched_on(layers, name)))))
+
+
+def _switched_on(layers: Layers, name: str) -> bool:
+    """Whether the organisation says itself that this destination is meant to work."""
+    found = layers.destination(name)
+    org = found.block.org if found is not None else None
+    return org is not None and (org.raw("enabled") is True or (org.raw("enabled") is None and name not in KINDS))
 
 
 def destinations_in_use(layers: Layers) -> Iterator[str]:

@@ -15,6 +15,9 @@ class ConfigFollower:
     def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
         """A configuration is there, was edited or is gone. A changed status alone is not told of."""
 
+    def on_verify_requested(self, config: ConfigObject) -> None:
+        """Its annotation asks for a check of its destinations, by another token than before; its spec is the same."""
+
     def on_root_change(self) -> None:
         """Root changed, from which everybody inherits."""
 
@@ -39,6 +42,11 @@ class Followers(ConfigFollower):
         """See `ConfigFollower`."""
         for follower in self._all:
             follower.on_config_change(old, new)
+
+    def on_verify_requested(self, config: ConfigObject) -> None:
+        """See `ConfigFollower`."""
+        for follower in self._all:
+            follower.on_verify_requested(config)
 
     def on_root_change(self) -> None:
         """See `ConfigFollower`."""

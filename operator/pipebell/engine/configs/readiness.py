@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pipebell.core.errors import ApiError, Fenced, NotFound, NotReady
-from pipebell.core.models import KINDS
-from pipebell.core.policy.triggers import check_plans, destinations_in_use
+from pipebell.core.policy.triggers import check_plans, destinations_to_check
 from pipebell.core.shards import shard_of
 from pipebell.core.status import Condition, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
-    from pipebell.core.layers import Layers
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.configs.store import ConfigStore, Key
     from pipebell.engine.ports import Ports
@@ -292,7 +290,7 @@ class Readiness(ConfigFollower, ShardFollower):
             return
         layers = await self._resolver.layers(config, fresh=fresh)
         check_plans(layers)
-        for name in _to_check(layers):
+        for name in destinations_to_check(layers):
             target = layers.target(name)
             with contextlib.suppress(TimeoutError):
                 check = self._providers[target.kind].check(target, config.namespace)
@@ -358,17 +356,3 @@ def _same(before: Mapping[str, Condition], verdicts: Sequence[ConditionValue]) -
         == (verdict.status, verdict.reason, verdict.message)
         for verdict in verdicts
     )
-
-
-def _to_check(layers: Layers) -> list[str]:
-    """Destinations that some event would use, and those that the organisation set up itself without using them yet."""
-    in_use = list(destinations_in_use(layers))
-    own = layers.org.names() if layers.org is not None else ()
-    return list(dict.fromkeys((*in_use, *(name for name in own if _switched_on(layers, name)))))
-
-
-def _switched_on(layers: Layers, name: str) -> bool:
-    """Whether the organisation says itself that this destination is meant to work."""
-    found = layers.destination(name)
-    org = found.block.org if found is not None else None
-    return org is not None and (org.raw("enabled") is True or (org.raw("enabled") is None and name not in KINDS))

@@ -111,6 +111,8 @@ class ConfigStore:
             rivals.put(config)
         if old is None or (old.uid, old.generation) != (config.uid, config.generation):
             self._followers.on_config_change(old, config)
+        elif old.verify != config.verify:
+            self._followers.on_verify_requested(config)
         return old
 
     def remove(self, key: Key, uid: str | None = None) -> ConfigObject | None:

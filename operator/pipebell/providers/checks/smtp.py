@@ -7,23 +7,26 @@ import hmac
 import smtplib
 import socket
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipebell import tls
+from pipebell.core.finding import Finding
 from pipebell.core.outcome import Verdict
-from pipebell.core.render.text import one_line
-from pipebell.providers.smtp_answers import Reply, Stage, hint_for, rule_for, too_many_recipients
+from pipebell.core.render.text import masked, one_line
+from pipebell.providers.smtp_answers import Reply, Stage, hint_for, reason_for, rule_for, too_many_recipients
+from pipebell.providers.smtp_outcomes import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipebell.core.destinations.email import EmailTarget
+    from pipebell.providers.checks.line import Line
 
 _TIMEOUT: Final = 10.0  # seconds for each answer
 _OK: Final = range(200, 300)  # RFC 5321, 4.2.1
 _CONTINUE: Final = 334  # RFC 4954
 _UNKNOWN_METHOD: Final = (500, 501, 502, 504)
+_LINES: Final = 256  # of one answer
+_LONGEST: Final = 8192  # bytes of a line
 _PORTS: Final = "usual are 587 (STARTTLS) and 465 (TLS from the start)"
 
 # What providers want instead of an account's password: their own pages say so.
@@ -37,92 +40,123 @@ _LOGIN_FIXES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was tried. `fix` says what to do when it is not `ok`."""
-
-    what: str
-    ok: bool
-    message: str
-    fix: str = ""
-
-
 class _Failed(Exception):  # noqa: N818  (it ends the trial, it is no error of ours)
-    def __init__(self, what: str, message: str, fix: str) -> None:
+    def __init__(self, what: str, reason: str, message: str, fix: str) -> None:
         super().__init__(message)
-        self.finding = Finding(what, False, message, fix)
+        self.finding = Finding(what, False, message, fix, reason)
 
 
-def check(target: EmailTarget, ca_file: str = "", *, login: bool = True) -> Iterator[Finding]:
-    """Try one thing after the other; what fails ends it. Passwords are in no message.
+class _Conversation(smtplib.SMTP):
+    """smtplib's client on a connection of ours, which no answer, however long, makes take more memory."""
 
-    Without `login`, as far as one comes without credentials: name, port, TLS.
+    def __init__(self, sock: socket.socket, target: EmailTarget) -> None:
+        self._opened = sock
+        # A name is given, or smtplib would ask the name server for ours.
+        super().__init__(target.host, target.port, target.helo or _own_name(sock), timeout=_TIMEOUT)
+
+    def _get_socket(self, *_: object) -> socket.socket:
+        return self._opened
+
+    def getreply(self) -> tuple[int, bytes]:
+        """See smtplib.SMTP, which reads on for as long as a server says that more lines follow."""
+        if self.file is None:
+            self.file = self.sock.makefile("rb")  # type: ignore[union-attr]
+        lines: list[bytes] = []
+        while len(lines) < _LINES:
+            try:
+                line = self.file.readline(_LONGEST + 1)
+            except OSError as error:
+                self.close()
+                raise smtplib.SMTPServerDisconnected(str(error)) from None
+            if not line:
+                self.close()
+                raise smtplib.SMTPServerDisconnected("the connection was closed")
+            if len(line) > _LONGEST:
+                break
+            lines.append(line[4:].strip())
+            if not line[:3].isdigit():
+                return -1, b"\n".join(lines)
+            if line[3:4] != b"-":
+                return int(line[:3]), b"\n".join(lines)
+        self.close()
+        raise smtplib.SMTPResponseException(500, b"an answer without end")
+
+
+def check(
+    target: EmailTarget, line: Line, context: ssl.SSLContext, *, login: bool = True, discreet: bool = False
+) -> Iterator[Finding]:
+    """Try one thing after the other; what fails ends it. Neither user names nor passwords are in any message.
+
+    Without `login`, as far as one comes without credentials: name, port, TLS. `discreet` names no recipient that
+    `target.recipients` does not name: it may be the platform's.
     """
     server: smtplib.SMTP | None = None
     try:
-        yield _resolve(target)
-        server = _connect(target, _context(ca_file))
+        yield _resolve(line, target)
+        server = _connect(line, target, context)
         yield Finding("connection", True, f"{target.host}:{target.port} answers")
-        yield _secure(server, target, _context(ca_file))
+        yield _secure(server, target, context)
         if login:
             if target.username is not None:
                 yield _login(server, target)
             yield _sender(server, target)
-            yield _recipients(server, target)
+            yield _recipients(server, target, discreet=discreet)
             server.rset()
         server.quit()
     except _Failed as failed:
-        yield failed.finding
-    except (smtplib.SMTPException, OSError) as error:
-        yield Finding(
-            "conversation", False, f"the conversation broke: {_said(error)}", "try again; ask the server's operator"
-        )
+        yield _too_slow(line) or failed.finding
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
+        yield _too_slow(line) or _broken(error, target)
     finally:
         if server is not None:
             server.close()
+        line.close()
 
 
-def _context(ca_file: str) -> ssl.SSLContext:
-    context = tls.client_context()
-    if ca_file:
-        context.load_verify_locations(ca_file)
-    return context
+def _too_slow(line: Line) -> Finding | None:
+    """What is to be said where nothing has failed but our patience."""
+    if not line.was_cut:
+        return None
+    message = f"the server is too slow: after {line.seconds:g} s it was not asked any more"
+    return Finding("time", False, message, "try again; ask the server's operator", "Timeout")
 
 
-def _resolve(target: EmailTarget) -> Finding:
+def _broken(error: Exception, target: EmailTarget) -> Finding:
+    if isinstance(error, UnicodeError):
+        message = "an address has letters that this server does not take"
+        return Finding("conversation", False, message, "check fromEmail, toEmails and ccEmails", "InvalidAddress")
+    message = f"the conversation broke: {_said(error, target)}"
+    return Finding("conversation", False, message, "try again; ask the server's operator", "ConnectionLost")
+
+
+def _resolve(line: Line, target: EmailTarget) -> Finding:
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = line.addresses(target.host, target.port)
     except (socket.gaierror, UnicodeError):
-        raise _Failed(
-            "name", f"the name {target.host} cannot be resolved", "check email.smtpHost for a typing mistake, and DNS"
-        ) from None
-    addresses = ", ".join(sorted({str(item[4][0]) for item in found}))
+        fix = "check email.smtpHost for a typing mistake, and DNS"
+        raise _Failed("name", "DnsFailed", f"the name {target.host} cannot be resolved", fix) from None
+    addresses = ", ".join(sorted({str(address[0]) for _, address in found}))
     return Finding("name", True, f"{target.host} is {addresses}")
 
 
-def _connect(target: EmailTarget, context: ssl.SSLContext) -> smtplib.SMTP:
+def _connect(line: Line, target: EmailTarget, context: ssl.SSLContext) -> smtplib.SMTP:
+    sock: socket.socket | None = None
     try:
-        # A name is given, or smtplib would ask the name server for ours.
-        name = target.helo or "[127.0.0.1]"
-        server: smtplib.SMTP
+        sock = line.connect(target.host, target.port, _TIMEOUT)
         if target.implicit_tls:
-            server = smtplib.SMTP_SSL(target.host, target.port, name, timeout=_TIMEOUT, context=context)
-        else:
-            server = smtplib.SMTP(target.host, target.port, name, timeout=_TIMEOUT)
-        if target.helo is None and isinstance(server.sock, socket.socket):
-            server.local_hostname = _own_name(server.sock)
+            sock = context.wrap_socket(sock, server_hostname=target.host)
+        return _Conversation(sock, target)
     except ssl.SSLCertVerificationError as error:
-        raise _certificate(error, target) from None
+        failed = _certificate(error, target)
     except OSError as error:  # all that smtplib raises is one
-        if (
-            not target.implicit_tls
-            and isinstance(error, (TimeoutError, smtplib.SMTPServerDisconnected))
-            and _speaks_tls(target)
-        ):
-            raise _tls_from_the_start(target) from None
-        raise _Failed(*_no_connection(error, f"{target.host}:{target.port}")) from None
-    else:
-        return server
+        silent = isinstance(error, (TimeoutError, smtplib.SMTPServerDisconnected))
+        if not target.implicit_tls and silent and _speaks_tls(line, target):
+            failed = _tls_from_the_start(target)
+        else:
+            failed = _no_connection(error, target)
+    if sock is not None:
+        sock.close()
+    raise failed
 
 
 def _own_name(sock: socket.socket) -> str:
@@ -131,29 +165,33 @@ def _own_name(sock: socket.socket) -> str:
     return f"[IPv6:{address}]" if sock.family == socket.AF_INET6 else f"[{address}]"
 
 
-def _no_connection(error: OSError, where: str) -> tuple[str, str, str]:
-    """What failed, how, and the fix."""
+def _no_connection(error: OSError, target: EmailTarget) -> _Failed:
+    where = f"{target.host}:{target.port}"
     if isinstance(error, ssl.SSLError):
         fix = "set email.smtpPort to 587, or email.smtpTls to StartTls"
-        return "TLS", f"{where} does not begin with TLS", fix
+        return _Failed("TLS", "TlsFailed", f"{where} does not begin with TLS", fix)
     if isinstance(error, ConnectionRefusedError):
-        return "connection", f"nothing listens at {where}", f"check email.smtpPort; {_PORTS}"
+        fix = f"check email.smtpPort; {_PORTS}"
+        return _Failed("connection", "ConnectionFailed", f"nothing listens at {where}", fix)
     if isinstance(error, TimeoutError) or "timed out" in str(error):  # smtplib calls it a disconnection
         fix = f"check email.smtpPort ({_PORTS}), and that a firewall lets it through"
-        return "connection", f"{where} does not answer within {_TIMEOUT:g} s", fix
+        return _Failed("connection", "Timeout", f"{where} does not answer within {_TIMEOUT:g} s", fix)
     if isinstance(error, smtplib.SMTPServerDisconnected):
-        return "connection", "the server hung up at once", f"check email.smtpPort; {_PORTS}"
+        fix = f"check email.smtpPort; {_PORTS}"
+        return _Failed("connection", "ConnectionLost", "the server hung up at once", fix)
     if isinstance(error, smtplib.SMTPConnectError):
-        return "connection", f"the server turns us away: {_said(error)}", "try again later"
-    return "connection", f"no connection to {where}: {_said(error)}", f"check host and port; {_PORTS}"
+        reason = reason_for(Stage.CONNECT, Reply(error.smtp_code, ""))
+        return _Failed("connection", reason, f"the server turns us away: {_said(error, target)}", "try again later")
+    fix = f"check host and port; {_PORTS}"
+    return _Failed("connection", "ConnectionFailed", f"no connection to {where}: {_said(error, target)}", fix)
 
 
-def _speaks_tls(target: EmailTarget) -> bool:
+def _speaks_tls(line: Line, target: EmailTarget) -> bool:
     """Whether the port begins with TLS, whatever its certificate."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((target.host, target.port), timeout=3.0) as plain:
+        with line.connect(target.host, target.port, 3.0) as plain:
             context.wrap_socket(plain, server_hostname=target.host).close()
     except OSError:
         return False
@@ -163,6 +201,7 @@ def _speaks_tls(target: EmailTarget) -> bool:
 def _tls_from_the_start(target: EmailTarget) -> _Failed:
     return _Failed(
         "TLS",
+        "TlsFailed",
         f"{target.host}:{target.port} expects TLS from the start",
         "set email.smtpTls to Implicit, or use the server's port for STARTTLS (587)",
     )
@@ -175,13 +214,15 @@ def _secure(server: smtplib.SMTP, target: EmailTarget, context: ssl.SSLContext) 
         return Finding("TLS", True, "no TLS, as email.smtpUseTls says (credentials are never sent this way)")
     server.ehlo()
     if not server.has_extn("starttls"):
-        raise _Failed("TLS", f"{target.host}:{target.port} does not offer STARTTLS", f"check email.smtpPort; {_PORTS}")
+        message = f"{target.host}:{target.port} does not offer STARTTLS"
+        raise _Failed("TLS", "TlsRequired", message, f"check email.smtpPort; {_PORTS}")
     try:
         server.starttls(context=context)
     except ssl.SSLCertVerificationError as error:
         raise _certificate(error, target) from None
     except (ssl.SSLError, smtplib.SMTPException) as error:
-        raise _Failed("TLS", f"STARTTLS failed: {_said(error)}", f"check email.smtpPort; {_PORTS}") from None
+        message = f"STARTTLS failed: {_said(error, target)}"
+        raise _Failed("TLS", "TlsFailed", message, f"check email.smtpPort; {_PORTS}") from None
     return Finding("TLS", True, f"STARTTLS ({server.sock.version()}), certificate trusted")  # type: ignore[union-attr]
 
 
@@ -193,7 +234,9 @@ def _certificate(error: ssl.SSLCertVerificationError, target: EmailTarget) -> _F
         fix = "the server's operator has to renew it"
     else:
         fix = "if it is your own CA, give its certificate by PIPEBELL_CA_FILE (operator and `pipebell verify`)"
-    return _Failed("certificate", f"the certificate of {target.host} is not trusted: {why}", fix)
+    return _Failed(
+        "certificate", "TlsCertificateInvalid", f"the certificate of {target.host} is not trusted: {why}", fix
+    )
 
 
 def _login(server: smtplib.SMTP, target: EmailTarget) -> Finding:
@@ -201,21 +244,21 @@ def _login(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     offered = str(server.esmtp_features.get("auth", "")).upper().split()
     methods = [method for method in ("PLAIN", "LOGIN", "CRAM-MD5") if method in offered]
     if not methods:
-        raise _Failed(
-            "login", "the server offers no login here", f"check email.smtpPort ({_PORTS}), or leave the credentials out"
-        )
+        fix = f"check email.smtpPort ({_PORTS}), or leave the credentials out"
+        raise _Failed("login", "SmtpAuthUnavailable", "the server offers no login here", fix)
     for method in methods:
         reply = _authenticated(server, method, target.username or "", target.password or "")
         if reply.code not in _UNKNOWN_METHOD:
             break
     if reply.code in _OK:
         return Finding("login", True, "user name and password are right")
-    text = _text(reply, target)
+    text, reason = _text(reply, target), reason_for(Stage.AUTH, reply)
     if rule_for(Stage.AUTH, reply).verdict is not Verdict.PERMANENT:
-        raise _Failed("login", f"the server cannot check the login now: {text}", "try again later; perhaps a quota")
+        message = f"the server cannot check the login now: {text}"
+        raise _Failed("login", reason, message, "try again later; perhaps a quota")
     fix = next((fix for end, fix in _LOGIN_FIXES if target.host.lower().endswith(end)), "")
     fix = fix or "check smtpUsername and smtpPassword; with two-factor login it takes an app password"
-    raise _Failed("login", f"user name or password is wrong: {text}", fix)
+    raise _Failed("login", reason, f"user name or password is wrong: {text}", fix)
 
 
 def _authenticated(server: smtplib.SMTP, method: str, user: str, password: str) -> Reply:
@@ -252,16 +295,18 @@ def _sender(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     reply = Reply(code, said.decode("utf-8", "replace"))
     if code in _OK:
         return Finding("sender", True, f"{target.from_email} may send")
+    reason = reason_for(Stage.MAIL, reply)
     if rule_for(Stage.MAIL, reply).verdict is not Verdict.PERMANENT:
         fix = "a quota or rate limit, perhaps: wait, or have it raised at the provider"
-        raise _Failed("sender", f"not now: {_text(reply, target)}", fix)
+        raise _Failed("sender", reason, f"not now: {_text(reply, target)}", fix)
     if code == 530:  # noqa: PLR2004  (RFC 4954, 6)
-        raise _Failed("sender", f"a login is required: {_text(reply, target)}", "set smtpUsername and smtpPassword")
+        message = f"a login is required: {_text(reply, target)}"
+        raise _Failed("sender", reason, message, "set smtpUsername and smtpPassword")
     fix = "verify it at the provider, or change email.fromEmail"
-    raise _Failed("sender", f"{target.from_email} may not send: {_text(reply, target)}", fix)
+    raise _Failed("sender", reason, f"{target.from_email} may not send: {_text(reply, target)}", fix)
 
 
-def _recipients(server: smtplib.SMTP, target: EmailTarget) -> Finding:
+def _recipients(server: smtplib.SMTP, target: EmailTarget, *, discreet: bool) -> Finding:
     """RCPT for each: whom the server would serve, as far as it says before it has the message."""
     everybody = tuple(dict.fromkeys((*target.to, *target.cc)))
     refused: list[tuple[str, Reply]] = []
@@ -278,30 +323,36 @@ def _recipients(server: smtplib.SMTP, target: EmailTarget) -> Finding:
         if code == 421:  # noqa: PLR2004  (RFC 5321, 3.8: the connection ends)
             break
     else:
-        named = f"all {len(everybody)} recipients" if len(everybody) > 1 else everybody[0]
+        named = (
+            f"all {len(everybody)} recipients"
+            if len(everybody) > 1
+            else _named(everybody[0], target, discreet=discreet)
+        )
     if not refused:
         return Finding("recipients", True, f"the server takes {named}")
     recipient, reply = refused[0]
     more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-    message = f"{recipient} is refused{more}: {_text(reply, target)}"
+    message = f"{_named(recipient, target, discreet=discreet)} is refused{more}: {_text(reply, target)}"
     for_now = rule_for(Stage.RCPT, reply).verdict is not Verdict.PERMANENT
     fix = hint_for(Stage.RCPT, reply) or "it may pass: try again later"
-    raise _Failed("recipients", f"not now: {message}" if for_now else message, fix)
+    reason = reason_for(Stage.RCPT, reply)
+    raise _Failed("recipients", reason, f"not now: {message}" if for_now else message, fix)
+
+
+def _named(recipient: str, target: EmailTarget, *, discreet: bool) -> str:
+    return recipient if not discreet or recipient in target.recipients else "a recipient of the platform's"
 
 
 def _text(reply: Reply, target: EmailTarget) -> str:
     """A server's answer on one line, without what it echoes of the login."""
-    said = reply.text
-    for secret in filter(None, (target.password, target.password and _base64(target.password.encode()))):
-        said = said.replace(secret, "***")
-    return f"{reply.code} {one_line(said, 300)}"
+    return f"{reply.code} {masked(reply.text, *secrets_of(target), limit=300)}"
 
 
-def _said(error: Exception) -> str:
+def _said(error: Exception, target: EmailTarget) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         text = error.smtp_error
         said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        return f"{error.smtp_code} {one_line(said, 300)}"
+        return f"{error.smtp_code} {masked(said, *secrets_of(target), limit=300)}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return one_line(str(error), 300) or type(error).__name__
