@@ -120,3 +120,50 @@ def make_config(stage, apply):
         return webhook
 
     return make
+
+
+INCIDENT = {"orgSlug": "acme", "class": "Run", "openedBy": "first"}
+
+
+@pytest.fixture
+def alone(cluster, namespace, tmp_path):
+    """In a fresh namespace without an operator, which would have a mind of its own about incidents."""
+
+    def run(*arguments, env=None, where=namespace, **options):
+        environ = {"KUBECONFIG": cluster.kubeconfig, "PIPEBELL_SPOOL_DIR": tmp_path / "spool"} | (env or {})
+        return execute(arguments[0], "-n", where, *arguments[1:], env=environ, **options)
+
+    return run
+
+
+@pytest.fixture
+def incident(cluster, namespace):
+    """Puts an incident there; its status as the operator has it."""
+
+    def put(name, pipeline="billing", status=None, **spec):
+        document = {"apiVersion": "pipebell.io/v1alpha1", "kind": "Incident", "metadata": {"name": name}}
+        document["spec"] = INCIDENT | {"key": pipeline or "*"} | ({"pipelineId": pipeline} if pipeline else {}) | spec
+        cluster.kubectl("create", "-n", namespace, "-f", "-", input=json.dumps(document))
+        if status:
+            patch = json.dumps({"status": status})
+            command = ("patch", "-n", namespace, f"inc/{name}", "--subresource=status", "--type=merge", "-p", patch)
+            cluster.kubectl(*command)
+        return name
+
+    return put
+
+
+@pytest.fixture
+def account(cluster, namespace):
+    """A kubeconfig for a ServiceAccount of the namespace with these rights on objects of ours."""
+
+    def make(name, plural, *verbs):
+        cluster.kubectl("create", "serviceaccount", name, "-n", namespace)
+        if verbs:
+            rights = [f"--verb={verb}" for verb in verbs]
+            cluster.kubectl("create", "role", name, *rights, f"--resource={plural}.pipebell.io", "-n", namespace)
+            who = f"--serviceaccount={namespace}:{name}"
+            cluster.kubectl("create", "rolebinding", name, f"--role={name}", who, "-n", namespace)
+        return {"KUBECONFIG": cluster.kubeconfig_for_service_account(namespace, name)}
+
+    return make

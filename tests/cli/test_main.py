@@ -129,7 +129,7 @@ def test_a_mistyped_command_is_guessed(cli):
 
 def test_completion_knows_commands_and_options(cli):
     assert "_pipebell_completion" in cli("completion", "bash").out
-    env = {"_PIPEBELL_COMPLETE": "bash_complete", "COMP_WORDS": "pipebell re", "COMP_CWORD": "1"}
+    env = {"_PIPEBELL_COMPLETE": "bash_complete", "COMP_WORDS": "pipebell rep", "COMP_CWORD": "1"}
     assert cli(env=env).out.split() == ["plain,replay"]
     env |= {"COMP_WORDS": "pipebell send --ev"}
     env["COMP_CWORD"] = "2"

@@ -43,6 +43,10 @@ COMMANDS: Final[dict[str, Entry]] = {
     "why": Entry(
         "pipebell.cli.why", "What each stage says of an event, and what would change it.", "operator", _PEOPLE
     ),
+    "incidents": Entry("pipebell.cli.incidents", "What is wrong now, and who works on it.", section=_PEOPLE),
+    "ack": Entry("pipebell.cli.respond", "Say that you work on an incident.", section=_PEOPLE),
+    "snooze": Entry("pipebell.cli.respond", "Acknowledge an incident for a while.", section=_PEOPLE),
+    "resolve": Entry("pipebell.cli.respond", "Say that an incident is over.", section=_PEOPLE),
     "test": Entry("pipebell.cli.test", "Send a test event and watch its deliveries.", section=_PEOPLE),
     "replay": Entry("pipebell.cli.replay", "Send an event again where it failed.", section=_PEOPLE),
     "migrate": Entry("pipebell.cli.migrate", "Turn configs/ with JSON files into manifests.", section=_CONFIGURATION),

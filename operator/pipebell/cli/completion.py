@@ -52,6 +52,23 @@ def events(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Comp
     return _proposed(ctx, incomplete, names)
 
 
+def events_or_organisations(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What `replay` takes: organisations after `--failed`, else an event."""
+    return (organisations if ctx.params.get("failed") else events)(ctx, parameter, incomplete)
+
+
+def incidents(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the namespace's incidents that are not resolved."""
+
+    def names(client: Client) -> Iterable[str]:
+        from pipebell.cli.client import INCIDENTS  # noqa: PLC0415  (completing a command's name needs none)
+
+        found = client.list(INCIDENTS, unlike={"status.phase": "Resolved"})
+        return (str(item["metadata"]["name"]) for item in found)
+
+    return _proposed(ctx, incomplete, names)
+
+
 def namespaces(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Namespaces, for who may list them."""
     return _proposed(ctx, incomplete, lambda client: client.namespaces())

@@ -1,4 +1,7 @@
-"""`pipebell replay`: send an event again, where it failed. Finished events are never reopened: it is a new one."""
+"""`pipebell replay`: send an event again, where it failed. Finished events are never reopened: it is a new one.
+
+With `--failed`, all of late (`replay_failed`).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipebell.cli import completion, watching
+from pipebell.cli import completion, replay_failed, show, watching
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.core.errors import PipebellError
@@ -20,7 +23,15 @@ class NothingToReplay(PipebellError):  # noqa: N818  (it names the event's state
 
 
 @click.command("replay")
-@click.argument("event", shell_complete=completion.events)
+@click.argument("event", required=False, metavar="[EVENT|ORG]", shell_complete=completion.events_or_organisations)
+@click.option("--failed", is_flag=True, help="All that failed, of ORG or of everybody in the namespace.")
+@click.option("--since", type=show.Period(), metavar="PERIOD", help="With --failed: in the last 30m, 2h, 1d …")
+@click.option("--pipeline", metavar="ID", help="With --failed: only this pipeline's.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="With --failed: at most so many."
+)
+@click.option("-y", "--yes", is_flag=True, help="With --failed: do not ask.")
+@click.option("--dry-run", is_flag=True, help="With --failed: say what would be sent, and send nothing.")
 @click.option(
     "--to",
     "destinations",
@@ -34,18 +45,54 @@ class NothingToReplay(PipebellError):  # noqa: N818  (it names the event's state
 @output_option
 @cluster_options
 def command(
-    event: str, destinations: tuple[str, ...], force: bool, wait: bool, timeout: float, output: str, access: Access
+    event: str | None,
+    destinations: tuple[str, ...],
+    output: str,
+    access: Access,
+    *,
+    failed: bool,
+    **options: Any,  # noqa: ANN401
 ) -> None:
-    """Create a new event from EVENT (a PipelineEvent's name) for the destinations that failed."""
+    """Create a new event from EVENT (a PipelineEvent's name) for the destinations that failed.
+
+    With --failed --since PERIOD, one for each event that failed in that time and was not sent again since.
+    """
+    if failed:
+        _all(event, destinations, output, access, options)
+        return
+    if event is None:
+        raise click.UsageError("name an EVENT, or say --failed --since PERIOD")
+    if options["since"] or options["pipeline"] or options["yes"] or options["dry_run"]:
+        raise click.UsageError("--since, --pipeline, --yes and --dry-run go with --failed")
     with Client(access) as client:
         old = client.get(EVENTS, event.removeprefix("pipelineevent/").removeprefix("pe/"))
-        chosen = choose(old, list(destinations), force=force)
+        chosen = choose(old, list(destinations), force=options["force"])
         new = client.create(EVENTS, again(old, chosen, time.time()))
         where = f" to {', '.join(chosen)}" if chosen else ""
         click.echo(f"pipelineevent/{new['metadata']['name']} created: {event} again{where}", err=output == "json")
-        if wait:
-            finished = watching.watch(client, new, timeout, lambda line: click.echo(line, err=output == "json"))
+        if options["wait"]:
+            finished = watching.watch(
+                client, new, options["timeout"], lambda line: click.echo(line, err=output == "json")
+            )
             watching.conclude(finished, output)
+
+
+def _all(org: str | None, destinations: tuple[str, ...], output: str, access: Access, options: dict[str, Any]) -> None:
+    if options["since"] is None:
+        raise click.UsageError("--failed needs --since, such as --since 2h")
+    if options["force"] or options["wait"]:
+        raise click.UsageError("--force and --wait are for one event")
+    choice = replay_failed.Choice(org, options["since"], options["pipeline"], destinations)
+    with Client(access) as client:
+        replay_failed.run(
+            client,
+            choice,
+            again,
+            limit=options["limit"],
+            yes=options["yes"],
+            dry_run=options["dry_run"],
+            output=output,
+        )
 
 
 def choose(event: dict[str, Any], wanted: list[str], *, force: bool) -> list[str] | None:
