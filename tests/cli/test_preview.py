@@ -235,3 +235,19 @@ def test_it_says_where_only_the_operator_knows_what_it_is_called(kind):
         attempt = Attempt("uid-1.pagerduty", installation="4f1c")
         sent = json.loads(shown("4f1c").destinations[kind]["body"])
         assert sent["dedup_key"] == alert_key(message, attempt)
+
+
+def test_the_override_that_an_event_meets_is_shown_and_what_it_changes():
+    block = {"webhookUrl": "https://hooks.slack.com/services/T/B/X", "mentionUsers": ["U1"]}
+    rule = {"pipelines": ["nightly-*"], "severity": "critical", "providers": ["slack"]}
+    spec = {"orgSlug": "acme_corp", "slack": block, "pipelineOverrides": [rule]}
+    layers = Layers(Layer(NotificationConfigSpec.model_validate(spec), OrgSecrets(None, {})), None)
+    reference = ConfigReference(kind="NotificationConfig", namespace="data", name="acme")
+    message = make()
+    found = effective.Effective(layers, "a file", reference)
+    shown, _ = previewed(message.event, found, [], message.event.created)
+    assert shown.override == "pipelineOverrides[0]: severity error → critical; providers email → slack"
+    assert shown.severity == "critical"
+    assert json.loads(shown.destinations["slack"]["body"])["text"].startswith("<@U1> ")
+    other = make(pipeline_id="weekly").event
+    assert previewed(other, found, [], other.created)[0].override is None

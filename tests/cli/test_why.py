@@ -9,7 +9,7 @@ import pytest
 from tests.core.policy.test_decide import BOTH, REFERENCE, TABLE, config, event, situation
 
 from pipebell.cli import why
-from pipebell.core.policy.decide import decide
+from pipebell.core.policy.decide import STAGES, decide
 from pipebell.core.policy.decision import Deliver
 from pipebell.core.status import DecisionRecord, EventStatus, rfc3339
 from pipebell.core.vocabulary import Phase, Reason, StageName
@@ -37,7 +37,7 @@ def test_a_live_event_is_explained_in_the_words_of_the_decision(row):
     if not isinstance(decision, Deliver):
         assert decided.answer.endswith(decision.reason or decided.answer)
         assert said.change
-    assert [item.stage for item in said.stages] == ["expired", "configured", "trigger", "cooldown", "deliver"]
+    assert [item.stage for item in said.stages] == [stage.name for stage in STAGES]
 
 
 def test_of_a_finished_event_the_stage_that_decided_is_shown_as_recorded():
@@ -50,6 +50,15 @@ def test_of_a_finished_event_the_stage_that_decided_is_shown_as_recorded():
     assert rows["trigger"].answer == why.PASSES
     assert rows["trigger"].matched == "default triggers → email"
     assert not rows["deliver"].reached
+
+
+def test_the_override_that_an_event_met_is_named_with_what_it_changed():
+    rules = [{"pipelines": ["*"], "severity": "critical", "cooldownSeconds": 5}]
+    given = situation(configuration=config(pipelineOverrides=rules))
+    rows = {row.stage: row for row in why.make(given.event, given, "a configuration").stages}
+    assert rows["override"].answer == why.PASSES
+    assert rows["override"].matched == "pipelineOverrides[0]: severity error → critical; cooldownSeconds 300 → 5"
+    assert rows["trigger"].matched == "default triggers under pipelineOverrides[0] (severity, cooldownSeconds) → email"
 
 
 def test_an_expired_event_did_not_reach_what_follows():

@@ -69,6 +69,10 @@ def trigger(**fields):
     return config(eventTriggers=[{"event": "system_error"} | fields])
 
 
+def override(**fields):
+    return config(pipelineOverrides=[{"pipelines": ["*"]} | fields])
+
+
 def shared(**fields):
     return config(eventNamespaces=fields)
 
@@ -193,6 +197,23 @@ GOOD = {
         resolution={"by": "bob", "note": None},
     ),
     "the longest key": incident(key="é" * 1024),
+    "an override of everything": override(
+        pipelines=["nightly-*", "dag/task[1]:é?", "*"],
+        events=["pipeline_failure", "pipeline_success"],
+        owner="data-*",
+        labels={"env": "prod?", "pipebell.io/team": "*"},
+        minSeverity="WARNING",
+        enabled=True,
+        severity="Critical",
+        providers=["email", "on-call"],
+        cooldownSeconds=0,
+    ),
+    "an override that changes nothing": override(),
+    "an override unset by null": override(
+        events=None, owner=None, labels=None, minSeverity=None, enabled=None, severity=None, providers=None
+    ),
+    "sixty-four overrides": config(pipelineOverrides=[{"pipelines": ["x" * 256] * 8}] * 64),
+    "no overrides": config(pipelineOverrides=[]),
     "a replay": event(replayOf={"name": "old.event-1", "destinations": ["slack"]}),
 }
 
@@ -433,6 +454,23 @@ BAD = {
     "snoozed without a zone": incident(snoozedUntil="2026-01-31T08:00:00"),
     "snoozed for a while": incident(snoozedUntil="2h"),
     "the phase in an incident's spec": incident(phase="Resolved"),
+    "an override of no pipelines": override(pipelines=[]),
+    "an override without pipelines": config(pipelineOverrides=[{"severity": "error"}]),
+    "an override of an empty name": override(pipelines=[""]),
+    "an override of nine pipelines": override(pipelines=["x"] * 9),
+    "an override of a pipeline that is too long": override(pipelines=["x" * 257]),
+    "an override of two lines": override(pipelines=["a\nb"]),
+    "an override of an unknown type": override(events=["pipeline_failed"]),
+    "an override of no types": override(events=[]),
+    "an override of one type twice": override(events=["system_error", "system_error"]),
+    "an override of a null label": override(labels={"env": None}),
+    "an override of a label that is too long": override(labels={"k" * 64: "x"}),
+    "an override of an empty label": override(labels={"env": ""}),
+    "an override of too many labels": override(labels={f"k{n}": "x" for n in range(17)}),
+    "an override of an unknown severity": override(minSeverity="fatal"),
+    "an override with a provider twice": override(providers=["email", "email"]),
+    "an override with a trigger's field": override(event="pipeline_failure"),
+    "sixty-five overrides": config(pipelineOverrides=[{"pipelines": ["*"]}] * 65),
     "replay of nothing": event(replayOf={}),
     "replay to a destination twice": event(replayOf={"name": "x", "destinations": ["email", "email"]}),
 }

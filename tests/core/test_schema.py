@@ -84,7 +84,12 @@ def test_lists_with_a_key_are_maps_and_choices_are_sets():
     maps = {path: node["x-kubernetes-list-map-keys"] for path, node in EVERY if "x-kubernetes-list-map-keys" in node}
     assert maps == {path: [key] for path, key in keyed.items()}
     sets = [path for path, node in EVERY if node.get("x-kubernetes-list-type") == "set"]
-    assert sets == ["NotificationConfig.spec.eventTriggers[].providers", "PipelineEvent.spec.replayOf.destinations"]
+    assert sets == [
+        "NotificationConfig.spec.eventTriggers[].providers",
+        "NotificationConfig.spec.pipelineOverrides[].events",
+        "NotificationConfig.spec.pipelineOverrides[].providers",
+        "PipelineEvent.spec.replayOf.destinations",
+    ]
 
 
 def test_choices_are_enums_and_severities_a_rule_in_any_case_with_the_words_in_the_description():

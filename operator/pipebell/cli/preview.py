@@ -24,6 +24,7 @@ from pipebell.core.models import KINDS
 from pipebell.core.outcome import Attempt, delivery_id
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
+from pipebell.core.policy.override import changes
 from pipebell.core.policy.situation import CooldownFacts, Resolved, exempt
 from pipebell.core.render.email import email_content
 from pipebell.core.render.text import struck
@@ -56,6 +57,7 @@ class Preview:
     config: str
     decision: str
     trigger: str | None = None
+    override: str | None = None
     severity: str | None = None
     cooldown: str | None = None
     destinations: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -144,6 +146,8 @@ def make(
             cooldown=CooldownFacts(suppressed=event.status.suppressed_count or 0), now=event.created
         )
     decision = decide(situation)
+    if event.spec.notice is None:
+        preview.override = changes(found.layers, event.spec) or None
     preview.decision = _decided(event, decision)
     if isinstance(decision, Skip) or decision.match is None:
         return preview, None
@@ -267,6 +271,7 @@ def _print(preview: Preview) -> None:
         ("event", preview.event),
         ("configuration", preview.config),
         ("trigger", preview.trigger),
+        ("override", preview.override),
         ("severity", preview.severity),
         ("cooldown", preview.cooldown),
         ("decision", preview.decision),

@@ -18,6 +18,7 @@ from pipebell.core.policy.decide import explain
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait
 from pipebell.core.policy.hints import hint
 from pipebell.core.policy.match import Match
+from pipebell.core.policy.override import changes, find_override
 from pipebell.core.policy.situation import CooldownFacts, Resolved
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.vocabulary import Phase, StageName
@@ -169,7 +170,12 @@ def _passed(stage: StageName, situation: Situation) -> str:
         return ""
     if stage is StageName.CONFIGURED:
         return title(resolved.reference)
-    if stage is StageName.TRIGGER and isinstance(match := match_trigger(resolved.layers, situation.event.spec), Match):
+    layers, spec = resolved.layers, situation.event.spec
+    if stage is StageName.OVERRIDE:
+        return changes(layers, spec)
+    if stage is StageName.TRIGGER and isinstance(
+        match := match_trigger(layers, spec, find_override(layers, spec)), Match
+    ):
         return f"{match.title} → {', '.join(match.destinations)}"
     return ""
 

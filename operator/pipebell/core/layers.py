@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 
     from pipebell.core.destinations.base import Allow, Kind, Target
     from pipebell.core.models import NotificationSpec, TriggerSpec
+    from pipebell.core.overrides import OverrideRules
     from pipebell.core.placeholders import Source
+    from pipebell.core.vocabulary import EventType
 
 _DEFAULT_RETRY: Final = RetryPolicy()
+ROOTS: Final = "the root configuration's "
 # What organisations set on root's endpoints unless root's `restrict.orgMaySet` says otherwise: the seed's fields.
 ORG_MAY_SET: Final = frozenset(
     {
@@ -109,6 +112,19 @@ class Layers:
         """The triggers that apply; None when nobody set any."""
         lists = (layer.spec.event_triggers for layer in self._stack)
         return next((triggers for triggers in lists if triggers is not None), None)
+
+    def trigger(self, event: EventType) -> TriggerSpec | None:
+        """The trigger of a type of event."""
+        return next((item for item in self.triggers or () if item.event is event), None)
+
+    @property
+    def overrides(self) -> tuple[OverrideRules, str] | None:
+        """The overrides that apply, and what their list is called; None when there are none."""
+        for layer in self._stack:
+            if layer.spec.pipeline_overrides is not None:
+                rules = layer.spec.override_rules
+                return None if rules is None else (rules, f"{ROOTS if layer.root else ''}pipelineOverrides")
+        return None
 
     @property
     def default_provider(self) -> str:
@@ -208,6 +224,8 @@ class Layers:
             names.add(below.default_provider)
         if own is None or own.event_triggers is None:
             names.update(name for trigger in below.event_triggers or () for name in trigger.providers or ())
+        if own is None or own.pipeline_overrides is None:
+            names.update(name for item in below.pipeline_overrides or () for name in item.providers or ())
         return frozenset(names)
 
     def _unknown(self, name: str) -> str:
@@ -276,4 +294,6 @@ def _lists(stack: Sequence[Layer]) -> Iterator[tuple[str, Sequence[str]]]:
     for layer in stack:
         for trigger in layer.spec.event_triggers or ():
             yield f"eventTriggers[{trigger.event}].providers", trigger.providers or ()
+        for place, item in enumerate(layer.spec.pipeline_overrides or ()):
+            yield f"{ROOTS if layer.root else ''}pipelineOverrides[{place}].providers", item.providers or ()
         yield "defaultProvider", [layer.spec.default_provider] if layer.spec.default_provider else ()

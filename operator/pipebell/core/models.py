@@ -9,6 +9,7 @@ business of these models, because they apply only after an organisation's settin
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
@@ -45,6 +46,7 @@ from pipebell.core.fields import (
     Spec,
     traits,
 )
+from pipebell.core.overrides import OverrideRules, OverrideSpec
 from pipebell.core.vocabulary import EventType
 
 __all__ = ["KINDS", "NotificationConfigSpec", "NotificationSpec", "PipelineEventSpec", "RootSpec"]
@@ -242,6 +244,13 @@ class NotificationSpec(Blocks):
             "data_quality_failure and system_error notify through defaultProvider."
         ),
     )
+    pipeline_overrides: Annotated[list[OverrideSpec], Field(max_length=64)] | None = Field(
+        None,
+        description=(
+            "Rules for some pipelines, over the triggers; the first one that an event meets counts. "
+            "Replaces root's list as a whole."
+        ),
+    )
     retry_config: RetrySpec | None = Field(None, description="How failed deliveries are tried again.")
     secret_ref: SecretRef | None = Field(None, description="The Secret whose keys fill ${VAR} placeholders.")
     event_namespaces: EventNamespaces | None = Field(
@@ -268,6 +277,11 @@ class NotificationSpec(Blocks):
             if names.count(name) > 1:
                 raise ValueError(f"destinations names {name} twice: keep one")
         return self
+
+    @cached_property
+    def override_rules(self) -> OverrideRules | None:
+        """The overrides, ready to be looked up in; None where none are set."""
+        return OverrideRules(self.pipeline_overrides) if self.pipeline_overrides else None
 
     def named(self, name: str) -> NamedDestination | None:
         """The destination of this name in `destinations`."""

@@ -26,7 +26,7 @@ _ANY_CASE: Final = "x-pipebell-any-case"
 _LONGEST_WORD: Final = 64  # characters; longer than every enum's word, so that a typo is answered by the enum alone
 _KEPT: Final = (
     *("type", "format", "nullable", "enum", "pattern"),
-    *("minLength", "maxLength", "minimum", "maximum", "maxItems", "maxProperties"),
+    *("minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "maxProperties"),
     *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
 )
 

@@ -68,6 +68,15 @@ TABLE = {
     "disabled": (situation(configuration=DISABLED), Skip, "configured", Reason.CONFIG_DISABLED, ""),
     "not ready": (situation(configuration=MISSING), Wait, "configured", Reason.CONFIG_NOT_READY, ""),
     "too old and not ready": (situation(configuration=MISSING, age=2 * MAX_AGE), Skip, "expired", Reason.EXPIRED, ""),
+    # stage override
+    "switched off for some pipelines": (
+        situation(configuration=config(pipelineOverrides=[{"pipelines": ["*"], "enabled": False}])),
+        Skip, "override", Reason.TRIGGER_DISABLED, "pipelineOverrides[0]",
+    ),
+    "another severity for some pipelines": (
+        situation(configuration=config(pipelineOverrides=[{"pipelines": ["*"], "severity": "critical"}])),
+        Deliver, "deliver", None, "default triggers under pipelineOverrides[0] (severity)",
+    ),
     # stage trigger
     "no trigger": (situation(event(event="pipeline_started")), Skip, "trigger", Reason.NO_TRIGGER, ""),
     "trigger disabled": (

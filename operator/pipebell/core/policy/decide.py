@@ -9,6 +9,7 @@ from pipebell.core.policy.configured import CONFIGURED
 from pipebell.core.policy.cooldown import COOLDOWN
 from pipebell.core.policy.deliver import DELIVER
 from pipebell.core.policy.expiry import EXPIRED
+from pipebell.core.policy.override import OVERRIDE
 from pipebell.core.policy.situation import Resolved, Situation
 from pipebell.core.policy.triggers import TRIGGER
 from pipebell.core.vocabulary import StageName
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.situation import Stage
 
-STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, TRIGGER, COOLDOWN, DELIVER)
+STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, OVERRIDE, TRIGGER, COOLDOWN, DELIVER)
 """In the order of `StageName`. A new stage is a module of its own and a word here."""
 
 NOTICE_STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, CLAIM, DELIVER)

@@ -20,6 +20,7 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
     (StageName.CONFIGURED, Reason.CONFIG_DISABLED): "set enabled: true in {matched}",
     (StageName.CONFIGURED, Reason.CONFIG_NOT_READY): "correct what the message names; the event goes on by itself then",
     (StageName.CONFIGURED, None): "nothing to do: the configuration is being read",
+    (StageName.OVERRIDE, Reason.TRIGGER_DISABLED): "set enabled: true in {matched}, or remove enabled there",
     (StageName.TRIGGER, Reason.NO_TRIGGER): "add an entry with event: {event} to eventTriggers",
     (StageName.TRIGGER, Reason.TRIGGER_DISABLED): "set enabled: true in {matched}",
     (

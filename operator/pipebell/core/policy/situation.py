@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Decision, Skip
     from pipebell.core.policy.match import Match
+    from pipebell.core.policy.override import Override
     from pipebell.core.policy.sent import Sent
     from pipebell.core.status import ConfigReference
     from pipebell.core.vocabulary import StageName
@@ -88,8 +89,8 @@ class Original(NamedTuple):
 class Situation(NamedTuple):
     """One event at one moment. `now` and `max_age` are seconds; `configuration` is None where it was not asked for.
 
-    `original` is None for what is no replay, or was tried before; `claim` for what is no notice. `match` and
-    `suppressed` are what earlier stages found.
+    `original` is None for what is no replay, or was tried before; `claim` for what is no notice. `match`,
+    `suppressed` and `override` are what earlier stages found.
     """
 
     event: Event
@@ -102,6 +103,7 @@ class Situation(NamedTuple):
     match: Match | None = None
     suppressed: int = 0
     claim: Claim | None = None
+    override: Override | None = None
 
     @property
     def resolved(self) -> Resolved:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import part_of
-from pipebell.core.models import KINDS
+from pipebell.core.models import KINDS, TriggerSpec
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.replay import not_due, threads
@@ -15,34 +15,56 @@ from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NotReadyReason, Reason, StageName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from pipebell.core.event import PipelineEventSpec
     from pipebell.core.layers import Layers
-    from pipebell.core.models import TriggerSpec
     from pipebell.core.policy.decision import Decision
+    from pipebell.core.policy.override import Override
+
+_T = TypeVar("_T")
+_NOTHING: Final = TriggerSpec(event=EventType.PIPELINE_FAILURE)  # a trigger that says nothing, whatever its type
 
 DEFAULT_COOLDOWN: Final = 300
 MAX_DELIVERIES: Final = 32  # of one event: as many as its status holds
 DEFAULT_EVENTS: Final = (EventType.PIPELINE_FAILURE, EventType.DATA_QUALITY_FAILURE, EventType.SYSTEM_ERROR)
 
 
-def match_trigger(layers: Layers, spec: PipelineEventSpec) -> Match | Skip:
-    """Find the trigger of an event's type, and what follows from it."""
-    triggers = layers.triggers
-    trigger = next((item for item in triggers or () if item.event is spec.event), None)
-    if trigger is None and (triggers is not None or spec.event not in DEFAULT_EVENTS):
+def match_trigger(layers: Layers, spec: PipelineEventSpec, override: Override | None = None) -> Match | Skip:
+    """Find the trigger of an event's type, and what follows from it; what an override says lies over it."""
+    triggers, trigger = layers.triggers, layers.trigger(spec.event)
+    over = override.spec if override is not None else None
+    by_default = triggers is None and spec.event in DEFAULT_EVENTS
+    if trigger is None and not by_default and (over is None or over.providers is None):
         known = ", ".join(DEFAULT_EVENTS if triggers is None else [item.event for item in triggers]) or "none"
         return _skip(Reason.NO_TRIGGER, f"no trigger for {spec.event}; there are: {known}")
-    title = "default triggers" if trigger is None else f"eventTriggers[{spec.event}]"
-    if trigger is not None and trigger.enabled is False:
+    title = _title(trigger, override, by_default=by_default)
+    under = trigger or _NOTHING
+    if _first(over.enabled if over else None, under.enabled, True) is False:
         return _skip(Reason.TRIGGER_DISABLED, f"the trigger for {spec.event} is disabled", title)
-    destinations = _destinations(layers, trigger, spec)
+    providers = _first(over.providers if over else None, under.providers, [])
+    destinations = _destinations(layers, providers, spec)
     if not destinations:
-        return _skip(Reason.NO_PROVIDER_ENABLED, f"no destination of the trigger for {spec.event} is enabled", title)
-    severity = spec.severity or (trigger.severity if trigger else None) or DEFAULT_SEVERITIES[spec.event]
-    cooldown = trigger.cooldown_seconds if trigger and trigger.cooldown_seconds is not None else DEFAULT_COOLDOWN
-    return Match(severity, destinations, cooldown, title)
+        whose = f"the trigger for {spec.event}" if override is None or over is None or over.providers is None else title
+        return _skip(Reason.NO_PROVIDER_ENABLED, f"no destination of {whose} is enabled", title)
+    severity = (over.severity if over else None) or spec.severity or under.severity
+    cooldown = _first(over.cooldown_seconds if over else None, under.cooldown_seconds, DEFAULT_COOLDOWN)
+    return Match(severity or DEFAULT_SEVERITIES[spec.event], destinations, cooldown, title)
+
+
+def _first(over: _T | None, under: _T | None, otherwise: _T) -> _T:
+    """What an override says, else what the trigger says, else the default."""
+    if over is not None:
+        return over
+    return under if under is not None else otherwise
+
+
+def _title(trigger: TriggerSpec | None, override: Override | None, *, by_default: bool) -> str:
+    """What an event was matched by, with the fields that an override sets."""
+    title = "" if trigger is None else f"eventTriggers[{trigger.event}]"
+    title = title or ("default triggers" if by_default else "no trigger")
+    effects = override.spec.effects if override is not None else ()
+    return f"{title} under {override.title} ({', '.join(effects)})" if override is not None and effects else title
 
 
 def trigger(s: Situation) -> Decision | Situation:
@@ -50,7 +72,7 @@ def trigger(s: Situation) -> Decision | Situation:
     skip = not_due(s)
     if skip is not None:
         return skip
-    match = match_trigger(s.resolved.layers, s.event.spec)
+    match = match_trigger(s.resolved.layers, s.event.spec, s.override)
     if isinstance(match, Skip):
         return match
     if s.original is not None:
@@ -65,17 +87,17 @@ def _skip(reason: Reason, message: str, matched: str = "") -> Skip:
     return Skip(StageName.TRIGGER, reason, message, matched)
 
 
-def _destinations(layers: Layers, trigger: TriggerSpec | None, spec: PipelineEventSpec) -> tuple[str, ...]:
-    parts = _all_parts(layers, trigger)
+def _destinations(layers: Layers, providers: Sequence[str], spec: PipelineEventSpec) -> tuple[str, ...]:
+    parts = _all_parts(layers, providers)
     if spec.replay_of is not None and spec.replay_of.destinations is not None:
         again = spec.replay_of.destinations
         parts = [part for part in parts if part in again or part_of(part)[0] in again]
     return tuple(parts)
 
 
-def _all_parts(layers: Layers, trigger: TriggerSpec | None) -> list[str]:
-    """Every delivery that a trigger makes, each once."""
-    named = (trigger.providers if trigger else None) or [layers.default_provider]
+def _all_parts(layers: Layers, providers: Sequence[str]) -> list[str]:
+    """Every delivery that a list of destinations makes, each once; an empty one stands for defaultProvider."""
+    named = providers or [layers.default_provider]
     parts = (part for name in named if layers.enabled(name) for part in layers.deliveries(name))
     return list(dict.fromkeys(parts))
 
@@ -92,11 +114,24 @@ def too_many(destinations: Collection[str], title: str) -> NotReady | None:
 
 
 def check_plans(layers: Layers) -> None:
-    """Raises NotReady when a trigger makes more deliveries than an event's status can hold."""
-    for item in layers.triggers or ():
-        error = too_many(_all_parts(layers, item), f"eventTriggers[{item.event}]")
-        if error is not None and item.enabled is not False:
+    """Raises NotReady when a trigger or override makes more deliveries than an event's status can hold."""
+    for title, providers in _plans(layers):
+        error = too_many(_all_parts(layers, providers), title)
+        if error is not None:
             raise error
+
+
+def _plans(layers: Layers) -> Iterator[tuple[str, Sequence[str]]]:
+    """Every list of destinations that an event may be sent by, with what says it."""
+    rules, path = layers.overrides or (None, "")
+    overrides = rules.overrides if rules is not None else ()
+    for item in layers.triggers or ():
+        revived = any(over.enabled and (over.events is None or item.event in over.events) for over in overrides)
+        if item.enabled is not False or revived:
+            yield f"eventTriggers[{item.event}]", item.providers or ()
+    for place, over in enumerate(overrides):
+        if over.enabled is not False and over.providers is not None:
+            yield f"{path}[{place}]", over.providers
 
 
 def destinations_to_check(layers: Layers) -> list[str]:
@@ -114,8 +149,9 @@ def _switched_on(layers: Layers, name: str) -> bool:
 
 def destinations_in_use(layers: Layers) -> Iterator[str]:
     """Every destination that some event could be sent to, each once."""
-    triggers = layers.triggers
-    lists = [[]] if triggers is None else [item.providers or [] for item in triggers if item.enabled is not False]
+    lists = [providers for _, providers in _plans(layers)]
+    if layers.triggers is None:
+        lists.insert(0, [])
     for name in dict.fromkeys(name for names in lists for name in (names or [layers.default_provider])):
         if layers.enabled(name):
             yield name

@@ -166,7 +166,11 @@ class Resolver:
 def leans_on_root(spec: NotificationSpec) -> bool:
     """Whether which events notify, and through what, is for root to say."""
     triggers = spec.event_triggers
-    return triggers is None or (spec.default_provider is None and any(not trigger.providers for trigger in triggers))
+    if triggers is None:
+        return True
+    lists = [trigger.providers for trigger in triggers]
+    lists += [item.providers for item in spec.pipeline_overrides or () if item.providers is not None]
+    return spec.default_provider is None and not all(lists)
 
 
 class _SharedList:
