@@ -2,6 +2,8 @@
 
 import json
 import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -155,3 +157,34 @@ def cluster_without_crds():
 
     with Cluster.start() as cluster:
         yield cluster
+
+
+def test_a_server_that_says_when_to_ask_again_is_asked_again(cli, tmp_path):
+    """As one does of which definitions were applied a moment ago (storage is (re)initializing)."""
+    answers = [(429, {"Retry-After": "0"}), (429, {"Retry-After": "0"}), (200, {}), (429, {})]
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, headers = answers.pop(0)
+            body = json.dumps({"items": [], "metadata": {}, "message": "storage is (re)initializing"}).encode()
+            self.send_response(status)
+            for name, value in (headers | {"Content-Length": str(len(body))}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        path = tmp_path / "kubeconfig"
+        path.write_text(
+            f"clusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:{server.server_port}'}}}}]\n"
+            "users: [{name: a, user: {}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\ncurrent-context: a\n"
+        )
+        done = cli("incidents", "--kubeconfig", path)
+        assert (done.code, done.out) == (0, ""), done.err
+        assert "storage is (re)initializing; try again later" in one_line(cli("incidents", "--kubeconfig", path))
+        server.shutdown()
+    assert answers == []

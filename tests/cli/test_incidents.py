@@ -1,6 +1,12 @@
 """`pipebell incidents`, on a real API server; incidents are as the operator writes them."""
 
+import re
+
 import pytest
+
+from pipebell.cli import history, incidents
+from pipebell.cli.access import Access
+from pipebell.cli.client import Client
 
 
 def status(phase, began="2026-01-31T08:00:00.000Z", **more):
@@ -77,3 +83,64 @@ def test_who_may_not_read_them_is_told_whom_to_ask(cluster, alone, namespace):
     assert done.err.count("\n") == 1
     assert "not permitted" in done.err
     assert "ask for the role view there" in done.err
+
+
+def test_status_counts_the_open_ones_by_severity_and_says_how_many_are_nobodys(alone, incident):
+    def part():
+        (found,) = [part for part in alone("status", "-o", "json").json["parts"] if part["what"] == "incidents"]
+        return found
+
+    assert part() | {"items": []} == {
+        "what": "incidents",
+        "state": "ok",
+        "message": "none is open",
+        "fix": "",
+        "items": [],
+    }
+    incident("i1", status=status("Open", severity="error"))
+    incident("i2", status=status("Acknowledged", severity="critical"))
+    incident("i3", status=status("Open", severity="error"))
+    incident("i4", status=status("Resolved", severity="critical"))
+    incident("i5", status=status("Pending"))
+    found = part()
+    assert found["state"] == "note", "the pipelines fail, not those who tell of it"
+    assert found["message"] == "3 open (1 critical, 2 error), 2 of them not acknowledged"
+    assert [item["name"] for item in found["items"]] == ["i1", "i2", "i3"]
+
+
+@pytest.fixture
+def described(cluster, namespace):
+    """What is said of an event's incident."""
+
+    def describe(name, **fields):
+        with Client(Access(str(cluster.kubeconfig), None, namespace)) as client:
+            return incidents.describe(client, {"name": name, "action": "Counted", "failures": 2} | fields, namespace)
+
+    return describe
+
+
+def test_what_is_said_of_an_events_incident(described, incident):
+    incident("i1", status=status("Open", nextReminderTime="2026-01-31T12:00:00Z"), acknowledgement={"by": "ana"})
+    assert re.fullmatch(
+        r"incident/i1 \(Counted, failure 2\): Open, 3 failures since \d+d, acknowledged by ana, "
+        r"next reminder at 2026-01-31T12:00:00Z",
+        described("i1"),
+    )
+    incident("i2", status=status("Resolved", resolvedBy="event/x", resolvedTime="2026-01-31T09:00:00Z"))
+    assert described("i2").endswith("resolved by event/x")
+    assert "is gone, so somebody has deleted it, or it ended long ago" in described("i3")
+
+
+def test_history_shows_incidents_where_there_are_any(capsys):
+    def event(**status):
+        metadata = {"name": "e1", "namespace": "team", "creationTimestamp": "2026-01-31T08:00:00Z"}
+        return {"metadata": metadata, "spec": {"orgSlug": "acme", "event": "pipeline_failure"}, "status": status}
+
+    record = {"name": "inc-1", "action": "Opened", "failures": 1}
+    history._print([event(), event(incident=record)], everywhere=False, wide=True, absolute=True)
+    head, without, with_ = capsys.readouterr().out.splitlines()
+    assert "INCIDENT" in head
+    assert "Opened inc-1" in with_
+    assert "Opened" not in without
+    history._print([event()], everywhere=False, wide=True, absolute=True)
+    assert "INCIDENT" not in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -29,6 +30,7 @@ _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _TOO_MANY: Final = 429
 _SERVER: Final = 500
+_SOON: Final = 0.2  # seconds between two tries at least
 
 
 class Client:
@@ -162,7 +164,15 @@ class Client:
         self, method: str, path: str, resource: str, name: str, namespace: str | None, body: object = None
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
+        until = time.monotonic() + self._timeout
         answer = self._api.request(method, path, data, timeout=self._timeout)
+        # Nothing was done, and the server says when to ask again: right after definitions were applied, for example.
+        while answer.status == _TOO_MANY and answer.retry_after is not None:
+            wait = max(answer.retry_after, _SOON)
+            if time.monotonic() + wait > until:
+                break
+            time.sleep(wait)
+            answer = self._api.request(method, path, data, timeout=self._timeout)
         if answer.status in _OK:
             return answer.document
         raise self._error(answer, resource, name, namespace or self.namespace)

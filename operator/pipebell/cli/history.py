@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # Columns that a narrow terminal does without, the least missed first.
-_DROPPED_FIRST: Final = ("RUN", "CONFIG", "SEVERITY", "DELIVERIES", "ORG", "PIPELINE", "EVENT")
+_DROPPED_FIRST: Final = ("RUN", "CONFIG", "INCIDENT", "SEVERITY", "DELIVERIES", "ORG", "PIPELINE", "EVENT")
 
 
 @click.command("history")
@@ -124,7 +124,9 @@ def _chosen(events: Iterable[dict[str, Any]], filters: dict[str, Any], now: floa
 
 def _print(events: list[dict[str, Any]], *, everywhere: bool, wide: bool, absolute: bool) -> None:
     rows = [_row(event, absolute=absolute) for event in events]
-    dropped = () if everywhere else ("NAMESPACE",)
+    dropped = set() if everywhere else {"NAMESPACE"}
+    if not any(row["INCIDENT"] for row in rows):
+        dropped.add("INCIDENT")  # where incidents are off, nobody has to know of them
     headers = [name for name in rows[0] if name not in dropped]
     kept = headers if wide else show.fitting(headers, rows, _DROPPED_FIRST, cut="WHY")
     show.table(kept, [[row[name] for name in kept] for row in rows])
@@ -143,6 +145,7 @@ def _row(event: dict[str, Any], *, absolute: bool) -> dict[str, str]:
         "RUN": spec.get("pipelineLoggingId", ""),
         "PHASE": show.phase(status.get("phase") or Phase.PENDING.value),
         "WHY": _why(status),
+        "INCIDENT": _incident(status),
         "DELIVERIES": ", ".join(_delivery(item) for item in status.get("deliveries") or ()) or "-",
         "CONFIG": _config(status),
         "NAME": metadata["name"],
@@ -167,6 +170,12 @@ def _why(status: dict[str, Any]) -> str:
     if len(status.get("deliveries") or ()) > 1 and troubled:
         return ", ".join(f"{item['destination']}: {item['reason']}" for item in troubled)
     return reason or "-"
+
+
+def _incident(status: dict[str, Any]) -> str:
+    """What the event did to which incident."""
+    record = status.get("incident") or {}
+    return f"{record.get('action') or '?'} {record.get('name')}" if record else ""
 
 
 def _config(status: dict[str, Any]) -> str:

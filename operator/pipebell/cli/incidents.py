@@ -13,6 +13,7 @@ from pipebell.cli import completion, show
 from pipebell.cli.client import INCIDENTS, Client
 from pipebell.cli.options import Access, cluster_options
 from pipebell.cli.terminal import clean, style
+from pipebell.core.errors import NotFound, Rejected
 from pipebell.core.incidents.resource import IncidentPhase
 
 if TYPE_CHECKING:
@@ -96,6 +97,27 @@ def slim(incident: dict[str, Any]) -> dict[str, Any]:
     """The incident without what only the API server's bookkeeping needs."""
     metadata = {key: value for key, value in incident["metadata"].items() if key != "managedFields"}
     return {**incident, "metadata": metadata}
+
+
+def describe(client: Client, record: dict[str, Any], namespace: str) -> str:
+    """In a line, the incident that an event's status names (`status.incident`), as it is now."""
+    name, action = str(record.get("name")), str(record.get("action") or "")
+    place = f"incident/{name} ({action}, failure {record.get('failures') or 0})"
+    try:
+        incident = client.get(INCIDENTS, name, namespace)
+    except NotFound:
+        return f"{place}: is gone, so somebody has deleted it, or it ended long ago; it is not made again"
+    except Rejected as error:
+        return f"{place}: how it stands is not known: {error}"
+    status = incident.get("status") or {}
+    parts = [phase_of(incident), f"{status.get('failures') or 0} failures since {show.age(began(incident))}"]
+    if by := by_whom(incident):
+        parts.append(f"acknowledged by {by}")
+    if status.get("resolvedBy"):
+        parts.append(f"resolved by {status['resolvedBy']}")
+    if status.get("nextReminderTime") and not status.get("resolvedTime"):
+        parts.append(f"next reminder at {status['nextReminderTime']}")
+    return f"{place}: {', '.join(parts)}"
 
 
 def _chosen(incidents: Iterable[dict[str, Any]], chosen: dict[str, Any], now: float) -> Iterable[dict[str, Any]]:

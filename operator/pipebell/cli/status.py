@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import replicas, show
-from pipebell.cli.client import CONFIGS, EVENTS, Client
+from pipebell.cli import incidents, replicas, show
+from pipebell.cli.client import CONFIGS, EVENTS, INCIDENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.standing import Standing, destinations, paused, unready, unserved
 from pipebell.cli.terminal import clean, style
 from pipebell.core.errors import NotFound, Rejected
+from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.served import ABSENT, lacking
 from pipebell.core.shards import SHARDS
+from pipebell.core.vocabulary import Severity
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
@@ -106,6 +109,8 @@ def make(client: Client, operator_namespace: str, since: float = RECENT, *, ever
     status.add(_listed("destinations", events, lambda items: _destinations(destinations(items, now, since))))
     status.add(_listed("events", events, lambda items: _events(unserved(items, operator, now))))
     status.add(_listed("paused", events, lambda items: _paused(paused(items))))
+    found = _read(lambda: list(client.list(INCIDENTS, unlike={"status.phase": "Resolved"}, everywhere=everywhere)))
+    status.add(_listed("incidents", found, _incidents))
     return status
 
 
@@ -245,6 +250,26 @@ def _paused(found: Sequence[Standing]) -> Part:
     words = [f"{s.destination} of {s.org} ({s.count} waiting{f', next at {s.time}' if s.time else ''})" for s in found]
     fix = "nothing, it goes on by itself; send less if it stays"
     return Part("paused", "note", f"{_some(words)}: the other side is busy", fix, [asdict(s) for s in found])
+
+
+def _incidents(found: Sequence[dict[str, Any]]) -> Part:
+    """Open ones are no more than a note: what is wrong with pipelines is nothing wrong with whoever tells of it."""
+    told = [item for item in found if incidents.phase_of(item) != IncidentPhase.PENDING]
+    if not told:
+        return Part("incidents", "ok", "none is open")
+    severities = Counter(str((item.get("status") or {}).get("severity") or "?") for item in told)
+    words = [f"{number} {severity}" for severity, number in sorted(severities.items(), key=_by_severity)]
+    nobody = sum(incidents.phase_of(item) == IncidentPhase.OPEN for item in told)
+    message = f"{len(told)} open ({', '.join(words)}), {nobody or 'none'} of them not acknowledged"
+    items = [{"namespace": item["metadata"]["namespace"], "name": item["metadata"]["name"]} for item in told]
+    return Part(
+        "incidents", "note", message, "see them: pipebell incidents; say that you work on one: pipebell ack", items
+    )
+
+
+def _by_severity(entry: tuple[str, int]) -> int:
+    """The worst first; what is none comes last."""
+    return -Severity(entry[0]).rank if entry[0] in set(Severity) else 1
 
 
 def _some(words: Sequence[str]) -> str:

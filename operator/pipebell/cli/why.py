@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, effective, observe, replicas, show
+from pipebell.cli import completion, effective, incidents, observe, replicas, show
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -55,6 +55,7 @@ class Why:
     message: str
     config: str
     stages: list[Row]
+    incident: str = ""
     change: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -73,13 +74,17 @@ def command(event: str, access: Access, output: str, max_age: float, **options: 
     """
     where = effective.place(options["operator_namespace"], options["root_configmap"], options["shared_namespaces"])
     with Client(access) as client:
-        subject = parse_event(client.get(EVENTS, event))
+        item = client.get(EVENTS, event)
+        subject = parse_event(item)
         finder = effective.Finder(client, where, effective.read_env(options["env_file"]))
         configuration, name = finder.answer(subject.spec.org_slug, subject.namespace)
         unserved = replicas.notes(client, where.namespace, subject.namespace)
         others, original = observe.others_like(client, subject), observe.original_of(client, subject)
+        record = (item.get("status") or {}).get("incident")
+        incident = incidents.describe(client, record, subject.namespace) if record else ""
     situation = observe.situation(subject, configuration, others, time.time(), max_age, original)
     why = make(subject, situation, name)
+    why.incident = incident
     why.notes += [*finder.notes, *unserved]
     click.echo(json.dumps(asdict(why), indent=2)) if output == "json" else _print(why)
 
@@ -186,6 +191,7 @@ def _print(why: Why) -> None:
         ("status", why.status),
         ("message", why.message),
         ("configuration", why.config),
+        ("incident", why.incident.removeprefix("incident/")),
     ):
         if value:
             click.echo(f"{name + ':':15}{clean(value)}")
