@@ -9,6 +9,7 @@ from tests.e2e.harness import Api
 
 CONFIG = {"apiVersion": "pipebell.io/v1alpha1", "kind": "NotificationConfig"}
 EVENT = {"apiVersion": "pipebell.io/v1alpha1", "kind": "PipelineEvent"}
+GONE = "gone"
 RETRY = {"maxAttempts": 3, "initialDelaySeconds": 1}
 
 
@@ -79,16 +80,16 @@ class Job:
         api._local.connection.close()
 
     def outcome(self):
-        """Phase by event; an event that was deleted is None."""
+        """Phase by event; an event that was deleted is "gone"."""
         path = f"/apis/pipebell.io/v1alpha1/namespaces/{self.namespace}/pipelineevents"
         items = {item["metadata"]["name"]: item for item in self.plane.request("GET", path)["items"]}
         names = ("slack", "root", "shared", "wrong", "short")
         return {
-            name: items[self._name(name)].get("status", {}).get("phase") if self._name(name) in items else None
+            name: items[self._name(name)].get("status", {}).get("phase") if self._name(name) in items else GONE
             for name in names
         }
 
-    expected = {"slack": "Delivered", "root": "Delivered", "shared": "Delivered", "wrong": "Failed", "short": None}  # noqa: RUF012  (read only)
+    expected = {"slack": "Delivered", "root": "Delivered", "shared": "Delivered", "wrong": "Failed", "short": GONE}  # noqa: RUF012  (read only)
 
     def arrived(self):
         """How often each message arrived."""

@@ -115,7 +115,8 @@ def test_the_service_finds_the_pod_and_its_port():
         *(("get", CONFIG, {}), ("list", CONFIG, {}), ("watch", CONFIG, {})),
         *(("get", EVENT, {}), ("list", EVENT, {}), ("watch", EVENT, {})),
         *(("create", EVENT, {}), ("delete", EVENT, {})),
-        *(("patch", CONFIG, {"subresource": "status"}), ("patch", EVENT, {"subresource": "status"})),
+        *(("patch", kind, {"subresource": "status"}) for kind in KINDS),
+        *((verb, INCIDENT, {}) for verb in ("get", "list", "watch", "create", "delete")),
         *(("get", "secrets", {}), ("get", "namespaces", {}), ("create", "events", {})),
         *(
             (verb, "configmaps", {"namespace": "pipebell-system", "name": "pipebell-root"})
