@@ -6,6 +6,7 @@ from prometheus_client import generate_latest
 
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.policy.settle import EventSummary
+from pipebell.core.status import Delivery
 from pipebell.core.vocabulary import EventType, Phase, Reason
 from pipebell.metrics import Metrics
 
@@ -67,6 +68,14 @@ def test_attempts_are_counted_by_what_came_of_them():
     labels = {"provider": "slack", "outcome": "retry", "reason": "Http503"}
     assert value(metrics, "pipebell_delivery_attempts_total", **labels) == 1
     assert value(metrics, "pipebell_delivery_attempt_duration_seconds_sum", provider="slack") == 0.2
+
+
+def test_stand_ins_are_counted_by_kinds_alone():
+    metrics, of = Metrics(anybody), state()
+    of.deliveries["on-call"] = Delivery(destination="on-call", provider="pagerduty", phase=Phase.FAILED)
+    instead = Delivery(destination="phones/1", provider="sms", phase=Phase.PENDING, failover_for="on-call")
+    metrics.on_failover(of, instead)
+    assert value(metrics, "pipebell_failovers_total", provider="pagerduty", stand_in="sms") == 1
 
 
 def labels(metrics, phase="Skipped"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import EventSummary
+    from pipebell.core.status import Delivery
     from pipebell.engine.configs.readiness import Readiness
     from pipebell.engine.configs.root import RootStore
     from pipebell.engine.events.engine import Engine
@@ -50,6 +51,12 @@ class Metrics(Observer):
             "pipebell_events_total",
             "Events that reached a final phase. Organisations that no configuration names are together in one label.",
             ("org", "event", "phase", "reason"),
+            registry=self.registry,
+        )
+        self._failovers = Counter(
+            "pipebell_failovers_total",
+            "Destinations that were to stand in for others, by the kinds of both.",
+            ("provider", "stand_in"),
             registry=self.registry,
         )
         self._orgs: set[str] = set()
@@ -140,6 +147,11 @@ class Metrics(Observer):
         """See `Observer`."""
         self._attempts.labels(provider, outcome.verdict.name.lower(), outcome.reason).inc()
         self._seconds.labels(provider).observe(seconds)
+
+    def on_failover(self, state: EventState, stand_in: Delivery) -> None:
+        """See `Observer`."""
+        original = state.deliveries.get(stand_in.failover_for or "")
+        self._failovers.labels((original.provider if original else None) or "", stand_in.provider or "").inc()
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """See `Observer`."""

@@ -2,6 +2,8 @@
 
 import re
 
+from pipebell.cli.history import _delivery
+
 
 def test_history_filters(on_stage, make_config, place):
     make_config("acme", webhook="Thistory")
@@ -33,3 +35,8 @@ def test_history_filters(on_stage, make_config, place):
     assert (done.code, done.out) == (0, "")
     assert f"No such events of stranger in namespace {place}" in done.err
     assert on_stage("history", "--since", "yesterday").code == 2
+
+
+def test_who_stood_in_for_whom_shows():
+    item = {"destination": "sms/1", "recipients": "+49…678", "failoverFor": "pagerduty", "phase": "Delivered"}
+    assert re.sub("\x1b\\[[0-9;]*m", "", _delivery(item)) == "sms/1 (+49…678) for pagerduty=Delivered"

@@ -19,6 +19,7 @@ from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec
 from pipebell.core.outcome import Attempt
 from pipebell.core.placeholders import OrgSecrets
+from pipebell.core.policy.situation import Original
 from pipebell.core.status import ConfigReference
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -251,3 +252,46 @@ def test_the_override_that_an_event_meets_is_shown_and_what_it_changes():
     assert json.loads(shown.destinations["slack"]["body"])["text"].startswith("<@U1> ")
     other = make(pipeline_id="weekly").event
     assert previewed(other, found, [], other.created)[0].override is None
+
+
+def _previewed(spec, **changes):
+    layers = Layers(Layer(NotificationConfigSpec.model_validate(spec), OrgSecrets(None, {})), None)
+    event = make(**changes).event
+    found = effective.Effective(
+        layers, "a file", ConfigReference(kind="NotificationConfig", namespace="d", name="acme")
+    )
+    original = Original(True, True, True, {"slack": ("slack", "C1/1.1/#data")})
+    return previewed(event, found, [], event.created, original=original if event.spec.replay_of else None)[0]
+
+
+def test_it_shows_who_stands_in_for_whom():
+    on_call = {**KINDS["pagerduty"].example, "failover": ["sms"], "failoverAfterSeconds": 120}
+    spec = {"orgSlug": "acme_corp", "pagerduty": on_call, "sms": KINDS["sms"].example, "defaultProvider": "pagerduty"}
+    shown = _previewed(spec)
+    assert list(shown.destinations) == ["pagerduty", "sms/1", "sms/2"]
+    assert shown.destinations["pagerduty"]["failover"] == {"to": ["sms/1", "sms/2"], "afterSeconds": 120.0}
+    assert shown.destinations["sms/2"]["failoverFor"] == ["pagerduty"]
+    assert shown.destinations["sms/2"]["segments"] >= 1
+    assert (shown.trigger, shown.decision) == ("pipeline_failure → pagerduty", "would be sent")
+
+
+def test_of_a_destination_that_is_not_ready_it_says_who_stands_in():
+    spec = {
+        "orgSlug": "acme_corp",
+        "pagerduty": {"routingKey": "${MISSING}", "failover": ["slack"]},
+        "slack": KINDS["slack"].example,
+        "defaultProvider": "pagerduty",
+    }
+    shown = _previewed(spec)
+    assert "pagerduty waits: MissingSecret" in shown.decision
+    assert "pagerduty fails over to slack when it fails, or after 300 s" in shown.decision
+    assert "MissingSecret" in shown.destinations["pagerduty"]["waits"]
+    assert "body" in shown.destinations["slack"]
+
+
+def test_a_replay_is_shown_in_the_thread_that_it_continues():
+    chat = {"botToken": "xoxb-1", "channel": "#data"}
+    spec = {"orgSlug": "acme_corp", "slack": chat, "defaultProvider": "slack"}
+    assert "thread_ts" not in _previewed(spec).destinations["slack"]["body"]
+    again = _previewed(spec, replay_of={"name": "first"}).destinations["slack"]["body"]
+    assert json.loads(again)["thread_ts"] == "1.1"

@@ -82,6 +82,11 @@ def unset(model):
 
 
 GOOD = {
+    "failover beside a block": named(
+        email={}, failover=["slack", "on-call-2"], failoverAfterSeconds=0, sendRecovery=False
+    ),
+    "failover of a block": pagerduty(failover=["sms"], failoverAfterSeconds=86_400, sendRecovery=True),
+    "no failover": slack(failover=[]),
     "a trace": event(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     "a bot token": slack(botToken="xoxb-1-A.b", channel="#x"),
     "a bot token by placeholder": slack(botToken="${SLACK_BOT_TOKEN}"),
@@ -218,6 +223,12 @@ GOOD = {
 }
 
 BAD = {
+    "failover inside a named destination's block": named(slack={"failover": ["email"]}),
+    "failover to what is no name": slack(failover=["a b"]),
+    "failover twice to one": pagerduty(failover=["email", "email"]),
+    "failover in the past": named(email={}, failoverAfterSeconds=-1),
+    "failover after more than a day": email(failoverAfterSeconds=86_401),
+    "failover as a text": named(email={}, failover="slack"),
     "a trace of another version": event(traceparent="01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     "a trace in capitals": event(traceparent="00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01"),
     "a trace without an id": event(traceparent=f"00-{'0' * 32}-b7ad6b7169203331-01"),

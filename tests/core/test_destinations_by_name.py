@@ -8,7 +8,7 @@ from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec, RootSpec
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of, variables_of
 from pipebell.core.policy.match import Match
-from pipebell.core.policy.triggers import destinations_in_use, match_trigger
+from pipebell.core.policy.triggers import check_plans, destinations_in_use, match_trigger
 from pipebell.core.root import parse_notification_json
 from pipebell.core.vocabulary import NotReadyReason
 
@@ -288,3 +288,106 @@ def test_root_takes_no_references_to_secrets_anywhere():
     with pytest.raises(InvalidInput) as caught:
         parse_notification_json({"destinations": [{"name": "a", "slack": reference}]}, root=True)
     assert "destinations[0].slack.webhookUrlSecretRef" in str(caught.value)
+
+
+# ---------------------------------------------------------------------------- failover
+
+
+CALL = {"routingKey": "0123456789abcdef0123456789abcdef"}
+PHONES = {
+    "accountSid": "AC" + "0a" * 16,
+    "authToken": "t",
+    "fromNumber": "+15005550006",
+    "toNumbers": ["+4915112345678", "+447700900123"],
+}
+
+
+def test_failover_of_a_block_and_beside_a_named_one():
+    found = layers(
+        {
+            "pagerduty": {**CALL, "failover": ["sms", "off", "pagerduty"], "failoverAfterSeconds": 60},
+            "sms": PHONES,
+            "slack": {"webhookUrl": HOOK + "x", "failover": ["nowhere"]},
+            "destinations": [
+                slack("on-call", "y") | {"failover": ["pagerduty"], "sendRecovery": False},
+                slack("off", "z", enabled=False),
+            ],
+        }
+    )
+    assert found.fallback("pagerduty") == (("sms/1", "sms/2"), 60.0), "each number; what is disabled or itself is not"
+    assert found.fallback("on-call") == (("pagerduty",), 300.0)
+    assert found.fallback("slack") == (("nowhere",), 300.0), "an unknown one waits, as everywhere"
+    assert found.fallback("sms/1") is None
+    assert found.fallback("nowhere") is None
+    assert [found.sends_recovery(name) for name in ("on-call", "slack", "nowhere")] == [False, True, True]
+
+
+def test_a_name_that_is_unknown_among_failover_is_told_with_its_place():
+    found = layers({"destinations": [slack("on-call", "y") | {"failover": ["phone"]}], "defaultProvider": "on-call"})
+    assert list(destinations_in_use(found)) == ["on-call", "phone"]
+    assert refusal(found, "phone").message == (
+        "destinations[on-call].failover: there is no destination phone; there are: on-call"
+    )
+    block = layers({"slack": {"webhookUrl": HOOK + "x", "failover": ["phone"]}, "defaultProvider": "slack"})
+    assert refusal(block, "phone").message.startswith("slack.failover: there is no destination phone")
+
+
+def test_what_stands_in_is_in_use_and_nothing_beyond_it():
+    chain = [slack(name, name) | {"failover": [other]} for name, other in (("a", "b"), ("b", "c"))]
+    found = layers({"destinations": [*chain, slack("c", "c")], "defaultProvider": "a"})
+    assert list(destinations_in_use(found)) == ["a", "b"]
+
+
+def test_failover_counts_among_the_deliveries_of_an_event():
+    many = [
+        {"name": f"phones-{number}", "sms": {**PHONES, "toNumbers": [f"+49151{n:07}" for n in range(10)]}}
+        for number in range(4)
+    ]
+    org = {"destinations": many, "defaultProvider": "phones-0", "eventTriggers": [{"event": "system_error"}]}
+    check_plans(layers(org))
+    many[0]["failover"] = ["phones-1", "phones-2"]
+    check_plans(layers(org))
+    many[0]["failover"].append("phones-3")
+    with pytest.raises(NotReady, match=r"makes 40 deliveries of an event, .*failover included") as caught:
+        check_plans(layers(org))
+    assert caught.value.reason is NotReadyReason.INVALID
+
+
+@pytest.mark.parametrize("own", [{}, {"channel": "#ours"}, {"failover": ["email"]}, {"webhookUrl": HOOK + "own"}])
+def test_whose_failover_counts(own):
+    root = {
+        "slack": {"webhook_url": HOOK + "root", "failover": ["platform"], "failover_after_seconds": 9},
+        "destinations": [slack("platform", "p")],
+    }
+    org = {"slack": own, "email": {"smtpHost": "m.example", "fromEmail": "a@b.example", "toEmails": ["a@b.example"]}}
+    found = layers(org, root)
+    inherited = "failover" not in own and "webhookUrl" not in own
+    if inherited:
+        assert found.fallback("slack") == (("platform",), 9.0)
+        assert found.target("platform").url == HOOK + "p", "root's own list names it"
+    else:
+        assert found.fallback("slack") == ((("email",), 9.0) if "failover" in own else None)
+        assert refusal(found, "platform").reason is NotReadyReason.UNKNOWN_DESTINATION
+    assert found.target("slack"), "where messages go instead is the organisation's own matter"
+
+
+def test_roots_failover_leads_on_only_for_those_who_may_name_its_beginning():
+    root = {
+        "destinations": [
+            slack("first", "1") | {"failover": ["second"], "allow": {"namespaces": ["team-a"]}},
+            slack("second", "2") | {"failover": ["third"]},
+            slack("third", "3"),
+        ]
+    }
+    admitted, other = layers({}, root), layers({}, root, namespace="team-b")
+    assert admitted.target("second").url == HOOK + "2"
+    assert admitted.target("third").url == HOOK + "3"
+    assert refusal(other, "second").reason is NotReadyReason.UNKNOWN_DESTINATION
+
+
+def test_failover_in_roots_json_may_be_spelt_as_there():
+    entry = {"name": "x", "slack": {"webhook_url": "https://hooks.slack.com/x"}}
+    entry |= {"failover": ["google_chat"], "failover_after_seconds": 5, "send_recovery": False}
+    spec = parse_notification_json({"destinations": [entry]}, root=True)
+    (item,) = spec.destinations
+    assert (item.failover, item.failover_after_seconds, item.send_recovery) == (["googleChat"], 5, False)

@@ -82,6 +82,7 @@ def _progress(event: Event) -> Progress:
         attempted=any(item.attempts or item.delivered_time for item in deliveries),
         open=[item.destination for item in deliveries if not item.phase.final],
         suppressed=event.status.suppressed_count or 0,
+        stand_ins=[item.destination for item in deliveries if item.failover_for and not item.phase.final],
     )
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.override import changes
 from pipebell.core.policy.situation import CooldownFacts, Resolved, exempt
+from pipebell.core.policy.triggers import with_fallbacks
 from pipebell.core.render.email import email_content
 from pipebell.core.render.text import struck
 from pipebell.core.status import rfc3339
@@ -33,10 +35,12 @@ from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pipebell.core.destinations.base import Kind, Target
     from pipebell.core.event import Event
+    from pipebell.core.layers import Fallback
+    from pipebell.core.outcome import Thread
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.match import Match
     from pipebell.core.policy.situation import Original
@@ -157,21 +161,32 @@ def make(
     suppressed = decision.suppressed if isinstance(decision, Deliver) else 0
     message = Message(event, match.severity, suppressed)
     html = None
-    for name in match.destinations:
+    fallbacks = decision.fallbacks if isinstance(decision, Deliver) else {}
+    for name in with_fallbacks(found.layers, match.destinations) if fallbacks else match.destinations:
+        preview.destinations[name] = _failover(name, fallbacks)
         try:
             target = found.layers.target(name)
         except NotReady as error:
-            preview.destinations[name] = {"waits": f"{error.reason.value}: {error.message}"}
+            preview.destinations[name]["waits"] = f"{error.reason.value}: {error.message}"
             continue
         kind = KINDS[found.layers.kind(name) or ""]
-        preview.destinations[name] = {"provider": kind.name, **_sent(message, target, kind, name, now, installation)}
-        if not installation and _sent(message, target, kind, name, now, _ANOTHER) != _sent(
-            message, target, kind, name, now
-        ):
+        sent = partial(_sent, message, target, kind, name, now, thread=match.threads.get(name))
+        preview.destinations[name] |= {"provider": kind.name, **sent(installation)}
+        if not installation and sent(_ANOTHER) != sent(""):
             preview.notes.append(f"{name}: {_UNKNOWN}")
         if isinstance(target, EmailTarget):
             html = email_content(message, target.subject_prefix).html
     return preview, html
+
+
+def _failover(name: str, fallbacks: Mapping[str, Fallback]) -> dict[str, Any]:
+    """Who stands in for a destination, and for whom it stands in itself."""
+    found: dict[str, Any] = {}
+    if name in fallbacks:
+        found["failover"] = {"to": list(fallbacks[name].deliveries), "afterSeconds": fallbacks[name].after}
+        return found
+    replaced = [other for other, fallback in fallbacks.items() if name in fallback.deliveries]
+    return {"failoverFor": replaced} if replaced else {}
 
 
 def _decided(event: Event, decision: Decision) -> str:
@@ -185,7 +200,7 @@ def _decided(event: Event, decision: Decision) -> str:
         case Suppress():
             return f"Suppressed/{decision.reason.value}"
         case Deliver():
-            return "would be sent"
+            return "would be sent" if decision.targets else decision.message
         case _:
             reason = f"Pending/{decision.reason.value}: " if decision.reason else ""
             return f"{reason}{decision.message}"
@@ -216,7 +231,13 @@ def _installation(client: Client | None, namespace: str) -> str:
 
 
 def _sent(
-    message: Message, target: Target, kind: Kind, name: str, now: float, installation: str = ""
+    message: Message,
+    target: Target,
+    kind: Kind,
+    name: str,
+    now: float,
+    installation: str = "",
+    thread: Thread | None = None,
 ) -> dict[str, Any]:
     """Exactly what would be sent; no credential is part of it."""
     attempt = Attempt(
@@ -225,6 +246,9 @@ def _sent(
         expires=message.event.created + observe.MAX_AGE,
         installation=installation,
     )
+    if thread is not None:
+        whole = replace(attempt, action=thread.action, handle=thread.handle, alert=thread.alert)
+        attempt = kind.feasible(target, whole) or attempt
     if isinstance(target, EmailTarget):
         mail = build_message(message, target, attempt, now=now)
         content = email_content(message, target.subject_prefix)
@@ -282,6 +306,11 @@ def _print(preview: Preview) -> None:
         click.echo(f"{'note:':15}{clean(note)}")
     for destination, sent in preview.destinations.items():
         click.echo(f"\n{click.style(f'── {destination} ', bold=True)}{'─' * 60}")
+        if "failover" in sent:
+            to, after = sent["failover"]["to"], sent["failover"]["afterSeconds"]
+            click.echo(f"fails over to {clean(', '.join(to))} when it fails, or after {after:.0f} s")
+        if "failoverFor" in sent:
+            click.echo(f"stands in for {clean(', '.join(sent['failoverFor']))}:")
         if "waits" in sent:
             click.echo(f"waits as Pending/ConfigNotReady: {clean(sent['waits'])}")
         elif "segments" in sent:

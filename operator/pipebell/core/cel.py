@@ -92,6 +92,7 @@ VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] =
     "lower": {},  # the enum below it becomes one_of_any_case
     "Sourced._one_source_each": _one_source_each,
     "NamedDestination._exactly_one_block": _exactly_one_block,
+    "NamedDestination._beside_the_block": {},  # the schema of a block there does not have these fields
     "NamedDestination._shorter_lists": {},  # the schema there has the shorter limit
     "NotificationConfigSpec._nothing_of_roots": {},  # the schema does not have these fields
     "EventNamespaces._selector_goes_with_from": rule(

@@ -95,6 +95,7 @@ UNKNOWN_ZONE: Final = "there is no time zone of this name: write an IANA name, s
 
 SECRET_FLAG: Final = "x-pipebell-secret"  # noqa: S105  (a keyword of the intermediate schema)
 ROOT_ONLY_FLAG: Final = "x-pipebell-root-only"
+BESIDE_FLAG: Final = "x-pipebell-beside"
 NESTED_MAX_FLAG: Final = "x-pipebell-nested-max"
 
 
@@ -153,6 +154,7 @@ class Role:
 ENDPOINT: Final = Role("endpoint")  # whoever sets one has an endpoint of their own, and inherits none of the others
 FOLLOWS_ENDPOINT: Final = Role("follows")  # inherited only together with the endpoint
 ROOT_ONLY: Final = Flagged(ROOT_ONLY_FLAG)  # may stand in the root configuration alone
+BESIDE: Final = Flagged(BESIDE_FLAG)  # in `destinations[]` it stands beside the block, and not in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ class Trait:
     follows: bool
     root_only: bool
     nested_max: int | None  # of a list: how long it may be in `destinations[]`
+    beside: bool = False  # in `destinations[]` it stands beside the block
 
 
 @cache
@@ -183,6 +186,7 @@ def traits(model: type[BaseModel]) -> Mapping[str, Trait]:
             follows=FOLLOWS_ENDPOINT in marks,
             root_only=ROOT_ONLY in marks,
             nested_max=nested if isinstance(nested, int) else None,
+            beside=BESIDE in marks,
         )
     return MappingProxyType(result)
 
@@ -309,6 +313,7 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535), BeforeValidator(whole_
 Attempts = Annotated[int, Field(strict=True, ge=1, le=100), BeforeValidator(whole_number)]
 DelaySeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(whole_number)]
 ElapsedSeconds = Annotated[int, Field(strict=True, ge=0, le=604_800), BeforeValidator(whole_number)]
+FailoverSeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(whole_number)]
 CooldownSeconds = Annotated[int, Field(strict=True, ge=0, le=2_592_000), BeforeValidator(whole_number)]
 TtlSeconds = Annotated[int, Field(strict=True, ge=0, le=31_536_000), BeforeValidator(whole_number)]
 Moment = Annotated[datetime, BeforeValidator(time_with_zone)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.backoff import RetryPolicy
 from pipebell.core.destinations.base import DEFAULT_KIND
@@ -20,7 +20,7 @@ from pipebell.core.models import KINDS, RootSpec
 from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pipebell.core.destinations.base import Allow, Kind, Target
     from pipebell.core.models import NotificationSpec, TriggerSpec
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_RETRY: Final = RetryPolicy()
 ROOTS: Final = "the root configuration's "
+FAILOVER_AFTER: Final = 300.0  # seconds
 # What organisations set on root's endpoints unless root's `restrict.orgMaySet` says otherwise: the seed's fields.
 ORG_MAY_SET: Final = frozenset(
     {
@@ -51,12 +52,9 @@ class Layer:
         """What this layer says of a destination: one of this name, else the block of the kind of this name."""
         named = self.spec.named(name)
         if named is not None:
-            spec = named.block(named.kind)
-            assert spec is not None  # noqa: S101  (there is exactly one; tells mypy)
             path = f"destinations[{name}].{named.kind}"
-            return _Entry(
-                KINDS[named.kind], Section(spec, self.source, self.root, path), named.allow or spec.allow, False
-            )
+            section = Section(named.whole, self.source, self.root, path)
+            return _Entry(KINDS[named.kind], section, named.allow or named.whole.allow, False)
         kind = KINDS.get(name)
         spec = self.spec.block(name) if kind is not None else None
         if kind is None or spec is None:
@@ -78,6 +76,19 @@ class _Entry:
     section: Section
     allow: Allow | None
     open: bool  # one of root's that everybody may name without `allow`, as in the file-based system
+
+    @property
+    def failover(self) -> Sequence[str] | None:
+        """What this layer says that stands in for it."""
+        found: Sequence[str] | None = self.section.raw("failover")
+        return found
+
+
+class Fallback(NamedTuple):
+    """The deliveries that stand in for one that fails, or is not made within `after` seconds of being due."""
+
+    deliveries: tuple[str, ...]
+    after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +180,22 @@ class Layers:
             made = found.kind.part(made, position)
         return made
 
+    def fallback(self, name: str) -> Fallback | None:
+        """What stands in for a destination, or for a part of it; None where nothing does."""
+        found = self.destination(name)
+        names = found.block.get("failover") if found is not None else None
+        if found is None or not names:
+            return None
+        others = (other for other in names if other != found.name and self.enabled(other))
+        deliveries = tuple(dict.fromkeys(each for other in others for each in self.deliveries(other)))
+        after = found.block.get("failover_after_seconds")
+        return Fallback(deliveries, FAILOVER_AFTER if after is None else float(after)) if deliveries else None
+
+    def sends_recovery(self, name: str) -> bool:
+        """Whether a destination is told that an incident is over."""
+        found = self.destination(name)
+        return found is None or found.block.get("send_recovery") is not False
+
     def deliveries(self, name: str) -> tuple[str, ...]:
         """What a message to this destination is recorded under: its name, or `<name>/<n>` for each of its parts."""
         found = self.destination(name)
@@ -206,12 +233,18 @@ class Layers:
         entry = self.root.entry(name) if self.root is not None else None
         if entry is None or self.org is None:
             return entry
+        return entry if self._admits(name) or name in self._named_by_root else None
+
+    def _admits(self, name: str) -> bool:
+        """Whether this organisation may name a destination of root's by its `allow`, or because all may."""
+        entry = self.root.entry(name) if self.root is not None else None
+        if entry is None or self.org is None:
+            return entry is not None
         if entry.allow is None:
-            return entry if entry.open or name in self._named_by_root else None
-        admitted = matches_any(entry.allow.namespaces, self.namespace) and (
+            return entry.open
+        return matches_any(entry.allow.namespaces, self.namespace) and (
             entry.allow.orgs is None or matches_any(entry.allow.orgs, self.org.spec.org_slug or "")
         )
-        return entry if admitted or name in self._named_by_root else None
 
     @cached_property
     def _named_by_root(self) -> frozenset[str]:
@@ -226,7 +259,27 @@ class Layers:
             names.update(name for trigger in below.event_triggers or () for name in trigger.providers or ())
         if own is None or own.pipeline_overrides is None:
             names.update(name for item in below.pipeline_overrides or () for name in item.providers or ())
+        names.update(self._failover_of_root(names))
         return frozenset(names)
+
+    def _failover_of_root(self, named: Collection[str]) -> set[str]:
+        """What root's destinations fail over to, of those that this organisation may name and uses as they are."""
+        lists = dict(self.root.spec.failovers) if self.root is not None else {}
+        found: set[str] = set()
+        while usable := [name for name in lists if name in named or name in found or self._admits(name)]:
+            for name in usable:
+                failover = lists.pop(name)
+                if self._as_in_root(name):
+                    found.update(failover)
+        return found
+
+    def _as_in_root(self, name: str) -> bool:
+        """Whether what root says of a destination's failover is what counts for this organisation."""
+        own = self.org.entry(name) if self.org is not None else None
+        below = self.root.entry(name) if self.root is not None else None
+        if own is None or below is None:
+            return own is None
+        return own.kind is below.kind and own.failover is None and own.section.own_endpoint is None
 
     def _unknown(self, name: str) -> str:
         where = next((path for path, names in _lists(self._stack) if name in names), "")
@@ -244,7 +297,7 @@ class Layers:
         named = self._restrict.org_may_set if self._restrict else None
         allowed = ORG_MAY_SET if named is None else _may_set(named)
         for trait in traits(type(org.spec)).values():
-            if org.sets(trait) and trait.name not in allowed:
+            if org.sets(trait) and not trait.beside and trait.name not in allowed:
                 raise NotReady(
                     NotReadyReason.NOT_PERMITTED,
                     f"{org.path}.{trait.camel} may not be set on the platform's {found.name}: remove it, "
@@ -296,4 +349,8 @@ def _lists(stack: Sequence[Layer]) -> Iterator[tuple[str, Sequence[str]]]:
             yield f"eventTriggers[{trigger.event}].providers", trigger.providers or ()
         for place, item in enumerate(layer.spec.pipeline_overrides or ()):
             yield f"{ROOTS if layer.root else ''}pipelineOverrides[{place}].providers", item.providers or ()
+        for name, failover in layer.spec.failovers.items():
+            entry = layer.entry(name)
+            if entry is not None:
+                yield f"{ROOTS if layer.root else ''}{entry.section.beside}.failover", failover
         yield "defaultProvider", [layer.spec.default_provider] if layer.spec.default_provider else ()

@@ -15,7 +15,14 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from pipebell.core.destinations.alertmanager import ALERTMANAGER, AlertmanagerSpec
-from pipebell.core.destinations.base import Allow, DestinationSpec, Kind
+from pipebell.core.destinations.base import (
+    FAILOVER,
+    FAILOVER_AFTER,
+    SEND_RECOVERY,
+    Allow,
+    DestinationSpec,
+    Kind,
+)
 from pipebell.core.destinations.discord import DISCORD, DiscordSpec
 from pipebell.core.destinations.email import EMAIL, EmailSpec
 from pipebell.core.destinations.google_chat import GOOGLE_CHAT, GoogleChatSpec
@@ -40,6 +47,7 @@ from pipebell.core.fields import (
     DestinationRef,
     Destinations,
     ElapsedSeconds,
+    FailoverSeconds,
     Flag,
     OrgSlug,
     SecretRef,
@@ -104,6 +112,9 @@ KINDS: Final = _registered()
 _FIELDS: Final = {info.alias or name: name for name, info in Blocks.model_fields.items()}
 
 
+_BESIDE: Final = tuple(trait.name for trait in traits(DestinationSpec).values() if trait.beside)
+
+
 class NamedDestination(Blocks):
     """A destination with a name of its own: exactly one block."""
 
@@ -113,6 +124,10 @@ class NamedDestination(Blocks):
     allow: Annotated[Allow | None, ROOT_ONLY] = Field(
         None, description="In the root configuration: which organisations may name this destination."
     )
+
+    failover: Destinations | None = Field(None, description=FAILOVER)
+    failover_after_seconds: FailoverSeconds | None = Field(None, description=FAILOVER_AFTER)
+    send_recovery: Flag | None = Field(None, description=SEND_RECOVERY)
 
     @property
     def kind(self) -> str:
@@ -125,6 +140,22 @@ class NamedDestination(Blocks):
         if len(given) != 1:
             raise ValueError(f"needs exactly one of the blocks {', '.join(KINDS)}")
         return self
+
+    @model_validator(mode="after")
+    def _beside_the_block(self) -> Self:
+        block = self.block(self.kind)
+        for trait in traits(type(block)).values() if block is not None else ():
+            if trait.beside and getattr(block, trait.name) is not None:
+                raise ValueError(f"{self.kind}.{trait.camel} stands beside the block here, not in it")
+        return self
+
+    @cached_property
+    def whole(self) -> DestinationSpec:
+        """Its block, with what stands beside it."""
+        block = self.block(self.kind)
+        assert block is not None  # noqa: S101  (there is exactly one; tells mypy)
+        beside = {name: value for name in _BESIDE if (value := getattr(self, name)) is not None}
+        return block.model_copy(update=beside) if beside else block
 
     @model_validator(mode="after")
     def _shorter_lists(self) -> Self:
@@ -282,6 +313,13 @@ class NotificationSpec(Blocks):
     def override_rules(self) -> OverrideRules | None:
         """The overrides, ready to be looked up in; None where none are set."""
         return OverrideRules(self.pipeline_overrides) if self.pipeline_overrides else None
+
+    @cached_property
+    def failovers(self) -> dict[str, list[str]]:
+        """What stands in for each destination that this configuration says that of."""
+        blocks = {kind: block for kind in KINDS if (block := self.block(kind)) is not None}
+        blocks |= {item.name: item.whole for item in self.destinations or ()}
+        return {name: block.failover for name, block in blocks.items() if block.failover}
 
     def named(self, name: str) -> NamedDestination | None:
         """The destination of this name in `destinations`."""

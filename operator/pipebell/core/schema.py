@@ -135,7 +135,7 @@ class _Structure:
 
     def _object(self, node: Schema, result: Schema, path: str) -> list[Schema]:
         if "properties" in node:
-            parts = {name: part for name, part in node["properties"].items() if not part.get(fields.ROOT_ONLY_FLAG)}
+            parts = {name: part for name, part in node["properties"].items() if not _absent(part, path)}
             secret = {name for name, part in parts.items() if self._inlined(part).get(fields.SECRET_FLAG)}
             result["properties"] = {name: self._field(part, f"{path}.{name}") for name, part in parts.items()}
             if "required" in node:
@@ -167,6 +167,11 @@ class _Structure:
         words = result.pop("enum")
         result["description"] = f"{result.get('description', '')} One of {', '.join(words)}, in any case.".lstrip()
         return list(cel.one_of_any_case(words)[_RULES])
+
+
+def _absent(field: Schema, path: str) -> bool:
+    """Whether a field has no meaning where it would stand."""
+    return bool(field.get(fields.ROOT_ONLY_FLAG) or (field.get(fields.BESIDE_FLAG) and "destinations[]" in path))
 
 
 def _check_bounds(schema: Schema, path: str) -> None:

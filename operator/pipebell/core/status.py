@@ -106,6 +106,17 @@ class Delivery(StatusModel):
     unanswered: bool | None = Field(
         None, description="An attempt's answer never came: the message may have arrived all the same."
     )
+    first_due_time: Time | None = Field(
+        None,
+        description=(
+            "When the first attempt began that did not deliver it, or when it was first held, because the endpoint was "
+            "busy or the destination not ready: failoverAfterSeconds runs from here."
+        ),
+    )
+    failover_for: Word | None = Field(None, description="The destination of this list that this one stands in for.")
+    failover_to: Annotated[list[Word], Field(max_length=32)] | None = Field(
+        None, description="The destinations of this list that stand in for this one."
+    )
 
     @property
     def leads_on(self) -> str | None:

@@ -82,8 +82,15 @@ def test_it_has_a_page(kind):
     assert page.is_file(), f"write docs/destinations/{kind}.md: set-up, fields, limits, what a duplicate means there"
     text = page.read_text(encoding="utf-8")
     for trait in traits(KINDS[kind].spec).values():
-        if not trait.name.endswith("_secret_ref") and not trait.root_only:
+        if not trait.name.endswith("_secret_ref") and not trait.root_only and not trait.beside:
             assert f"`{trait.camel}`" in text, f"docs/destinations/{kind}.md does not say what {trait.camel} is"
+
+
+def test_what_every_kind_has_is_said_once():
+    page = (ROOT / "docs" / "destinations" / "README.md").read_text(encoding="utf-8")
+    for trait in traits(KINDS["email"].spec).values():
+        if trait.beside:
+            assert f"`{trait.camel}`" in page, f"docs/destinations/README.md does not say what {trait.camel} is"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -123,3 +123,48 @@ def test_the_event_is_the_sum_of_its_deliveries(email, slack, phase, reason):
     ]
     summary = summarise(deliveries)
     assert (summary.phase, summary.reason) == (phase, reason)
+
+
+def parts(**phases):
+    """Deliveries a, b … by phase; `x_for_a` stands in for a."""
+    made = {}
+    for key, phase in phases.items():
+        name, _, original = key.partition("_for_")
+        reason = {Phase.FAILED: Reason.PERMANENT_ERROR, Phase.PENDING: Reason.RETRYING}.get(phase)
+        made[name] = Delivery(destination=name, phase=phase, reason=reason, failover_for=original or None)
+        if original:
+            made[original].failover_to = [*(made[original].failover_to or ()), name]
+    return list(made.values())
+
+
+FAILED, DELIVERED, PENDING, SKIPPED = Phase.FAILED, Phase.DELIVERED, Phase.PENDING, Phase.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "phase", "reason"),
+    [
+        (parts(a=FAILED, x_for_a=DELIVERED), DELIVERED, Reason.FAILED_OVER),
+        (parts(a=FAILED, x_for_a=FAILED), FAILED, Reason.PERMANENT_ERROR),
+        (parts(a=FAILED, x_for_a=FAILED, y_for_a=DELIVERED), DELIVERED, Reason.FAILED_OVER),
+        (parts(a=DELIVERED, x_for_a=DELIVERED), DELIVERED, None),
+        (parts(a=DELIVERED, x_for_a=FAILED), DELIVERED, None),
+        (parts(a=DELIVERED, x_for_a=SKIPPED), DELIVERED, None),
+        (parts(a=DELIVERED, b=FAILED, x_for_b=DELIVERED), DELIVERED, Reason.FAILED_OVER),
+        (parts(a=DELIVERED, b=FAILED, x_for_b=FAILED), Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR),
+        (parts(a=FAILED, b=FAILED, x_for_b=DELIVERED), Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR),
+        (parts(a=FAILED, x_for_a=PENDING), PENDING, Reason.RETRYING),
+        (parts(a=PENDING, x_for_a=DELIVERED), Phase.DELIVERING, Reason.RETRYING),
+    ],
+)
+def test_what_failed_is_made_good_by_whoever_stood_in(deliveries, phase, reason):
+    summary = summarise(deliveries)
+    assert (summary.phase, summary.reason) == (phase, reason)
+
+
+def test_a_stand_in_that_arrives_says_so_and_since_when_a_message_was_due_is_kept():
+    instead = Delivery(destination="x", phase=Phase.PENDING, failover_for="a")
+    settled = settle(instead, Outcome(Verdict.DELIVERED), RetryPolicy(), 5, 6)
+    assert (settled.phase, settled.reason, settled.first_due_time) == (DELIVERED, Reason.FAILED_OVER, None)
+    late = settle(EMAIL, Outcome(Verdict.RETRY, "Timeout"), RetryPolicy(), 5, 60)
+    again = settle(late, Outcome(Verdict.RETRY, "Timeout"), RetryPolicy(), 70, 80)
+    assert late.first_due_time == again.first_due_time == rfc3339(5)

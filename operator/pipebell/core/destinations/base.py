@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from pipebell.core.fields import ROOT_ONLY, Flag, Glob, Spec, referable
+from pipebell.core.fields import (
+    BESIDE,
+    FOLLOWS_ENDPOINT,
+    ROOT_ONLY,
+    Destinations,
+    FailoverSeconds,
+    Flag,
+    Glob,
+    Spec,
+    referable,
+)
 from pipebell.core.outcome import Action
 
 if TYPE_CHECKING:
@@ -15,6 +25,14 @@ if TYPE_CHECKING:
 
     from pipebell.core.destinations.block import Block
     from pipebell.core.outcome import Attempt
+
+
+# Of a block on the top level, and beside one in `destinations[]`.
+FAILOVER: Final = "Destinations that get the message instead, when this one fails for good or is not reached in time."
+FAILOVER_AFTER: Final = (
+    "Seconds from the moment when a message was first due here until it also goes to failover. Default 300."
+)
+SEND_RECOVERY: Final = "Whether it is told there that an incident is over. Default true."
 
 
 class Allow(Spec):
@@ -46,6 +64,9 @@ class DestinationSpec(Sourced):
     allow: Annotated[Allow | None, ROOT_ONLY] = Field(
         None, description="In the root configuration: which organisations may name this destination."
     )
+    failover: Annotated[Destinations | None, BESIDE, FOLLOWS_ENDPOINT] = Field(None, description=FAILOVER)
+    failover_after_seconds: Annotated[FailoverSeconds | None, BESIDE] = Field(None, description=FAILOVER_AFTER)
+    send_recovery: Annotated[Flag | None, BESIDE] = Field(None, description=SEND_RECOVERY)
 
 
 class Target(Protocol):

@@ -32,6 +32,11 @@ class Section:
     root: bool
     path: str
 
+    @property
+    def beside(self) -> str:
+        """Where that stands which in `destinations[]` is not part of the block."""
+        return self.path.partition("].")[0] + "]" if self.path.startswith("destinations[") else self.path
+
     def raw(self, field: str) -> Any:  # noqa: ANN401  (a setting of any type)
         """What this layer itself says, not filled; None when it says nothing."""
         return getattr(self.spec, field)

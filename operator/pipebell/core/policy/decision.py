@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.destinations.base import Target
     from pipebell.core.errors import NotReady
+    from pipebell.core.layers import Fallback
     from pipebell.core.policy.match import Match
 
 
@@ -84,22 +85,28 @@ class Batch:
 class Deliver:
     """Send it to `targets` now. `blocked` are destinations that cannot be used yet, and why; they wait by themselves.
 
-    `suppressed` is how many earlier events the message speaks for.
+    `suppressed` is how many earlier events the message speaks for. `fallbacks` says of each destination that others
+    may have to stand in for it, who and when.
     """
 
     match: Match
     suppressed: int
-    targets: Mapping[str, Target]
+    targets: dict[str, Target]
     blocked: dict[str, NotReady] = field(default_factory=dict)
     matched: str = ""
     stage: StageName = StageName.DELIVER
     reason: Reason | None = None
+    fallbacks: Mapping[str, Fallback] = field(default_factory=dict)
 
     @property
     def message(self) -> str:
         """The same for people."""
         waiting = "".join(f"; {name} waits: {error.reason}: {error.message}" for name, error in self.blocked.items())
-        return f"goes to {', '.join(self.targets) or 'nobody yet'}{waiting}"
+        standing_in = "".join(
+            f"; {name} fails over to {', '.join(fallback.deliveries)} when it fails, or after {fallback.after:.0f} s"
+            for name, fallback in self.fallbacks.items()
+        )
+        return f"goes to {', '.join(self.targets) or 'nobody yet'}{waiting}{standing_in}"
 
 
 Decision = Skip | Wait | Suppress | Batch | Deliver

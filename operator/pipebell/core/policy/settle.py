@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.policy.failover import originals
 from pipebell.core.status import Delivery, clip, epoch, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 
@@ -55,9 +56,12 @@ def settle(
     said = clip(": ".join(part for part in (outcome.reason, outcome.message) if part)) or None
     if outcome.verdict is Verdict.HOST_NOT_ALLOWED:
         update: dict[str, object] = {"phase": Phase.PENDING, "reason": Reason.CONFIG_NOT_READY}
+        update["first_due_time"] = delivery.first_due_time or rfc3339(began)
         return delivery.model_copy(update=update | {"message": said, "next_attempt_time": None})
     if not outcome.untried:
         delivery = _with_results(delivery, outcome, began, ended)
+    if outcome.verdict is not Verdict.DELIVERED and delivery.first_due_time is None:
+        delivery = delivery.model_copy(update={"first_due_time": rfc3339(began)})
     if refusal is not None and refusal.refusals:
         delivery = delivery.model_copy(update={"refusals": refusal.refusals})
     if outcome.verdict is Verdict.PAUSE and (refusal is None or not refusal.counts):
@@ -114,7 +118,7 @@ def _ended(delivery: Delivery, reason: Reason | None) -> Delivery:
         update |= {"phase": phase, "reason": reason or Reason.PERMANENT_ERROR, "refused_recipients": unserved}
         message = clip(f"{_not_served(unserved)}; {message}" if message else _not_served(unserved))
     else:
-        update |= {"phase": Phase.DELIVERED, "reason": None}
+        update |= {"phase": Phase.DELIVERED, "reason": Reason.FAILED_OVER if delivery.failover_for else None}
     return delivery.model_copy(update=update | {"message": message})
 
 
@@ -147,6 +151,8 @@ def summarise(deliveries: Sequence[Delivery]) -> EventSummary:
     told = [item for item in deliveries if item.phase in _SERVED]
     waiting = [item for item in deliveries if not item.phase.final]
     failed = [item for item in deliveries if item.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED)]
+    if failed and not waiting and any(item.failover_to or item.failover_for for item in failed):
+        return _summarised_with_stand_ins(deliveries, told, failed)
     if waiting:
         reason = next((word for word in _OPEN_ORDER if any(item.reason == word for item in waiting)), None)
         return EventSummary(Phase.DELIVERING if told else Phase.PENDING, reason, _lines(waiting))
@@ -157,6 +163,33 @@ def summarise(deliveries: Sequence[Delivery]) -> EventSummary:
     phase = Phase.PARTIALLY_DELIVERED if told else Phase.FAILED
     reason = next((word for word in Reason if any(item.reason == word for item in failed)), None)
     return EventSummary(phase, reason, _lines(failed))
+
+
+def _summarised_with_stand_ins(
+    deliveries: Sequence[Delivery], told: list[Delivery], failed: list[Delivery]
+) -> EventSummary:
+    """The same where others stood in: what failed is made good by any of them that was served.
+
+    One that failed itself matters as long as nobody else made that good.
+    """
+    served = {item.destination for item in told}
+    covered = {item.destination for item in deliveries if item.phase is Phase.DELIVERED}
+    covered |= {item.destination for item in failed if served & set(item.failover_to or ())}
+    left = [
+        item
+        for item in failed
+        if item.destination not in covered
+        and not (item.failover_for and all(each.destination in covered for each in originals(deliveries, item)))
+    ]
+    if left:
+        phase = Phase.PARTIALLY_DELIVERED if told else Phase.FAILED
+        reason = next((word for word in Reason if any(item.reason == word for item in left)), None)
+        return EventSummary(phase, reason, _lines(left))
+    made_good = [item for item in failed if item.failover_to]
+    message = f"delivered by {' and '.join(item.destination for item in told)}"
+    if not made_good:
+        return EventSummary(Phase.DELIVERED, None, clip(message))
+    return EventSummary(Phase.DELIVERED, Reason.FAILED_OVER, clip(f"{message}; failed over: {_lines(made_good)}"))
 
 
 def _lines(deliveries: Sequence[Delivery]) -> str:

@@ -54,13 +54,15 @@ class Progress(NamedTuple):
     """How far an event has come before.
 
     `tried`: something was sent, a refusal that counted as no attempt included. `attempted`: an attempt was counted.
-    `open` are the destinations that are not final. `suppressed` is how many events its message speaks for already.
+    `open` are the destinations that are not final, `stand_ins` those of them that stand in for others. `suppressed` is
+    how many events its message speaks for already.
     """
 
     tried: bool = False
     attempted: bool = False
     open: Collection[str] = ()
     suppressed: int = 0
+    stand_ins: Collection[str] = ()
 
 
 class Original(NamedTuple):

@@ -102,13 +102,20 @@ def _all_parts(layers: Layers, providers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
+def with_fallbacks(layers: Layers, destinations: Collection[str]) -> Collection[str]:
+    """Destinations and whatever may have to stand in for them, each once."""
+    found = (layers.fallback(name) for name in destinations)
+    others = [each for fallback in found if fallback is not None for each in fallback.deliveries]
+    return dict.fromkeys((*destinations, *others)) if others else destinations
+
+
 def too_many(destinations: Collection[str], title: str) -> NotReady | None:
     """What is wrong with a plan that an event's status could not hold."""
     if len(destinations) <= MAX_DELIVERIES:
         return None
     return NotReady(
         NotReadyReason.INVALID,
-        f"{title} makes {len(destinations)} deliveries of an event, each number of sms one of them: "
+        f"{title} makes {len(destinations)} deliveries of an event, each number of sms one of them, failover included: "
         f"at most {MAX_DELIVERIES} are possible",
     )
 
@@ -116,7 +123,7 @@ def too_many(destinations: Collection[str], title: str) -> NotReady | None:
 def check_plans(layers: Layers) -> None:
     """Raises NotReady when a trigger or override makes more deliveries than an event's status can hold."""
     for title, providers in _plans(layers):
-        error = too_many(_all_parts(layers, providers), title)
+        error = too_many(with_fallbacks(layers, _all_parts(layers, providers)), title)
         if error is not None:
             raise error
 
@@ -148,10 +155,10 @@ def _switched_on(layers: Layers, name: str) -> bool:
 
 
 def destinations_in_use(layers: Layers) -> Iterator[str]:
-    """Every destination that some event could be sent to, each once."""
+    """Every destination that some event could be sent to, each once; those that stand in for others last."""
     lists = [providers for _, providers in _plans(layers)]
     if layers.triggers is None:
         lists.insert(0, [])
-    for name in dict.fromkeys(name for names in lists for name in (names or [layers.default_provider])):
-        if layers.enabled(name):
-            yield name
+    named = dict.fromkeys(name for names in lists for name in (names or [layers.default_provider]))
+    in_use = [name for name in named if layers.enabled(name)]
+    yield from dict.fromkeys(part_of(part)[0] for part in with_fallbacks(layers, in_use))

@@ -45,17 +45,29 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Sending:
-    """One round of attempts. `slow` are those that go on; `fenced`: one was not made, for it was not permitted."""
+    """One round of attempts. `slow` are those that go on; `fenced`: one was not made, for it was not permitted.
+
+    `over`: its event has ended elsewhere, or cannot be recorded; nothing more is begun.
+    """
 
     resolved: Resolved
     decision: Deliver
     message: Message
     slow: Collection[asyncio.Task[None]] = ()
     fenced: bool = False
+    over: bool = False
 
-    async def complete(self) -> None:
-        """Wait for the attempts that go on."""
-        await _all_of(self.slow)
+    async def complete(self, clock: Clock, until: float | None = None) -> None:
+        """Wait for the attempts that go on, all or (`until`, seconds since the epoch) as many as end before that."""
+        if until is None:
+            await _all_of(self.slow)
+            self.slow = ()
+        else:
+            self.slow = await _patiently(self.slow, clock, max(until - clock.now(), 0.0))
+
+    def cancel(self) -> None:
+        """An attempt does not outlive the work on its event."""
+        _cancel(self.slow)
 
 
 class Deliverer:
@@ -80,19 +92,34 @@ class Deliverer:
         """Try every destination that is due; comes back when all have answered, or after a while with the slow ones."""
         message = Message(situation.event, decision.match.severity, state.suppressed)
         sending = Sending(situation.resolved, decision, message)
-        now = self._clock.now()
-        due = [
-            delivery
-            for delivery in state.open()
-            if delivery.destination in decision.targets and self._due(state, delivery, decision, now)
-        ]
+        due = self._all_due(state, decision, decision.targets)
         state.restored = False
-        if len(due) == 1:  # nothing to record before it ends, so nothing to wait beside it
-            await self._one(state, due[0], sending)
+        if len(due) == 1 and due[0].destination not in decision.fallbacks:
+            await self._one(state, due[0], sending)  # nothing to record before it ends, so nothing to wait beside it
         elif due:
             tasks = [asyncio.create_task(self._one(state, delivery, sending)) for delivery in due]
-            sending.slow = await _patiently(tasks, self._clock)
+            sending.slow = await _patiently(tasks, self._clock, PARTIAL_AFTER)
         return sending
+
+    def join(self, state: EventState, sending: Sending, names: Collection[str]) -> None:
+        """Try these too, beside those attempts of the round that go on."""
+        due = self._all_due(state, sending.decision, names)
+        tasks = [asyncio.create_task(self._one(state, delivery, sending)) for delivery in due]
+        sending.slow = {*sending.slow, *tasks}
+
+    def _all_due(self, state: EventState, decision: Deliver, names: Collection[str]) -> list[Delivery]:
+        """Deliveries among these that may be tried now. Of what may fail over, it is noted since when it was due."""
+        now = self._clock.now()
+        found = []
+        for delivery in state.open():
+            name = delivery.destination
+            if name not in names or name not in decision.targets or not self._due(state, delivery, decision, now):
+                continue
+            if name in decision.fallbacks and delivery.first_due_time is None:
+                update = {"first_due_time": rfc3339(now)}
+                delivery = state.deliveries[name] = delivery.model_copy(update=update)  # noqa: PLW2901  (as it is now)
+            found.append(delivery)
+        return found
 
     def _due(self, state: EventState, delivery: Delivery, decision: Deliver, now: float) -> bool:
         """Whether a destination may be tried now; if its endpoint is paused, the event is woken in its turn."""
@@ -107,7 +134,12 @@ class Deliverer:
             return True
         if delivery.reason != Reason.RATE_LIMITED:
             why = "the endpoint is busy; this waits for its turn"
-            update = {"reason": Reason.RATE_LIMITED, "message": why, "next_attempt_time": rfc3339(resume)}
+            update = {
+                "reason": Reason.RATE_LIMITED,
+                "message": why,
+                "next_attempt_time": rfc3339(resume),
+                "first_due_time": delivery.first_due_time or rfc3339(now),
+            }
             state.deliveries[delivery.destination] = delivery.model_copy(update=update)
         return False
 
@@ -184,9 +216,11 @@ class Deliverer:
         return await self._send(sending.message, target, attempt)
 
 
-async def _patiently(tasks: Collection[asyncio.Task[None]], clock: Clock) -> Collection[asyncio.Task[None]]:
-    """Wait for attempts, for a while; returns those that go on. An exception of one waits for what the others do."""
-    enough = asyncio.ensure_future(clock.sleep(PARTIAL_AFTER))
+async def _patiently(
+    tasks: Collection[asyncio.Task[None]], clock: Clock, seconds: float
+) -> Collection[asyncio.Task[None]]:
+    """Wait for attempts, so many seconds; returns those that go on. One's exception waits for what the others do."""
+    enough = asyncio.ensure_future(clock.sleep(seconds))
     going = set(tasks)
     try:
         while going and not enough.done():

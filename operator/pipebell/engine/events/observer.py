@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import EventSummary
+    from pipebell.core.status import Delivery
     from pipebell.engine.events.state import EventState
 
 
@@ -15,6 +16,9 @@ class Observer:
 
     def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:
         """One attempt was made; it took this long."""
+
+    def on_failover(self, state: EventState, stand_in: Delivery) -> None:
+        """A destination is to stand in for another one, and that is recorded."""
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """One event reached its final phase, and that is recorded."""
@@ -34,6 +38,11 @@ class Observers(Observer):
         """See `Observer`."""
         for observer in self._all:
             observer.on_attempt(state, provider, outcome, seconds)
+
+    def on_failover(self, state: EventState, stand_in: Delivery) -> None:
+        """See `Observer`."""
+        for observer in self._all:
+            observer.on_failover(state, stand_in)
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """See `Observer`."""

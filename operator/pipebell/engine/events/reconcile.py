@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from pipebell.core.errors import Fenced, NotReady, Rejected
+from pipebell.core.policy import failover
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.expiry import is_overdue
@@ -27,6 +28,7 @@ from pipebell.engine.events.deliver import Deliverer
 from pipebell.engine.events.judges import Judges
 from pipebell.engine.events.keys import LEASE, Config, Ledger, Turn
 from pipebell.engine.events.recorder import Recorder
+from pipebell.engine.events.rounds import Rounds
 from pipebell.engine.events.state import Life, Parked, drop, next_attempt
 
 if TYPE_CHECKING:
@@ -71,7 +73,8 @@ class Reconciler:
         self._parked: dict[str, None] = {}
         self.judges = Judges()
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
-        self._deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered, max_age)
+        deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered, max_age)
+        self._rounds = Rounds(ports.clock, deliverer, turns, observer, self._record, max_age)
 
     @property
     def parked(self) -> int:
@@ -142,7 +145,8 @@ class Reconciler:
         progress = _NEW
         if state.deliveries or state.suppressed:
             names = [item.destination for item in state.open()]
-            progress = Progress(tried, state.attempted, names, state.suppressed)
+            stand_ins = [item.destination for item in state.open() if item.failover_for]
+            progress = Progress(tried, state.attempted, names, state.suppressed, stand_ins)
         return Situation(event, self._clock.now(), max_age, configuration, facts, progress, original, claim=claim)
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
@@ -181,26 +185,24 @@ class Reconciler:
         if not state.tried and situation.event.stored_bytes > LARGEST:
             await self._refuse(state, situation.event)
             return
-        plan.plan_deliveries(state, decision, situation.resolved.layers)
+        plan.plan_deliveries(state, decision, situation.resolved.layers, self._clock.now())
+        state.suppressed = decision.suppressed
+        if await self._rounds.stand_in(state, situation, decision) is None:
+            return
         if not state.open():
             await self._settle(state)
             return
-        state.suppressed = decision.suppressed
-        if decision.match.cooldown and not situation.progress.attempted:
-            self._turns.claim(state, decision.match.cooldown)
         if decision.blocked:
             self._room.wait(state, Config(state.namespace, state.org))
         else:
             self._room.leave(state)
-        sending = await self._deliverer.attempt(state, situation, decision)
-        if sending.slow:
-            if state.delivered:
-                await self._record(state, summarise(list(state.deliveries.values())))
-            await sending.complete()
+        sending = await self._rounds.attempt(state, situation, decision)
         for error in decision.blocked.values():
             self._resolver.refused(situation.resolved, error)
+        if len(state.deliveries) > 1:
+            failover.relieve(state.deliveries)
         if state.tried or not sending.fenced:
-            await self._settle(state, blocked=bool(decision.blocked))
+            await self._settle(state, blocked=bool(decision.blocked), at=self._rounds.next_failover(state, decision))
         if sending.fenced:
             self.wait_for_lease(state)
 
@@ -284,8 +286,11 @@ class Reconciler:
 
     # ------------------------------------------------------------------ recording, waiting, ending
 
-    async def _settle(self, state: EventState, *, blocked: bool = False) -> None:
-        """Record where the deliveries stand; finish the event, or have it wait until its next attempt is due."""
+    async def _settle(self, state: EventState, *, blocked: bool = False, at: float | None = None) -> None:
+        """Record where the deliveries stand; finish the event, or have it wait until its next attempt is due.
+
+        It is woken at `at` (seconds since the epoch) too.
+        """
         summary = summarise(list(state.deliveries.values()))
         if summary.phase.final:
             await self._finish(state, summary)
@@ -293,6 +298,7 @@ class Reconciler:
         if not await self._record(state, summary):
             return
         retries = [next_attempt(item, self._clock.now()) for item in state.open() if item.reason == Reason.RETRYING]
+        retries += [] if at is None else [at]
         keys = (Config(state.namespace, state.org),) if blocked else ()
         self._room.wait(state, *keys, until=min(retries, default=None))
         state.event = None
@@ -356,7 +362,7 @@ class Reconciler:
         if summary.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
             _log_end(state, summary)
         self._observer.on_finished(state, summary, self._clock.now())
-        if summary.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED):
+        if summary.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED) or summary.reason is Reason.FAILED_OVER:
             reason = summary.reason.value if summary.reason else summary.phase.value
             self._notices.warn("PipelineEvent", state.namespace, state.name, state.uid, reason, summary.message)
 
