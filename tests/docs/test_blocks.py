@@ -1,53 +1,26 @@
 """The README's shell blocks do what it says, typed one after the other; those of every page are at least valid shell.
 
-A block that is not run says why in a comment before it: `<!-- not run: … -->`. What is Python compiles.
+What is Python compiles. Other pages' blocks: `test_pages.py`.
 """
 
 import ast
 import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from tests.docs.blocks import PAGES, README, ROOT, blocks
 
 from pipebell.cluster import Cluster, tools
 from pipebell.free_port import free_port
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-PAGES = {
-    str(path.relative_to(ROOT)): path
-    for path in (README, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
-}
-BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^ *```", re.DOTALL | re.MULTILINE)
-REASON = re.compile(r"<!-- not run: (?P<why>\S.*?) -->\s*\Z")
-
-
-class Block(NamedTuple):
-    section: str
-    text: str
-    why_not: str
-
-
-def blocks(text, language):
-    for match in BLOCK.finditer(text):
-        if match["language"] != language:
-            continue
-        before = text[: match.start()]
-        section = (re.findall(r"^## (.+)$", before, re.MULTILINE) or [""])[-1]
-        lines = [line.removeprefix(match["indent"]) for line in match["text"].splitlines()]
-        reason = REASON.search(before)
-        yield Block(section, "\n".join(lines), reason["why"] if reason else "")
-
 
 @pytest.mark.parametrize("name", PAGES)
 def test_shell_blocks_are_shell(name):
-    for block in blocks(PAGES[name].read_text(encoding="utf-8"), "bash"):
+    for block in blocks(PAGES[name].read_text(encoding="utf-8"), "bash", "sh"):
         done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{block.text}\n{done.stderr}"
 

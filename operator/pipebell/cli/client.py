@@ -213,4 +213,4 @@ def _absent(answer: Answer, kind: str, name: str, namespace: str) -> str:
         return f"there is no namespace {namespace}"
     if details.get("name"):
         return f"there is no {kind} {name} in namespace {namespace}"
-    return f"the cluster does not know {kind}s: install Pipebell's CRDs (kubectl apply -k crds/)"
+    return f"the cluster does not know {kind}s: install Pipebell's CRDs (kubectl apply --server-side -f crds/)"
