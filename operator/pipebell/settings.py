@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_ORG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _IDENTITY: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
@@ -43,6 +44,23 @@ def _namespaces(text: str) -> tuple[str, ...]:
 def _identity(text: str) -> str:
     if not _IDENTITY.fullmatch(text):
         raise ValueError("is not a name of at most 63 letters, digits, '-', '_' and '.'")
+    return text
+
+
+def _org(text: str) -> str:
+    if not _ORG.fullmatch(text):
+        raise ValueError("is not an organisation's slug (letters, digits, '_', '.' and '-', at most 63)")
+    return text
+
+
+def _heartbeat(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and text.isprintable()
+    except ValueError:  # its message quotes the text, and that may hold a key
+        good = False
+    if not good:
+        raise ValueError("is not a URL to request, such as https://hc-ping.com/…")
     return text
 
 
@@ -146,6 +164,17 @@ class Settings:
         (), _kinds_hosts, "Hosts that organisations may reach besides a kind's own: kind=host[:port], comma-separated"
     )
     slack_hosts: tuple[str, ...] = _setting((), _hosts, "The same for slack alone, without kind=")
+    platform_org: str = _setting(
+        "pipebell-platform",
+        _org,
+        "The organisation, in the operator's own namespace, that hears of the platform's failing destinations",
+    )
+    heartbeat_url: str = _setting(
+        "",
+        _heartbeat,
+        "URL that is requested every minute while the operator is well: a dead man's switch",
+        secret=True,
+    )
     private_hosts: tuple[str, ...] = _setting((), _hosts, "Private hosts or CIDRs that organisations may reach")
     https_proxy: str = _setting("", _proxy, "URL of a proxy for webhooks (SMTP connects directly)", secret=True)
     ca_file: str = _setting("", _ca_file, "Extra CA bundle for SMTP and HTTPS")

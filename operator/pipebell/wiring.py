@@ -13,6 +13,7 @@ from pipebell.background import Background
 from pipebell.clocks import SystemClock, boottime
 from pipebell.core.errors import Forbidden, NotFound
 from pipebell.core.shards import SHARDS
+from pipebell.core.vocabulary import NoticeKind
 from pipebell.engine.configs.cooldowns import ConfiguredCooldowns
 from pipebell.engine.configs.lister import ConfigLister
 from pipebell.engine.configs.readiness import Readiness
@@ -24,6 +25,10 @@ from pipebell.engine.events.ledger import CooldownLedger
 from pipebell.engine.ports import Ports
 from pipebell.engine.shards.sharing import LEASE, Sharing
 from pipebell.engine.upkeep.backlog import Backlog
+from pipebell.engine.upkeep.channels import ChannelNotices, Platform
+from pipebell.engine.upkeep.health import HealthBoard
+from pipebell.engine.upkeep.notices import NoticeMaker
+from pipebell.engine.upkeep.probing import Prober
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
 from pipebell.engine.upkeep.usage import UsageWriter
@@ -135,7 +140,18 @@ class App:
         self._lister = ConfigLister(ports, self._store)
         self.readiness = Readiness(ports, self._store, self._resolver, settings.shared_namespaces)
         self.engine = Engine(ports, self._resolver, self._ledger, settings.event_max_age)
-        self._usage = UsageWriter(ports, self._store, self._ledger)
+        self._board = HealthBoard(ports, self._store, self.root)
+        self._usage = UsageWriter(ports, self._store, self._ledger, self._board, self.readiness.conditions)
+        self._prober = Prober(ports, self._board, self._store, self.root, self._resolver, settings.platform_org)
+        self._channels = ChannelNotices(
+            ports,
+            self._board,
+            self._store,
+            self.root,
+            self._resolver,
+            NoticeMaker(ports, settings.event_max_age),
+            Platform(settings.namespace, settings.platform_org, not self._scope or settings.namespace in self._scope),
+        )
         self._verifier = Verifier(ports, self._store, self._resolver, self.metrics.on_verified)
         self._retention = Retention(
             ports,
@@ -170,12 +186,15 @@ class App:
 
     def _subscribe(self) -> None:
         """Who hears of what. In each line, the first one hears first."""
-        self._store.subscribe(self.readiness, self.engine, self._verifier)
-        self.root.subscribe(self.readiness, self.engine)
+        self._store.subscribe(self._board, self._prober, self.readiness, self.engine, self._verifier)
+        self.root.subscribe(self._board, self._prober, self.readiness, self.engine)
+        self._board.subscribe(self._usage.on_health)
+        self.readiness.adopt(self._board.condition)
         self.readiness.subscribe(self.engine)
         self._resolver.subscribe(self.readiness)
-        self.sharing.subscribe(self._recovery, self.engine, self.readiness, self._verifier)
-        self.engine.observers.subscribe(self.metrics, self._usage, self._retention)
+        self.sharing.subscribe(self._board, self._recovery, self.engine, self.readiness, self._verifier)
+        self.engine.observers.subscribe(self.metrics, self._usage, self._retention, self._board, self._channels)
+        self.engine.judges.subscribe(NoticeKind.CHANNEL, self._channels)
         self.watches.subscribe(self.intake.listed)
         self._events.subscribe(self.intake.invalid)
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
@@ -221,6 +240,8 @@ class App:
         self._background.run_forever("backlog", self._backlog.run())
         self._background.run_forever("usage", self._usage.run())
         self._background.run_forever("verification", self._verifier.run())
+        self._background.run_forever("channels", self._channels.run())
+        self._background.run_forever("probing", self._prober.run())
         self._background.run_forever("retention", self._retention.run())
         self._background.run_forever("heal", self._lister.run())
         log.info("started", configs=len(self._store), http_port=port, namespaces=list(self._scope) or "all")

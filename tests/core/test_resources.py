@@ -181,7 +181,7 @@ def test_configs_say_whether_they_are_ready_and_why_not(server):
     try:
         server.kubectl("patch", "nc", "columns", "--subresource=status", "--type=merge", "-p", patch)
         header, row = server.kubectl("get", "nc", "columns").stdout.splitlines()
-        assert header.split() == ["NAME", "ORG", "ENABLED", "PROVIDER", "READY", "REASON", "AGE"]
+        assert header.split() == ["NAME", "ORG", "ENABLED", "PROVIDER", "READY", "REASON", "DELIVERABLE", "AGE"]
         assert row.split()[:-1] == ["columns", "acme", "true", "slack", "False", "MissingSecret"]
         assert "there is no Secret acme" in server.kubectl("get", "nc", "columns", "-o", "wide").stdout
     finally:

@@ -76,6 +76,7 @@ def test_lists_with_a_key_are_maps_and_choices_are_sets():
         "NotificationConfig.spec.destinations": "name",
         "NotificationConfig.spec.eventTriggers": "event",
         "NotificationConfig.status.conditions": "type",
+        "NotificationConfig.status.destinations": "name",
         "NotificationConfig.status.triggers": "event",
         "NotificationConfig.status.verification.destinations": "name",
         "PipelineEvent.status.conditions": "type",

@@ -200,13 +200,16 @@ class FakeConfigs:
         yield list(self.store.values())
 
     async def patch_status(
-        self, config: ConfigObject, status: Mapping[str, Any], allowed: Callable[[], bool] = lambda: True
+        self,
+        config: ConfigObject,
+        status: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         if not allowed():
             raise Fenced(config.name)
         if self.refuses is not None:
             raise self.refuses
-        self.patches.append((config.name, dict(status)))
+        self.patches.append((config.name, dict(status() if callable(status) else status)))
 
 
 @dataclass
@@ -250,6 +253,8 @@ class FakeProvider:
         self.gate: asyncio.Event | None = None
         self.before: asyncio.Event | None = None
         self.barred: NotReady | None = None
+        self.probed: list[tuple[float, Any, str]] = []
+        self.trials: list[Outcome | None] = []
         self.busy_for: set[str] = set()
         self.verified: list[tuple[Any, str]] = []
         self.findings: Sequence[Finding] | Exception = [Finding("login", True, "user name and password are right")]
@@ -286,6 +291,10 @@ class FakeProvider:
         if isinstance(self.findings, Exception):
             raise self.findings
         return self.findings
+
+    async def probe(self, target: Any, namespace: str = "") -> Outcome | None:
+        self.probed.append((self._clock.now(), target, namespace))
+        return self.trials.pop(0) if self.trials else Outcome(Verdict.DELIVERED)
 
     async def close(self) -> None:
         pass

@@ -64,8 +64,12 @@ class Resource:
 _AGE: Final = Column("Age", ".metadata.creationTimestamp", "Time since creation.", "date")
 
 
+def _condition(kind: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
 def _ready(field: str) -> str:
-    return f'.status.conditions[?(@.type=="Ready")].{field}'
+    return _condition("Ready", field)
 
 
 NOTIFICATION_CONFIG: Final = Resource(
@@ -92,8 +96,11 @@ NOTIFICATION_CONFIG: Final = Resource(
         Column("Ready", _ready("status"), "Whether events can be delivered by it."),
         Column("Reason", _ready("reason"), "Why it is ready or not."),
         Column(
-            "Shared", '.status.conditions[?(@.type=="Shared")].status', "Whether it serves other namespaces.", wide=True
+            "Deliverable",
+            _condition("Deliverable", "status"),
+            "Whether the last messages to its own endpoints got through; empty while that is not known.",
         ),
+        Column("Shared", _condition("Shared", "status"), "Whether it serves other namespaces.", wide=True),
         Column("Delivered", ".status.counters.delivered", "Events delivered so far.", "integer", wide=True),
         Column("Suppressed", ".status.counters.suppressed", "Events held back by a cooldown.", "integer", wide=True),
         Column("Failed", ".status.counters.failed", "Events that could not be delivered.", "integer", wide=True),

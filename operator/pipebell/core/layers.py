@@ -156,6 +156,11 @@ class Layers:
                 merged[name] = value
         return RetryPolicy(**merged)
 
+    @property
+    def channel_health(self) -> ChannelHealth:
+        """What to do about destinations that fail."""
+        return channel_health(*(layer.spec for layer in self._stack))
+
     # ------------------------------------------------------------------ destinations
 
     def kind(self, name: str) -> str | None:
@@ -310,6 +315,26 @@ class Layers:
     def _restrict(self) -> Any:  # noqa: ANN401  (Restrict, of a RootSpec only)
         spec = self.root.spec if self.root is not None else None
         return spec.restrict if isinstance(spec, RootSpec) else None
+
+
+class ChannelHealth(NamedTuple):
+    """What to do about destinations that fail: see `models.ChannelHealthSpec`."""
+
+    probe: bool = False
+    tell: bool = False
+    tell_root: bool = False
+
+
+def channel_health(*specs: NotificationSpec | None) -> ChannelHealth:
+    """The same for an organisation's configuration and root's, in this order: each field is inherited by itself."""
+    given = [spec.channel_health for spec in specs if spec is not None and spec.channel_health is not None]
+    if not given:
+        return _NO_CHANNEL_HEALTH
+    values = {name: [getattr(spec, name) for spec in given] for name in ChannelHealth._fields}
+    return ChannelHealth(**{name: next((v for v in found if v is not None), False) for name, found in values.items()})
+
+
+_NO_CHANNEL_HEALTH: Final = ChannelHealth()
 
 
 def part_of(name: str) -> tuple[str, int]:

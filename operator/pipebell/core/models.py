@@ -210,6 +210,32 @@ class RetrySpec(Spec):
     )
 
 
+class ChannelHealthSpec(Spec):
+    """What to do about destinations that fail. Each field is inherited by itself."""
+
+    probe: Flag | None = Field(
+        None,
+        description=(
+            "Whether each endpoint is tried every 15 minutes without sending, where its kind has a harmless way: a "
+            "login, a look at the webhook. Default false."
+        ),
+    )
+    tell: Flag | None = Field(
+        None,
+        description=(
+            "Whether the organisation's other destinations are told (channel_failing) when one has failed for 10 "
+            "minutes, and once it works again (channel_recovered). Default false."
+        ),
+    )
+    tell_root: Flag | None = Field(
+        None,
+        description=(
+            "Whether that goes out through the platform's destinations where the organisation has no other one that "
+            "works. Default false."
+        ),
+    )
+
+
 class LabelRequirement(Spec):
     """One requirement of a label selector."""
 
@@ -283,6 +309,9 @@ class NotificationSpec(Blocks):
         ),
     )
     retry_config: RetrySpec | None = Field(None, description="How failed deliveries are tried again.")
+    channel_health: ChannelHealthSpec | None = Field(
+        None, description="Whether destinations are tried now and then, and who hears of one that fails."
+    )
     secret_ref: SecretRef | None = Field(None, description="The Secret whose keys fill ${VAR} placeholders.")
     event_namespaces: EventNamespaces | None = Field(
         None,

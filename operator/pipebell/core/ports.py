@@ -44,5 +44,8 @@ class Provider(Protocol):
         It comes to an end in time, whatever the other side does; nothing secret is in any finding.
         """
 
+    async def probe(self, target: Any, namespace: str = "") -> Outcome | None:  # noqa: ANN401
+        """Try the endpoint without sending anything; None where its kind has no harmless way. Never raises."""
+
     async def close(self) -> None:
         """Give connections back."""

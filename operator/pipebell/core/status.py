@@ -212,12 +212,36 @@ class Verification(StatusModel):
     )
 
 
+class DestinationStatus(StatusModel):
+    """How a destination of a configuration stands."""
+
+    name: Annotated[str, StringConstraints(max_length=63)] = Field(
+        description="The name of the destination; the key of this list."
+    )
+    provider: Word | None = Field(None, description="The kind of destination.")
+    state: Word = Field(
+        description=(
+            "Healthy: the last message got through. Failing: it did not. Paused: the other side is busy. "
+            "Unknown: nothing was sent there since its settings changed."
+        )
+    )
+    since: Time = Field(description="Since when it has stood like that.")
+    last_success_time: Time | None = Field(None, description="When a message last got through.")
+    told_time: Time | None = Field(
+        None, description="When the organisation's other destinations were told that it fails."
+    )
+    reason: Word | None = Field(None, description="Why, as one word for machines.")
+    message: Message | None = Field(None, description="Why, for people: what the other side answered last.")
+
+
 class NotificationConfigStatus(StatusModel):
     """NotificationConfig's status."""
 
     conditions: Annotated[list[Condition], Field(max_length=8)] | None = Field(
         None,
-        description="Ready, and Shared when other namespaces are meant.",
+        description=(
+            "Ready; Shared when other namespaces are meant; Deliverable once anything was sent to its own endpoints."
+        ),
         json_schema_extra={"listMapKeys": ["type"]},
     )
     observed_generation: int | None = Field(None, description="The generation of spec that this is about.")
@@ -228,4 +252,9 @@ class NotificationConfigStatus(StatusModel):
     counters: Counters | None = Field(None, description="Totals; bookkeeping for people.")
     verification: Verification | None = Field(
         None, description="What came of the last check that the annotation pipebell.io/verify asked for."
+    )
+    destinations: Annotated[list[DestinationStatus], Field(max_length=32)] | None = Field(
+        None,
+        description="How the destinations with an endpoint of the organisation's own stand; bookkeeping for people.",
+        json_schema_extra={"listMapKeys": ["name"]},
     )

@@ -86,9 +86,15 @@ class Configs(Protocol):
         """All configurations, page by page, with a consistent first page."""
 
     async def patch_status(
-        self, config: ConfigObject, status: Mapping[str, Any], allowed: Callable[[], bool] = ...
+        self,
+        config: ConfigObject,
+        status: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        allowed: Callable[[], bool] = ...,
     ) -> None:
-        """Merge-patch the status of the object with this uid, whatever else changed; raises Fenced if not `allowed`."""
+        """Merge-patch the status of the object with this uid, whatever else changed; raises Fenced if not `allowed`.
+
+        A `status` that can be called is asked for before each try: what else is written there meanwhile may change it.
+        """
 
 
 class Secrets(Protocol):

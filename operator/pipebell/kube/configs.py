@@ -59,21 +59,26 @@ class NotificationConfigs:
                 yield [parse_config(item) for item in page.get("items") or ()]
 
     async def patch_status(
-        self, config: ConfigObject, status: Mapping[str, Any], allowed: Callable[[], bool] = lambda: True
+        self,
+        config: ConfigObject,
+        status: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         """Merge-patch the status of the object with this uid, whatever else changed on it.
 
-        `allowed` is asked before each try; if it says no, Fenced is raised.
-        Raises NotFound when it is gone or another has its name now. The API server ignores a uid in a write to
-        `/status`, so only a version that is known to be this object's keeps a namesake from being written to.
+        A `status` that can be called is asked for before each try. `allowed` is asked before each try; if it says no,
+        Fenced is raised. Raises NotFound when the object is gone or another has its name now. The API server ignores a
+        uid in a write to `/status`, so only a version that is known to be this object's keeps a namesake from being
+        written to.
         """
         path = custom(_KIND, config.namespace, config.name)
         version = config.resource_version
         for attempt in range(_ATTEMPTS):
             if not allowed():
                 raise Fenced("another replica writes there by now")
+            document = status() if callable(status) else status
             try:
-                await self._patch(path, {"metadata": {"resourceVersion": version}, "status": status})
+                await self._patch(path, {"metadata": {"resourceVersion": version}, "status": document})
             except Conflict:
                 # Whoever else writes there has to come to an end first, and not everybody may come back at once.
                 await self._sleep(FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311  (no secret)

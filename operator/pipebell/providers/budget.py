@@ -60,6 +60,10 @@ class Budgeted:
         """See `HttpProvider.verify`, which sends nothing and therefore costs nothing."""
         return await self._provider.verify(target, namespace)
 
+    async def probe(self, target: Any, namespace: str = "") -> Outcome | None:  # noqa: ANN401
+        """See `HttpProvider.probe`."""
+        return await self._provider.probe(target, namespace)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._provider.close()

@@ -90,6 +90,10 @@ class EmailProvider:
         """Everything short of a message: name, connection, TLS, login, sender, recipients."""
         return await self._smtp.verify(target, namespace)
 
+    async def probe(self, target: EmailTarget, namespace: str = "") -> Outcome | None:
+        """Connect, secure the connection and log in."""
+        return await self._smtp.probe(target, namespace)
+
     async def close(self) -> None:
         """Say goodbye to all servers."""
         await self._smtp.close()

@@ -108,6 +108,25 @@ class Smtp:
             alarm.cancel()
             line.cut()
 
+    async def probe(self, target: EmailTarget, namespace: str = "") -> Outcome:
+        """Connect, secure the connection and log in, on a connection of its own; nothing is sent. Never raises."""
+        if target.username is not None and not (target.use_tls or target.implicit_tls):
+            return _PLAINTEXT
+        session = Session(self._limits, self._tls)
+        try:
+            await session.open(target, await self._addresses(target, namespace))
+        except Unusable as error:
+            return error.outcome
+        except aiosmtplib.SMTPResponseException as error:
+            return answered(session.stage, Reply(error.code, error.message), session.receipt, "", target)
+        except OSError as error:
+            return broken(error, session.receipt, "", target)
+        except aiosmtplib.SMTPException:
+            return misunderstood(session.receipt, "", target)
+        finally:
+            await session.leave()
+        return Outcome(Verdict.DELIVERED)
+
     async def close(self) -> None:
         """Say goodbye to all servers."""
         for endpoint in self._endpoints.values():

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Final
 
-from pipebell.core.destinations.http import Response, Sent, classify_response
+from pipebell.core.destinations.http import Response, Sent, classify_response, judge_trial
 from pipebell.core.errors import NotReady
 from pipebell.core.finding import Finding
 from pipebell.core.outcome import Outcome, Verdict
@@ -110,6 +110,27 @@ class HttpProvider:
         except ValueError:
             return [Finding("form", False, f"the URL of {target.where} cannot be asked", "", "InvalidUrl")]
         return [webhook.answered(self._kind, target, answer.status, answer.body)]
+
+    async def probe(self, target: HttpTarget, namespace: str = "") -> Outcome | None:
+        """Ask the endpoint for something harmless; None where there is nothing to ask."""
+        asked = self._kind.trial(target)
+        if asked is None:
+            return None
+        refusal = self._refusal(target)
+        if refusal:
+            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
+        try:
+            answer = await self._client(target).send(
+                asked.method, asked.url, asked.body, asked.headers, namespace=namespace
+            )
+        except NotAdmitted as error:
+            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error, target))
+        except OSError as error:
+            return outcome_of(error, target.host or self._kind.title)
+        except ValueError:
+            return Outcome(Verdict.PERMANENT, "InvalidUrl", f"the URL of {target.where} cannot be asked")
+        response = Response(answer.status, answer.headers, answer.body, target.host)
+        return judge_trial(self._kind, response, target, self._now())
 
     async def close(self) -> None:
         """Close all connections."""

@@ -166,6 +166,12 @@ def request(message: Message, target: AlertmanagerTarget, attempt: Attempt) -> H
     return HttpRequest(target.url, encode(alerts(message, target, attempt)), headers)
 
 
+def look(target: AlertmanagerTarget) -> HttpRequest:
+    """What Alertmanager is asked without posting anything: how it stands."""
+    headers = {"Authorization": target.authorization} if target.authorization else {}
+    return HttpRequest(target.url.removesuffix(PATH) + "/api/v2/status", b"", headers, "GET")
+
+
 def alerts(message: Message, target: AlertmanagerTarget, attempt: Attempt) -> list[dict[str, Any]]:
     """What is posted. The severity is a label, so a success ends one alert for each: whichever of them fires."""
     known = facts(message)
@@ -273,6 +279,7 @@ ALERTMANAGER: Final = HttpKind(
     ),
     said=said,
     form=form,
+    look=look,
     success=(200, ""),
     example={
         "url": "https://alertmanager.example.com/prefix",

@@ -190,6 +190,10 @@ def _nothing_before(_message: Message, _target: Any, _attempt: Attempt) -> HttpR
     return None
 
 
+def _no_look(_target: Any) -> HttpRequest | None:  # noqa: ANN401
+    return None
+
+
 def _unmeasured(_request: HttpRequest) -> Mapping[str, Any]:
     return {}
 
@@ -205,7 +209,8 @@ class HttpKind(Kind):
     `request` builds what is sent, purely. `answers` are its own rows before `HTTP_RULES`; `hints` says what the
     receiver's own words for errors ask for. `receipt` takes from a success what a later message of its thread needs.
     `pause` finds the seconds of a pause in an answer's body. `form` complains of a URL that cannot be right, for
-    `pipebell verify`; `probe` says that a GET there is harmless. `success` is what the receiver answers to a message
+    `pipebell verify`; `probe` says that a GET there is harmless. `look` makes another request that sends nothing and
+    shows whether the endpoint is there and the login holds. `success` is what the receiver answers to a message
     that it takes: status and body.
 
     `said` finds the receiver's own words in an answer, for `hints` and for people. `then` makes the request that
@@ -224,6 +229,7 @@ class HttpKind(Kind):
     pause: Callable[[Response], float | None] = _no_pause
     form: Callable[[str], str | None] = _no_form
     probe: bool = False
+    look: Callable[[Any], HttpRequest | None] = _no_look
     success: tuple[int, str] = (200, "ok")
     said: Callable[[Response], str] = _whole_text
     before: Callable[[Message, Any, Attempt], HttpRequest | None] = _nothing_before
@@ -233,6 +239,30 @@ class HttpKind(Kind):
     measures: Callable[[HttpRequest], Mapping[str, Any]] = _unmeasured
     reads: int = 4096
     budget: bool = False
+
+    def trial(self, target: HttpTarget) -> HttpRequest | None:
+        """What to ask an endpoint without sending anything; None where this kind has no harmless way."""
+        made = self.look(target)
+        if made is None and self.probe:
+            made = HttpRequest(target.url, b"", {}, "GET")
+        return made
+
+
+_REFUSED: Final = (401, 403, 404, 410)  # a key or an address that the receiver does not know (any more)
+
+
+def judge_trial(kind: HttpKind, response: Response, target: HttpTarget, now: float) -> Outcome:
+    """What the answer to `HttpKind.trial` says of the endpoint; many a receiver answers 400 or 405 while it is well."""
+    if response.status in _REFUSED or response.status == _BUSY or response.status >= _TROUBLED:
+        return classify_response(kind, response, target, now)
+    if response.get("ok") is False:
+        said = masked(kind.said(response), *target.secrets)
+        hint = kind.hints.get(said, "the login is refused")
+        return Outcome(Verdict.PERMANENT, "LoginRefused", f"{response.status}: {hint} ({said})")
+    return Outcome(Verdict.DELIVERED)
+
+
+_BUSY, _TROUBLED = 429, 500
 
 
 def classify_response(kind: HttpKind, response: Response, target: HttpTarget, now: float) -> Outcome:

@@ -281,6 +281,13 @@ def _not_ok(response: Response) -> bool:
     return response.host in HOSTS and response.body.strip() != b"ok"
 
 
+def look(target: SlackTarget) -> HttpRequest | None:
+    """What a token is asked without posting anything: whose it is."""
+    if not target.bot_token:
+        return None
+    return HttpRequest(slack_api.TEST, b"", {**JSON_HEADERS, "Authorization": f"Bearer {target.bot_token}"})
+
+
 def form(url: str) -> str | None:
     """What is wrong with a URL of Slack's own hosts, as far as can be seen."""
     parts = urlsplit(url)
@@ -337,6 +344,7 @@ SLACK: Final = HttpKind(
     first_pause=1.0,
     form=form,
     probe=True,
+    look=look,
     example={
         "webhookUrl": "https://hooks.slack.com/services/T/B/X",
         "channel": "#pipeline-alerts",

@@ -142,6 +142,11 @@ def request(message: Message, target: TelegramTarget, attempt: Attempt) -> HttpR
     return HttpRequest(target.url, encode(body))
 
 
+def look(target: TelegramTarget) -> HttpRequest:
+    """What a bot is asked without posting anything: who it is."""
+    return HttpRequest(f"https://{HOSTS[0]}/bot{target.bot_token}/getMe", b"", {}, "GET")
+
+
 class _Text:
     """Text, and which parts of it are what. Telegram counts offsets in UTF-16."""
 
@@ -283,6 +288,7 @@ TELEGRAM: Final = HttpKind(
     pause=pause,
     receipt=receipt,
     form=form,
+    look=look,
     success=(200, '{"ok": true, "result": {"message_id": 4711, "chat": {"id": -1001234567890, "type": "supergroup"}}}'),
     example={
         "botToken": "1234567890:Token-of-the-bot_0123456789abcdefghi",

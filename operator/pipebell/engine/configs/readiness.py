@@ -22,7 +22,7 @@ from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.engine.configs.resolver import Resolver
@@ -35,6 +35,7 @@ FEW: Final = 8  # rivals that are evaluated at once when another one counts
 PACE: Final = 0.01  # seconds between two evaluations that nobody waits for
 CHECK_PATIENCE: Final = 1.0  # seconds for looking up a host; a slow name server must not delay the condition
 DISTRUST: Final = 60.0  # seconds that a refusal at connect time outweighs a check that finds nothing wrong
+_DELIVERABLE: Final = "Deliverable"  # judged by what became of messages (engine.upkeep.health)
 _OF_OTHERS: Final = (
     NotReadyReason.MISSING_SECRET,
     NotReadyReason.MISSING_VARIABLE,
@@ -88,6 +89,7 @@ class Readiness(ConfigFollower, ShardFollower):
         self._states: dict[Key, _State] = {}
         self._conditions: dict[Key, tuple[ConditionValue, ...]] = {}
         self._written: dict[Key, tuple[str, int, tuple[ConditionValue, ...]]] = {}
+        self._deliverable: Callable[[ConfigObject], ConditionValue | None] = lambda _: None
 
     def __len__(self) -> int:
         return len(self._conditions)
@@ -95,6 +97,10 @@ class Readiness(ConfigFollower, ShardFollower):
     def subscribe(self, *followers: ConfigFollower) -> None:
         """Tell these which organisations' events can go on."""
         self._followers.subscribe(*followers)
+
+    def adopt(self, deliverable: Callable[[ConfigObject], ConditionValue | None]) -> None:
+        """Have this condition written beside those judged here; it is asked for before each write."""
+        self._deliverable = deliverable
 
     # ------------------------------------------------------------------ what it hears
 
@@ -176,6 +182,22 @@ class Readiness(ConfigFollower, ShardFollower):
         self._states.pop(key, None)
         self._conditions.pop(key, None)
         self._written.pop(key, None)
+
+    def conditions(self, config: ConfigObject) -> list[dict[str, Any]] | None:
+        """All conditions as they are to stand, for whoever writes the status; None when they need not change."""
+        before = {item.type: item for item in config.status.conditions or []}
+        extra = self._deliverable(config)
+        if _same({_DELIVERABLE: before[_DELIVERABLE]} if _DELIVERABLE in before else {}, [extra] if extra else []):
+            return None
+        uid, generation, verdicts = self._written.get(config.key, ("", 0, ()))
+        if (uid, generation) == (config.uid, config.generation):
+            made: list[dict[str, Any]] = self._patch(config, verdicts, before)["conditions"]
+            return made
+        if config.status.observed_generation != config.generation:
+            return None  # it is judged at any moment, and this written with that
+        others = [item for item in before.values() if item.type != _DELIVERABLE]
+        added = self._as_written(config, () if extra is None else (extra,), before)
+        return [*(item.model_dump(by_alias=True, mode="json") for item in others), *added]
 
     @property
     def not_ready(self) -> dict[Key, str]:
@@ -316,8 +338,9 @@ class Readiness(ConfigFollower, ShardFollower):
         memo = (config.uid, config.generation, verdicts)
         if self._written.get(config.key) == memo:
             return
-        if config.status.observed_generation != config.generation or not _same(before, verdicts):
-            await self._configs.patch_status(config, self._patch(config, verdicts, before), allowed)
+        judged = {kind: condition for kind, condition in before.items() if kind != _DELIVERABLE}
+        if config.status.observed_generation != config.generation or not _same(judged, verdicts):
+            await self._configs.patch_status(config, partial(self._patch, config, verdicts, before), allowed)
             if not verdicts[0].status:
                 reason, message = verdicts[0].reason, verdicts[0].message
                 self._notices.warn("NotificationConfig", config.namespace, config.name, config.uid, reason, message)
@@ -326,6 +349,13 @@ class Readiness(ConfigFollower, ShardFollower):
     def _patch(
         self, config: ConfigObject, verdicts: tuple[ConditionValue, ...], before: dict[str, Condition]
     ) -> dict[str, Any]:
+        extra = self._deliverable(config)
+        every = (*verdicts, extra) if extra is not None else verdicts
+        return {"observedGeneration": config.generation, "conditions": self._as_written(config, every, before)}
+
+    def _as_written(
+        self, config: ConfigObject, verdicts: tuple[ConditionValue, ...], before: dict[str, Condition]
+    ) -> list[dict[str, Any]]:
         conditions = []
         for verdict in verdicts:
             status = "True" if verdict.status else "False"
@@ -340,7 +370,7 @@ class Readiness(ConfigFollower, ShardFollower):
                 observed_generation=config.generation,
             )
             conditions.append(condition.model_dump(by_alias=True, mode="json"))
-        return {"observedGeneration": config.generation, "conditions": conditions}
+        return conditions
 
 
 def _may_become_ready(config: ConfigObject, reason: str) -> bool:

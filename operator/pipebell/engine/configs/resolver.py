@@ -121,6 +121,11 @@ class Resolver:
         spec = self._root.current.spec
         return None if spec is None else Layer(spec, self._environment, root=True)
 
+    def platform(self) -> Layers | None:
+        """Root's settings by themselves; None while there are none."""
+        layer = self._root_layer()
+        return None if layer is None else Layers(None, layer)
+
     async def layers(self, config: ConfigObject, *, fresh: bool = False) -> Layers:
         """The organisation's settings over root's, with the Secrets that it references. `config.spec` must be there."""
         assert config.spec is not None  # noqa: S101  (callers have checked; tells mypy)

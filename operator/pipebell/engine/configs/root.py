@@ -54,6 +54,7 @@ class RootStore:
         self.namespace, self.name = namespace, name
         self.listed = asyncio.Event()
         self.current = Root(None)
+        self.uid = ""
         self._clock, self._notices, self._load_yaml = clock, notices, load_yaml
         self._followers = Followers()
         self._removal: asyncio.Task[None] | None = None
@@ -83,6 +84,7 @@ class RootStore:
 
     def _load(self, data: Mapping[str, str], resource_version: str, uid: str) -> None:
         generation = as_number(resource_version)
+        self.uid = uid
         if self.current.generation == generation and self.current.generation:
             return
         try:

@@ -181,6 +181,8 @@ class Deliverer:
         settled = settle(delivery, outcome, sending.resolved.layers.retry, began, ended, refusal)
         state.deliveries[delivery.destination] = settled
         self._observer.on_attempt(state, target.kind, outcome, ended - began)
+        shared = target.trusted and outcome.verdict is not Verdict.DELIVERED and _customised(sending, delivery)
+        self._observer.on_answer(state, delivery.destination, target, outcome, shared=shared)
         if outcome.verdict is Verdict.HOST_NOT_ALLOWED:
             refused = NotReady(NotReadyReason.HOST_NOT_ALLOWED, outcome.message)
             sending.decision.blocked[delivery.destination] = refused
@@ -258,6 +260,12 @@ def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
 def _thread(delivery: Delivery) -> Thread:
     """What an attempt does that nobody asks to do anything special: a message, in the thread that was planned."""
     return _SEND if delivery.handle is None else Thread(Action.REPLY, delivery.handle)
+
+
+def _customised(sending: Sending, delivery: Delivery) -> bool:
+    """Whether the organisation says anything of this destination of root's: then a refusal may be its own doing."""
+    found = sending.resolved.layers.destination(delivery.destination)
+    return found is not None and found.block.org is not None
 
 
 def _waiter(state: EventState) -> Waiter:

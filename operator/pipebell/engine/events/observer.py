@@ -1,10 +1,12 @@
-"""Who hears of what happens to events: metrics, usage, retention."""
+"""Who hears of what happens to events: metrics, usage, retention, the health of destinations."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipebell.core.destinations.base import Target
+    from pipebell.core.errors import NotReady
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import EventSummary
     from pipebell.core.status import Delivery
@@ -19,6 +21,12 @@ class Observer:
 
     def on_failover(self, state: EventState, stand_in: Delivery) -> None:
         """A destination is to stand in for another one, and that is recorded."""
+
+    def on_answer(self, state: EventState, destination: str, target: Target, outcome: Outcome, *, shared: bool) -> None:
+        """The same attempt's destination. `shared`: on root's endpoint, with settings of the organisation's own."""
+
+    def on_blocked(self, state: EventState, destination: str, provider: str | None, error: NotReady) -> None:
+        """An event waits for a destination with an endpoint of the organisation's own that cannot be used."""
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """One event reached its final phase, and that is recorded."""
@@ -43,6 +51,16 @@ class Observers(Observer):
         """See `Observer`."""
         for observer in self._all:
             observer.on_failover(state, stand_in)
+
+    def on_answer(self, state: EventState, destination: str, target: Target, outcome: Outcome, *, shared: bool) -> None:
+        """See `Observer`."""
+        for observer in self._all:
+            observer.on_answer(state, destination, target, outcome, shared=shared)
+
+    def on_blocked(self, state: EventState, destination: str, provider: str | None, error: NotReady) -> None:
+        """See `Observer`."""
+        for observer in self._all:
+            observer.on_blocked(state, destination, provider, error)
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """See `Observer`."""

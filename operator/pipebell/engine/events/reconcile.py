@@ -197,14 +197,21 @@ class Reconciler:
         else:
             self._room.leave(state)
         sending = await self._rounds.attempt(state, situation, decision)
-        for error in decision.blocked.values():
+        for name, error in decision.blocked.items():
             self._resolver.refused(situation.resolved, error)
+            self._blocked(state, situation, name, error)
         if len(state.deliveries) > 1:
             failover.relieve(state.deliveries)
         if state.tried or not sending.fenced:
             await self._settle(state, blocked=bool(decision.blocked), at=self._rounds.next_failover(state, decision))
         if sending.fenced:
             self.wait_for_lease(state)
+
+    def _blocked(self, state: EventState, situation: Situation, name: str, error: NotReady) -> None:
+        """An event waits for this destination. What is wrong with root's is for the platform team to see elsewhere."""
+        found = situation.resolved.layers.destination(name)
+        if found is not None and not found.block.trusted:
+            self._observer.on_blocked(state, name, found.kind.name, error)
 
     async def _refuse(self, state: EventState, event: Event) -> None:
         """Nothing is sent whose outcome could not be recorded."""
@@ -220,6 +227,11 @@ class Reconciler:
             case WaitsFor.CONFIG:
                 if decision.cause is not None:
                     self._resolver.refused(situation.resolved, decision.cause)
+                    for name in decision.match.destinations if decision.match is not None else ():
+                        try:
+                            situation.resolved.layers.target(name)
+                        except NotReady as error:
+                            self._blocked(state, situation, name, error)
                 if not state.tried:
                     self._turns.release(state)
                 await self._wait_for_config(state, decision)

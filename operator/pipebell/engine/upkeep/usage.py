@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 
@@ -14,6 +14,8 @@ from pipebell.core.vocabulary import EventType, Phase
 from pipebell.engine.events.observer import Observer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from pipebell.core.config import ConfigObject
     from pipebell.core.policy.settle import EventSummary
     from pipebell.core.vocabulary import Reason
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pipebell.engine.events.ledger import CooldownKey, CooldownLedger
     from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Ports
+    from pipebell.engine.upkeep.health import HealthBoard
 
 PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration
 OVERALL: Final = 0.5  # seconds between two writes at all
@@ -45,17 +48,29 @@ class _Page:
     keys: dict[EventType, CooldownKey] = field(default_factory=dict)
     last: _Last | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    health: bool = False
+    """A destination's health has changed."""
 
     @property
     def news(self) -> bool:
-        return self.last is not None
+        return self.last is not None or self.health
 
 
 class UsageWriter(Observer):
-    """Collects outcomes per configuration and writes them at most once a minute each, two a second in all."""
+    """Collects outcomes per configuration and writes them at most once a minute each, two a second in all.
 
-    def __init__(self, ports: Ports, store: ConfigStore, ledger: CooldownLedger) -> None:
-        self._store, self._ledger = store, ledger
+    With them goes what `health` knows of the destinations, and `conditions`, where these are to change for it.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        store: ConfigStore,
+        ledger: CooldownLedger,
+        health: HealthBoard | None = None,
+        conditions: Callable[[ConfigObject], list[dict[str, Any]] | None] = lambda _: None,
+    ) -> None:
+        self._store, self._ledger, self._health, self._conditions = store, ledger, health, conditions
         self._configs, self._clock, self._ownership = ports.configs, ports.clock, ports.ownership
         self._pages: dict[Key, _Page] = {}
 
@@ -71,6 +86,10 @@ class UsageWriter(Observer):
             page.keys[state.key.event] = state.key
         page.last = _Last(f"{state.namespace}/{state.name}", summary.phase, summary.reason, now)
         page.counts[summary.phase.value] = page.counts.get(summary.phase.value, 0) + 1
+
+    def on_health(self, key: Key) -> None:
+        """A destination of this configuration has turned out to work, or not to."""
+        self._pages.setdefault(key, _Page()).health = True
 
     async def run(self) -> None:
         """Write what there is to write, until cancelled."""
@@ -88,15 +107,34 @@ class UsageWriter(Observer):
         if config is None or not self._ownership.owns(config.org_slug):  # another replica writes there now
             del self._pages[key]
             return
-        status = _merged(config, page, self._ledger)
+        written = _merged(config, page, self._ledger) if page.last is not None else NotificationConfigStatus()
         # Moved to the end, so that everybody gets a turn.
         del self._pages[key]
         self._pages[key] = _Page(written=now)
-        document = status.model_dump(by_alias=True, exclude_none=True, mode="json")
+        document = written.model_dump(by_alias=True, exclude_none=True, mode="json")
         try:
-            await self._configs.patch_status(config, document, partial(self._ownership.owns, config.org_slug))
+            await self._configs.patch_status(
+                config, partial(self._document, config, document), partial(self._ownership.owns, config.org_slug)
+            )
         except (ApiError, Fenced) as error:
             log.info("usage_not_written", namespace=key[0], name=key[1], error=str(error))
+            self._pages[key].health |= page.health  # else nobody would say so before the next change
+
+    def _document(self, config: ConfigObject, counted: Mapping[str, Any]) -> dict[str, Any]:
+        """What is to be written now. Conditions belong to several, so they are those of this very moment."""
+        document = dict(counted)
+        config = self._store.get(config.key) or config
+        if self._health is not None:
+            records = [
+                item.model_dump(by_alias=True, exclude_none=True, mode="json")
+                for item in self._health.records(config.key)
+            ]
+            if records or config.status.destinations:
+                document["destinations"] = records or None
+        conditions = self._conditions(config)
+        if conditions is not None:
+            document["conditions"] = conditions
+        return document
 
 
 def _merged(config: ConfigObject, page: _Page, ledger: CooldownLedger) -> NotificationConfigStatus:
