@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipebell.engine.events.engine import Engine
     from pipebell.engine.events.state import EventState
     from pipebell.engine.shards.sharing import Sharing
+    from pipebell.engine.upkeep.health import HealthBoard
     from pipebell.kube.watches import Watches
 
 _ORGS: Final = 1_000  # organisations with a label of their own
@@ -95,6 +96,22 @@ class Metrics(Observer):
             ("result",),
             registry=self.registry,
         )
+        self._failing = Gauge(
+            "pipebell_destinations_failing",
+            "Organisations' own destinations to which the last message did not get through.",
+            ("provider",),
+            registry=self.registry,
+        )
+        self._root_failing = Gauge(
+            "pipebell_root_destination_failing",
+            "1 while messages to this destination of the root configuration do not get through.",
+            ("destination",),
+            registry=self.registry,
+        )
+        self._heartbeats = Counter(
+            "pipebell_heartbeats_total", "Requests of PIPEBELL_HEARTBEAT_URL.", ("result",), registry=self.registry
+        )
+        self._health: HealthBoard | None = None
         Gauge("pipebell_build_info", "The version that runs.", ("version", "python"), registry=self.registry).labels(
             __version__, platform.python_version()
         ).set(1)
@@ -138,10 +155,25 @@ class Metrics(Observer):
         ):
             self._reads.append((Gauge(name, text, registry=self.registry), read))
 
+    def watch_destinations(self, health: HealthBoard) -> None:
+        """Have `refresh` read how destinations stand."""
+        self._health = health
+
     def refresh(self) -> None:
         """Read the gauges: before the registry is serialised, in whatever thread, nobody changes what they read."""
         for gauge, read in self._reads:
             gauge.set(read())
+        if self._health is not None:
+            self._failing.clear()
+            for kind, count in self._health.failing().items():
+                self._failing.labels(kind).set(count)
+            self._root_failing.clear()
+            for name, failing in self._health.failing_of_root().items():
+                self._root_failing.labels(name).set(failing)
+
+    def on_heartbeat(self, ok: bool) -> None:
+        """The heartbeat's URL was requested: whether it answered as it should."""
+        self._heartbeats.labels("ok" if ok else "failed").inc()
 
     def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Observer's)
         """See `Observer`."""

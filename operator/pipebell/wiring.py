@@ -34,6 +34,7 @@ from pipebell.engine.upkeep.retention import Retention
 from pipebell.engine.upkeep.usage import UsageWriter
 from pipebell.engine.upkeep.verification import Verifier
 from pipebell.health import Exposition, HealthServer
+from pipebell.heartbeat import SHARD, Heartbeat
 from pipebell.identity import claim
 from pipebell.intake import Intake
 from pipebell.kube.client import ApiClient
@@ -175,6 +176,11 @@ class App:
             permissions=self._permissions,
             vitals=self._vitals,
         )
+        self._heartbeat = (
+            Heartbeat(settings, clock, self._beats, self._trouble, self.metrics.on_heartbeat)
+            if settings.heartbeat_url
+            else None
+        )
         self._health = HealthServer(
             settings.http_port,
             Exposition(self.metrics.registry, self.metrics.refresh),
@@ -197,7 +203,15 @@ class App:
         self.engine.judges.subscribe(NoticeKind.CHANNEL, self._channels)
         self.watches.subscribe(self.intake.listed)
         self._events.subscribe(self.intake.invalid)
+        self.metrics.watch_destinations(self._board)
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
+
+    def _beats(self) -> bool:
+        """Whether the heartbeat is this replica's: one does it for all."""
+        return SHARD in self.sharing.held and self.sharing.fresh
+
+    def _trouble(self) -> str | None:
+        return self._probes.alive() or self._probes.ready()
 
     # ------------------------------------------------------------------ life
 
@@ -242,6 +256,8 @@ class App:
         self._background.run_forever("verification", self._verifier.run())
         self._background.run_forever("channels", self._channels.run())
         self._background.run_forever("probing", self._prober.run())
+        if self._heartbeat is not None:
+            self._background.run_forever("heartbeat", self._heartbeat.run())
         self._background.run_forever("retention", self._retention.run())
         self._background.run_forever("heal", self._lister.run())
         log.info("started", configs=len(self._store), http_port=port, namespaces=list(self._scope) or "all")
@@ -272,6 +288,8 @@ class App:
         self.root.close()
         for provider in self._providers.values():
             await provider.close()
+        if self._heartbeat is not None:
+            await self._heartbeat.close()
         await self._health.close()
         await self._client.close()
         await self._watching.close()

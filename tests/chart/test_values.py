@@ -122,6 +122,17 @@ KNOBS = {
         lambda r: r.env["PIPEBELL_SLACK_HOSTS"] == "a.example,b.example",
     ),
     "settings.privateHosts": (["10.0.0.0/8"], {}, lambda r: r.env["PIPEBELL_PRIVATE_HOSTS"] == "10.0.0.0/8"),
+    "settings.platformOrg": ("sre", {}, lambda r: r.env["PIPEBELL_PLATFORM_ORG"] == "sre"),
+    "heartbeat.secret": (
+        "switch",
+        {},
+        lambda r: r.env["PIPEBELL_HEARTBEAT_URL"] == {"secretKeyRef": {"name": "switch", "key": "url"}},
+    ),
+    "heartbeat.key": (
+        "address",
+        {"heartbeat": {"secret": "switch"}},
+        lambda r: r.env["PIPEBELL_HEARTBEAT_URL"] == {"secretKeyRef": {"name": "switch", "key": "address"}},
+    ),
     "installationId": ("prod-eu", {}, lambda r: r.env["PIPEBELL_INSTALLATION_ID"] == "prod-eu"),
     "httpsProxy": ("http://proxy:3128", {}, lambda r: r.env["PIPEBELL_HTTPS_PROXY"] == "http://proxy:3128"),
     "caBundle.configMap": (
@@ -436,6 +447,8 @@ def test_every_object_of_ours_is_closed():
         ("service.port", 70000),
         ("httpsProxy", "proxy:3128"),
         ("installationId", "a b"),
+        ("settings.platformOrg", "a b"),
+        ("heartbeat.secret", "Not A Name"),
         ("metrics.serviceMonitor.interval", "30"),
         ("livenessProbe", {"periodSeconds": 0}),
         ("livenessProbe", {"httpGet": {"path": "/"}}),
