@@ -4,6 +4,7 @@ import importlib
 import json
 import pkgutil
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote_plus
 
@@ -91,6 +92,25 @@ def test_what_every_kind_has_is_said_once():
     for trait in traits(KINDS["email"].spec).values():
         if trait.beside:
             assert f"`{trait.camel}`" in page, f"docs/destinations/README.md does not say what {trait.camel} is"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_says_which_rate_is_kept(kind):
+    page = (ROOT / "docs" / "destinations" / "README.md").read_text(encoding="utf-8")
+    rates = dict(re.findall(r"^\| `(\w+)` \| (\d+ at once, then \d+ a minute):", page, re.MULTILINE))
+    own = KINDS[kind].capabilities
+    kept = f"{own.burst} at once, then {own.per_second * 60:.0f} a minute" if own.per_second else None
+    assert rates.get(kind) == kept
+
+
+@pytest.mark.parametrize("kind", HTTP)
+def test_a_rate_is_kept_at_the_vendors_own_hosts(kind):
+    target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
+    rate = KINDS[kind].rate(target)
+    assert (rate is None) is (KINDS[kind].capabilities.per_second is None)
+    elsewhere = replace(target, url=f"https://chat.example.com/{target.url.partition('://')[2].partition('/')[2]}")
+    assert KINDS[kind].rate(elsewhere) is None
+    assert KINDS[kind].rate(replace(target, url="https://[")) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from collections import deque
 import pytest
 from tests.engine.fakes import FakeClock
 
+from pipebell.core.destinations.base import Rate
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.engine.events.endpoints import Endpoints, Waiter
 from pipebell.providers.turns import Turns
@@ -32,8 +33,8 @@ class House:
     def seconds(self):
         return round(self.clock.now() - self.began, 3)
 
-    def admit(self, uid, namespace="ns", endpoint="e", org="org"):
-        until = self.endpoints.admit(endpoint, Waiter(namespace, org, uid))
+    def admit(self, uid, namespace="ns", endpoint="e", org="org", rate=None):
+        until = self.endpoints.admit(endpoint, Waiter(namespace, org, uid), rate)
         return None if until is None else round(until - self.began, 3)
 
     def busy(self, uid, namespace="ns", outcome=BUSY, refusals=0, endpoint="e"):
@@ -453,3 +454,74 @@ async def test_no_message_is_lost_and_all_arrive_in_three_times_the_time_that_th
     needed = senders.server.needs(messages)
     took = await senders.run(needed * 3)
     assert len(senders.delivered) == messages, f"{len(senders.delivered)} after {took:g} s"
+
+
+# ---------------------------------------------------------------------------- a vendor's own rate
+
+
+SLOW = Rate(0.5, 2)
+
+
+async def test_a_vendors_rate_is_kept_before_anything_is_refused(house):
+    admitted = [house.admit(f"m{n}", rate=SLOW) for n in range(5)]
+    assert admitted == [None, None, 2.0, 2.0, 2.0]
+    assert await house.next(1.9) == []
+    for at, uid in ((2.0, "m2"), (4.0, "m3"), (6.0, "m4")):
+        assert await house.next(at - house.seconds) == [uid]
+        assert house.admit(uid, rate=SLOW) is None
+        house.answered(uid)
+    assert len(house.endpoints) == 0, "it never asked for a pause"
+    assert await house.next(100) == []
+    assert house.endpoints._busy == {}, "nothing is kept of it but when it may be asked again"
+    assert [house.admit(f"n{n}", rate=SLOW) for n in range(2)] == [None, None]
+
+
+async def test_one_namespaces_flood_leaves_another_its_turn(house):
+    for n in range(50):
+        house.admit(f"flood-{n}", "many", rate=SLOW)
+    assert house.admit("one", "few", rate=SLOW) == 2.0
+    assert set(await house.next(4)) == {"flood-2", "one"}
+
+
+async def test_other_endpoints_of_the_kind_are_not_held_up(house):
+    for n in range(3):
+        house.admit(f"m{n}", rate=SLOW)
+    assert house.admit("other", endpoint="f", rate=SLOW) is None
+
+
+async def test_a_refusal_in_spite_of_the_rate_pauses_as_any_other(house):
+    for n in range(4):
+        house.admit(f"m{n}", rate=SLOW)
+    assert house.endpoints.only_paced("e")
+    assert house.busy("m0") == (5.0, 1, False)
+    assert not house.endpoints.only_paced("e")
+    assert len(house.endpoints) == 1
+    assert await house.next(4.9) == []
+    assert await house.next(0.2) == ["m2"], "a probe"
+    assert await house.next(30) == [], "one at a time"
+    house.admit("m2", rate=SLOW)
+    house.answered("m2")
+    assert set(await house.next(60)) == {"m3", "m0"}
+
+
+async def test_a_late_refusal_of_an_earlier_pause_stays_old_news(house):
+    house.admit("a", rate=SLOW)
+    house.admit("b", rate=SLOW)
+    assert house.busy("a") == (5.0, 1, False)
+    await house.clock.advance(1)
+    assert house.busy("b") == (5.0, 1, False), "the pause is not a longer one for it"
+
+
+async def test_a_clock_set_back_keeps_nobody_waiting_at_a_rate(house):
+    for n in range(4):
+        house.admit(f"m{n}", rate=SLOW)
+    house.clock._now -= 7200
+    assert await house.next(70), "within a minute"
+
+
+async def test_there_is_no_end_of_memory_for_endpoints_that_are_not_asked_any_more(house):
+    for n in range(10_000):
+        house.admit(f"m{n}", endpoint=f"e{n}", rate=SLOW)
+        if n % 100 == 0:
+            await house.clock.advance(10)
+    assert len(house.endpoints._limits) <= 4200

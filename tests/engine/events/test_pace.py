@@ -2,7 +2,9 @@
 
 import pytest
 
-from pipebell.engine.events.pace import Flow, Pace
+from pipebell.core.destinations.base import Rate
+from pipebell.core.models import KINDS
+from pipebell.engine.events.pace import Flow, Limit, Pace
 
 
 def gaps(pace, now, count):
@@ -83,3 +85,48 @@ def test_content_for_a_while_the_endpoint_is_asked_faster_step_by_step():
     rates = [round(1 / gap / (4 * 0.85), 2) for gap in steady]
     assert rates[:4] == [1.0, 1.25, 1.56, 1.95]
     assert pace.recovered(700.0)
+
+
+# What the vendors' documents allow in any window of so many seconds; their pages are named in core/destinations.
+DOCUMENTED = {
+    "pagerduty": (120, 60.0),
+    "teams": (4, 1.0),
+    "discord": (30, 60.0),
+    "googleChat": (2, 1.0),
+    "telegram": (20, 60.0),
+    "slack": (4, 1.0),
+}
+
+
+def sent(limit, seconds):
+    """When messages go, of as many as one likes, each as soon as it may."""
+    now, found = 1000.0, []
+    while now < 1000.0 + seconds:
+        found.append(now)
+        limit.take(now)
+        now = max(now, limit.next_at(now))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_vendors_rate_is_kept_in_any_window_and_used(kind):
+    capabilities = KINDS[kind].capabilities
+    if capabilities.per_second is None:
+        assert kind not in DOCUMENTED
+        return
+    most, window = DOCUMENTED[kind]
+    times = sent(Limit(Rate(capabilities.per_second, capabilities.burst)), 600)
+    assert max(sum(at <= other < at + window for other in times) for at in times) <= most
+    assert len(times) >= 600 * capabilities.per_second
+    assert times[: capabilities.burst] == [1000.0] * capabilities.burst
+
+
+def test_a_limit_lets_a_burst_go_again_after_a_while_and_forgets_a_wrong_clock():
+    limit = Limit(Rate(0.5, 2))
+    for _ in range(2):
+        assert limit.next_at(100.0) <= 100.0
+        limit.take(100.0)
+    assert limit.next_at(100.0) == 102.0
+    assert limit.next_at(104.0) <= 104.0
+    limit.take(9e9)
+    assert limit.next_at(200.0) <= 202.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -108,13 +108,22 @@ class Hosts:
     http: bool = False
 
 
+class Rate(NamedTuple):
+    """How fast messages may go to one endpoint: `burst` at once, then so many a second."""
+
+    per_second: float
+    burst: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a kind can do, for documentation, tests and whoever sends a second message of the same thread.
 
     `idempotent`: the receiver drops a repeated message by its identity. `threads`: a handle continues a thread.
     `edits`: a handle changes the first message. `acknowledges`, `resolves`: alerts there can be.
-    `limit` is bytes of an encoded request that the receiver takes, `per_second` its documented rate for one endpoint.
+    `limit` is bytes of an encoded request that the receiver takes. `per_second` is how fast messages may go to one
+    endpoint by its documents, and `burst` is how many may go at once after a while without any: in no window of the
+    receiver's are there more than it allows.
     """
 
     idempotent: bool = False
@@ -124,6 +133,7 @@ class Capabilities:
     resolves: bool = False
     limit: int | None = None
     per_second: float | None = None
+    burst: int = 1
 
     def can(self, action: Action) -> bool:
         """Whether the kind is able to do that at all; `Kind.can` knows of one destination."""
@@ -172,6 +182,10 @@ class Kind:
     part: Callable[[Any, int], Any] = _whole
     follows_up: Callable[[Any], bool] = _always
     seed: bool = False  # one of the file-based system's two: organisations may name root's without `allow`
+
+    def rate(self, target: Any) -> Rate | None:  # noqa: ANN401, ARG002  (a kind's target; for kinds that have one)
+        """How fast messages may go to this endpoint; None where nobody says so."""
+        return None
 
     def can(self, target: Target, action: Action) -> bool:
         """Whether an attempt at this destination may have this action: what else to do is for who decides."""

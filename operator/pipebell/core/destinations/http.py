@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from pipebell.core.destinations.base import Kind
+from pipebell.core.destinations.base import Kind, Rate
 from pipebell.core.outcome import Attempt, Outcome, Verdict
 from pipebell.core.render.text import masked
 
@@ -246,6 +246,19 @@ class HttpKind(Kind):
         if made is None and self.probe:
             made = HttpRequest(target.url, b"", {}, "GET")
         return made
+
+    @cached_property
+    def _rate(self) -> Rate | None:
+        own = self.capabilities
+        return None if own.per_second is None else Rate(own.per_second, own.burst)
+
+    def rate(self, target: HttpTarget) -> Rate | None:
+        """The vendor's documented rate, at the vendor's own hosts: what else speaks its language has its own limits."""
+        if self._rate is None:
+            return None
+        host = target.host
+        own = host in self.hosts.exact or any(host.endswith(suffix) for suffix in self.hosts.suffixes)
+        return self._rate if own else None
 
 
 _REFUSED: Final = (401, 403, 404, 410)  # a key or an address that the receiver does not know (any more)

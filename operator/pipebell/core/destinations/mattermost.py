@@ -182,7 +182,7 @@ MATTERMOST: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(anywhere=True),
-    capabilities=Capabilities(limit=TEXT, per_second=1.0),
+    capabilities=Capabilities(limit=TEXT),
     answers=(
         Answer(
             status(400),

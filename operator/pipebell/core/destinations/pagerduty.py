@@ -245,7 +245,7 @@ PAGERDUTY: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(exact=("events.pagerduty.com", "events.eu.pagerduty.com")),
-    capabilities=Capabilities(idempotent=True, acknowledges=True, resolves=True, limit=LIMIT, per_second=2.0),
+    capabilities=Capabilities(idempotent=True, acknowledges=True, resolves=True, limit=LIMIT, per_second=1.9, burst=6),
     answers=(
         Answer(
             status(400),

@@ -307,7 +307,7 @@ SLACK: Final = HttpKind(
     seed=True,
     hosts=Hosts(exact=(*HOSTS, slack_api.HOST)),
     follows_up=lambda target: bool(target.bot_token),
-    capabilities=Capabilities(threads=True, edits=True, per_second=1.0),
+    capabilities=Capabilities(threads=True, edits=True, per_second=1.0, burst=3),
     answers=(
         *slack_api.ANSWERS,
         Answer(

@@ -302,7 +302,7 @@ TEAMS: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(suffixes=(".environment.api.powerplatform.com", ".logic.azure.com")),
-    capabilities=Capabilities(limit=LIMIT, per_second=1.0),
+    capabilities=Capabilities(limit=LIMIT, per_second=1.0, burst=3),
     answers=(
         Answer(range(400, 500), Verdict.PERMANENT, "the workflow is turned off: turn it on", when=_disabled),
         Answer(status(400), Verdict.PERMANENT, "the workflow refuses the card: please report this"),

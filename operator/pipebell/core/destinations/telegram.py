@@ -261,7 +261,7 @@ TELEGRAM: Final = HttpKind(
     request=request,
     then=then,
     hosts=Hosts(exact=HOSTS),
-    capabilities=Capabilities(threads=True, limit=TEXT, per_second=1 / 3),  # 20 messages a minute for each group
+    capabilities=Capabilities(threads=True, limit=TEXT, per_second=0.3, burst=2),
     answers=(
         Answer(
             status(400),

@@ -38,6 +38,8 @@ _LOGIN_REFUSED: Final = frozenset(
     {"SmtpAuthFailed", "Http400", "Http401", "Http403", "Http404", "Http410", "SlackRefused"}
 )
 
+_BUSY: Final = "the endpoint is busy; this waits for its turn"
+_PACED: Final = "as many messages go there as the receiver takes; this waits for its turn"
 _SEND: Final = Thread(Action.SEND)
 
 log = structlog.get_logger(__name__)
@@ -123,17 +125,18 @@ class Deliverer:
 
     def _due(self, state: EventState, delivery: Delivery, decision: Deliver, now: float) -> bool:
         """Whether a destination may be tried now; if its endpoint is paused, the event is woken in its turn."""
-        endpoint = decision.targets[delivery.destination].endpoint
+        target = decision.targets[delivery.destination]
+        endpoint = target.endpoint
         at = next_attempt(delivery, now)
         if delivery.reason != Reason.RATE_LIMITED and at > now:
             return False
         if state.restored and at > now:
             self._endpoints.restore(endpoint, _waiter(state), at, delivery.refusals or 0)
-        resume = self._endpoints.admit(endpoint, _waiter(state))
+        resume = self._endpoints.admit(endpoint, _waiter(state), KINDS[target.kind].rate(target))
         if resume is None:
             return True
         if delivery.reason != Reason.RATE_LIMITED:
-            why = "the endpoint is busy; this waits for its turn"
+            why = _PACED if self._endpoints.only_paced(endpoint) else _BUSY
             update = {
                 "reason": Reason.RATE_LIMITED,
                 "message": why,

@@ -1,5 +1,7 @@
 """Endpoints that are busy: left alone, probed fairly, and asked no faster than they have shown to accept.
 
+Those whose vendor says how fast they may be asked are not asked faster in the first place, which is as fair.
+
 What counts is the namespace first, then the message: an endpoint that refuses one namespace's messages, or one message,
 and takes others is left alone by that namespace, or that message, and not by everybody.
 """
@@ -14,12 +16,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.core.outcome import Verdict
 from pipebell.core.policy.settle import Refusal
-from pipebell.engine.events.pace import Flow, Pace
+from pipebell.engine.events.pace import TOP, Flow, Limit, Pace
 from pipebell.engine.timers import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from pipebell.core.destinations.base import Rate
     from pipebell.core.outcome import Outcome
     from pipebell.core.ports import Clock
 
@@ -104,10 +107,10 @@ class _Message:
 
 @dataclass(slots=True)
 class _Busy:
-    """An endpoint that has refused something.
+    """An endpoint that has refused something, or (`epoch` 0) is only not asked faster than it takes.
 
     `epoch` grows with each pause: what was admitted before it says nothing new. While `probing`, one message at a time
-    is admitted, and its answer decides.
+    is admitted, and its answer decides. `limit` is its vendor's, where that says anything.
     """
 
     until: float
@@ -125,6 +128,7 @@ class _Busy:
     messages: dict[str, _Message] = field(default_factory=dict)
     passes: set[str] = field(default_factory=set)
     running: dict[str, int] = field(default_factory=dict)  # the epoch in which each was admitted
+    limit: Limit | None = None
     restored: bool = False
     """All that is known is what an earlier process wrote down."""
     answer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -140,6 +144,18 @@ class _Busy:
             self.rotation.pop(namespace, None)
         else:
             self.rotation.move_to_end(namespace)
+
+    def begin(self, now: float) -> float:
+        """Not before when anything goes there (seconds since the epoch)."""
+        first = self.until if self.probing else max(self.until, self.pace.next_at)
+        return first if self.limit is None else max(first, self.limit.next_at(now))
+
+    def step(self, now: float) -> None:
+        """One message goes now."""
+        if not self.probing:
+            self.pace.step(now)
+        if self.limit is not None:
+            self.limit.take(now)
 
     def use(self, now: float) -> None:
         """It is `now`. A clock that was set back must not make anybody wait for what it showed before."""
@@ -160,35 +176,53 @@ class Endpoints:
         self._clock, self._wake, self._jitter = clock, wake, jitter
         self._busy: dict[Hashable, _Busy] = {}
         self._flows: dict[Hashable, Flow] = {}
+        self._limits: dict[Hashable, Limit] = {}
         self._places: dict[str, set[Hashable]] = {}  # by uid: where it waits, or was refused
         self._closed = False
         self._pruned = 0.0
 
     def __len__(self) -> int:
-        """Endpoints that are left alone, probed, or have messages waiting."""
+        """Endpoints that were busy and are left alone, probed, or have messages waiting."""
         now = self._clock.now()
-        return sum(bool(busy.rotation) or now < busy.until for busy in self._busy.values())
+        return sum(busy.epoch > 0 and (bool(busy.rotation) or now < busy.until) for busy in self._busy.values())
 
-    def admit(self, endpoint: Hashable, who: Waiter) -> float | None:
-        """None: go. A time (seconds since the epoch): wait, you will be woken; not before that time."""
+    def admit(self, endpoint: Hashable, who: Waiter, rate: Rate | None = None) -> float | None:
+        """None: go. A time (seconds since the epoch): wait, you will be woken; not before that time.
+
+        `rate` is how fast the endpoint's vendor lets it be asked.
+        """
         busy = self._busy.get(endpoint)
-        if busy is None:
+        if busy is None and rate is None:
             return None
         now = self._clock.now()
+        if busy is None or busy.limit is None:
+            limit = None if rate is None else self._limit(endpoint, rate, now)
+            if busy is None:
+                if limit is None or now >= limit.next_at(now):
+                    if limit is not None:
+                        limit.take(now)
+                    return None
+                busy = self._busy[endpoint] = _Busy(now, Pace(TOP), epoch=0, probing=False, used=now)
+            busy.limit = limit
         busy.use(now)
         lane = busy.lane(who.namespace)
-        free = not (busy.rotation or busy.probing) and now >= max(busy.until, lane.not_before, busy.pace.next_at)
+        free = not (busy.rotation or busy.probing) and now >= max(busy.begin(now), lane.not_before)
         if who.uid in busy.passes or free:
             if who.uid in busy.passes:
                 busy.passes.discard(who.uid)
             else:
-                busy.pace.step(now)
+                busy.step(now)
             busy.running[who.uid] = busy.epoch
             self._places.setdefault(who.uid, set()).add(endpoint)
             return None
         own = lane.add(who, 0.0)
         self._wait(endpoint, busy, who)
-        return max(busy.until, lane.not_before, own, now)
+        return max(busy.until if busy.epoch else busy.begin(now), lane.not_before, own, now)
+
+    def only_paced(self, endpoint: Hashable) -> bool:
+        """Whether nothing is the matter with an endpoint but that it is asked as fast as it may be."""
+        busy = self._busy.get(endpoint)
+        return busy is not None and busy.epoch == 0
 
     def busy(self, endpoint: Hashable, who: Waiter, outcome: Outcome, refusals: int = 0) -> Refusal:
         """The endpoint refused this message; `refusals` is what an earlier `Refusal` said of it."""
@@ -196,9 +230,12 @@ class Endpoints:
         if outcome.accepted:  # for some of its recipients
             self._flow(endpoint, now).count(now)
         busy = self._busy.get(endpoint)
-        fresh = busy is None or busy.running.pop(who.uid, None) == busy.epoch
+        fresh = busy is None or busy.running.pop(who.uid, 0) == busy.epoch
         if busy is None:
             busy = self._first_refusal(endpoint, now)
+        elif busy.epoch == 0:
+            busy.pace, busy.passed_since = Pace(), False
+            busy.pace.first_refusal(self._flow(endpoint, now).rate(now), now)
         busy.use(now)
         busy.restored = False
         self._places.setdefault(who.uid, set()).add(endpoint)
@@ -355,8 +392,8 @@ class Endpoints:
                     await wait_for(busy.changed, self._clock, min(delay, _LOOK))
                     continue
                 busy.passes.add(uid)
+                busy.step(now)
                 if not busy.probing:
-                    busy.pace.step(now)
                     self._wake(uid)
                     continue
                 busy.probe = uid
@@ -371,7 +408,7 @@ class Endpoints:
     @staticmethod
     def _next(busy: _Busy, now: float) -> tuple[str | None, float]:
         """Who may go now, taken out of the queue; or nobody, and after how many seconds to look again."""
-        begin = busy.until if busy.probing else max(busy.until, busy.pace.next_at)
+        begin = busy.begin(now)
         if now < begin:
             return None, begin - now
         soonest = now + LONGEST_PAUSE
@@ -399,6 +436,14 @@ class Endpoints:
                 self._flows = {place: kept for place, kept in self._flows.items() if kept.recent(now)}
             flow = self._flows[endpoint] = Flow()
         return flow
+
+    def _limit(self, endpoint: Hashable, rate: Rate, now: float) -> Limit:
+        limit = self._limits.get(endpoint)
+        if limit is None or limit.rate != rate:
+            if len(self._limits) >= _MANY:
+                self._limits = {place: kept for place, kept in self._limits.items() if now < kept.full_until}
+            limit = self._limits[endpoint] = Limit(rate)
+        return limit
 
     def _forget_recovered(self, endpoint: Hashable, busy: _Busy, now: float) -> None:
         if busy.rotation or busy.passes or busy.probing or busy.messages or not busy.pace.recovered(now):

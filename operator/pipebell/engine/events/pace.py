@@ -1,9 +1,12 @@
-"""How fast a busy endpoint is asked: found out by what it accepted, kept below that, and slowly tried faster."""
+"""How fast an endpoint is asked: as its vendor says; one that is busy, by what it accepted, and slowly faster."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pipebell.core.destinations.base import Rate
 
 FIRST_RATE: Final = 1.0  # messages a second after a pause of which nothing else is known
 FASTER: Final = 0.7  # each further interval is this part of the previous one, up to the ceiling
@@ -43,12 +46,34 @@ class Flow:
         return now - self.began < HOLD
 
 
+@dataclass(slots=True)
+class Limit:
+    """A rate that is kept from the beginning: some messages at once, then so many a second.
+
+    `full_until` is when as many messages may go at once as at the beginning (seconds since the epoch).
+    """
+
+    rate: Rate
+    full_until: float = 0.0
+
+    def next_at(self, now: float) -> float:
+        """From when on one more may go (seconds since the epoch). A clock that was set back keeps nobody waiting."""
+        each = 1 / self.rate.per_second
+        longest = now + self.rate.burst * each
+        self.full_until = min(self.full_until, longest)
+        return self.full_until - (self.rate.burst - 1) * each
+
+    def take(self, now: float) -> None:
+        """One goes now."""
+        self.full_until = max(self.full_until, now) + 1 / self.rate.per_second
+
+
 class Pace:
     """When the next message may go (`next_at`, seconds since the epoch). Starts slowly after each pause."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float = FIRST_RATE) -> None:
         self.next_at = 0.0
-        self._rate = FIRST_RATE
+        self._rate = rate
         self._ceiling: float | None = None
         self._raise_at = 0.0
 
