@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections import Counter as Counter_
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from pipebell.core.shards import SHARDS
-from pipebell.core.vocabulary import Phase
+from pipebell.core.vocabulary import Phase, Reason, SilencePhase
 from pipebell.engine.events.observer import Observer
 from pipebell.kube.paths import PLURALS
 from pipebell.version import __version__
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from pipebell.core.status import Delivery
     from pipebell.engine.configs.readiness import Readiness
     from pipebell.engine.configs.root import RootStore
+    from pipebell.engine.configs.silences import SilenceStore
     from pipebell.engine.events.engine import Engine
+    from pipebell.engine.events.holds import Holds
     from pipebell.engine.events.state import EventState
     from pipebell.engine.shards.sharing import Sharing
     from pipebell.engine.upkeep.health import HealthBoard
@@ -159,6 +162,18 @@ class Metrics(Observer):
         """Have `refresh` read how destinations stand."""
         self._health = health
 
+    def watch_silences(self, store: SilenceStore, holds: Holds) -> None:
+        """The same for what silences and quiet hours hold back."""
+        silences = Gauge("pipebell_silences", "Silences, by where they stand.", ("phase",), registry=self.registry)
+        for phase in SilencePhase:
+            self._reads.append((silences.labels(phase.value), partial(store.count, phase, time.time)))
+        waiting = Gauge(
+            "pipebell_catch_ups_waiting",
+            "Groups of held events of which is not told yet.",
+            registry=self.registry,
+        )
+        self._reads.append((waiting, lambda: len(holds.pending)))
+
     def refresh(self) -> None:
         """Read the gauges: before the registry is serialised, in whatever thread, nobody changes what they read."""
         for gauge, read in self._reads:
@@ -194,7 +209,7 @@ class Metrics(Observer):
             self._deliveries.labels(delivery.provider or "", delivery.phase.value, str(delivery.reason or "")).inc()
         if summary.phase is Phase.DELIVERED:
             self._latency.observe(max(0.0, now - state.created))
-        elif summary.phase is Phase.SUPPRESSED:
+        elif summary.reason is Reason.COOLDOWN:
             self._suppressed.labels(kind).inc()
 
     def on_verified(self, ok: bool) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipebell.kube.permissions import Permissions
     from pipebell.kube.vitals import Vitals
     from pipebell.kube.watches import Watches
+    from pipebell.silencing import Silencing
 
 QUEUE_STUCK: Final = 1200.0  # seconds; a mail server may take 17 minutes for one message (Limits), and that is no fault
 
@@ -33,6 +34,7 @@ class Probes:
     definitions: Definitions
     permissions: Permissions
     vitals: Vitals
+    silencing: Silencing
     event_watches: list[EventWatch] = field(default_factory=list)
 
     def alive(self) -> str | None:
@@ -64,7 +66,7 @@ class Probes:
 
     def remarks(self) -> list[str]:
         """What is wrong although this process does all that it can."""
-        found = self.definitions.remarks
+        found = self.definitions.remarks + self.silencing.remarks
         if unrecorded := self.engine.unrecordable:
             words = "events' status is refused by the API for good: see the log's status_cannot_be_recorded"
             found.append(f"{unrecorded} {words}")

@@ -55,10 +55,12 @@ from pipebell.metrics import Metrics
 from pipebell.probes import Probes
 from pipebell.providers.registry import build_providers
 from pipebell.retry import retry_until_available
+from pipebell.silencing import Silencing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipebell.core.event import Event
     from pipebell.kube.connection import Connection
     from pipebell.settings import Settings
 
@@ -162,7 +164,16 @@ class App:
             ttl_failed=settings.ttl_failed,
             max_age=settings.event_max_age,
         )
-        self._recovery = Recovery(ports, self._ledger, self.engine, self._retention.on_event)
+        self.silencing = Silencing(
+            settings,
+            ports,
+            (self._client, self._watching),
+            self.engine,
+            self._resolver,
+            self._ledger,
+            self._definitions,
+        )
+        self._recovery = Recovery(ports, self._ledger, self.engine, self._on_past_event)
         self._backlog = Backlog(ports, self._ledger, self.engine)
         self.intake = Intake(ports, self._store, self._lister, self.engine, self._recovery, self._background)
         self._probes = Probes(
@@ -175,6 +186,7 @@ class App:
             definitions=self._definitions,
             permissions=self._permissions,
             vitals=self._vitals,
+            silencing=self.silencing,
         )
         self._heartbeat = (
             Heartbeat(settings, clock, self._beats, self._trouble, self.metrics.on_heartbeat)
@@ -201,10 +213,18 @@ class App:
         self.sharing.subscribe(self._board, self._recovery, self.engine, self.readiness, self._verifier)
         self.engine.observers.subscribe(self.metrics, self._usage, self._retention, self._board, self._channels)
         self.engine.judges.subscribe(NoticeKind.CHANNEL, self._channels)
+        self.silencing.subscribe(self.sharing)
+        self._retention.subscribe(self.engine.holds)
         self.watches.subscribe(self.intake.listed)
         self._events.subscribe(self.intake.invalid)
         self.metrics.watch_destinations(self._board)
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
+        self.metrics.watch_silences(self.silencing.store, self.engine.holds)
+
+    def _on_past_event(self, event: Event) -> None:
+        """The pass after a start or a takeover has met an event."""
+        self._retention.on_event(event)
+        self.silencing.on_event(event)
 
     def _beats(self) -> bool:
         """Whether the heartbeat is this replica's: one does it for all."""
@@ -246,6 +266,7 @@ class App:
         self._background.run_forever("definitions", self._definitions.run())
         await self._list_configs()
         await self._installation.learn()
+        await self.silencing.learn()
         self._background.run_forever("readiness", self.readiness.run())
         self._background.run_forever("cooldowns", self._recovery.run())
         await self.sharing.join()
@@ -260,6 +281,7 @@ class App:
             self._background.run_forever("heartbeat", self._heartbeat.run())
         self._background.run_forever("retention", self._retention.run())
         self._background.run_forever("heal", self._lister.run())
+        self.silencing.start(self._background)
         log.info("started", configs=len(self._store), http_port=port, namespaces=list(self._scope) or "all")
 
     def _watch_events(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:

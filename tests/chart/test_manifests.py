@@ -51,7 +51,7 @@ def test_kustomize_makes_every_object_of_the_chart_and_the_namespace():
         return item["kind"], item["metadata"]["name"]
 
     assert sorted(ours, key=identity) == sorted(others, key=identity)
-    assert len(kustomized) - len(others) == 3
+    assert len(kustomized) - len(others) == 5
 
 
 def test_the_definitions_of_the_chart_are_the_generated_ones():

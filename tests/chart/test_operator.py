@@ -80,11 +80,13 @@ def refused(plane, since):
 EVERYBODYS = {("", "authentication.k8s.io", "selfsubjectreviews", "create")}
 
 
-# What it needs for what only a configuration switches on: notices of its own making, and incidents.
+# What it needs for what only users switch on: notices of its own making, incidents, silences.
 ON_DEMAND = {
     ("pipebell.io", "pipelineevents", "create"),
     *(("pipebell.io", "incidents", verb) for verb in ("get", "list", "watch", "create", "delete")),
     ("pipebell.io", "incidents/status", "patch"),
+    *(("pipebell.io", "silences", verb) for verb in ("get", "list", "watch")),
+    ("pipebell.io", "silences/status", "patch"),
 }
 
 

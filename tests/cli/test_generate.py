@@ -23,6 +23,7 @@ def test_it_writes_what_the_check_then_accepts(tmp_path):
         "pipebell.io_notificationconfigs.yaml",
         "pipebell.io_pipelineevents.yaml",
         "pipebell.io_incidents.yaml",
+        "pipebell.io_silences.yaml",
     }
     assert CliRunner().invoke(generate.generate, ["--check", str(target)]).exit_code == 0
 

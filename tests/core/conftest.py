@@ -13,6 +13,7 @@ PLURALS = {
     "NotificationConfig": "notificationconfigs",
     "PipelineEvent": "pipelineevents",
     "Incident": "incidents",
+    "Silence": "silences",
 }
 
 

@@ -8,12 +8,15 @@ from pydantic import ValidationError
 from pipebell.core.event import MAX_ERROR_MESSAGE, PipelineEventSpec
 from pipebell.core.incidents.resource import IncidentSpec
 from pipebell.core.models import NotificationConfigSpec
+from pipebell.core.silences.resource import SilenceSpec
 
 pytestmark = pytest.mark.cluster
 
 MODELS = {"NotificationConfig": NotificationConfigSpec, "PipelineEvent": PipelineEventSpec, "Incident": IncidentSpec}
+MODELS["Silence"] = SilenceSpec
 A_CONFIG = {"orgSlug": "acme_corp"}
 AN_EVENT = {"orgSlug": "acme_corp", "event": "pipeline_failure"}
+A_SILENCE = {"endsAt": "2026-01-31T08:00:00Z", "reason": "the warehouse moves"}
 AN_INCIDENT = {"orgSlug": "acme_corp", "key": "nightly", "class": "Run", "openedBy": "e-1"}
 
 
@@ -35,6 +38,14 @@ def event(**fields):
 
 def incident(**fields):
     return "Incident", AN_INCIDENT | fields
+
+
+def silence(**fields):
+    return "Silence", A_SILENCE | fields
+
+
+def quiet(**fields):
+    return config(quietHours=[{"from": "22:00", "to": "07:00"} | fields])
 
 
 def email(**fields):
@@ -219,6 +230,27 @@ GOOD = {
     ),
     "sixty-four overrides": config(pipelineOverrides=[{"pipelines": ["x" * 256] * 8}] * 64),
     "no overrides": config(pipelineOverrides=[]),
+    "the least silence": silence(),
+    "a silence unset by null": silence(**unset(SilenceSpec)),
+    "a silence with everything": silence(
+        orgSlug="acme",
+        pipelines=["orders-*", "bill?ng nightly/é", "*" * 512],
+        events=["pipeline_failure", "pipeline_missing"],
+        labels={"env": "p*", "x" * 63: ""},
+        maxSeverity="Error",
+        startsAt="2026-01-31T07:59:59.999Z",
+        ticket="https://tickets.example/OPS-7",
+        catchUp="None",
+    ),
+    "a silence over a change of zone": silence(startsAt="2026-01-31T09:30:00+02:00"),
+    "the longest reason": silence(reason="é" * 500),
+    "the most pipelines": silence(pipelines=["p" * 512] * 64),
+    "quiet hours": quiet(days=["mon", "sun"], timezone="America/New_York", exceptSeverity="ERROR", catchUp="Summary"),
+    "quiet hours until midnight": quiet(to="24:00"),
+    "quiet hours on no day": quiet(days=[]),
+    "quiet hours unset by null": quiet(days=None, timezone=None, exceptSeverity=None, catchUp=None),
+    "no quiet hours": config(quietHours=[]),
+    "the most quiet hours": config(quietHours=[{"from": "22:00", "to": "07:00", "timezone": "Europe/Berlin"}] * 16),
     "a replay": event(replayOf={"name": "old.event-1", "destinations": ["slack"]}),
 }
 
@@ -482,6 +514,33 @@ BAD = {
     "an override with a provider twice": override(providers=["email", "email"]),
     "an override with a trigger's field": override(event="pipeline_failure"),
     "sixty-five overrides": config(pipelineOverrides=[{"pipelines": ["*"]}] * 65),
+    "a silence without an end": ("Silence", {"reason": "x"}),
+    "a silence whose end is null": silence(endsAt=None),
+    "a silence without a reason": ("Silence", {"endsAt": "2026-01-31T08:00:00Z"}),
+    "a silence with an empty reason": silence(reason=""),
+    "a silence with a blank reason": silence(reason=" \u0020"),
+    "a reason of two lines": silence(reason="a\nb"),
+    "a reason that is too long": silence(reason="x" * 501),
+    "a silence that ends before it starts": silence(startsAt="2026-01-31T08:00:01Z"),
+    "a silence that ends as it starts": silence(startsAt="2026-01-31T10:00:00+02:00"),
+    "a silence for a while": silence(endsAt="2h"),
+    "a silence of no pipeline": silence(pipelines=[]),
+    "a silence of too many": silence(pipelines=["p"] * 65),
+    "a silence of an event twice": silence(events=["system_error", "system_error"]),
+    "a silence of a severity that is none": silence(maxSeverity="loud"),
+    "a silence of a label that is too long": silence(labels={"x" * 64: "y"}),
+    "a silence of a label that is null": silence(labels={"x": None}),
+    "a catch-up that is none": silence(catchUp="Later"),
+    "the phase in a silence's spec": silence(phase="Active"),
+    "quiet hours without an end": config(quietHours=[{"from": "22:00"}]),
+    "quiet hours of no length": quiet(to="22:00"),
+    "quiet hours from midnight's end": quiet(**{"from": "24:00"}),
+    "quiet hours at no time": quiet(to="7:00"),
+    "quiet hours on no such day": quiet(days=["monday"]),
+    "quiet hours on a day twice": quiet(days=["mon", "mon"]),
+    "quiet hours nowhere": quiet(timezone="Europe/Nowhere"),
+    "quiet hours for no severity": quiet(exceptSeverity="loud"),
+    "too many quiet hours": config(quietHours=[{"from": "22:00", "to": "07:00"}] * 17),
     "replay of nothing": event(replayOf={}),
     "replay to a destination twice": event(replayOf={"name": "x", "destinations": ["email", "email"]}),
 }

@@ -186,7 +186,9 @@ def test_an_upgrade_of_three_under_load_loses_and_repeats_nothing(team, received
 def test_uninstall_leaves_the_definitions_and_the_users_data_and_nothing_else(team, release):
     release.helm("uninstall", "pipebell", "--namespace", NAMESPACE, "--wait", "--timeout", "120s")
     kinds = "all,sa,role,rolebinding,clusterrole,clusterrolebinding,configmap,secret,networkpolicy,pdb,lease,crd"
-    definitions = {f"{plural}.pipebell.io" for plural in ("notificationconfigs", "pipelineevents", "incidents")}
+    definitions = {
+        f"{plural}.pipebell.io" for plural in ("notificationconfigs", "pipelineevents", "incidents", "silences")
+    }
 
     def left():
         names = team("get", kinds, "-A", "-l", "app.kubernetes.io/instance=pipebell", "-o", "name").split()

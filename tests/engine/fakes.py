@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from pipebell.core.message import Message
+    from pipebell.core.vocabulary import Phase
 
 START = 1_750_000_000.0
 
@@ -145,6 +146,11 @@ class FakeEvents:
         found = [e for e in self.store.values() if e.namespace == namespace and not e.status.finished]
         for start in range(0, len(found), 20):
             yield [event for event in found[start : start + 20] if not known(event.uid)]
+
+    async def ended(self, namespace: str, phase: Phase) -> AsyncIterator[list[Event]]:
+        self.lists.append(namespace)
+        self._reachable()
+        yield [e for e in self.store.values() if e.namespace == namespace and e.status.phase is phase]
 
     async def create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
         self._reachable()

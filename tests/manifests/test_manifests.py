@@ -40,13 +40,14 @@ def may(cluster, user, verb, resource, **where):
     return cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
 
-CONFIG, EVENT, INCIDENT = (f"pipebell.io/{plural}" for plural in ("notificationconfigs", "pipelineevents", "incidents"))
-KINDS = (CONFIG, EVENT, INCIDENT)
+CONFIG, EVENT = "pipebell.io/notificationconfigs", "pipebell.io/pipelineevents"
+INCIDENT, SILENCE = "pipebell.io/incidents", "pipebell.io/silences"
+KINDS = (CONFIG, EVENT, INCIDENT, SILENCE)
 
 
 def test_applying_them_again_changes_nothing(installed):
     answers = installed.kubectl("apply", "-k", REPOSITORY / "manifests").stdout.splitlines()
-    assert len(answers) == 18
+    assert len(answers) == 19
     assert [answer for answer in answers if not answer.endswith(" unchanged")] == []
 
 
@@ -177,11 +178,15 @@ def bound(installed, namespace):
             {
                 (verb, kind)
                 for verb in ("create", "update", "patch", "delete", "deletecollection")
-                for kind in (CONFIG, EVENT)
+                for kind in (CONFIG, EVENT, SILENCE)
             }
             | {("patch", INCIDENT)},
         ),
-        ("pipebell-responder", {(verb, INCIDENT) for verb in ("get", "list", "watch", "patch")}),
+        (
+            "pipebell-responder",
+            {(verb, INCIDENT) for verb in ("get", "list", "watch", "patch")}
+            | {(verb, SILENCE) for verb in ("get", "list", "watch", "create", "patch", "delete")},
+        ),
         ("pipebell-pipeline", {("create", EVENT), ("get", EVENT)}),
     ],
 )

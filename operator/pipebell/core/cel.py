@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipebell.core import fields
 from pipebell.core.destinations.webhook import RESERVED
 from pipebell.core.models import KINDS
+from pipebell.core.silences import quiet, resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,6 +99,8 @@ VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] =
     "EventNamespaces._selector_goes_with_from": rule(
         "(self.from == 'Selector') == has(self.selector)", "selector goes with from: Selector, and only with it"
     ),
+    "QuietHours._two_times": rule("self.from != self.to", quiet.SAME_TIME),
+    "SilenceSpec._ends_after_its_start": {},  # among SILENCE, as the rest of what a silence must say
     "NotificationSpec._one_trigger_an_event": {
         "properties": {"eventTriggers": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["event"]}}
     },
@@ -129,6 +132,22 @@ def of_keys(validation: Fragment) -> Fragment:
     expression = validation["rule"].replace("self.", "key.")
     return {**validation, "rule": f"self.all(key, {expression})", "message": f"keys {validation['message']}"}
 
+
+def _needed(field: str, message: str) -> Fragment:
+    """A required field, with more to say than that it is required."""
+    validation = {"rule": f"has(self.{field})", "message": message, "fieldPath": f".{field}"}
+    return {"x-kubernetes-validations": [validation | {"reason": "FieldValueRequired"}]}
+
+
+_SILENCE_RULES: Final = (
+    _needed("endsAt", "a silence needs an end, or it would be forgotten: set endsAt, such as 2026-01-31T08:00:00Z"),
+    _needed("reason", "say why nobody is told: it stands on the events that are held back"),
+    rule("!has(self.startsAt) || !has(self.endsAt) || self.startsAt < self.endsAt", resource.NO_TIME_LEFT),
+)
+SILENCE: Final[Fragment] = {
+    "required": [],  # by the rules, which have better words
+    "x-kubernetes-validations": [each for one in _SILENCE_RULES for each in one["x-kubernetes-validations"]],
+}
 
 IMMUTABLE: Final = rule(
     "self == oldSelf", "spec is immutable: what happened does not change; create a new PipelineEvent instead"

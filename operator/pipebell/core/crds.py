@@ -10,6 +10,7 @@ from pipebell.core.event import PipelineEventSpec
 from pipebell.core.incidents.resource import IncidentSpec, IncidentStatus
 from pipebell.core.models import NotificationConfigSpec
 from pipebell.core.schema import structural
+from pipebell.core.silences.resource import SilenceSpec, SilenceStatus
 from pipebell.core.status import EventStatus, NotificationConfigStatus
 from pipebell.core.vocabulary import GROUP, VERSION
 
@@ -171,7 +172,36 @@ INCIDENT: Final = Resource(
     ),
 )
 
-RESOURCES: Final = (NOTIFICATION_CONFIG, PIPELINE_EVENT, INCIDENT)
+SILENCED_BY: Final = "pipebell.io/by"  # an annotation: who silences, as the command knows it; nobody vouches for it
+
+SILENCE: Final = Resource(
+    kind="Silence",
+    singular="silence",
+    plural="silences",
+    short="sil",
+    description="Which events nobody is told of for a time, and why; afterwards it is told what was held back.",
+    spec=SilenceSpec,
+    status=SilenceStatus,
+    spec_rules=cel.SILENCE,
+    selectable=(".spec.orgSlug", ".status.phase"),
+    columns=(
+        Column("Org", ".spec.orgSlug", "The organisation; empty for all."),
+        Column("Pipelines", ".spec.pipelines", "Which pipelines; empty for all."),
+        Column("Phase", ".status.phase", "Whether it holds events back now."),
+        Column("Until", ".spec.endsAt", "When it ends."),
+        Column("Held", ".status.matched", "Events held back so far.", "integer"),
+        Column("By", r".metadata.annotations.pipebell\.io/by", "Who made it, as `pipebell silence` noted it."),
+        Column("Reason", ".spec.reason", "Why nobody is told."),
+        Column("Ticket", ".spec.ticket", "Where more of it is written.", wide=True),
+        Column("Events", ".spec.events", "Which types of events; empty for all.", wide=True),
+        Column("Max Severity", ".spec.maxSeverity", "More severe events are told.", wide=True),
+        Column("Catch Up", ".spec.catchUp", "What is told afterwards; empty for StillFailing.", wide=True),
+        Column("Last Match", ".status.lastMatch", "Time since the last event was held back.", "date", wide=True),
+        _AGE,
+    ),
+)
+
+RESOURCES: Final = (NOTIFICATION_CONFIG, PIPELINE_EVENT, INCIDENT, SILENCE)
 
 
 def definition(resource: Resource) -> dict[str, Any]:
@@ -207,7 +237,9 @@ def definition(resource: Resource) -> dict[str, Any]:
 
 
 def _document(resource: Resource) -> dict[str, Any]:
-    spec, status = structural(resource.spec), structural(resource.status)
+    spec, status = {**structural(resource.spec), **resource.spec_rules}, structural(resource.status)
+    if not spec.get("required", True):
+        del spec["required"]
     return {
         "description": resource.description,
         "type": "object",
@@ -216,7 +248,7 @@ def _document(resource: Resource) -> dict[str, Any]:
             "apiVersion": {"type": "string", "description": f"Always {GROUP}/{VERSION}.", "maxLength": 64},
             "kind": {"type": "string", "description": f"Always {resource.kind}.", "maxLength": 64},
             "metadata": {"type": "object"},
-            "spec": {**spec, **resource.spec_rules},
+            "spec": spec,
             "status": status,
         },
     }

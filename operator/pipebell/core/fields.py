@@ -91,7 +91,7 @@ pattern(FIELD_NAME, "must be the name of a field, such as toEmails or to_emails"
 pattern(ZONE, "must be the IANA name of a time zone, such as Europe/Berlin, America/New_York or UTC")
 pattern(SECRET_KEY, "must be a key of a Secret: letters, digits, '-', '_' and '.', such as SMTP_PASSWORD")
 
-UNKNOWN_ZONE: Final = "there is no time zone of this name: write an IANA name, such as Europe/Berlin or UTC"
+UNKNOWN_ZONE: Final = "must be a time zone that there is, by its IANA name, such as Europe/Berlin or UTC"
 
 SECRET_FLAG: Final = "x-pipebell-secret"  # noqa: S105  (a keyword of the intermediate schema)
 ROOT_ONLY_FLAG: Final = "x-pipebell-root-only"

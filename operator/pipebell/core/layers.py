@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipebell.core.models import NotificationSpec, TriggerSpec
     from pipebell.core.overrides import OverrideRules
     from pipebell.core.placeholders import Source
+    from pipebell.core.silences.quiet import QuietHours
     from pipebell.core.vocabulary import EventType
 
 _DEFAULT_RETRY: Final = RetryPolicy()
@@ -136,6 +137,12 @@ class Layers:
                 rules = layer.spec.override_rules
                 return None if rules is None else (rules, f"{ROOTS if layer.root else ''}pipelineOverrides")
         return None
+
+    @property
+    def quiet_hours(self) -> list[QuietHours]:
+        """The times at which only severe events go out at once."""
+        lists = (layer.spec.quiet_hours for layer in self._stack)
+        return next((hours for hours in lists if hours is not None), [])
 
     @property
     def default_provider(self) -> str:

@@ -55,6 +55,7 @@ from pipebell.core.fields import (
     traits,
 )
 from pipebell.core.overrides import OverrideRules, OverrideSpec
+from pipebell.core.silences.quiet import QuietHours
 from pipebell.core.vocabulary import EventType
 
 __all__ = ["KINDS", "NotificationConfigSpec", "NotificationSpec", "PipelineEventSpec", "RootSpec"]
@@ -306,6 +307,12 @@ class NotificationSpec(Blocks):
         description=(
             "Rules for some pipelines, over the triggers; the first one that an event meets counts. "
             "Replaces root's list as a whole."
+        ),
+    )
+    quiet_hours: Annotated[list[QuietHours], Field(max_length=16)] | None = Field(
+        None,
+        description=(
+            "Times of the week at which only severe events are told at once. Replaces root's list; [] for none."
         ),
     )
     retry_config: RetrySpec | None = Field(None, description="How failed deliveries are tried again.")

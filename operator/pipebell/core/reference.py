@@ -13,6 +13,7 @@ from pipebell.core.event import PipelineEventSpec
 from pipebell.core.incidents.resource import IncidentSpec, IncidentStatus
 from pipebell.core.models import KINDS, Blocks, NamedDestination, NotificationConfigSpec, Restrict
 from pipebell.core.schema import structural
+from pipebell.core.silences.resource import SilenceSpec, SilenceStatus
 from pipebell.core.status import EventStatus, NotificationConfigStatus
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def reference() -> str:
     parts += _section("PipelineEvent: status", EventStatus, inherits=False)
     parts += _section("Incident", IncidentSpec, inherits=False)
     parts += _section("Incident: status", IncidentStatus, inherits=False)
+    parts += _section("Silence", SilenceSpec, inherits=False)
+    parts += _section("Silence: status", SilenceStatus, inherits=False)
     return "\n".join(parts).rstrip() + "\n"
 
 

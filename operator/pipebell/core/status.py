@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from pipebell.core.vocabulary import EventType, Phase, Reason, Severity, StageName
+from pipebell.core.vocabulary import CatchUpMode, EventType, Phase, Reason, Severity, StageName
 
 Message = Annotated[str, StringConstraints(max_length=1024)]
 Time = Annotated[str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})]
@@ -133,6 +133,16 @@ class DecisionRecord(StatusModel):
     )
 
 
+class CatchUpRecord(StatusModel):
+    """What holds an event back, and what is told of it afterwards."""
+
+    by: Annotated[str, StringConstraints(max_length=320)] = Field(
+        description="What holds it back: silence/NAME, platform/NAME (of the platform's namespace) or quietHours."
+    )
+    mode: CatchUpMode = Field(description="What is told afterwards, where the silence itself is gone by then.")
+    due: Time = Field(description="When it is told, where the silence itself does not say another time by then.")
+
+
 class EventStatus(StatusModel):
     """PipelineEvent's status."""
 
@@ -149,6 +159,9 @@ class EventStatus(StatusModel):
     suppressed_by: Annotated[str, StringConstraints(max_length=320)] | None = Field(
         None,
         description="The event of the same namespace whose notification stands for this one.",
+    )
+    catch_up: CatchUpRecord | None = Field(
+        None, description="Of what a silence or quiet hours held back: what is told of it afterwards, and when."
     )
     suppressed_count: int | None = Field(
         None, description="How many earlier events, suppressed since the last notification, this one speaks for."

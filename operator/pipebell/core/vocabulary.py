@@ -134,6 +134,22 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "InternalError"
 
 
+class SilencePhase(StrEnum):
+    """Whether a silence holds events back."""
+
+    PENDING = "Pending"
+    ACTIVE = "Active"
+    EXPIRED = "Expired"
+
+
+class CatchUpMode(StrEnum):
+    """What is told of what was held back, when that is over."""
+
+    NONE = "None"
+    SUMMARY = "Summary"
+    STILL_FAILING = "StillFailing"
+
+
 class StageName(StrEnum):
     """The stages of deciding what becomes of an event, in their order (`pipebell.core.policy`)."""
 

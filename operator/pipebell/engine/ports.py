@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.resource import Incident, IncidentPhase, IncidentSpec
     from pipebell.core.ports import Clock, Provider
     from pipebell.core.shards import LeaseRecord
+    from pipebell.core.silences.resource import Silence
+    from pipebell.core.vocabulary import Phase
 
 
 class Ownership(Protocol):
@@ -48,6 +50,9 @@ class Events(Protocol):
     def unfinished(self, namespace: str, known: Callable[[str], bool]) -> AsyncIterator[list[Event]]:
         """The unfinished events of one namespace but those whose uid is `known`, some at a time."""
 
+    def ended(self, namespace: str, phase: Phase) -> AsyncIterator[list[Event]]:
+        """The events of one namespace that ended in this phase, page by page."""
+
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete the event if it still has this uid."""
 
@@ -74,6 +79,13 @@ class Incidents(Protocol):
 
     async def delete(self, namespace: str, name: str, uid: str) -> None:
         """Delete it if it still has this uid."""
+
+
+class Silences(Protocol):
+    """Silences in the API. All methods raise `ApiError`s."""
+
+    async def patch_status(self, silence: Silence, status: Mapping[str, Any]) -> Silence | None:
+        """Merge-patch the status, fenced by version; the silence as it is then. Raises Conflict when it has changed."""
 
 
 class Configs(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from pipebell.core.errors import ApiError, NotFound
-from pipebell.core.served import lacking
+from pipebell.core.served import ABSENT, lacking
 from pipebell.core.vocabulary import GROUP, VERSION
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Definitions:
             _log.warning("definitions_of_another_release", missing=missing, hint="apply this release's definitions")
         self.missing = missing
         return not missing
+
+    def serves(self, kind: str, path: str) -> bool:
+        """Whether a kind's field, such as `status.catchUp`, is served, as far as is known."""
+        return not {ABSENT, path, path.partition(".")[0]}.intersection(self.missing.get(kind, ()))
 
     @property
     def remarks(self) -> list[str]:

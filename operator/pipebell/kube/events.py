@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from pipebell.core.event import Event
+    from pipebell.core.vocabulary import Phase
     from pipebell.kube.client import ApiClient
 
 _log = structlog.get_logger(__name__)
@@ -115,6 +116,17 @@ class PipelineEvents:
                 part = [item for item in items[start : start + _AT_ONCE] if not known(item["metadata"]["uid"])]
                 if part:
                     yield self._parsed(part)
+                await asyncio.sleep(0)
+
+    async def ended(self, namespace: str, phase: Phase) -> AsyncIterator[list[Event]]:
+        """The events of one namespace that ended in this phase, page by page; guarantees as for `scan`."""
+        params = {"fieldSelector": f"status.phase={phase.value}"}
+        async for page in self._client.pages(
+            custom(_KIND, namespace), params=params, limit=PAGE_SIZE, patience=self._patience
+        ):
+            items = page.get("items") or []
+            for start in range(0, len(items), _AT_ONCE):
+                yield self._parsed(items[start : start + _AT_ONCE])
                 await asyncio.sleep(0)
 
     async def create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pipebell.core.event import DETAILS_SHOWN, Event, PipelineEventSpec
 from pipebell.core.explain import explain
 from pipebell.core.incidents.resource import Incident, IncidentSpec, IncidentStatus
 from pipebell.core.models import NotificationConfigSpec
+from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus
 from pipebell.core.status import EventStatus, NotificationConfigStatus, epoch
 from pipebell.core.vocabulary import VERIFY
 from pipebell.core.wire import encode
@@ -139,6 +140,29 @@ def _verify(metadata: Mapping[str, Any]) -> str:
     annotations = metadata.get("annotations")
     token = _text(annotations, VERIFY) if isinstance(annotations, dict) else ""
     return clean(token)[:_TOKEN]
+
+
+def parse_silence(item: Mapping[str, Any], home: str) -> Silence:
+    """A Silence as the API gives it; `home` is the operator's own namespace. Raises InvalidInput.
+
+    A field that this version does not know may be what narrows it: such a silence is not obeyed.
+    """
+    metadata = _mapping(item.get("metadata"))
+    try:
+        spec = SilenceSpec.model_validate(_mapping(item.get("spec")))
+    except ValidationError as error:
+        raise explain(error, SilenceSpec) from None
+    namespace = _text(metadata, "namespace")
+    return Silence(
+        namespace=namespace,
+        name=_text(metadata, "name"),
+        uid=_text(metadata, "uid"),
+        resource_version=_text(metadata, "resourceVersion"),
+        created=_created(metadata),
+        spec=spec,
+        status=_status(SilenceStatus, item, metadata),
+        platform=namespace == home,
+    )
 
 
 def newer(version: str, than: str) -> bool:

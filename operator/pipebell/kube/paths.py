@@ -11,6 +11,7 @@ PLURALS: Final = {
     "PipelineEvent": "pipelineevents",
     "NotificationConfig": "notificationconfigs",
     "Incident": "incidents",
+    "Silence": "silences",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from tests.engine.fakes import EMAIL, START
@@ -16,6 +17,7 @@ from pipebell.core.policy.decide import STAGES, decide, explain
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.sent import Sent
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation
+from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus
 from pipebell.core.status import ConfigReference, EventStatus
 from pipebell.core.vocabulary import NotReadyReason, Reason, StageName
 
@@ -48,6 +50,16 @@ def config(**spec):
 
 def situation(this=None, *, configuration=None, age=0.0, facts=NOTHING, progress=NEW, original=None):
     return Situation(this or event(), START + age, MAX_AGE, configuration or config(), facts, progress, original)
+
+
+QUIET = [{"from": "15:00", "to": "16:00"}]  # START is 15:06:40
+
+
+def silenced(this=None, *, namespace="team", platform=False, **spec):
+    ends = datetime.fromtimestamp(START + 600, UTC).isoformat()
+    given = SilenceSpec.model_validate({"endsAt": ends, "reason": "migration of the warehouse", **spec})
+    silence = Silence(namespace, "migration", "uid-s", "1", START, given, SilenceStatus(), platform)
+    return situation(this)._replace(silences=[silence])
 
 
 LAST = Sent(START - 10, "team", "earlier")
@@ -100,6 +112,41 @@ TABLE = {
     ),
     "a replay of a finished one": (
         situation(event(replayOf={"name": "x"}), original=Original(True, True, True)),
+        Deliver, "deliver", None, "default triggers",
+    ),
+    # stage silence
+    "silenced": (silenced(), Suppress, "silence", Reason.SILENCED, "silence/migration"),
+    "silenced by the platform": (
+        silenced(namespace="ops", platform=True), Suppress, "silence", Reason.SILENCED, "platform/migration",
+    ),
+    "of another pipeline's silence": (silenced(pipelines=["q*"]), Deliver, "deliver", None, "default triggers"),
+    "silenced, but under way": (
+        silenced()._replace(progress=Progress(tried=True, open=["email"])),
+        Deliver, "deliver", None, "default triggers",
+    ),
+    "a silenced test": (silenced(event(test=True)), Deliver, "deliver", None, "default triggers"),
+    "a silenced replay": (
+        silenced(event(replayOf={"name": "x"}))._replace(original=Original(True, True, True)),
+        Deliver, "deliver", None, "default triggers",
+    ),
+    "silenced and within the window": (
+        silenced()._replace(cooldown=CooldownFacts(last=LAST)), Suppress, "silence", Reason.SILENCED,
+        "silence/migration",
+    ),
+    # stage quietHours
+    "in quiet hours": (
+        situation(configuration=config(quietHours=QUIET)), Suppress, "quietHours", Reason.QUIET_HOURS, "quietHours",
+    ),
+    "critical in quiet hours": (
+        situation(event(severity="critical"), configuration=config(quietHours=QUIET)),
+        Deliver, "deliver", None, "default triggers",
+    ),
+    "silenced in quiet hours": (
+        silenced()._replace(configuration=config(quietHours=QUIET)), Suppress, "silence", Reason.SILENCED,
+        "silence/migration",
+    ),
+    "quiet hours that the served definitions cannot say": (
+        situation(configuration=config(quietHours=QUIET))._replace(silences=None),
         Deliver, "deliver", None, "default triggers",
     ),
     # stage cooldown

@@ -10,6 +10,7 @@ from pipebell.core.policy.cooldown import COOLDOWN
 from pipebell.core.policy.deliver import DELIVER
 from pipebell.core.policy.expiry import EXPIRED
 from pipebell.core.policy.override import OVERRIDE
+from pipebell.core.policy.silence import QUIET_HOURS, SILENCE
 from pipebell.core.policy.situation import Resolved, Situation
 from pipebell.core.policy.triggers import TRIGGER
 from pipebell.core.vocabulary import StageName
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.situation import Stage
 
-STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, OVERRIDE, TRIGGER, COOLDOWN, DELIVER)
+STAGES: Final[tuple[Stage, ...]] = (
+    *(EXPIRED, CONFIGURED, OVERRIDE, TRIGGER),
+    *(SILENCE, QUIET_HOURS),
+    *(COOLDOWN, DELIVER),
+)
 """In the order of `StageName`. A new stage is a module of its own and a word here."""
 
 NOTICE_STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, CLAIM, DELIVER)

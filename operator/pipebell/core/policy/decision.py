@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipebell.core.errors import NotReady
     from pipebell.core.layers import Fallback
     from pipebell.core.policy.match import Match
+    from pipebell.core.silences.hold import Hold
 
 
 class WaitsFor(Enum):
@@ -66,6 +67,7 @@ class Suppress:
     by: str
     matched: str = ""
     match: Match | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,12 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
         Reason.NO_PROVIDER_ENABLED,
     ): "enable a destination of the trigger, or name an enabled one",
     (StageName.TRIGGER, Reason.NOT_DUE): "name a finished event of this organisation, in this namespace, in replayOf",
+    (StageName.SILENCE, Reason.SILENCED): (
+        "an event after {until} is sent; deleting {matched} ends it now (pipebell unsilence); tests and replays go out"
+    ),
+    (StageName.QUIET_HOURS, Reason.QUIET_HOURS): (
+        "an event after {until} is sent, and one of the severity that quietHours[].exceptSeverity names at once"
+    ),
     (StageName.COOLDOWN, Reason.COOLDOWN): (
         "an event after {until} is sent; a shorter cooldownSeconds of the trigger suppresses less, 0 nothing"
     ),

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.errors import NotReady
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.match import Match
     from pipebell.core.policy.override import Override
     from pipebell.core.policy.sent import Sent
+    from pipebell.core.silences.resource import Silence
     from pipebell.core.status import ConfigReference
     from pipebell.core.vocabulary import StageName
 
@@ -92,7 +93,8 @@ class Situation(NamedTuple):
     """One event at one moment. `now` and `max_age` are seconds; `configuration` is None where it was not asked for.
 
     `original` is None for what is no replay, or was tried before; `claim` for what is no notice. `match`,
-    `suppressed` and `override` are what earlier stages found.
+    `suppressed` and `override` are what earlier stages found. `silences` are those that may concern it; None where
+    nothing can be held back.
     """
 
     event: Event
@@ -106,6 +108,7 @@ class Situation(NamedTuple):
     suppressed: int = 0
     claim: Claim | None = None
     override: Override | None = None
+    silences: Sequence[Silence] | None = ()
 
     @property
     def resolved(self) -> Resolved:

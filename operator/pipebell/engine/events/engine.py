@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.bounds import Bounds
+    from pipebell.engine.events.holds import Holds
     from pipebell.engine.events.judges import Judges
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
@@ -68,6 +69,11 @@ class Engine(ConfigFollower, ShardFollower):
     def bounds(self) -> Bounds:
         """How many events may be kept track of, and what is left in the API."""
         return self._roster.bounds
+
+    @property
+    def holds(self) -> Holds:
+        """What silences and quiet hours hold back."""
+        return self._reconciler.holds
 
     @property
     def unfinished(self) -> int:

@@ -25,6 +25,7 @@ from pipebell.core.status import clip, rfc3339
 from pipebell.core.vocabulary import Phase, Reason, StageName
 from pipebell.engine.events import plan
 from pipebell.engine.events.deliver import Deliverer
+from pipebell.engine.events.holds import Holds
 from pipebell.engine.events.judges import Judges
 from pipebell.engine.events.keys import LEASE, Config, Ledger, Turn
 from pipebell.engine.events.recorder import Recorder
@@ -34,6 +35,7 @@ from pipebell.engine.events.state import Life, Parked, drop, next_attempt
 if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
+    from pipebell.core.silences.hold import Hold
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.endpoints import Endpoints
     from pipebell.engine.events.observer import Observer
@@ -71,7 +73,7 @@ class Reconciler:
         self._resolver, self._observer, self._max_age = resolver, observer, max_age
         self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
         self._parked: dict[str, None] = {}
-        self.judges = Judges()
+        self.judges, self.holds = Judges(), Holds()
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
         deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered, max_age)
         self._rounds = Rounds(ports.clock, deliverer, turns, observer, self._record, max_age)
@@ -142,12 +144,17 @@ class Reconciler:
         claim = None
         if isinstance(configuration, Resolved) and event.spec.notice is not None:
             claim = await self.judges.judge(event, configuration)
+        silences = () if event.exempt else self.holds.silences(event.namespace, now)
         progress = _NEW
         if state.deliveries or state.suppressed:
             names = [item.destination for item in state.open()]
             stand_ins = [item.destination for item in state.open() if item.failover_for]
             progress = Progress(tried, state.attempted, names, state.suppressed, stand_ins)
-        return Situation(event, self._clock.now(), max_age, configuration, facts, progress, original, claim=claim)
+        return Situation(
+            *(event, self._clock.now(), max_age, configuration, facts, progress, original),
+            claim=claim,
+            silences=silences,
+        )
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
         # Before it is read: what changes meanwhile must wake this event.
@@ -270,6 +277,9 @@ class Reconciler:
             await self._settle(state)
             return
         state.deliveries.clear()
+        if decision.hold is not None and decision.until is not None:
+            await self._hold(state, decision, decision.hold)
+            return
         extra: dict[str, Any] = {"suppressedBy": decision.by or None}
         if decision.until is not None:
             extra["suppressedUntil"] = rfc3339(decision.until)
@@ -284,6 +294,20 @@ class Reconciler:
         finally:
             if not recorded:  # it will be decided anew, here or elsewhere, and must count once
                 self._turns.unsuppress(state, last)
+
+    async def _hold(self, state: EventState, decision: Suppress, hold: Hold) -> None:
+        """A silence or quiet hours hold it back: it takes part in no cooldown, and is told of afterwards."""
+        self._turns.release(state)
+        state.key = None
+        state.catch_up = self.holds.begin(state.namespace, state.org, hold)
+        extra = {
+            "suppressedUntil": rfc3339(hold.until),
+            "catchUp": state.catch_up.model_dump(by_alias=True, exclude_none=True, mode="json"),
+        }
+        try:
+            await self._finish(state, EventSummary(Phase.SUPPRESSED, decision.reason, clip(decision.message)), extra)
+        finally:
+            self.holds.end(state.namespace, state.org, state.catch_up)
 
     async def _skip(self, state: EventState, skip: Skip) -> None:
         if not state.attempted:
@@ -371,6 +395,8 @@ class Reconciler:
 
     def _finished(self, state: EventState, summary: EventSummary) -> None:
         self.end(state)
+        if state.catch_up is not None and summary.phase is Phase.SUPPRESSED:
+            self.holds.recorded(state.namespace, state.org, state.catch_up)
         if summary.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
             _log_end(state, summary)
         self._observer.on_finished(state, summary, self._clock.now())

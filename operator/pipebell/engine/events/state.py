@@ -14,7 +14,7 @@ from pipebell.engine.events.ledger import key_for
 if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.policy.settle import EventSummary
-    from pipebell.core.status import ConfigReference
+    from pipebell.core.status import CatchUpRecord, ConfigReference
     from pipebell.core.vocabulary import Severity, StageName
     from pipebell.engine.events.keys import Key
     from pipebell.engine.events.ledger import CooldownKey
@@ -62,6 +62,8 @@ class EventState:
     stage: StageName | None = None
     """Which stage decided last, and (`matched`) what it went by."""
     matched: str = ""
+    catch_up: CatchUpRecord | None = None
+    """What is told of it afterwards, where a silence or quiet hours hold it back."""
     life: Life = Life.WAITING
     waits: tuple[Key, ...] = ()
     waits_since: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -14,7 +14,7 @@ from pipebell.engine.events.ledger import UNCOUNTED
 from pipebell.engine.events.observer import Observer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Hashable
 
     from pipebell.core.event import Event
     from pipebell.core.policy.settle import EventSummary
@@ -32,6 +32,19 @@ MARGIN: Final = 3600.0  # seconds beyond the age at which nobody would make a no
 LATENESS: Final = 0.1  # of its time to live that an event may be kept longer: each look reads all events there are
 
 log = structlog.get_logger(__name__)
+
+
+class Guard(Protocol):
+    """Knows events that a notice tells of: they stay until it has come to its end, and it stays until they are gone."""
+
+    def needs(self, event: Event) -> bool:
+        """Whether an event is not told of yet, or its notice is not finished."""
+
+    def member(self, event: Event) -> Hashable | None:
+        """What an event is told of with; None where it is told of by itself."""
+
+    def members(self, event: Event) -> Collection[Hashable]:
+        """What a notice tells of: as long as there is some of it, whoever meets that has to find the notice too."""
 
 
 class Retention(Observer):
@@ -58,6 +71,11 @@ class Retention(Observer):
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
         self._ttl_made = max_age + MARGIN
         self._next_look = ports.clock.now() + LONGEST
+        self._guards: list[Guard] = []
+
+    def subscribe(self, *guards: Guard) -> None:
+        """Ask these as well before an event is deleted."""
+        self._guards += guards
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """Note when this event's time will come."""
@@ -95,14 +113,26 @@ class Retention(Observer):
     async def _sweep(self, now: float) -> None:
         self._next_look = now + LONGEST
         deleted = 0
+        seen: set[Hashable] = set()
+        notices: list[Event] = []
         async for page in self._events.scan(phases_excluded=(Phase.PENDING.value, Phase.DELIVERING.value)):
+            seen.update(key for guard in self._guards for event in page.events if (key := guard.member(event)))
             ripe = [event for event in page.events if self._ripe(event, now)]
-            for start in range(0, len(ripe), AT_ONCE):
-                await asyncio.gather(*(self._delete(event) for event in ripe[start : start + AT_ONCE]))
-                await self._clock.sleep(PAUSE)
-            deleted += len(ripe)
+            last = [event for event in ripe if event.spec.notice is not None and self._members(event)]
+            notices += last
+            deleted += await self._delete_all([event for event in ripe if event not in last])
+        deleted += await self._delete_all([event for event in notices if not seen.intersection(self._members(event))])
         if deleted:
             log.info("finished_events_deleted", count=deleted)
+
+    def _members(self, event: Event) -> list[Hashable]:
+        return [key for guard in self._guards for key in guard.members(event)]
+
+    async def _delete_all(self, events: list[Event]) -> int:
+        for start in range(0, len(events), AT_ONCE):
+            await asyncio.gather(*(self._delete(event) for event in events[start : start + AT_ONCE]))
+            await self._clock.sleep(PAUSE)
+        return len(events)
 
     def _ripe(self, event: Event, now: float) -> bool:
         """Whether this event may go now; if only later, that is noted."""
@@ -130,6 +160,8 @@ class Retention(Observer):
         return self._ttl_failed if phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED) else self._ttl_delivered
 
     def _needed(self, event: Event, now: float, due: float) -> bool:
+        if any(guard.needs(event) for guard in self._guards):
+            return True
         uncounted = now - due < UNCOUNTED
         reference = event.status.config_ref
         of_org = reference is not None and reference.kind == "NotificationConfig"

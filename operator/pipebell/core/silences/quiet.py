@@ -1,0 +1,155 @@
+"""Quiet hours: times of the week at which only what is severe enough goes out; the rest is told afterwards."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from pipebell.core.fields import AnyCaseSeverity, Spec, TimeZone, each_once, pattern
+from pipebell.core.vocabulary import CatchUpMode, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SAME_TIME: Final = "needs two different times: for a whole day, write from: '00:00' and to: '24:00'"
+LONGEST: Final = timedelta(days=8)  # quiet hours that never end are caught up with after so long
+_MIDNIGHT: Final = "24:00"
+
+_START: Final = pattern(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", "must be a time of day from 00:00 to 23:59, such as 22:00")
+_END: Final = pattern(
+    r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", "must be a time of day from 00:00 to 24:00, such as 07:00"
+)
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class QuietHours(Spec):
+    """A time of the week at which only severe events are told at once."""
+
+    days: Annotated[list[Day], Field(max_length=7), AfterValidator(each_once)] | None = Field(
+        None, description="Days on which it begins: mon, tue … sun. Default: every day."
+    )
+    from_: Annotated[str, StringConstraints(max_length=5, pattern=_START)] = Field(
+        alias="from", description="Time of day at which it begins, such as 22:00."
+    )
+    to: Annotated[str, StringConstraints(max_length=5, pattern=_END)] = Field(
+        description="Time of day at which it ends: on the next day unless later than from; 24:00 is midnight."
+    )
+    timezone: TimeZone | None = Field(None, description="Time zone of both, by its IANA name. Default: UTC.")
+    except_severity: AnyCaseSeverity | None = Field(
+        None, description="Events of this severity, or of a higher one, go out all the same. Default: critical."
+    )
+    catch_up: CatchUpMode | None = Field(
+        None,
+        description=(
+            "What is told when it is over: nothing, a summary of what was held back, or what still fails. "
+            "Default: Summary."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _two_times(self) -> Self:
+        if self.from_ == self.to:
+            raise ValueError(SAME_TIME)
+        return self
+
+    @property
+    def zone(self) -> str:
+        """The time zone's name."""
+        return self.timezone or "UTC"
+
+    @property
+    def mode(self) -> CatchUpMode:
+        """What is told afterwards."""
+        return self.catch_up or CatchUpMode.SUMMARY
+
+    def holds(self, severity: Severity) -> bool:
+        """Whether events of this severity are held back at all."""
+        return severity.rank < (self.except_severity or Severity.CRITICAL).rank
+
+    def __str__(self) -> str:
+        """In words: `22:00 to 07:00 Europe/Berlin, mon tue`."""
+        days = f", {' '.join(self.days)}" if self.days is not None else ""
+        return f"{self.from_} to {self.to} {self.zone}{days}"
+
+
+class Quiet(NamedTuple):
+    """Quiet hours that run now. `until` is seconds since the epoch; `rule` is the one that says what is told then."""
+
+    until: float
+    rule: QuietHours
+
+
+def quiet_now(hours: Sequence[QuietHours], severity: Severity, now: float) -> Quiet | None:
+    """Whether an event of this severity is held back at `now` (seconds since the epoch), and until when.
+
+    Times that touch or overlap are one: who is quiet on Saturday and on Sunday is told on Monday.
+    """
+    holding = [rule for rule in hours if rule.holds(severity)]
+    at = datetime.fromtimestamp(now, UTC)
+    first, until = _running(holding, at)
+    if first is None:
+        return None
+    latest = at + LONGEST
+    while until < latest:
+        following, later = _running(holding, until)
+        if following is None or later <= until:
+            break
+        until = later
+    return Quiet(min(until, latest).timestamp(), first)
+
+
+def _running(rules: Sequence[QuietHours], at: datetime) -> tuple[QuietHours | None, datetime]:
+    """The first rule that holds at this moment, and the latest end of all that do."""
+    first, end = None, at
+    for rule in rules:
+        until = _end_of(rule, at)
+        if until is not None:
+            first = first or rule
+            end = max(end, until)
+    return first, end
+
+
+def _end_of(rule: QuietHours, at: datetime) -> datetime | None:
+    """When the rule's time that contains this moment ends (UTC); None when none does."""
+    today = at.astimezone(ZoneInfo(rule.zone)).date()
+    for day in (today - timedelta(days=1), today):
+        if rule.days is not None and DAYS[day.weekday()] not in rule.days:
+            continue
+        begins, ends = _span(rule.from_, rule.to, rule.zone, day)
+        if begins <= at < ends:
+            return ends
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _span(start: str, end: str, zone: str, day: date) -> tuple[datetime, datetime]:
+    """The time that begins on this day, in UTC."""
+    over_night = end != _MIDNIGHT and end <= start
+    last = day + timedelta(days=1) if over_night or end == _MIDNIGHT else day
+    begins = _moment(day, start, zone, later=False)
+    return begins, max(begins, _moment(last, "00:00" if end == _MIDNIGHT else end, zone, later=True))
+
+
+def _moment(day: date, clock: str, zone: str, *, later: bool) -> datetime:
+    """A time of day in UTC. One that a change to winter time brings twice is the first, or the `later` one.
+
+    One that a change to summer time leaves out is the moment of that change.
+    """
+    local = datetime.combine(day, time.fromisoformat(clock), ZoneInfo(zone))
+    found = local.replace(fold=1 if later else 0).astimezone(UTC)
+    if found.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == local.replace(tzinfo=None):
+        return found
+    before, after = sorted(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    changed = after.astimezone(ZoneInfo(zone)).utcoffset()
+    while after - before > timedelta(seconds=1):  # clocks change somewhere between the two
+        middle = before + (after - before) / 2
+        if middle.astimezone(ZoneInfo(zone)).utcoffset() == changed:
+            after = middle
+        else:
+            before = middle
+    return after.replace(microsecond=0)

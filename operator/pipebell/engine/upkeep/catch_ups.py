@@ -1,0 +1,317 @@
+"""Tells what silences and quiet hours held back, when they are over: one event for each group of what was held.
+
+What is told is read from the events themselves when it is due, and is fixed in the catch-up's spec: its retries need
+them no more. Its name follows from what it tells, so whoever makes it again finds that it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from pipebell.core.digest import Tally, member_of
+from pipebell.core.errors import ApiError, InvalidEvent, NotFound, NotReady, Unavailable
+from pipebell.core.layers import part_of
+from pipebell.core.policy.claim import Claim
+from pipebell.core.policy.match import Match
+from pipebell.core.policy.override import find_override
+from pipebell.core.policy.situation import Resolved
+from pipebell.core.policy.triggers import match_trigger
+from pipebell.core.shards import shard_of
+from pipebell.core.silences.catch_up import TRIES, Content, Group, content_of, group_of, merged, name_of, words
+from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
+from pipebell.core.status import rfc3339
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, CatchUpMode, NoticeKind, Phase, StageName
+from pipebell.engine.events.observer import Observer
+from pipebell.engine.shards.follower import ShardFollower
+from pipebell.engine.upkeep.notices import Made
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from pipebell.core.event import Event
+    from pipebell.core.policy.settle import EventSummary
+    from pipebell.core.silences.resource import Silence
+    from pipebell.engine.configs.resolver import Resolver
+    from pipebell.engine.configs.silences import SilenceStore
+    from pipebell.engine.events.holds import Holds, Pending
+    from pipebell.engine.events.ledger import CooldownLedger
+    from pipebell.engine.events.state import EventState
+    from pipebell.engine.ports import Ports
+    from pipebell.engine.upkeep.notices import NoticeMaker
+
+LOOK: Final = 1.0  # seconds between two looks at what is due
+GRACE: Final = 10.0  # seconds after a takeover in which the last owner's writes may still arrive
+REFUSED: Final = 60.0  # seconds until what was refused, or could not be told, is tried again
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Telling:
+    """One catch-up in the making. `held_until` is when the last of its events would not be held back any more."""
+
+    group: Group
+    dues: tuple[float, ...]
+    silence: Silence | None
+    configuration: Resolved | None
+    tally: Tally = field(default_factory=Tally)
+    destinations: dict[str, None] = field(default_factory=dict)
+    held_until: float = 0.0
+
+
+class CatchUps(Observer, ShardFollower):
+    """Makes catch-ups, and judges whether one is due."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        resolver: Resolver,
+        ledger: CooldownLedger,
+        holds: Holds,
+        silences: SilenceStore,
+        maker: NoticeMaker,
+    ) -> None:
+        self._events, self._clock, self._ownership, self._notices = (
+            *(ports.events, ports.clock),
+            *(ports.ownership, ports.notices),
+        )
+        self._resolver, self._ledger, self._holds, self._silences, self._maker = (
+            *(resolver, ledger, holds),
+            *(silences, maker),
+        )
+        self._wanted, self._next = asyncio.Event(), 0.0
+        self._postponed: dict[Group, float] = {}
+        self._not_before: dict[int, float] = {}
+
+    # ------------------------------------------------------------------ what it hears
+
+    def on_hold(self) -> None:
+        """Something more is held back."""
+        self._next = 0.0
+        self._wanted.set()
+
+    def on_silence_change(self) -> None:
+        """A silence has come, changed or gone: what it holds back may be due at another time."""
+        self._postponed.clear()
+        self.on_hold()
+
+    def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:  # noqa: ARG002  (the Observer's)
+        """See `Observer`. A catch-up that has ended needs what it told of no longer."""
+        self._holds.finished(state.namespace, state.name)
+
+    def on_shards_acquired(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`. The pass over all events brings what was held back."""
+        self._holds.release(shards)
+        self._not_before |= dict.fromkeys(shards, self._clock.now() + GRACE)
+        self.on_hold()
+
+    def on_shards_released(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`."""
+        self._holds.release(shards)
+        for group in [group for group in self._postponed if shard_of(group.org) in shards]:
+            del self._postponed[group]
+
+    # ------------------------------------------------------------------ judging
+
+    async def judge(self, event: Event, resolved: Resolved) -> Claim:
+        """See `Judge`: due is what tells of events that this replica knows to be held back no longer."""
+        said = content_of(event.spec.notice.content if event.spec.notice is not None else None)
+        if said is None:
+            return Claim(due=False, stage=StageName.SILENCE, message="it does not say what it tells of")
+        if not self._ledger.opened(event.spec.org_slug):
+            raise Unavailable("what was held back before is being read")
+        group = Group(event.namespace, event.spec.org_slug, said.by)
+        stage = StageName.SILENCE if group.silenced else StageName.QUIET_HOURS
+        if not self._due(event, group, said):
+            return Claim(due=False, stage=stage, message=f"{said.by} holds nothing back of which it is time to tell")
+        layers = resolved.layers
+        known = [name for name in said.destinations if layers.destination(name) is not None]
+        parts = dict.fromkeys(part for name in known for part in layers.deliveries(name))
+        return Claim(due=True, stage=stage, destinations=tuple(parts), title=said.by)
+
+    def _due(self, event: Event, group: Group, said: Content) -> bool:
+        decision = event.status.decision
+        if decision is not None and decision.stage is StageName.DELIVER:
+            return True  # it was, when it was tried first
+        first = min(said.dues)
+        if event.name not in (name_of(group, first, number) for number in range(TRIES)):
+            return False
+        if self._holds.told_in(group, first) == event.name:
+            return True
+        pending, now = self._holds.pending.get(group), self._clock.now()
+        return pending is not None and first in self._ripe(group, pending, now)
+
+    # ------------------------------------------------------------------ making
+
+    async def run(self) -> None:
+        """Make what is due, until cancelled."""
+        while True:
+            if not self._holds.pending:
+                await self._wanted.wait()
+            self._wanted.clear()
+            await self._clock.sleep(LOOK)
+            await self._look()
+
+    async def _look(self) -> None:
+        now = self._clock.now()
+        if now < self._next or not self._clock.trusted:
+            return
+        self._next = math.inf
+        due: dict[str, list[Group]] = {}
+        for group, pending in self._holds.groups():
+            if self._ripe(group, pending, now):
+                due.setdefault(group.namespace, []).append(group)
+            else:
+                self._next = min(self._next, self._at(group, pending, now))
+        for namespace, groups in due.items():
+            ready = [group for group in groups if self._may_tell(group, now)]
+            if len(ready) < len(groups):
+                self._next = 0.0
+            try:
+                if ready:
+                    await self._tell(namespace, ready, now)
+            except ApiError as error:
+                log.warning("catch_up_postponed", namespace=namespace, error=str(error))
+                self._next = 0.0
+
+    def _may_tell(self, group: Group, now: float) -> bool:
+        """Whether all that belongs to it is known here, and nobody else tells it."""
+        return (
+            self._ledger.opened(group.org)
+            and self._ownership.may_send(group.org)
+            and not self._holds.busy(group)
+            and now >= self._not_before.get(shard_of(group.org), 0.0)
+        )
+
+    def _at(self, group: Group, pending: Pending, now: float) -> float:
+        """When something of this group is due (seconds since the epoch)."""
+        at = min(pending.dues.values(), default=math.inf)
+        if group.silenced:
+            home = self._silences.home if group.by.startswith("platform/") else group.namespace
+            silence = self._silences.by(group.namespace, group.by)
+            at = silence.ends if silence is not None else now if self._silences.known(home) else now + LOOK
+        return max(at, self._postponed.get(group, 0.0))
+
+    def _ripe(self, group: Group, pending: Pending, now: float) -> tuple[float, ...]:
+        """What of this group is to be told of now. A silence that is over, or gone, holds nothing back any more."""
+        if self._at(group, pending, now) > now:
+            return ()
+        return merged([due for due, at in pending.dues.items() if group.silenced or at <= now])
+
+    async def _tell(self, namespace: str, groups: Iterable[Group], now: float) -> None:
+        """One pass over what was suppressed in a namespace, for all that is due there."""
+        tellings = {group: telling for group in groups if (telling := await self._begin(group, now)) is not None}
+        if not tellings:
+            return
+        silences = self._silences.of(namespace, now)
+        async for page in self._events.ended(namespace, Phase.SUPPRESSED):
+            for event in page:
+                found = group_of(event)
+                telling = tellings.get(found[0]) if found is not None else None
+                if found is not None and telling is not None and round(found[1], 3) in telling.dues:
+                    _collect(telling, event, silences, now)
+        for telling in tellings.values():
+            await self._finish(telling, now)
+
+    async def _begin(self, group: Group, now: float) -> _Telling | None:
+        pending = self._holds.pending.get(group)
+        if pending is None:
+            return None
+        try:
+            found = await self._resolver.resolve(group.namespace, group.org)
+        except NotReady as error:
+            log.info("catch_up_waits_for_configuration", namespace=group.namespace, org=group.org, error=str(error))
+            self._postpone(group, now + REFUSED)
+            return None
+        silence = self._silences.by(group.namespace, group.by) if group.silenced else None
+        return _Telling(group, self._ripe(group, pending, now), silence, found if isinstance(found, Resolved) else None)
+
+    def _postpone(self, group: Group, until: float) -> None:
+        self._postponed[group] = until
+        self._next = min(self._next, until)
+
+    async def _finish(self, telling: _Telling, now: float) -> None:
+        group = telling.group
+        if telling.held_until > now:
+            self._postpone(group, telling.held_until)
+            return
+        if not telling.tally.total:
+            self._told(telling, "", finished=True)
+            return
+        spec = _spec(telling, now)
+        for number in range(TRIES):
+            name = name_of(group, telling.dues[0], number)
+            if not self._may_tell(group, self._clock.now()):
+                self._next = 0.0
+                return
+            making = await self._maker.make(group.namespace, name, spec, telling.dues[0])
+            if making.made is Made.CREATED:
+                self._told(telling, name, finished=False)
+                return
+            if making.made is not Made.EXISTS:
+                self._refused(telling, making.message, now)
+                return
+            if await self._told_before(group, name):
+                self._next = 0.0  # what it does not tell of is told by another
+                return
+        self._refused(telling, "its names are taken by other events", now)
+
+    def _told(self, telling: _Telling, name: str, *, finished: bool) -> None:
+        self._postponed.pop(telling.group, None)
+        self._holds.told(telling.group, telling.dues, name, finished=finished)
+
+    async def _told_before(self, group: Group, name: str) -> bool:
+        """Whether the event of this name is such a catch-up, made by us or by another replica before."""
+        try:
+            return self._holds.told_by(await self._events.get(group.namespace, name))
+        except (InvalidEvent, NotFound):
+            return False
+
+    def _refused(self, telling: _Telling, message: str, now: float) -> None:
+        self._postpone(telling.group, now + REFUSED)
+        group, silence = telling.group, telling.silence
+        log.warning("catch_up_refused", namespace=group.namespace, org=group.org, by=group.by, error=message)
+        if silence is not None and not silence.platform:
+            self._notices.warn("Silence", silence.namespace, silence.name, silence.uid, "CatchUpRefused", message)
+
+
+def _collect(telling: _Telling, event: Event, silences: Collection[Silence], now: float) -> None:
+    """One more event that was held back."""
+    record = event.status.catch_up
+    mode = telling.silence.mode if telling.silence is not None else record.mode if record is not None else None
+    if mode in (None, CatchUpMode.NONE):
+        return
+    severity = event.status.severity or event.spec.severity or DEFAULT_SEVERITIES[event.spec.event]
+    layers = telling.configuration.layers if telling.configuration is not None else None
+    hold = held_by_silence(silences, event, severity, now)
+    if hold is None and layers is not None and telling.group.silenced:
+        hold = held_by_quiet_hours(layers.quiet_hours, severity, now)
+    if hold is not None:
+        telling.held_until = max(telling.held_until, hold.until)
+    telling.tally.add(member_of(event, severity))
+    match = match_trigger(layers, event.spec, find_override(layers, event.spec)) if layers is not None else None
+    if isinstance(match, Match):
+        telling.destinations |= dict.fromkeys(part_of(name)[0] for name in match.destinations)
+
+
+def _spec(telling: _Telling, now: float) -> dict[str, Any]:
+    """The catch-up's spec, as the API takes it: of the type and severity of what is worst in it."""
+    worst = telling.tally.worst
+    assert worst is not None  # noqa: S101  (there are members; tells mypy)
+    title, notes = words(telling.group, telling.silence, telling.dues[-1], now)
+    said = Content(telling.group.by, telling.dues, tuple(telling.destinations))
+    return {
+        "orgSlug": telling.group.org,
+        "event": worst.event,
+        "severity": worst.severity.value,
+        "notice": {
+            "kind": NoticeKind.CATCH_UP.value,
+            "due": rfc3339(telling.dues[0]),
+            "content": said.added_to(telling.tally.content(title=title, notes=notes)),
+        },
+    }
