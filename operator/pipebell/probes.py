@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipebell.engine.shards.sharing import Sharing
     from pipebell.kube.definitions import Definitions
     from pipebell.kube.event_watch import EventWatch
+    from pipebell.kube.incident_watch import IncidentWatch
     from pipebell.kube.permissions import Permissions
     from pipebell.kube.vitals import Vitals
     from pipebell.kube.watches import Watches
@@ -36,6 +37,7 @@ class Probes:
     vitals: Vitals
     silencing: Silencing
     event_watches: list[EventWatch] = field(default_factory=list)
+    incident_watches: list[IncidentWatch] = field(default_factory=list)
 
     def alive(self) -> str | None:
         """Why this process is to be restarted."""
@@ -67,6 +69,7 @@ class Probes:
     def remarks(self) -> list[str]:
         """What is wrong although this process does all that it can."""
         found = self.definitions.remarks + self.silencing.remarks
+        found += [f"what people say of incidents is not heard: {w.trouble}" for w in self.incident_watches if w.trouble]
         if unrecorded := self.engine.unrecordable:
             words = "events' status is refused by the API for good: see the log's status_cannot_be_recorded"
             found.append(f"{unrecorded} {words}")

@@ -181,6 +181,7 @@ class Settings:
     event_max_age: float = _setting(86_400.0, _seconds, "Events older than this are not attempted any more")
     ttl_delivered: float = _setting(86_400.0, _seconds, "Keep Delivered, Suppressed and Skipped events for so long")
     ttl_failed: float = _setting(604_800.0, _seconds, "Keep Failed and PartiallyDelivered events for so long")
+    incident_ttl: float = _setting(2_592_000.0, _seconds, "Keep resolved Incidents for so long")
     http_port: int = _setting(8080, _port, "Port of /healthz, /readyz and /metrics")
     log_format: str = _setting("json", _one_of("json", "text"), "json or text")
     log_level: str = _setting("info", _one_of("debug", "info", "warning", "error"), "debug, info, warning or error")

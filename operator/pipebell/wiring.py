@@ -27,6 +27,8 @@ from pipebell.engine.shards.sharing import LEASE, Sharing
 from pipebell.engine.upkeep.backlog import Backlog
 from pipebell.engine.upkeep.channels import ChannelNotices, Platform
 from pipebell.engine.upkeep.health import HealthBoard
+from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
+from pipebell.engine.upkeep.incidents.telling import KINDS_TOLD, IncidentJudge
 from pipebell.engine.upkeep.notices import NoticeMaker
 from pipebell.engine.upkeep.probing import Prober
 from pipebell.engine.upkeep.recovery import Recovery
@@ -42,6 +44,8 @@ from pipebell.kube.configs import NotificationConfigs
 from pipebell.kube.definitions import Definitions
 from pipebell.kube.event_watch import EventWatch
 from pipebell.kube.events import PipelineEvents
+from pipebell.kube.incident_watch import IncidentWatch
+from pipebell.kube.incidents import KubeIncidents
 from pipebell.kube.installation import Installation
 from pipebell.kube.leases import KubeLeases, group_of
 from pipebell.kube.namespaces import KubeNamespaces
@@ -135,6 +139,7 @@ class App:
             ownership=self.sharing,
             providers=self._providers,
             installation=self._installation,
+            incidents=KubeIncidents(self._client, self._scope),
         )
         self._resolver = Resolver(
             self._store, self.root, ports, environ=environ, shared_namespaces=settings.shared_namespaces
@@ -156,6 +161,13 @@ class App:
             Platform(settings.namespace, settings.platform_org, not self._scope or settings.namespace in self._scope),
         )
         self._verifier = Verifier(ports, self._store, self._resolver, self.metrics.on_verified)
+        self.incidents = IncidentKeeper(
+            ports,
+            self.engine.incidents,
+            self._resolver,
+            NoticeMaker(ports, settings.event_max_age),
+            ttl=settings.incident_ttl,
+        )
         self._retention = Retention(
             ports,
             self._ledger,
@@ -163,6 +175,7 @@ class App:
             ttl_delivered=settings.ttl_delivered,
             ttl_failed=settings.ttl_failed,
             max_age=settings.event_max_age,
+            covered=self.incidents.covers,
         )
         self.silencing = Silencing(
             settings,
@@ -173,7 +186,7 @@ class App:
             self._ledger,
             self._definitions,
         )
-        self._recovery = Recovery(ports, self._ledger, self.engine, self._on_past_event)
+        self._recovery = Recovery(ports, self._ledger, self.engine, self._on_past_event, self.incidents)
         self._backlog = Backlog(ports, self._ledger, self.engine)
         self.intake = Intake(ports, self._store, self._lister, self.engine, self._recovery, self._background)
         self._probes = Probes(
@@ -210,7 +223,10 @@ class App:
         self.readiness.adopt(self._board.condition)
         self.readiness.subscribe(self.engine)
         self._resolver.subscribe(self.readiness)
-        self.sharing.subscribe(self._board, self._recovery, self.engine, self.readiness, self._verifier)
+        self.sharing.subscribe(self._board, self._recovery, self.incidents, self.engine, self.readiness, self._verifier)
+        judge = IncidentJudge(self.engine.incidents)
+        for kind in KINDS_TOLD:
+            self.engine.judges.subscribe(kind, judge)
         self.engine.observers.subscribe(self.metrics, self._usage, self._retention, self._board, self._channels)
         self.engine.judges.subscribe(NoticeKind.CHANNEL, self._channels)
         self.silencing.subscribe(self.sharing)
@@ -272,6 +288,9 @@ class App:
         await self.sharing.join()
         self._background.run_forever("leases", self.sharing.run())
         self._watch_events(on_event)
+        self._watch_incidents()
+        self._background.run_forever("incidents", self.incidents.run())
+        self._background.run_forever("resolved incidents", self.incidents.sweep())
         self._background.run_forever("backlog", self._backlog.run())
         self._background.run_forever("usage", self._usage.run())
         self._background.run_forever("verification", self._verifier.run())
@@ -297,6 +316,18 @@ class App:
             )
             self._probes.event_watches.append(watch)
             self._background.run_forever("events", watch.run())
+
+    def _watch_incidents(self) -> None:
+        for namespace in self._scope or (None,):
+            watch = IncidentWatch(
+                self._watching,
+                self._clock,
+                namespace,
+                on_incident=self.incidents.on_incident,
+                on_gone=self.incidents.on_incident_gone,
+            )
+            self._probes.incident_watches.append(watch)
+            self._background.run_forever("incidents' watch", watch.run())
 
     async def close(self) -> None:
         """Finish what is under way, give all shards back, then stop everything."""

@@ -90,6 +90,8 @@ def test_lists_with_a_key_are_maps_and_choices_are_sets():
     assert len(failovers) == len(KINDS) + 1, "of every block on the top level, and of destinations"
     assert sorted(set(sets) - set(failovers)) == [
         "NotificationConfig.spec.eventTriggers[].providers",
+        "NotificationConfig.spec.incidents.escalation[].providers",
+        "NotificationConfig.spec.incidents.groupBy",
         "NotificationConfig.spec.pipelineOverrides[].events",
         "NotificationConfig.spec.pipelineOverrides[].providers",
         "NotificationConfig.spec.quietHours[].days",

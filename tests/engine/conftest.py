@@ -17,4 +17,4 @@ async def house():
     house = House()
     house.no_root()
     yield house
-    await house.engine.close(0)
+    await house.close()

@@ -12,6 +12,7 @@ from pipebell.core.config import ConfigObject
 from pipebell.core.errors import Conflict, Fenced, NotFound, NotReady, Unavailable
 from pipebell.core.event import Event, EventPage, PipelineEventSpec
 from pipebell.core.finding import Finding
+from pipebell.core.incidents.resource import Incident, IncidentSpec, IncidentStatus
 from pipebell.core.message import Message
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.outcome import Attempt, Outcome, Verdict
@@ -26,6 +27,9 @@ from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
 from pipebell.engine.events.observer import Observer
 from pipebell.engine.ports import Ports
+from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
+from pipebell.engine.upkeep.incidents.telling import KINDS_TOLD, IncidentJudge
+from pipebell.engine.upkeep.notices import NoticeMaker
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
 
@@ -178,6 +182,85 @@ class FakeEvents:
         if self.store[namespace, name].uid != uid:
             raise Conflict(name)
         del self.store[namespace, name]
+
+    def _reachable(self) -> None:
+        if self.away:
+            raise Unavailable("away")
+
+
+@dataclass
+class FakeIncidents:
+    """The API's Incidents: resourceVersions, uids, generations, and a count of writes. `on_change` is the watch."""
+
+    store: dict[tuple[str, str], Incident] = field(default_factory=dict)
+    created: list[str] = field(default_factory=list)
+    writes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    versions: Any = field(default_factory=lambda: itertools.count(100))
+    away: bool = False
+    refusal: Exception | None = None
+    now: Callable[[], float] = lambda: START
+    on_change: Callable[[Incident], object] | None = None
+    on_gone: Callable[[str, str, str], object] | None = None
+
+    async def get(self, namespace: str, name: str) -> Incident:
+        self._reachable()
+        if (namespace, name) not in self.store:
+            raise NotFound(name)
+        return self.store[namespace, name]
+
+    async def scan(self, *, org_slug: Any = None, phases_excluded: Any = ()) -> AsyncIterator[list[Incident]]:
+        self._reachable()
+        yield list(self.store.values())
+
+    async def create(self, namespace: str, name: str, spec: IncidentSpec) -> Incident:
+        self._reachable()
+        if self.refusal is not None:
+            raise self.refusal
+        if (namespace, name) in self.store:
+            raise Conflict(name)
+        number = next(self.versions)
+        made = Incident(namespace, name, f"uid-{name}-{number}", str(number), 1, self.now(), spec, IncidentStatus())
+        self.store[namespace, name] = made
+        self.created.append(name)
+        return made
+
+    async def patch_status(self, incident: Incident, status: Mapping[str, Any]) -> str:
+        self._reachable()
+        known = self.store.get((incident.namespace, incident.name))
+        if known is None:
+            raise NotFound(incident.name)
+        if (known.uid, known.resource_version) != (incident.uid, incident.resource_version):
+            raise Conflict(incident.name)
+        self.writes.append((incident.name, dict(status)))
+        merged = known.status.model_dump(by_alias=True, exclude_none=True, mode="json") | dict(status)
+        kept = IncidentStatus.model_validate({key: value for key, value in merged.items() if value is not None})
+        return self._put(replace(known, status=kept)).resource_version
+
+    async def delete(self, namespace: str, name: str, uid: str) -> None:
+        if self.store[namespace, name].uid != uid:
+            raise Conflict(name)
+        self.remove(namespace, name)
+
+    def say(self, namespace: str, name: str, **spec: Any) -> Incident:
+        """Somebody patches its spec."""
+        known = self.store[namespace, name]
+        said = known.spec.model_dump(by_alias=True, exclude_none=True, mode="json") | spec
+        parsed = IncidentSpec.model_validate({key: value for key, value in said.items() if value is not None})
+        return self._put(replace(known, spec=parsed, generation=known.generation + 1))
+
+    def remove(self, namespace: str, name: str) -> None:
+        known = self.store.pop((namespace, name))
+        self.deleted.append(name)
+        if self.on_gone is not None:
+            self.on_gone(namespace, name, known.uid)
+
+    def _put(self, incident: Incident) -> Incident:
+        changed = replace(incident, resource_version=str(next(self.versions)))
+        self.store[incident.namespace, incident.name] = changed
+        if self.on_change is not None and not changed.status.resolved:
+            self.on_change(changed)
+        return changed
 
     def _reachable(self) -> None:
         if self.away:
@@ -352,6 +435,7 @@ class House:
     ) -> None:
         self.clock = FakeClock()
         self.events, self.configs = FakeEvents(), FakeConfigs()
+        self.incidents, self.pagerduty = FakeIncidents(now=self.clock.now), FakeProvider(self.clock)
         self.secrets, self.namespaces, self.notices = FakeSecrets(), FakeNamespaces(), FakeNotices()
         self.email, self.slack = FakeProvider(self.clock), FakeProvider(self.clock)
         self.book, self.observer, self.ownership = ConfigStore(), Recording(), FakeOwnership()
@@ -372,8 +456,9 @@ class House:
             namespaces=self.namespaces,
             notices=self.notices,
             ownership=self.ownership,
-            providers={"email": self.email, "slack": self.slack},
+            providers={"email": self.email, "slack": self.slack, "pagerduty": self.pagerduty},
             installation=lambda: "4f1c-uid",
+            incidents=self.incidents,
         )
         self.ledger = CooldownLedger()
         self.resolver = Resolver(
@@ -388,18 +473,40 @@ class House:
         self.events.clock, self.events.on_created = self.clock.now, self.engine.submit
         self.engine.observers.subscribe(self.observer)
         self.resolver.subscribe(self.observer)
+        self.keeper = IncidentKeeper(
+            self.ports, self.engine.incidents, self.resolver, NoticeMaker(self.ports, self.max_age), ttl=2_592_000.0
+        )
+        judge = IncidentJudge(self.engine.incidents)
+        for kind in KINDS_TOLD:
+            self.engine.judges.subscribe(kind, judge)
+        self.incidents.on_change, self.incidents.on_gone = self.keeper.on_incident, self.keeper.on_incident_gone
+        self.keeping: asyncio.Task[None] | None = None
+
+    def keep(self) -> None:
+        """Have incidents stored from now on."""
+        self.keeping = asyncio.create_task(self.keeper.run())
 
     async def restart(self) -> None:
         """Kill the engine as SIGKILL would, and start another from what the API holds."""
-        await self.engine.close(0)
+        await self.close()
         self.start()
+        self.keep()
         for event in list(self.events.store.values()):  # the watch tells first, in the order of the list
             self.engine.submit(event)
         await self.recover()
 
+    async def close(self) -> None:
+        """End as a killed process does."""
+        await self.engine.close(0)
+        if self.keeping is not None:
+            await asyncio.sleep(0)  # a task that never ran would leave a coroutine that was never awaited
+            self.keeping.cancel()
+            await asyncio.gather(self.keeping, return_exceptions=True)
+            self.keeping = None
+
     async def recover(self, shards: Collection[int] = ALL_SHARDS) -> None:
         """Shards are gained: one pass for all of them."""
-        recovery = Recovery(self.ports, self.ledger, self.engine, self.met)
+        recovery = Recovery(self.ports, self.ledger, self.engine, self.met, self.keeper)
         recovery.on_shards_acquired(shards)
         task = asyncio.create_task(recovery.run())
         await settle_down()
@@ -414,6 +521,7 @@ class House:
             ttl_delivered=ttl_delivered,
             ttl_failed=600.0,
             max_age=self.max_age,
+            covered=self.keeper.covers,
         )
         self.met = retention.on_event
         self.engine.observers.subscribe(retention)

@@ -88,6 +88,7 @@ VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] =
     # The API server has the database built in, as CronJobs need it; Go's word for its own zone is none of it.
     "known_zone": rule("self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0", fields.UNKNOWN_ZONE),
     "canonical": {},  # both spellings are stored as they are, and read as one
+    "camel_group": {},  # the same
     "whole_number": {},  # the API server reads 587.0 as 587 by itself
     "time_with_zone": {"pattern": fields.RFC3339, "maxLength": 40},  # beside the format, whose error says what to write
     "lower": {},  # the enum below it becomes one_of_any_case

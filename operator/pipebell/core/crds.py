@@ -122,7 +122,7 @@ PIPELINE_EVENT: Final = Resource(
     spec=PipelineEventSpec,
     status=EventStatus,
     spec_rules=cel.IMMUTABLE,
-    selectable=(".status.phase", ".spec.orgSlug", ".spec.event", ".spec.pipelineId"),
+    selectable=(".status.phase", ".spec.orgSlug", ".spec.event", ".spec.pipelineId", ".status.incident.name"),
     columns=(
         Column("Org", ".spec.orgSlug", "The organisation."),
         Column("Event", ".spec.event", "What happened."),

@@ -16,6 +16,7 @@ from pipebell.core.destinations.block import Block, Section, make_block
 from pipebell.core.errors import NotReady
 from pipebell.core.fields import EMAIL, traits
 from pipebell.core.globs import matches_any
+from pipebell.core.incidents.rules import merged
 from pipebell.core.models import KINDS, RootSpec
 from pipebell.core.vocabulary import NotReadyReason
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from pipebell.core.destinations.base import Allow, Kind, Target
+    from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.models import NotificationSpec, TriggerSpec
     from pipebell.core.overrides import OverrideRules
     from pipebell.core.placeholders import Source
@@ -167,6 +169,12 @@ class Layers:
     def channel_health(self) -> ChannelHealth:
         """What to do about destinations that fail."""
         return channel_health(*(layer.spec for layer in self._stack))
+
+    @cached_property
+    def incidents(self) -> IncidentRules | None:
+        """How failures are joined in incidents; None where that is off."""
+        specs = [layer.spec.incidents for layer in self._stack]
+        return merged(specs) if any(spec is not None for spec in specs) else None
 
     # ------------------------------------------------------------------ destinations
 

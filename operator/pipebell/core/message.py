@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What every renderer takes: the event, how bad it is, and how many like it were suppressed since the last one."""
+    """What every renderer takes: the event, how bad it is, and how many like it were suppressed since the last one.
+
+    `note` is what there is to say of its incident.
+    """
 
     event: Event
     severity: Severity
     suppressed: int = 0
+    note: str = ""
 
     @property
     def test(self) -> bool:

@@ -54,6 +54,7 @@ from pipebell.core.fields import (
     Spec,
     traits,
 )
+from pipebell.core.incidents.spec import IncidentsSpec
 from pipebell.core.overrides import OverrideRules, OverrideSpec
 from pipebell.core.silences.quiet import QuietHours
 from pipebell.core.vocabulary import EventType
@@ -318,6 +319,9 @@ class NotificationSpec(Blocks):
     retry_config: RetrySpec | None = Field(None, description="How failed deliveries are tried again.")
     channel_health: ChannelHealthSpec | None = Field(
         None, description="Whether destinations are tried now and then, and who hears of one that fails."
+    )
+    incidents: IncidentsSpec | None = Field(
+        None, description="Failures of one trouble as one incident; what is unset comes from root. Default: off."
     )
     secret_ref: SecretRef | None = Field(None, description="The Secret whose keys fill ${VAR} placeholders.")
     event_namespaces: EventNamespaces | None = Field(

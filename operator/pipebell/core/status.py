@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from pipebell.core.vocabulary import CatchUpMode, EventType, Phase, Reason, Severity, StageName
+from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, Phase, Reason, Severity, StageName
 
 Message = Annotated[str, StringConstraints(max_length=1024)]
 Time = Annotated[str, StringConstraints(max_length=40), Field(json_schema_extra={"format": "date-time"})]
@@ -143,6 +143,14 @@ class CatchUpRecord(StatusModel):
     due: Time = Field(description="When it is told, where the silence itself does not say another time by then.")
 
 
+class IncidentRecord(StatusModel):
+    """What an event did to its incident."""
+
+    name: Annotated[str, StringConstraints(max_length=253)] = Field(description="The Incident, in the same namespace.")
+    action: IncidentAction = Field(description="What the event did to it, or told of it.")
+    failures: int = Field(0, description="Which failure of it this was; of what is none, how many there were.")
+
+
 class EventStatus(StatusModel):
     """PipelineEvent's status."""
 
@@ -152,6 +160,9 @@ class EventStatus(StatusModel):
     severity: Severity | None = Field(None, description="The severity that the notification carries.")
     config_ref: ConfigReference | None = Field(None, description="The configuration that was used.")
     decision: DecisionRecord | None = Field(None, description="Which rule decided; `pipebell why` explains it.")
+    incident: IncidentRecord | None = Field(
+        None, description="The incident that it belongs to, where incidents are on."
+    )
     deliveries: Annotated[list[Delivery], Field(max_length=32)] | None = Field(
         None, description="One entry per destination.", json_schema_extra={"listMapKeys": ["destination"]}
     )

@@ -150,6 +150,18 @@ class CatchUpMode(StrEnum):
     STILL_FAILING = "StillFailing"
 
 
+class IncidentAction(StrEnum):
+    """What an event did to its incident, or told of it."""
+
+    OPENED = "Opened"
+    COUNTED = "Counted"
+    WORSENED = "Worsened"
+    REMINDED = "Reminded"
+    RECOVERED = "Recovered"
+    ESCALATED = "Escalated"
+    ACKNOWLEDGED = "Acknowledged"
+
+
 class StageName(StrEnum):
     """The stages of deciding what becomes of an event, in their order (`pipebell.core.policy`)."""
 

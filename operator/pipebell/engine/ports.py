@@ -172,3 +172,4 @@ class Ports:
     ownership: Ownership
     providers: Mapping[str, Provider]
     installation: Callable[[], str] = _unnamed
+    incidents: Incidents | None = None

@@ -10,13 +10,17 @@ from tests.engine.fakes import EMAIL, START
 
 from pipebell.core.errors import NotReady
 from pipebell.core.event import Event
+from pipebell.core.incidents.keys import IncidentKey
+from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
+from pipebell.core.incidents.rules import IncidentRules
+from pipebell.core.incidents.state import Incident, Order, Past, Success, Told
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment
 from pipebell.core.policy.decide import STAGES, decide, explain
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.sent import Sent
-from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation
+from pipebell.core.policy.situation import CooldownFacts, IncidentFacts, Original, Progress, Resolved, Situation
 from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus
 from pipebell.core.status import ConfigReference, EventStatus
 from pipebell.core.vocabulary import NotReadyReason, Reason, StageName
@@ -48,8 +52,10 @@ def config(**spec):
     return Resolved(Layers(layer, None), REFERENCE, None)
 
 
-def situation(this=None, *, configuration=None, age=0.0, facts=NOTHING, progress=NEW, original=None):
-    return Situation(this or event(), START + age, MAX_AGE, configuration or config(), facts, progress, original)
+def situation(this=None, *, configuration=None, age=0.0, facts=NOTHING, progress=NEW, original=None, incident=None):
+    return Situation(
+        this or event(), START + age, MAX_AGE, configuration or config(), facts, progress, original, incident=incident
+    )
 
 
 QUIET = [{"from": "15:00", "to": "16:00"}]  # START is 15:06:40
@@ -68,7 +74,70 @@ MISSING = NotReady(NotReadyReason.MISSING_SECRET, "email.smtpPassword: there is 
 UNREADY = {"toEmails": ["to@example.com"]}  # names no server
 SENDING = CooldownFacts(sender="uid-other", sender_name="other")
 
+KEY = IncidentKey("team", "acme", IncidentClass.RUN, "pipelineId=p")
+TOLD = Incident(KEY, name="inc-1", told={"email": Told("email")}, failures=1, phase=IncidentPhase.OPEN)
+RULES = IncidentRules()
+
 TABLE = {
+    # stages retryExpected, incident and repeated: histories are in tests/core/incidents
+    "another attempt is expected": (
+        situation(event(attempt=1, maxAttempts=2), incident=IncidentFacts(RULES, key=KEY)),
+        Suppress, "retryExpected", Reason.RETRY_EXPECTED, "default triggers",
+    ),
+    "too few failures": (
+        situation(incident=IncidentFacts(IncidentRules(notify_after_failures=2), key=KEY)),
+        Suppress, "incident", Reason.BELOW_THRESHOLD, "default triggers",
+    ),
+    "everybody was told": (
+        situation(incident=IncidentFacts(RULES, key=KEY, incident=TOLD)),
+        Suppress, "repeated", Reason.REPEATED, "default triggers",
+    ),
+    "nothing is known of the past": (
+        situation(incident=IncidentFacts(RULES, known=False)), Wait, "retryExpected", None, "",
+    ),
+    "it succeeded since": (
+        situation(incident=IncidentFacts(RULES, key=KEY, past=Past(Success(Order(START + 1, 9))))),
+        Suppress, "incident", Reason.SUPERSEDED, "default triggers",
+    ),
+    "the first one is being sent": (
+        situation(incident=IncidentFacts(RULES, key=KEY, incident=TOLD, sender="uid-other", sender_name="other")),
+        Wait, "repeated", Reason.WAITING_FOR_SENDER, "other",
+    ),
+    "a success that ends nothing": (
+        situation(event(event="pipeline_success"), incident=IncidentFacts(RULES)),
+        Skip, "incident", Reason.NO_TRIGGER, "",
+    ),
+    "its trigger is disabled": (
+        situation(
+            event(event="pipeline_success"), incident=IncidentFacts(RULES),
+            configuration=config(eventTriggers=[{"event": "pipeline_success", "enabled": False}]),
+        ),
+        Skip, "incident", Reason.TRIGGER_DISABLED, "eventTriggers[pipeline_success]",
+    ),
+    "its destinations are disabled": (
+        situation(
+            event(event="pipeline_success"), incident=IncidentFacts(RULES),
+            configuration=config(
+                email={**EMAIL, "enabled": False}, eventTriggers=[{"event": "pipeline_success"}]
+            ),
+        ),
+        Skip, "incident", Reason.NO_PROVIDER_ENABLED, "eventTriggers[pipeline_success]",
+    ),
+    "too old to be told, though it ends one": (
+        situation(event(event="pipeline_success"), age=MAX_AGE + 1, incident=IncidentFacts(RULES, recoverable=(TOLD,))),
+        Skip, "incident", Reason.EXPIRED, "",
+    ),
+    "what it ends is being told": (
+        situation(
+            event(event="pipeline_success"),
+            incident=IncidentFacts(RULES, recoverable=(TOLD,), sender="uid-other", sender_name="other"),
+        ),
+        Wait, "incident", Reason.WAITING_FOR_SENDER, "other",
+    ),
+    "an end that somebody is told of": (
+        situation(event(event="pipeline_success"), incident=IncidentFacts(RULES, recoverable=(TOLD,))),
+        Deliver, "deliver", None, "Incident inc-1",
+    ),
     # stage expired
     "too old": (situation(age=MAX_AGE + 1), Skip, "expired", Reason.EXPIRED, ""),
     "just in time": (situation(age=MAX_AGE), Deliver, "deliver", None, "default triggers"),

@@ -124,6 +124,9 @@ class IncidentStatus(StatusModel):
     acknowledged_by: Annotated[str, StringConstraints(max_length=256)] | None = Field(
         None, description="Who acknowledged it."
     )
+    next_opening_time: Time | None = Field(
+        None, description="When it is told at the latest, while it is pending and nobody was."
+    )
     reminders: int = Field(0, description="Reminders made so far.")
     next_reminder_time: Time | None = Field(None, description="When the next reminder is due.")
     escalation_step: int = Field(0, description="Steps of the escalation taken so far.")

@@ -32,6 +32,8 @@ def disabled(reference: ConfigReference) -> Skip:
 
 def configured(s: Situation) -> Decision | Situation:
     """Skip without a configuration or with a disabled one; wait for one that cannot be used yet."""
+    if s.skip is not None and not isinstance(s.configuration, Resolved):
+        return s.skip
     match s.configuration:
         case Resolved():
             return s

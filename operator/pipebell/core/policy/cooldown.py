@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipebell.core.policy.decision import Suppress, Wait, WaitsFor
-from pipebell.core.policy.sent import suppressed_until
+from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import Situation, Stage, exempt
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Reason, StageName
@@ -18,6 +19,8 @@ def cooldown(s: Situation) -> Decision | Situation:
     """Suppress within the window, wait for a sender of the same key; pass on with how many were suppressed before."""
     if exempt(s.event):
         return s
+    if s.incident is not None and s.incident.key is not None:
+        return _opening(s) or s
     if s.matched.cooldown == 0 or s.progress.attempted:
         return s._replace(suppressed=s.progress.suppressed)
     if not s.cooldown.known:
@@ -25,6 +28,22 @@ def cooldown(s: Situation) -> Decision | Situation:
     if s.cooldown.sender == s.event.uid:
         return s._replace(suppressed=s.cooldown.suppressed)
     return _running(s) or _being_sent(s) or s._replace(suppressed=s.cooldown.suppressed)
+
+
+def _opening(s: Situation) -> Suppress | None:
+    """With incidents on, what is held back is the opening of one soon after another of the same key was told."""
+    facts, opened = s.incident, s.incident.past.opening if s.incident is not None else None
+    if facts is None or opened is None or s.ongoing is None or s.ongoing.told or s.ongoing.under_way:
+        return None
+    until = suppressed_until(Sent(opened, s.event.namespace, ""), s.matched.cooldown, s.now)
+    if until is None:
+        return None
+    message = (
+        f"held back by the cooldown until {rfc3339(until)}: an incident of the same key was told a short while ago"
+    )
+    mark = s.matched.mark
+    match = replace(s.matched, mark=mark._replace(due=until) if mark is not None else None)
+    return Suppress(StageName.COOLDOWN, Reason.COOLDOWN, message, until, "", match.title, match)
 
 
 def _running(s: Situation) -> Suppress | None:

@@ -9,6 +9,7 @@ from pipebell.core.policy.configured import CONFIGURED
 from pipebell.core.policy.cooldown import COOLDOWN
 from pipebell.core.policy.deliver import DELIVER
 from pipebell.core.policy.expiry import EXPIRED
+from pipebell.core.policy.incidents import INCIDENT, REPEATED, RETRY_EXPECTED
 from pipebell.core.policy.override import OVERRIDE
 from pipebell.core.policy.silence import QUIET_HOURS, SILENCE
 from pipebell.core.policy.situation import Resolved, Situation
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 STAGES: Final[tuple[Stage, ...]] = (
     *(EXPIRED, CONFIGURED, OVERRIDE, TRIGGER),
+    *(RETRY_EXPECTED, INCIDENT),
     *(SILENCE, QUIET_HOURS),
-    *(COOLDOWN, DELIVER),
+    *(REPEATED, COOLDOWN, DELIVER),
 )
 """In the order of `StageName`. A new stage is a module of its own and a word here."""
 
@@ -32,6 +34,7 @@ NOTICE_STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, CLAIM, DELIVER)
 _STAGE_NAMES: Final = list(StageName)
 _AFTER_CONFIGURED: Final = _STAGE_NAMES.index(StageName.CONFIGURED)
 _AFTER_TRIGGER: Final = _STAGE_NAMES.index(StageName.TRIGGER)
+_AFTER_INCIDENT: Final = _STAGE_NAMES.index(StageName.INCIDENT)
 
 
 class Answer(NamedTuple):
@@ -83,4 +86,6 @@ def _can_say(name: StageName, s: Situation) -> bool:
     place = _STAGE_NAMES.index(name)
     if place > _AFTER_CONFIGURED and not isinstance(s.configuration, Resolved):
         return False
+    if s.skip is not None and s.match is None:  # a success may end an incident that no trigger wants to hear of
+        return place <= _AFTER_INCIDENT
     return place <= _AFTER_TRIGGER or s.match is not None

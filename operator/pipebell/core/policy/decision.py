@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.base import Target
     from pipebell.core.errors import NotReady
     from pipebell.core.layers import Fallback
-    from pipebell.core.policy.match import Match
+    from pipebell.core.policy.match import Mark, Match
     from pipebell.core.silences.hold import Hold
 
 
@@ -27,6 +27,7 @@ class WaitsFor(Enum):
     CONFIG = auto()  # its configuration, or root's, to become usable
     LEDGER = auto()  # its organisation's past to be known
     TURN = auto()  # the outcome of the event that is being sent for the same cooldown
+    OUTCOME = auto()  # the outcome of the event that is being sent for the same incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Skip:
     reason: Reason
     message: str
     matched: str = ""
+    mark: Mark | None = None
+    """What it does to its incidents all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,9 @@ def deliver(s: Situation) -> Decision:
     match, layers = s.matched, s.resolved.layers
     fallbacks = _fallbacks(match, layers)
     due = [
-        name for name in match.destinations if not s.progress.tried or {name, part_of(name)[0]} & set(s.progress.open)
+        name
+        for name in match.destinations
+        if name not in match.held and (not s.progress.tried or {name, part_of(name)[0]} & set(s.progress.open))
     ]
     targets, blocked = usable(layers, dict.fromkeys((*due, *s.progress.stand_ins)))
     planned = with_fallbacks(layers, match.destinations) if fallbacks else match.destinations

@@ -22,7 +22,10 @@ def expired(s: Situation) -> Decision | Situation:
     """Skip what was never tried and is too old; what was tried goes on by its schedule."""
     if s.progress.tried or not is_overdue(s.event.created, s.now, s.max_age):
         return s
-    return Skip(StageName.EXPIRED, Reason.EXPIRED, f"older than {s.max_age:.0f} s before it could be sent")
+    skip = Skip(StageName.EXPIRED, Reason.EXPIRED, f"older than {s.max_age:.0f} s before it could be sent")
+    if s.incident is None or (s.incident.known and not s.incident.recoverable):
+        return skip
+    return s._replace(skip=skip)  # a success that may end an incident all the same
 
 
 def reason_to_end(delivery: Delivery) -> Reason | None:

@@ -34,6 +34,30 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
     (StageName.QUIET_HOURS, Reason.QUIET_HOURS): (
         "an event after {until} is sent, and one of the severity that quietHours[].exceptSeverity names at once"
     ),
+    (StageName.RETRY_EXPECTED, Reason.RETRY_EXPECTED): (
+        "nothing to do: it is told at {until} if no other attempt of this run has come; "
+        "onlyFinalAttempt: false tells each"
+    ),
+    (StageName.RETRY_EXPECTED, None): (
+        "nothing to do: it is decided as soon as the operator has read what was told before"
+    ),
+    (StageName.INCIDENT, Reason.BELOW_THRESHOLD): (
+        "a lower notifyAfterFailures or notifyAfterSeconds of incidents tells it sooner"
+    ),
+    (StageName.INCIDENT, Reason.SUPERSEDED): "nothing to do: the next failure opens a new incident",
+    (StageName.INCIDENT, Reason.WAITING_FOR_SENDER): "nothing to do: it goes out when what it ends was told",
+    (StageName.INCIDENT, Reason.NO_TRIGGER): (
+        "a success is told where it ends an incident of which somebody was told, or where eventTriggers has {event}"
+    ),
+    (StageName.INCIDENT, Reason.TRIGGER_DISABLED): "set enabled: true in {matched}",
+    (StageName.INCIDENT, Reason.NO_PROVIDER_ENABLED): "enable a destination of the trigger, or name an enabled one",
+    (StageName.INCIDENT, Reason.EXPIRED): "send a new event; the platform team can raise PIPEBELL_EVENT_MAX_AGE",
+    (StageName.REPEATED, Reason.REPEATED): (
+        "nothing to do: kubectl get incidents has what was told; a shorter remindAfterSeconds tells more often"
+    ),
+    (StageName.REPEATED, Reason.WAITING_FOR_SENDER): (
+        "nothing to do: it is counted when that one is delivered, and sent when that one fails everywhere"
+    ),
     (StageName.COOLDOWN, Reason.COOLDOWN): (
         "an event after {until} is sent; a shorter cooldownSeconds of the trigger suppresses less, 0 nothing"
     ),

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipebell.core.incidents.state import Failure, Success
     from pipebell.core.outcome import Thread
-    from pipebell.core.vocabulary import Severity
+    from pipebell.core.vocabulary import IncidentAction, Severity
+
+
+class Mark(NamedTuple):
+    """What an event does to its incident: `failure` is to be counted, or `success` ends what it recovers.
+
+    `due`: when nobody is told of a failure now, it is told then (seconds since the epoch). `retry`: another attempt of
+    its run is expected before that.
+    """
+
+    action: IncidentAction
+    failure: Failure | None = None
+    success: Success | None = None
+    due: float | None = None
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +39,9 @@ class Match:
     cooldown: int
     title: str = ""
     threads: Mapping[str, Thread] = field(default_factory=dict)
+    mark: Mark | None = None
+    """What it does to its incident, where incidents are on."""
+    held: tuple[str, ...] = ()
+    """Those of `destinations` that wait for what another event comes to there."""
+    note: str = ""
+    """What the message says of its incident."""

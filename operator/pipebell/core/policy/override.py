@@ -42,7 +42,8 @@ def override(s: Situation) -> Decision | Situation:
         return s
     if found.spec.enabled is False:
         event, title = s.event.spec.event, found.title
-        return Skip(StageName.OVERRIDE, Reason.TRIGGER_DISABLED, f"{title} disables {event} of this pipeline", title)
+        skip = Skip(StageName.OVERRIDE, Reason.TRIGGER_DISABLED, f"{title} disables {event} of this pipeline", title)
+        return s._replace(skip=s.skip or skip) if s.may_recover else skip
     return s._replace(override=found)
 
 

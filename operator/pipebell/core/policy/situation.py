@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pipebell.core.incidents.state import Past
+from pipebell.core.vocabulary import EventType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.errors import NotReady
     from pipebell.core.event import Event
+    from pipebell.core.incidents.keys import IncidentKey
+    from pipebell.core.incidents.rules import IncidentRules
+    from pipebell.core.incidents.state import Incident
     from pipebell.core.layers import Layers
     from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Decision, Skip
@@ -20,7 +26,9 @@ if TYPE_CHECKING:
     from pipebell.core.policy.sent import Sent
     from pipebell.core.silences.resource import Silence
     from pipebell.core.status import ConfigReference
-    from pipebell.core.vocabulary import StageName
+    from pipebell.core.vocabulary import Reason, StageName
+
+_NO_PAST: Final = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +97,32 @@ class Original(NamedTuple):
         return cls(True, status.finished, found.spec.org_slug == org_slug, left)
 
 
+class IncidentFacts(NamedTuple):
+    """What is known of the incidents that an event may concern, where they are switched on.
+
+    `known`: whether the organisation's past is. `incident` is that of a failure's key; `counted`: it was counted there
+    before. `recoverable` are those that a success may end. `sender` is the uid of the event that is being sent for one
+    of them, of which nothing has arrived anywhere yet.
+    """
+
+    rules: IncidentRules
+    known: bool = True
+    key: IncidentKey | None = None
+    incident: Incident | None = None
+    counted: bool = False
+    past: Past = _NO_PAST
+    recoverable: tuple[Incident, ...] = ()
+    sender: str | None = None
+    sender_name: str = ""
+
+
 class Situation(NamedTuple):
     """One event at one moment. `now` and `max_age` are seconds; `configuration` is None where it was not asked for.
 
     `original` is None for what is no replay, or was tried before; `claim` for what is no notice. `match`,
     `suppressed` and `override` are what earlier stages found. `silences` are those that may concern it; None where
-    nothing can be held back.
+    nothing can be held back. `incident` is None where incidents are off; `skip` is what an earlier stage said of a
+    success that may end some all the same; `ongoing` is the incident after this failure.
     """
 
     event: Event
@@ -109,6 +137,19 @@ class Situation(NamedTuple):
     claim: Claim | None = None
     override: Override | None = None
     silences: Sequence[Silence] | None = ()
+    incident: IncidentFacts | None = None
+    skip: Skip | None = None
+    ongoing: Incident | None = None
+
+    @property
+    def may_recover(self) -> bool:
+        """Whether it is a success that may end an incident, whatever triggers say."""
+        return self.incident is not None and self.event.spec.event is EventType.PIPELINE_SUCCESS
+
+    @property
+    def skip_reason(self) -> Reason | None:
+        """What an earlier stage said of a success that may end an incident all the same."""
+        return self.skip.reason if self.skip is not None else None
 
     @property
     def resolved(self) -> Resolved:

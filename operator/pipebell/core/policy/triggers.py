@@ -72,12 +72,14 @@ def trigger(s: Situation) -> Decision | Situation:
     skip = not_due(s)
     if skip is not None:
         return skip
+    if s.skip is not None:
+        return s
     match = match_trigger(s.resolved.layers, s.event.spec, s.override)
-    if isinstance(match, Skip):
-        return match
-    if s.original is not None:
-        match = replace(match, threads=threads(s, match))
-    return s._replace(match=match)
+    if not isinstance(match, Skip):
+        if s.original is not None:
+            match = replace(match, threads=threads(s, match))
+        return s._replace(match=match)
+    return s._replace(skip=match) if s.may_recover else match
 
 
 TRIGGER = Stage(StageName.TRIGGER, trigger)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pipebell.core.event import DETAILS_SHOWN, MAX_ERROR_MESSAGE
 from pipebell.core.render.digest import view
 from pipebell.core.render.text import address, clean, cut, one_line, pretty
-from pipebell.core.vocabulary import EventType, Severity
+from pipebell.core.vocabulary import EventType, NoticeKind, Severity
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
@@ -35,6 +35,14 @@ TITLES: Final[dict[EventType, str]] = {
     EventType.PIPELINE_STUCK: "Pipeline is stuck",
     EventType.CHANNEL_FAILING: "Notification channel is failing",
     EventType.CHANNEL_RECOVERED: "Notification channel has recovered",
+}
+
+
+OF_NOTICES: Final[dict[NoticeKind, str]] = {
+    NoticeKind.REMINDER: "Still failing",
+    NoticeKind.ESCALATION: "Still failing, and nobody has acknowledged it",
+    NoticeKind.ACKNOWLEDGED: "Acknowledged",
+    NoticeKind.RESOLVED: "Resolved",
 }
 
 
@@ -119,10 +127,11 @@ def facts(message: Message) -> Facts:
     event, severity = message.event, message.severity
     spec = event.spec
     succeeded = spec.event is EventType.PIPELINE_SUCCESS and severity is Severity.INFO
+    succeeded = succeeded or (spec.notice is not None and spec.notice.kind is NoticeKind.RESOLVED)
     return Facts(
         look=_SUCCESS if succeeded else LOOKS[severity],
         severity=severity.upper(),
-        title=TITLES[spec.event],
+        title=_title(message),
         org=one_line(spec.org_slug, _ID_LIMIT),
         pipeline=one_line(spec.pipeline_id or "", _ID_LIMIT),
         run=one_line(spec.pipeline_logging_id or "", _ID_LIMIT),
@@ -168,6 +177,14 @@ def _marks(message: Message) -> tuple[str, ...]:
     return tuple(mark for mark, given in (("TEST", spec.test), (REPLAY, spec.replay_of)) if given)
 
 
+def _title(message: Message) -> str:
+    """What has happened, in two or three words."""
+    spec = message.event.spec
+    if spec.event is EventType.PIPELINE_SUCCESS and message.note:
+        return "Pipeline recovered"
+    return OF_NOTICES.get(spec.notice.kind, TITLES[spec.event]) if spec.notice is not None else TITLES[spec.event]
+
+
 def _when(event: Event) -> str:
     try:
         return f"{datetime.fromtimestamp(event.occurred, UTC).isoformat(' ', 'seconds')[:19]} UTC"
@@ -198,6 +215,8 @@ def _notes(message: Message) -> tuple[str, ...]:
         notes.append("This is a TEST notification: somebody checks that notifications arrive.")
     if spec.replay_of:
         notes.append(f"This is a REPLAY of the event {spec.replay_of.name}, sent again on request.")
+    if message.note:
+        notes.append(message.note)
     if suppressed == 1:
         notes.append("1 similar event was held back since the last notification.")
     elif suppressed > 1:

@@ -81,7 +81,7 @@ class Deliverer:
         resolver: Resolver,
         endpoints: Endpoints,
         observer: Observer,
-        on_delivered: Callable[[EventState, Delivery], None],
+        on_delivered: Callable[[EventState, Delivery, Target], None],
         max_age: float,
     ) -> None:
         self._providers, self._clock, self._ownership = ports.providers, ports.clock, ports.ownership
@@ -92,7 +92,7 @@ class Deliverer:
 
     async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
         """Try every destination that is due; comes back when all have answered, or after a while with the slow ones."""
-        message = Message(situation.event, decision.match.severity, state.suppressed)
+        message = Message(situation.event, decision.match.severity, state.suppressed, decision.match.note)
         sending = Sending(situation.resolved, decision, message)
         due = self._all_due(state, decision, decision.targets)
         state.restored = False
@@ -192,7 +192,7 @@ class Deliverer:
         elif outcome.verdict is not Verdict.DELIVERED:
             _log_failure(state, settled, outcome)
         if settled.delivered_time and not delivery.delivered_time:
-            self._on_delivered(state, settled)
+            self._on_delivered(state, settled, target)
 
     async def _send(self, message: Message, target: Target, attempt: Attempt) -> Outcome:
         feasible = KINDS[target.kind].feasible(target, attempt) if attempt.action is not Action.SEND else attempt

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.bounds import Bounds
     from pipebell.engine.events.holds import Holds
+    from pipebell.engine.events.incidents import Incidents
     from pipebell.engine.events.judges import Judges
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
@@ -57,6 +58,11 @@ class Engine(ConfigFollower, ShardFollower):
             ports, resolver, self.observers, self._roster, self.room, self._turns, self.endpoints, max_age
         )
         self._look_for_overdue()
+
+    @property
+    def incidents(self) -> Incidents:
+        """What is known of incidents."""
+        return self._reconciler.incidents
 
     @property
     def judges(self) -> Judges:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pipebell.core.incidents.keys import IncidentKey
     from pipebell.engine.events.ledger import CooldownKey
 
 
@@ -36,5 +37,12 @@ class Turn:
     key: CooldownKey
 
 
-Key = Config | Ledger | Lease | Turn
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of the event that is being sent for this incident."""
+
+    key: IncidentKey
+
+
+Key = Config | Ledger | Lease | Turn | Outcome
 LEASE: Final = Lease()

@@ -212,6 +212,8 @@ class CooldownLedger:
             return
         if shard_of(event.spec.org_slug) not in self._folding:
             return
+        if status.incident is not None:  # the incident itself says what was sent
+            return
         key = key_for(status.config_ref, event)
         if status.phase is Phase.SUPPRESSED and status.reason is Reason.COOLDOWN and status.suppressed_by:
             namespace, _, name = status.suppressed_by.rpartition("/")

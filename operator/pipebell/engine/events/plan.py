@@ -26,7 +26,6 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers, now: f
     What was never tried, for its kind or its parts were not known, is replaced by its parts, where it has any. Those
     that stand in for others stay as long as they are wanted. `now` is seconds since the epoch.
     """
-    wanted = decision.match.destinations
     if not state.tried:
         _begin(state, decision, layers)
     else:
@@ -35,16 +34,12 @@ def plan_deliveries(state: EventState, decision: Deliver, layers: Layers, now: f
                 continue
             if delivery.last_attempt_time is None and _divide(state, delivery, decision):
                 continue
-            if delivery.destination not in wanted:
-                why = f"{delivery.destination} is not among the trigger's destinations any more"
-                drop(state, delivery, Reason.CONFIG_CHANGED, why)
-            elif _another_recipient(delivery, decision):
-                why = f"another recipient stands at {delivery.destination} now"
-                drop(state, delivery, Reason.CONFIG_CHANGED, why)
+            _take_away(state, delivery, decision)
     _correct_times(state, decision, now)
     _review_stand_ins(state, decision)
     for name in decision.targets.keys() & state.deliveries.keys():
         _of_kind(state, name, layers.kind(name))
+    _hold(state, decision, layers)
     for name, error in decision.blocked.items():
         if name in state.deliveries:
             _block(state, name, error, now)
@@ -113,6 +108,33 @@ def _review_stand_ins(state: EventState, decision: Deliver) -> None:
             else:
                 why = f"another recipient stands at {item.destination} now"
                 drop(state, item, Reason.CONFIG_CHANGED, why)
+
+
+def _take_away(state: EventState, delivery: Delivery, decision: Deliver) -> None:
+    """End an open delivery to a destination, or a recipient, that it does not go to any more."""
+    wanted = decision.match.destinations
+    if delivery.destination not in wanted and _held_in_vain(delivery):
+        del state.deliveries[delivery.destination]
+    elif delivery.destination not in wanted:
+        why = f"{delivery.destination} is not among the trigger's destinations any more"
+        drop(state, delivery, Reason.CONFIG_CHANGED, why)
+    elif _another_recipient(delivery, decision):
+        why = f"another recipient stands at {delivery.destination} now"
+        drop(state, delivery, Reason.CONFIG_CHANGED, why)
+
+
+def _hold(state: EventState, decision: Deliver, layers: Layers) -> None:
+    """Those that wait for what another event comes to there."""
+    for name in decision.match.held:
+        if name in state.deliveries and name not in decision.targets:
+            update: dict[str, object] = {"provider": layers.kind(name), "reason": Reason.WAITING_FOR_SENDER}
+            update["message"] = "waits for what an earlier message comes to there"
+            state.deliveries[name] = state.deliveries[name].model_copy(update=update)
+
+
+def _held_in_vain(delivery: Delivery) -> bool:
+    """Whether nothing was ever sent there, because nobody there knows of what has ended."""
+    return delivery.reason == Reason.WAITING_FOR_SENDER and delivery.last_attempt_time is None
 
 
 def _divide(state: EventState, delivery: Delivery, decision: Deliver) -> bool:

@@ -22,22 +22,27 @@ from pipebell.core.policy.settle import EventSummary, summarise
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import shard_of
 from pipebell.core.status import clip, rfc3339
-from pipebell.core.vocabulary import Phase, Reason, StageName
+from pipebell.core.vocabulary import EventType, Phase, Reason, StageName
 from pipebell.engine.events import plan
 from pipebell.engine.events.deliver import Deliverer
 from pipebell.engine.events.holds import Holds
+from pipebell.engine.events.incidents import Incidents
 from pipebell.engine.events.judges import Judges
-from pipebell.engine.events.keys import LEASE, Config, Ledger, Turn
+from pipebell.engine.events.keys import LEASE, Config, Ledger, Outcome, Turn
 from pipebell.engine.events.recorder import Recorder
 from pipebell.engine.events.rounds import Rounds
 from pipebell.engine.events.state import Life, Parked, drop, next_attempt
 
 if TYPE_CHECKING:
+    from pipebell.core.destinations.base import Target
     from pipebell.core.event import Event
+    from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Decision
     from pipebell.core.silences.hold import Hold
+    from pipebell.core.status import Delivery
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.endpoints import Endpoints
+    from pipebell.engine.events.keys import Key
     from pipebell.engine.events.observer import Observer
     from pipebell.engine.events.roster import Roster
     from pipebell.engine.events.state import EventState
@@ -75,7 +80,8 @@ class Reconciler:
         self._parked: dict[str, None] = {}
         self.judges, self.holds = Judges(), Holds()
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
-        deliverer = Deliverer(ports, resolver, endpoints, observer, turns.delivered, max_age)
+        self.incidents = Incidents(ports, turns.knows, room.wake)
+        deliverer = Deliverer(ports, resolver, endpoints, observer, self._delivered, max_age)
         self._rounds = Rounds(ports.clock, deliverer, turns, observer, self._record, max_age)
 
     @property
@@ -93,6 +99,12 @@ class Reconciler:
             return
         decision = decide(situation)
         self._note(state, situation, decision)
+        if situation.incident is not None or state.part is not None:
+            decision = self.incidents.apply(state, situation, decision)
+            if state.part is not None:  # it takes part in no other cooldown
+                self._turns.release(state)
+                state.key = None
+                await self.incidents.ensure(state)
         match decision:
             case Deliver():
                 await self._deliver(state, situation, decision)
@@ -132,18 +144,21 @@ class Reconciler:
                 if not state.open():
                     await self._settle(state)
                     return None
-            configuration = await self._configuration(state, event) if tried else None
+            configuration = await self._configuration(state, event) if tried or self._may_recover(event) else None
         else:
             configuration = await self._configuration(state, event)
         original = None
         if event.spec.replay_of is not None and not tried:
             original = await self._original(event, event.spec.replay_of.name)
-        facts = _UNKNOWN
-        if isinstance(configuration, Resolved) and not exempt(event):
-            facts = self._turns.look(state, event, configuration.reference)
         claim = None
         if isinstance(configuration, Resolved) and event.spec.notice is not None:
             claim = await self.judges.judge(event, configuration)
+            self._begin_notice(state, event, claim, configuration)
+        facts, incident = _UNKNOWN, None
+        if isinstance(configuration, Resolved) and not exempt(event):
+            incident = self.incidents.look(state, event, configuration)
+            if incident is None or incident.key is None:
+                facts = self._turns.look(state, event, configuration.reference)
         silences = () if event.exempt else self.holds.silences(event.namespace, now)
         progress = _NEW
         if state.deliveries or state.suppressed:
@@ -154,7 +169,24 @@ class Reconciler:
             *(event, self._clock.now(), max_age, configuration, facts, progress, original),
             claim=claim,
             silences=silences,
+            incident=incident,
         )
+
+    def _may_recover(self, event: Event) -> bool:
+        """Whether an event that is too old to be told may end an incident all the same."""
+        return event.spec.event is EventType.PIPELINE_SUCCESS and len(self.incidents.book) > 0
+
+    def _begin_notice(self, state: EventState, event: Event, claim: Claim, resolved: Resolved) -> None:
+        notice, rules = event.spec.notice, resolved.layers.incidents
+        if claim.due and notice is not None and notice.incident is not None and rules is not None:
+            entry = self.incidents.book.named(event.namespace, notice.incident)
+            if entry is not None:
+                self.incidents.begin_notice(state, event, entry, rules)
+
+    def _delivered(self, state: EventState, delivery: Delivery, target: Target) -> None:
+        """A destination has an event's message."""
+        self._turns.delivered(state, delivery)
+        self.incidents.delivered(state, delivery, target)
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
         # Before it is read: what changes meanwhile must wake this event.
@@ -199,10 +231,7 @@ class Reconciler:
         if not state.open():
             await self._settle(state)
             return
-        if decision.blocked:
-            self._room.wait(state, Config(state.namespace, state.org))
-        else:
-            self._room.leave(state)
+        self._listen(state, decision)
         sending = await self._rounds.attempt(state, situation, decision)
         for name, error in decision.blocked.items():
             self._resolver.refused(situation.resolved, error)
@@ -210,9 +239,19 @@ class Reconciler:
         if len(state.deliveries) > 1:
             failover.relieve(state.deliveries)
         if state.tried or not sending.fenced:
-            await self._settle(state, blocked=bool(decision.blocked), at=self._rounds.next_failover(state, decision))
+            at = self._rounds.next_failover(state, decision)
+            await self._settle(state, blocked=bool(decision.blocked), held=bool(decision.match.held), at=at)
         if sending.fenced:
             self.wait_for_lease(state)
+
+    def _listen(self, state: EventState, decision: Deliver) -> None:
+        """What comes meanwhile, and some of its destinations wait for, must wake it."""
+        if decision.blocked:
+            self._room.wait(state, Config(state.namespace, state.org))
+        else:
+            self._room.leave(state)
+        for entry in state.part.entries if state.part is not None and decision.match.held else ():
+            self._room.join(state, Outcome(entry.incident.key))
 
     def _blocked(self, state: EventState, situation: Situation, name: str, error: NotReady) -> None:
         """An event waits for this destination. What is wrong with root's is for the platform team to see elsewhere."""
@@ -240,12 +279,15 @@ class Reconciler:
                         except NotReady as error:
                             self._blocked(state, situation, name, error)
                 if not state.tried:
-                    self._turns.release(state)
+                    self._release(state)
                 await self._wait_for_config(state, decision)
             case WaitsFor.LEDGER:
                 self._room.wait(state, Ledger(shard_of(state.org)))
             case WaitsFor.TURN:
-                await self._wait_for_turn(state, decision)
+                assert state.key is not None  # noqa: S101  (it waits for that key; tells mypy)
+                await self._wait_for_another(state, decision, Turn(state.key))
+            case WaitsFor.OUTCOME:
+                await self._wait_for_another(state, decision, *_outcomes(situation))
 
     async def _wait_for_config(self, state: EventState, decision: Wait) -> None:
         if not state.tried:
@@ -255,17 +297,16 @@ class Reconciler:
         if await self._record(state, EventSummary(phase, decision.reason, clip(decision.message))):
             state.event = None
 
-    async def _wait_for_turn(self, state: EventState, decision: Wait) -> None:
+    async def _wait_for_another(self, state: EventState, decision: Wait, *keys: Key) -> None:
         """Wait for the sender; after a while, the status says so."""
-        assert state.key is not None  # noqa: S101  (it waits for that key; tells mypy)
         now = self._clock.now()
         if state.waits_since is None:
             state.waits_since = now
         announce = state.waits_since + ANNOUNCE_AFTER
         if now < announce:
-            self._room.wait(state, Turn(state.key), until=announce)
+            self._room.wait(state, *keys, until=announce)
             return
-        self._room.wait(state, Turn(state.key))
+        self._room.wait(state, *keys)
         deliveries, state.deliveries = state.deliveries, {}
         await self._record(state, EventSummary(Phase.PENDING, decision.reason, decision.message))
         state.deliveries = deliveries
@@ -284,7 +325,9 @@ class Reconciler:
         if decision.until is not None:
             extra["suppressedUntil"] = rfc3339(decision.until)
         summary = EventSummary(Phase.SUPPRESSED, decision.reason, decision.message)
-        if decision.stage is not StageName.COOLDOWN:  # no later message of the cooldown speaks for it
+        if (
+            decision.stage is not StageName.COOLDOWN or state.part is not None
+        ):  # no later message of the cooldown speaks for it
             await self._finish(state, summary, extra)
             return
         last = self._turns.suppress(state, decision.match.cooldown if decision.match else 0.0)
@@ -312,7 +355,7 @@ class Reconciler:
     async def _skip(self, state: EventState, skip: Skip) -> None:
         if not state.attempted:
             state.deliveries.clear()
-            self._turns.release(state)
+            self._release(state)
             state.key = None  # it takes part in no cooldown
             await self._finish(state, EventSummary(Phase.SKIPPED, skip.reason, skip.message))
             return
@@ -322,11 +365,14 @@ class Reconciler:
 
     # ------------------------------------------------------------------ recording, waiting, ending
 
-    async def _settle(self, state: EventState, *, blocked: bool = False, at: float | None = None) -> None:
+    async def _settle(
+        self, state: EventState, *, blocked: bool = False, held: bool = False, at: float | None = None
+    ) -> None:
         """Record where the deliveries stand; finish the event, or have it wait until its next attempt is due.
 
         It is woken at `at` (seconds since the epoch) too.
         """
+        self.incidents.settled(state)
         summary = summarise(list(state.deliveries.values()))
         if summary.phase.final:
             await self._finish(state, summary)
@@ -335,7 +381,9 @@ class Reconciler:
             return
         retries = [next_attempt(item, self._clock.now()) for item in state.open() if item.reason == Reason.RETRYING]
         retries += [] if at is None else [at]
-        keys = (Config(state.namespace, state.org),) if blocked else ()
+        keys: tuple[Key, ...] = (Config(state.namespace, state.org),) if blocked else ()
+        if held and state.part is not None:
+            keys += tuple(Outcome(entry.incident.key) for entry in state.part.entries)
         self._room.wait(state, *keys, until=min(retries, default=None))
         state.event = None
 
@@ -354,7 +402,9 @@ class Reconciler:
             return False
         if state.parked is not None:  # what was refused a moment ago is told by this
             self._unpark(state)
-        if not recorded:
+        if recorded:
+            self.incidents.recorded(state)
+        else:
             self.end(state)
         return recorded
 
@@ -365,7 +415,7 @@ class Reconciler:
         state.parked = parked
         self._parked[state.uid] = None
         self._endpoints.forget(state.uid)
-        self._turns.release(state)
+        self._release(state)
         self._room.wait(state, until=self._clock.now() + parked.wait)
 
     def _unpark(self, state: EventState) -> None:
@@ -408,7 +458,12 @@ class Reconciler:
         """Its way is over: give back whatever it held."""
         self._roster.remove(state, forget_oldest=not self._turns.folding)
         self.forget(state)
+        self._release(state)
+
+    def _release(self, state: EventState) -> None:
+        """It is not sent any more, or not for now: if it was its turn, it is the next one's."""
         self._turns.release(state)
+        self.incidents.ended(state)
 
     def forget(self, state: EventState) -> None:
         """It waits for nothing any more."""
@@ -434,6 +489,15 @@ class Reconciler:
         except Exception:
             log.exception("internal_error_not_recorded", namespace=state.namespace, name=state.name)
             self.end(state)
+
+
+def _outcomes(situation: Situation) -> list[Key]:
+    """The incidents whose messages an event waits for."""
+    facts = situation.incident
+    if facts is None:
+        return []
+    found = [facts.key] if facts.key is not None else [item.key for item in facts.recoverable]
+    return [Outcome(key) for key in found]
 
 
 def _log_end(state: EventState, summary: EventSummary) -> None:

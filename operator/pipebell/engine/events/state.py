@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.settle import EventSummary
     from pipebell.core.status import CatchUpRecord, ConfigReference
     from pipebell.core.vocabulary import Severity, StageName
+    from pipebell.engine.events.incidents import Part
     from pipebell.engine.events.keys import Key
     from pipebell.engine.events.ledger import CooldownKey
 
@@ -59,6 +60,8 @@ class EventState:
     config: ConfigReference | None = None
     key: CooldownKey | None = None
     suppressed: int = 0
+    part: Part | None = None
+    """Its part in an incident, where incidents are on."""
     stage: StageName | None = None
     """Which stage decided last, and (`matched`) what it went by."""
     matched: str = ""
@@ -95,7 +98,7 @@ class EventState:
             severity=event.spec.severity or DEFAULT_SEVERITIES[event.spec.event],
             restored=bool(status.deliveries),
         )
-        if state.tried and status.config_ref and not event.exempt:
+        if state.tried and status.config_ref and status.incident is None and not event.exempt:
             state.key = key_for(status.config_ref, event)  # the cooldown that it holds since before our restart
         return state
 
@@ -185,6 +188,8 @@ def status_patch(
         ]
     else:
         status["deliveries"] = None
+    if state.part is not None and (record := state.part.record) is not None:
+        status["incident"] = record.model_dump(by_alias=True, mode="json")
     if state.stage is not None:
         status["decision"] = _decision(state)
     speaks = state.delivered or (state.tried and not summary.phase.final)

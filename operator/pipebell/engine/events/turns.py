@@ -58,6 +58,10 @@ class Turns:
         if state.key is not None:
             self._ledger.unsuppress(state.key, by)
 
+    def knows(self, org: str) -> bool:
+        """Whether an organisation's past is known."""
+        return self._ledger.opened(org)
+
     @property
     def folding(self) -> bool:
         """Whether the ledger is learning of the past."""

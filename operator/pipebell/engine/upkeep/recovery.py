@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipebell.engine.events.engine import Engine
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
+    from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +42,11 @@ class Recovery(ShardFollower):
         ledger: CooldownLedger,
         engine: Engine,
         on_event: Callable[[Event], None],
+        incidents: IncidentKeeper | None = None,
     ) -> None:
         self._events, self._clock = ports.events, ports.clock
         self._ledger, self._engine, self._on_event = ledger, engine, on_event
+        self._incidents = incidents
         self._todo: set[int] = set()
         self._held: set[int] = set()
         self._seen: dict[int, dict[str | None, int]] = {}
@@ -84,6 +87,8 @@ class Recovery(ShardFollower):
         while True:
             self._ledger.begin_fold(shards)
             try:
+                if self._incidents is not None:
+                    await self._incidents.load(shards)
                 count, unfinished, seen = await self._scan(shards)
             except ApiError as error:
                 log.warning("cooldowns_not_rebuilt", error=str(error))
@@ -93,7 +98,9 @@ class Recovery(ShardFollower):
         ours = shards & self._held - self._todo  # others were lost, or lost and gained again, meanwhile
         for shard in ours:
             self._seen[shard] = seen
-        for state in sorted(unfinished, key=lambda item: item.created):
+        if self._incidents is not None:
+            self._incidents.loaded()
+        for state in sorted(unfinished, key=_order):
             if shard_of(state.org) in ours:
                 self._engine.admit(state)
         self._engine.start_cooldowns(ours)
@@ -120,6 +127,8 @@ class Recovery(ShardFollower):
             for event in page.events:
                 _fold(self._ledger, event)
                 self._on_event(event)
+                if self._incidents is not None:
+                    self._incidents.fold(event)
                 if not event.status.finished and (state := self._state(event, bounds)) is not None:
                     unfinished.append(state)
         return count, unfinished, seen
@@ -134,6 +143,11 @@ class Recovery(ShardFollower):
         if not bounds.hold(event.namespace, event.size):  # read again when its turn comes
             state.event = None
         return state
+
+
+def _order(state: EventState) -> tuple[float, float]:
+    """The order in which what is unfinished is gone on with: of creation, and of what happened in one second."""
+    return state.created, state.event.occurred if state.event is not None else state.created
 
 
 def _fold(ledger: CooldownLedger, event: Event) -> None:

@@ -53,6 +53,7 @@ class Retention(Observer):
     A look costs 0.1 ms for each event that there is, so looks are rare: when the first event is late by a tenth of its
     time to live, which makes ten looks in an event's life, and once an hour for what nobody has told of.
 
+    An event that says what its incident does not say yet (not `covered`) stays.
     What the operator made (a notice, or of a source) is kept for `max_age` seconds and `MARGIN` at least: its name must
     be taken for as long as somebody might make it once more.
     """
@@ -66,10 +67,11 @@ class Retention(Observer):
         ttl_delivered: float,
         ttl_failed: float,
         max_age: float,
+        covered: Callable[[Event], bool] = lambda _: True,
     ) -> None:
         self._events, self._clock, self._ledger = ports.events, ports.clock, ledger
         self._ttl_delivered, self._ttl_failed, self._cooldown_of = ttl_delivered, ttl_failed, cooldown_of
-        self._ttl_made = max_age + MARGIN
+        self._ttl_made, self._covered = max_age + MARGIN, covered
         self._next_look = ports.clock.now() + LONGEST
         self._guards: list[Guard] = []
 
@@ -143,7 +145,7 @@ class Retention(Observer):
         if ended + ttl > now:
             self._note(ended, ttl)
             return False
-        return not self._needed(event, now, ended + ttl)
+        return self._covered(event) and not self._needed(event, now, ended + ttl)
 
     def _note(self, ended: float, ttl: float) -> None:
         self._next_look = min(self._next_look, ended + ttl * (1 + LATENESS))

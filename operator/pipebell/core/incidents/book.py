@@ -1,0 +1,296 @@
+"""Incidents as a replica holds them in memory: by key while they last, by name as long as somebody refers to them.
+
+No input or output: the engine asks it, tells it what came of events, and stores what has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pipebell.core.incidents import reducer
+from pipebell.core.incidents.keys import key_of, name_of, recovered_by
+from pipebell.core.incidents.state import Incident, Past
+from pipebell.core.vocabulary import IncidentAction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipebell.core.event import Event
+    from pipebell.core.incidents.keys import IncidentKey
+    from pipebell.core.incidents.rules import IncidentRules
+    from pipebell.core.incidents.state import Failure, Success, Told
+    from pipebell.core.policy.match import Mark
+    from pipebell.core.vocabulary import Severity
+
+PAST_KEPT: Final = 50_000  # keys whose last success and opening are remembered
+ENDED_KEPT: Final = 20_000  # resolved incidents that are remembered for the messages of their end
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An incident, and what this replica knows of it beside.
+
+    `sender` is the event (uid) that is being sent for it, of which nothing has arrived anywhere yet. `confirmed`
+    failures are on their events for good; `ahead` are ordinals beyond them that are so too. `gaps` are ordinals that
+    nobody has: of events that were counted by a process before this one, and not recorded. `extra` is for whoever
+    stores it.
+    """
+
+    incident: Incident
+    sender: str | None = None
+    sender_name: str = ""
+    confirmed: int = 0
+    ahead: set[int] = field(default_factory=set)
+    gaps: list[int] = field(default_factory=list)
+    extra: Any = None
+
+    def take_ordinal(self) -> int:
+        """The ordinal of one more failure."""
+        return self.gaps.pop(0) if self.gaps else self.incident.failures
+
+    def confirm(self, ordinal: int) -> bool:
+        """This ordinal is on its event for good. Whether more are confirmed in a row than before."""
+        before = self.confirmed
+        self.ahead.add(ordinal)
+        while self.confirmed + 1 in self.ahead:
+            self.confirmed += 1
+            self.ahead.discard(self.confirmed)
+        self.ahead = {number for number in self.ahead if number > self.confirmed} if self.ahead else self.ahead
+        return self.confirmed > before
+
+
+class Known(NamedTuple):
+    """What is known of the incidents that an event may concern."""
+
+    key: IncidentKey | None
+    entry: Entry | None
+    counted: bool
+    past: Past
+    recoverable: tuple[Incident, ...]
+    sender: str | None
+    sender_name: str
+
+
+class Applied(NamedTuple):
+    """What an event did: to which incident, as which failure of it. `made`: it was not there before."""
+
+    entry: Entry | None
+    action: IncidentAction
+    ordinal: int = 0
+    made: bool = False
+    ended: tuple[Entry, ...] = ()
+
+
+class Book:
+    """All incidents of this replica's shards that are not resolved, and some that are."""
+
+    def __init__(self, on_outcome: Callable[[IncidentKey], None] = lambda _: None) -> None:
+        self._current: dict[IncidentKey, Entry] = {}
+        self._named: dict[tuple[str, str], Entry] = {}
+        self._past: dict[IncidentKey, Past] = {}
+        self._ended: dict[tuple[str, str], None] = {}
+        self._ended_by: dict[tuple[str, str], dict[Entry, None]] = {}
+        self._on_outcome = on_outcome
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._current.values()))
+
+    def all(self) -> list[Entry]:
+        """All that are remembered, resolved ones too."""
+        return list(self._named.values())
+
+    def named(self, namespace: str, name: str) -> Entry | None:
+        """The incident of this name, as long as it is remembered."""
+        return self._named.get((namespace, name))
+
+    def current(self, key: IncidentKey) -> Entry | None:
+        """The incident of this key that is not resolved."""
+        return self._current.get(key)
+
+    def past(self, key: IncidentKey) -> Past:
+        """What came before, of this key."""
+        return self._past.get(key, _NOTHING)
+
+    # ------------------------------------------------------------------ deciding
+
+    def look(self, event: Event, rules: IncidentRules, name: str = "") -> Known:
+        """What is known of an event's incidents; `name` is that of the one that it was counted in before."""
+        key = key_of(event, rules)
+        if key is not None:
+            entry = self._named.get((event.namespace, name)) if name else None
+            counted = entry is not None
+            if entry is None:
+                entry = self._current.get(key)
+            sender = entry.sender if entry is not None else None
+            return Known(key, entry, counted, self.past(key), (), sender, entry.sender_name if entry else "")
+        entries = [entry for k in recovered_by(event, rules) if (entry := self._current.get(k)) is not None]
+        entries = [*self._ended_by.get((event.namespace, event.name), ()), *entries]
+        busy = next((entry for entry in entries if entry.sender not in (None, event.uid)), None)
+        return Known(
+            None,
+            None,
+            False,
+            _NOTHING,
+            tuple(entry.incident for entry in entries),
+            busy.sender if busy else None,
+            busy.sender_name if busy else "",
+        )
+
+    def apply(self, event: Event, mark: Mark, rules: IncidentRules, now: float) -> Applied:
+        """Do what a decision says of an event that was not counted before."""
+        if mark.success is not None:
+            return self._succeed(event, mark.success, rules, now)
+        assert mark.failure is not None  # noqa: S101  (one of both; tells mypy)
+        key = key_of(event, rules)
+        assert key is not None  # noqa: S101  (a failure has one; tells mypy)
+        return self._fail(key, mark, mark.failure, rules, now)
+
+    def _fail(self, key: IncidentKey, mark: Mark, failure: Failure, rules: IncidentRules, now: float) -> Applied:
+        entry, made = self._current.get(key), False
+        if entry is None:
+            entry, made = Entry(reducer.begin(key, name_of(key, failure.uid), failure)), True
+            self.add(entry)
+        if mark.retry:
+            entry.incident = reducer.expect_retry(entry.incident, failure, rules, now)
+            return Applied(entry, mark.action, 0, made)
+        gap = bool(entry.gaps)
+        failed = reducer.fail(entry.incident, failure, now)
+        if gap:
+            failed = replace(failed, failures=entry.incident.failures)
+        entry.incident = failed
+        return Applied(entry, mark.action, entry.take_ordinal(), made)
+
+    def hold(self, entry: Entry, due: float | None) -> None:
+        """Nobody is told of its last failure yet: without another one, at `due`."""
+        entry.incident = reducer.hold(entry.incident, due)
+
+    def _succeed(self, event: Event, success: Success, rules: IncidentRules, now: float) -> Applied:
+        ended = list(self._ended_by.get((event.namespace, event.name), ()))
+        for key in recovered_by(event, rules):
+            past = self.past(key)
+            if past.success is None or past.success.order < success.order:
+                self._remember(key, past._replace(success=success))
+            entry = self._current.get(key)
+            if entry is not None and reducer.recovers(entry.incident, success):
+                self.end(entry, event.name, now)
+                ended.append(entry)
+        return Applied(ended[0] if ended else None, IncidentAction.RECOVERED, ended=tuple(ended))
+
+    # ------------------------------------------------------------------ sending
+
+    def sending(self, entry: Entry, destinations: Sequence[str], uid: str, name: str) -> None:
+        """An event is being sent to these for it: others of its key wait for what comes of that."""
+        entry.incident = reducer.sending(entry.incident, destinations, uid)
+        if entry.incident.open:
+            entry.sender, entry.sender_name = uid, name
+
+    def delivered(self, entry: Entry, uid: str, told: Told, severity: Severity, rules: IncidentRules) -> bool:
+        """A destination has an event's message. Whether it is the first one of this incident."""
+        first = entry.incident.opened is None
+        entry.incident = reducer.told(entry.incident, told, severity, rules, told.at)
+        if first and entry.incident.opened is not None:
+            self._remember(entry.incident.key, self.past(entry.incident.key)._replace(opening=entry.incident.opened))
+        if not self._outcome(entry, uid):
+            self._on_outcome(entry.incident.key)
+        return first
+
+    def settled(self, entry: Entry, still_open: Sequence[str], uid: str) -> None:
+        """Of an event's destinations these are still being tried; the others have it, or never will."""
+        before = entry.incident.under_way
+        entry.incident = reducer.sending(entry.incident, still_open, uid)
+        if entry.incident.under_way != before:
+            self._on_outcome(entry.incident.key)
+
+    def finished(self, entry: Entry, uid: str) -> None:
+        """An event is not sent any more: what it has not told is nobody's now."""
+        self.settled(entry, (), uid)
+        self._outcome(entry, uid)
+
+    def _outcome(self, entry: Entry, uid: str) -> bool:
+        if entry.sender != uid:
+            return False
+        entry.sender, entry.sender_name = None, ""
+        self._on_outcome(entry.incident.key)
+        return True
+
+    # ------------------------------------------------------------------ coming and going
+
+    def add(self, entry: Entry) -> None:
+        """An incident that has begun, or was found."""
+        incident = entry.incident
+        self._named[incident.key.namespace, incident.name] = entry
+        if incident.open:
+            self._current[incident.key] = entry
+        else:
+            self._note_end(entry)
+
+    def found_past(self, incident: Incident, success: Success | None) -> None:
+        """A resolved incident of the past was found: what it says of its key."""
+        past = self.past(incident.key)
+        opening = max((t for t in (past.opening, incident.opened) if t is not None), default=None)
+        if success is not None and (past.success is None or past.success.order < success.order):
+            past = past._replace(success=success)
+        self._remember(incident.key, past._replace(opening=opening))
+
+    def end(self, entry: Entry, by: str, now: float) -> None:
+        """It is over."""
+        entry.incident = reducer.resolve(entry.incident, by, now)
+        self.ended(entry)
+
+    def ended(self, entry: Entry) -> None:
+        """It was found to be over."""
+        if self._current.get(entry.incident.key) is entry:
+            del self._current[entry.incident.key]
+        entry.sender = None
+        self._note_end(entry)
+        self._on_outcome(entry.incident.key)
+
+    def remove(self, entry: Entry) -> None:
+        """Somebody deleted it, or it is another replica's now: nothing of it is remembered."""
+        key = entry.incident.key
+        if self._current.get(key) is entry:
+            del self._current[key]
+        self._named.pop((key.namespace, entry.incident.name), None)
+        self._forget_end(entry)
+        self._on_outcome(key)
+
+    def forget(self, wanted: Callable[[IncidentKey], bool]) -> None:
+        """Remember nothing of these keys."""
+        for entry in [entry for entry in self._named.values() if wanted(entry.incident.key)]:
+            self.remove(entry)
+        for key in [key for key in self._past if wanted(key)]:
+            del self._past[key]
+
+    def _remember(self, key: IncidentKey, past: Past) -> None:
+        self._past.pop(key, None)
+        self._past[key] = past
+        if len(self._past) > PAST_KEPT:
+            del self._past[next(iter(self._past))]
+
+    def _note_end(self, entry: Entry) -> None:
+        incident = entry.incident
+        self._ended[incident.key.namespace, incident.name] = None
+        if incident.resolved_by:
+            self._ended_by.setdefault((incident.key.namespace, incident.resolved_by), {})[entry] = None
+        if len(self._ended) > ENDED_KEPT:
+            oldest = self._named.pop(next(iter(self._ended)), None)
+            if oldest is None:
+                del self._ended[next(iter(self._ended))]
+            else:
+                self._forget_end(oldest)
+
+    def _forget_end(self, entry: Entry) -> None:
+        key, incident = entry.incident.key, entry.incident
+        self._ended.pop((key.namespace, incident.name), None)
+        same = self._ended_by.get((key.namespace, incident.resolved_by))
+        if same is not None:
+            same.pop(entry, None)
+            if not same:
+                del self._ended_by[key.namespace, incident.resolved_by]
+
+
+_NOTHING: Final = Past()

@@ -1,0 +1,165 @@
+"""An incident as its resource says it, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pipebell.core.incidents.keys import IncidentKey
+from pipebell.core.incidents.resource import IncidentClass, IncidentNotification, IncidentPhase, IncidentSpec
+from pipebell.core.incidents.resource import IncidentStatus as Status
+from pipebell.core.incidents.state import Acknowledgement, Incident, Order, Success, Told
+from pipebell.core.status import clip, epoch, rfc3339
+from pipebell.core.vocabulary import EventType, IncidentAction
+
+if TYPE_CHECKING:
+    from pipebell.core.incidents.resource import Incident as Resource
+
+TYPES = {
+    IncidentClass.RUN: EventType.PIPELINE_FAILURE,
+    IncidentClass.DATA_QUALITY: EventType.DATA_QUALITY_FAILURE,
+    IncidentClass.SYSTEM: EventType.SYSTEM_ERROR,
+}
+"""The type of a class' events, where none of them is at hand."""
+MAX_TOLD = 32
+NOT_EVENTS = frozenset({"autoResolve", "ConfigChanged"})
+"""What ends an incident beside events and people."""
+
+
+def fingerprint(uid: str, endpoint: object) -> str:
+    """By which a changed endpoint is told, and from which nothing is read: a hash, keyed by the incident's uid."""
+    return hmac.new(uid.encode(), repr(endpoint).encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:12]
+
+
+def spec_of(incident: Incident) -> IncidentSpec:
+    """What its resource is made with."""
+    return IncidentSpec(
+        org_slug=incident.key.org,
+        key=incident.key.value,
+        incident_class=incident.key.kind,
+        pipeline_id=incident.pipeline or None,
+        opened_by=incident.opened_by,
+    )
+
+
+def status_of(incident: Incident, failures: int, generation: int) -> dict[str, Any]:
+    """Its whole status as a merge-patch: null for what is not so. `failures` are those that are counted for good."""
+    lasted = None
+    if incident.resolved is not None and incident.first_failure is not None:
+        lasted = max(0, round(incident.resolved - incident.first_failure))
+    status = Status(
+        phase=incident.phase,
+        severity=incident.told_severity or incident.severity,
+        failures=failures,
+        first_failure_time=_time(incident.first_failure),
+        opened_time=_time(incident.opened),
+        last_failure_time=_time(incident.last_failure),
+        first_error=clip(incident.first_error) or None,
+        last_error=clip(incident.last_error) or None,
+        last_event=incident.last_event or None,
+        acknowledged_time=_time(incident.acknowledged),
+        acknowledged_by=incident.acknowledgement.by if incident.acknowledgement else None,
+        next_opening_time=_time(incident.due),
+        reminders=incident.reminders,
+        next_reminder_time=_time(incident.next_reminder),
+        escalation_step=incident.step,
+        next_escalation_time=_time(incident.next_escalation),
+        changes=None,
+        notifications=[_told(item) for item in list(incident.told.values())[:MAX_TOLD]] or None,
+        resolved_time=_time(incident.resolved),
+        resolved_by=incident.resolved_by or None,
+        duration_seconds=lasted,
+        conditions=None,
+        observed_generation=generation,
+    )
+    known = status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return {info.alias or name: known.get(info.alias or name) for name, info in Status.model_fields.items()}
+
+
+def _told(item: Told) -> IncidentNotification:
+    return IncidentNotification(
+        destination=item.destination,
+        provider=item.provider or None,
+        endpoint=item.endpoint or None,
+        handle=item.handle,
+        last_action=item.action.value,
+        last_time=_time(item.at),
+    )
+
+
+def _time(seconds: float | None) -> str | None:
+    return rfc3339(seconds) if seconds is not None else None
+
+
+def incident_of(item: Resource) -> Incident:
+    """What its resource says; what that cannot say is as if it were not so."""
+    spec, status = item.spec, item.status
+    told = {
+        known.destination: Told(
+            known.destination,
+            known.provider or "",
+            known.endpoint or "",
+            known.handle,
+            _action(known.last_action),
+            _seconds(known.last_time) or 0.0,
+        )
+        for known in status.notifications or ()
+    }
+    due = _seconds(status.next_opening_time)
+    incident = Incident(
+        key=IncidentKey(item.namespace, spec.org_slug, spec.incident_class, spec.key),
+        name=item.name,
+        uid=item.uid,
+        opened_by=spec.opened_by,
+        pipeline=spec.pipeline_id or "",
+        event=TYPES[spec.incident_class],
+        phase=status.phase or IncidentPhase.PENDING,
+        severity=status.severity,
+        told_severity=status.severity if told else None,
+        failures=status.failures,
+        first_failure=_seconds(status.first_failure_time) or item.created,
+        last_failure=_seconds(status.last_failure_time) or item.created,
+        first_error=status.first_error or "",
+        last_error=status.last_error or "",
+        last_event=status.last_event or "",
+        opened=_seconds(status.opened_time),
+        told=told,
+        due=due,
+        retry_run="" if due is not None and not status.failures else None,
+        reminders=status.reminders,
+        next_reminder=_seconds(status.next_reminder_time),
+        step=status.escalation_step,
+        next_escalation=_seconds(status.next_escalation_time),
+        resolved=_seconds(status.resolved_time),
+        resolved_by=status.resolved_by or "",
+    )
+    if incident.phase is IncidentPhase.ACKNOWLEDGED and spec.acknowledgement is not None:
+        given = Acknowledgement(spec.acknowledgement.by, spec.acknowledgement.note or "")
+        incident = replace(incident, acknowledgement=given, acknowledged=_seconds(status.acknowledged_time))
+    elif incident.phase is IncidentPhase.ACKNOWLEDGED:
+        incident = replace(incident, phase=IncidentPhase.OPEN)
+    if spec.snoozed_until is not None and incident.open:
+        incident = replace(incident, snoozed_until=spec.snoozed_until.timestamp())
+    return incident
+
+
+def success_that_ended(incident: Incident) -> Success | None:
+    """The success by which it ended, as far as that is known of a resolved one."""
+    if incident.resolved is None or incident.resolved_by in NOT_EVENTS or " " in incident.resolved_by:
+        return None
+    return Success(Order(incident.resolved, 0))
+
+
+def _action(word: str | None) -> IncidentAction:
+    return IncidentAction(word) if word in set(IncidentAction) else IncidentAction.OPENED
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return epoch(text)
+    except ValueError:  # not written by us
+        return None

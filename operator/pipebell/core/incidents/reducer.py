@@ -1,0 +1,317 @@
+"""An incident, and what happened: the incident afterwards. Pure; the engine stores it and makes the notices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
+from pipebell.core.incidents.state import Acknowledgement, Incident, Told
+from pipebell.core.vocabulary import NoticeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pipebell.core.incidents.keys import IncidentKey
+    from pipebell.core.incidents.rules import IncidentRules
+    from pipebell.core.incidents.state import Failure, Past, Success
+    from pipebell.core.vocabulary import Severity
+
+ERROR_KEPT: Final = 500  # characters of the first and the last error
+RUNS_KEPT: Final = 64  # identifiers of runs that are remembered
+LONGEST_WAIT: Final = 2_592_000.0  # seconds: no setting asks for a time farther away
+_A_SECOND: Final = 0.999  # the API server's times of creation are whole seconds
+
+
+class Notice(NamedTuple):
+    """Something to tell of an incident, by an event of its own. `step` counts those of one kind."""
+
+    kind: NoticeKind
+    step: int
+    due: float
+
+
+# ---------------------------------------------------------------------- failures
+
+
+def superseded(past: Past, failure: Failure) -> bool:
+    """Whether a failure is older than its key's last success: created before it, or occurred before it."""
+    success = past.success
+    if success is None:
+        return False
+    if failure.order < success.order:
+        return True
+    began = success.occurred if success.occurred is not None else success.order.created
+    occurred = failure.occurred if failure.occurred is not None else failure.order.created + _A_SECOND
+    return occurred < began
+
+
+def begin(key: IncidentKey, name: str, failure: Failure) -> Incident:
+    """A new incident, before its first failure is counted."""
+    return Incident(
+        key=key,
+        name=name,
+        opened_by=failure.name,
+        pipeline=failure.pipeline,
+        event=failure.event,
+        severity=failure.severity,
+    )
+
+
+def fail(incident: Incident, failure: Failure, now: float) -> Incident:
+    """The incident with one more failure."""
+    return replace(_met(incident, failure, now), failures=incident.failures + 1, retry_run=None, due=None)
+
+
+def expect_retry(incident: Incident, failure: Failure, rules: IncidentRules, now: float) -> Incident:
+    """An attempt has failed that is not the run's last one: it counts as a failure if none follows in time."""
+    due = incident.due if incident.told else now + rules.retry_expected
+    return replace(_met(incident, failure, now), retry_run=failure.run, due=due)
+
+
+def _met(incident: Incident, failure: Failure, now: float) -> Incident:
+    error = failure.error[:ERROR_KEPT]
+    runs = incident.runs | {failure.run} if failure.run and len(incident.runs) < RUNS_KEPT else incident.runs
+    return replace(
+        incident,
+        severity=worst(incident.severity, failure.severity),
+        event=failure.event,
+        first_failure=incident.first_failure if incident.first_failure is not None else now,
+        last_failure=now,
+        failed_occurred=failure.occurred,
+        first_error=incident.first_error or error,
+        last_error=error,
+        last_event=failure.name,
+        pipeline=incident.pipeline or failure.pipeline,
+        runs=runs,
+    )
+
+
+def hold(incident: Incident, due: float | None) -> Incident:
+    """Nobody is told yet; without another failure, at `due`."""
+    return incident if incident.told else replace(incident, due=due)
+
+
+def below(incident: Incident, rules: IncidentRules, now: float) -> tuple[bool, float | None]:
+    """Whether nobody is to be told yet, and from when on that will be so no more without another failure."""
+    if incident.told:
+        return False, None
+    first = incident.first_failure if incident.first_failure is not None else now
+    ripe = first + rules.notify_after
+    if incident.failures < rules.notify_after_failures:
+        return True, None
+    return now < ripe, ripe
+
+
+def untold(incident: Incident, destinations: Sequence[str], uid: str = "") -> tuple[str, ...]:
+    """Those that have not been told of it, and that no other event is being sent to."""
+    return tuple(
+        name for name in destinations if name not in incident.told and incident.under_way.get(name, uid) in ("", uid)
+    )
+
+
+def worsens(incident: Incident, severity: Severity) -> bool:
+    """Whether a failure is more severe than any that was told of this incident."""
+    return bool(incident.told) and incident.told_severity is not None and severity.rank > incident.told_severity.rank
+
+
+def worst(one: Severity | None, other: Severity | None) -> Severity | None:
+    """The higher of two severities."""
+    if one is None or other is None:
+        return one or other
+    return one if one.rank >= other.rank else other
+
+
+# ---------------------------------------------------------------------- what was sent
+
+
+def sending(incident: Incident, destinations: Collection[str], uid: str) -> Incident:
+    """An event is being sent to these, and to no others any more."""
+    others = {name: whose for name, whose in incident.under_way.items() if whose != uid}
+    return replace(incident, under_way=others | dict.fromkeys(destinations, uid))
+
+
+def told(incident: Incident, told: Told, severity: Severity, rules: IncidentRules, now: float) -> Incident:
+    """A destination has a message of it; with the first one it is open."""
+    under_way = {name: uid for name, uid in incident.under_way.items() if name != told.destination}
+    after = replace(incident, told={**incident.told, told.destination: told}, under_way=under_way)
+    if not after.open:
+        return after
+    if incident.told_severity is not None and severity.rank > incident.told_severity.rank:
+        after = replace(after, acknowledgement=None, acknowledged=None, snoozed_until=None, phase=IncidentPhase.OPEN)
+    after = replace(after, told_severity=worst(incident.told_severity, severity))
+    if incident.phase is not IncidentPhase.PENDING and incident.opened is not None:
+        return after
+    opened = incident.opened if incident.opened is not None else now
+    phase = IncidentPhase.ACKNOWLEDGED if after.acknowledgement is not None else IncidentPhase.OPEN
+    return replace(
+        after,
+        phase=phase,
+        opened=opened,
+        due=None,
+        next_reminder=opened + rules.reminder(1) if rules.remind_after else None,
+        next_escalation=opened + rules.escalation[0].after if rules.escalation else None,
+        step=0,
+    )
+
+
+# ---------------------------------------------------------------------- the end
+
+
+def recovers(incident: Incident, success: Success, by: str = "") -> bool:
+    """Whether a success, the event `by`, ends this incident, or has ended it."""
+    if not incident.open:
+        return bool(by) and incident.resolved_by == by
+    if (
+        success.occurred is not None
+        and incident.failed_occurred is not None
+        and success.occurred < incident.failed_occurred
+    ):
+        return False
+    return incident.key.kind is not IncidentClass.DATA_QUALITY or not success.run or success.run not in incident.runs
+
+
+def resolve(incident: Incident, by: str, now: float) -> Incident:
+    """It is over."""
+    return replace(
+        incident,
+        phase=IncidentPhase.RESOLVED,
+        resolved=now,
+        resolved_by=by,
+        due=None,
+        retry_run=None,
+        next_reminder=None,
+        next_escalation=None,
+    )
+
+
+# ---------------------------------------------------------------------- what people do
+
+
+def acknowledge(incident: Incident, given: Acknowledgement | None, snoozed: float | None, now: float) -> Incident:
+    """What its spec says now. Without an acknowledgement it goes on where it stood."""
+    if not incident.open:
+        return incident
+    if snoozed is not None:
+        snoozed = min(snoozed, now + LONGEST_WAIT)
+    phase = incident.phase
+    if phase is not IncidentPhase.PENDING:
+        phase = IncidentPhase.ACKNOWLEDGED if given is not None else IncidentPhase.OPEN
+    since = None if given is None else now if given != incident.acknowledgement else incident.acknowledged
+    return replace(incident, acknowledgement=given, acknowledged=since, snoozed_until=snoozed, phase=phase)
+
+
+# ---------------------------------------------------------------------- time
+
+
+def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident, tuple[Notice, ...]]:
+    """What time alone brings: an opening that was held, reminders, steps of the escalation, an end by itself."""
+    if not incident.open:
+        return incident, ()
+    end = ends_by_itself(incident, rules)
+    if end is not None and now >= end:
+        over = (Notice(NoticeKind.RESOLVED, 1, end),) if incident.told else ()
+        return resolve(incident, "autoResolve", now), over
+    if incident.phase is IncidentPhase.PENDING:
+        return _held(incident, rules, now)
+    if incident.snoozed_until is not None and now >= incident.snoozed_until:
+        incident = replace(
+            incident,
+            snoozed_until=None,
+            acknowledgement=None,
+            acknowledged=None,
+            phase=IncidentPhase.OPEN,
+        )
+    if incident.muted(now):
+        return incident, ()
+    notices: list[Notice] = []
+    incident = _reminded(incident, rules, now, notices)
+    incident = _escalated(incident, rules, now, notices)
+    return incident, tuple(notices)
+
+
+def _held(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident, tuple[Notice, ...]]:
+    if incident.due is None or now < incident.due:
+        return incident, ()
+    due, failures = incident.due, incident.failures + (incident.retry_run is not None)
+    incident = replace(incident, failures=failures, retry_run=None, due=None)
+    held, ripe = below(incident, rules, now)
+    if held:
+        return replace(incident, due=ripe), ()
+    if incident.under_way:
+        return incident, ()
+    return incident, (Notice(NoticeKind.OPENING, failures, due),)
+
+
+def _reminded(incident: Incident, rules: IncidentRules, now: float, notices: list[Notice]) -> Incident:
+    if incident.next_reminder is None or now < incident.next_reminder:
+        return incident
+    if not rules.remind_after:
+        return replace(incident, next_reminder=None)
+    number = incident.reminders + 1
+    notices.append(Notice(NoticeKind.REMINDER, number, incident.next_reminder))
+    following = incident.next_reminder + rules.reminder(number + 1)
+    if following <= now:  # nobody looked for a long time: what was missed is not made up for
+        following = now + rules.reminder(number + 1)
+    return replace(incident, reminders=number, next_reminder=following)
+
+
+def _escalated(incident: Incident, rules: IncidentRules, now: float, notices: list[Notice]) -> Incident:
+    if incident.next_escalation is None or now < incident.next_escalation or incident.opened is None:
+        return incident
+    if not rules.escalation:
+        return replace(incident, next_escalation=None)
+    step = incident.step + 1
+    notices.append(Notice(NoticeKind.ESCALATION, step, incident.next_escalation))
+    following = next_step(rules, incident.opened, incident.next_escalation)
+    if following is not None:
+        following = max(following, now)
+    return replace(incident, step=step, next_escalation=following)
+
+
+def escalation_at(rules: IncidentRules, opened: float, due: float) -> tuple[str, ...]:
+    """Whom the escalation that is due at this moment tells: those of the last step that has begun."""
+    begun = [step for step in rules.escalation if opened + step.after <= due + _A_SECOND]
+    return begun[-1].providers if begun else rules.escalation[0].providers if rules.escalation else ()
+
+
+def next_step(rules: IncidentRules, opened: float, at: float) -> float | None:
+    """When the escalation goes on after the one that was due at `at`; None when it is at its end."""
+    later = [opened + step.after for step in rules.escalation if opened + step.after > at + _A_SECOND]
+    begun = [step for step in rules.escalation if opened + step.after <= at + _A_SECOND]
+    again = at + begun[-1].repeat if begun and begun[-1].repeat else None
+    times = [time for time in (min(later, default=None), again) if time is not None]
+    return min(times, default=None)
+
+
+def ends_by_itself(incident: Incident, rules: IncidentRules) -> float | None:
+    """When it ends although nobody says so; None for never."""
+    after = rules.auto_resolve_after(incident.key.kind)
+    if not after or incident.last_failure is None:
+        return None
+    return incident.last_failure + after
+
+
+def next_look(incident: Incident, rules: IncidentRules) -> float | None:
+    """When time brings something next; None when it brings nothing."""
+    if not incident.open:
+        return None
+    times = [ends_by_itself(incident, rules)]
+    if incident.phase is IncidentPhase.PENDING:
+        times.append(incident.due)
+    elif incident.snoozed_until is not None:
+        times.append(incident.snoozed_until)
+    elif incident.acknowledgement is None:
+        times += [incident.next_reminder, incident.next_escalation]
+    return min((time for time in times if time is not None), default=None)
+
+
+def lasted(seconds: float) -> str:
+    """How long something took, for people: `42 min`, `4 h`, `2 d 3 h`."""
+    minutes = int(seconds // 60)
+    if minutes < 1:
+        return f"{int(max(0.0, seconds))} s"
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min")]
+    shown = [f"{number} {unit}" for number, unit in parts if number]
+    return " ".join(shown[:2])

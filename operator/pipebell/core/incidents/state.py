@@ -1,0 +1,129 @@
+"""What is known of one incident."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipebell.core.incidents.resource import IncidentPhase
+from pipebell.core.vocabulary import IncidentAction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipebell.core.incidents.keys import IncidentKey
+    from pipebell.core.vocabulary import EventType, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One destination that was told of an incident. `endpoint` is a fingerprint of where that was, "" if not known.
+
+    `at` is seconds since the epoch; `severity` is the highest that this process told there.
+    """
+
+    destination: str
+    provider: str = ""
+    endpoint: str = ""
+    handle: str | None = None
+    action: IncidentAction = IncidentAction.OPENED
+    at: float = 0.0
+
+
+class Order(NamedTuple):
+    """When an event was created: seconds since the epoch, and the state of the API that it made."""
+
+    created: float
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a failure says of its incident. `occurred` is None where the event does not say; times are seconds."""
+
+    uid: str
+    name: str
+    event: EventType
+    severity: Severity
+    order: Order
+    occurred: float | None = None
+    run: str = ""
+    error: str = ""
+    pipeline: str = ""
+    retry_expected: bool = False
+
+
+class Success(NamedTuple):
+    """The last success of a key."""
+
+    order: Order
+    occurred: float | None = None
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """Who has taken an incident over."""
+
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident. Times are seconds since the epoch, None for never.
+
+    `failures` were counted. `told` are the destinations that have a message of it, `under_way` those for which an
+    event (by uid) is still being tried. `due` is when a pending one is told without another failure. `retry_run` is the
+    run whose next attempt is expected. `failed_occurred` is when the last failure says that it occurred.
+    """
+
+    key: IncidentKey
+    name: str = ""
+    uid: str = ""
+    opened_by: str = ""
+    pipeline: str = ""
+    event: EventType | None = None
+    phase: IncidentPhase = IncidentPhase.PENDING
+    severity: Severity | None = None
+    told_severity: Severity | None = None
+    failures: int = 0
+    first_failure: float | None = None
+    last_failure: float | None = None
+    failed_occurred: float | None = None
+    first_error: str = ""
+    last_error: str = ""
+    last_event: str = ""
+    runs: frozenset[str] = frozenset()
+    opened: float | None = None
+    told: Mapping[str, Told] = field(default_factory=dict)
+    under_way: Mapping[str, str] = field(default_factory=dict)
+    due: float | None = None
+    retry_run: str | None = None
+    reminders: int = 0
+    next_reminder: float | None = None
+    step: int = 0
+    next_escalation: float | None = None
+    acknowledgement: Acknowledgement | None = None
+    acknowledged: float | None = None
+    snoozed_until: float | None = None
+    resolved: float | None = None
+    resolved_by: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not resolved."""
+        return self.phase is not IncidentPhase.RESOLVED
+
+    def muted(self, now: float) -> bool:
+        """Whether neither reminders nor escalation are due: somebody has taken it over, or wants to hear later."""
+        if self.snoozed_until is not None:
+            return now < self.snoozed_until
+        return self.acknowledgement is not None
+
+
+class Past(NamedTuple):
+    """What came before, of one key: its last success, and when an incident of it was last told first."""
+
+    success: Success | None = None
+    opening: float | None = None

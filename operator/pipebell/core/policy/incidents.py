@@ -1,0 +1,223 @@
+"""What an event means to its incident: a failure of many, told once; or the success that ends it.
+
+Three stages of FEATURES' order: whether another attempt is expected, whether the incident is to be told at all, and who
+has been told already. Tests and replays pass, and so does whatever was tried before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipebell.core.incidents.reducer import begin, below, fail, lasted, recovers, superseded, untold, worsens
+from pipebell.core.incidents.state import Failure, Order, Success
+from pipebell.core.policy.decision import Skip, Suppress, Wait, WaitsFor
+from pipebell.core.policy.match import Mark, Match
+from pipebell.core.policy.situation import Situation, Stage, exempt
+from pipebell.core.status import rfc3339
+from pipebell.core.versions import as_number
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, IncidentAction, Reason, StageName
+
+if TYPE_CHECKING:
+    from pipebell.core.event import Event
+    from pipebell.core.incidents.state import Incident
+    from pipebell.core.layers import Layers
+    from pipebell.core.policy.decision import Decision
+    from pipebell.core.policy.situation import IncidentFacts
+    from pipebell.core.vocabulary import Severity
+
+
+def failure_of(event: Event, severity: Severity) -> Failure:
+    """What a failure says of its incident."""
+    spec = event.spec
+    return Failure(
+        uid=event.uid,
+        name=event.name,
+        event=spec.event,
+        severity=severity,
+        order=_order(event),
+        occurred=_occurred(event),
+        run=spec.pipeline_logging_id or "",
+        error=spec.error_message or "",
+        pipeline=spec.pipeline_id or "",
+        retry_expected=spec.attempt is not None and spec.max_attempts is not None and spec.attempt < spec.max_attempts,
+    )
+
+
+def success_of(event: Event) -> Success:
+    """What a success says."""
+    return Success(_order(event), _occurred(event), event.spec.pipeline_logging_id or "")
+
+
+def _order(event: Event) -> Order:
+    return Order(event.created, as_number(event.resource_version))
+
+
+def _occurred(event: Event) -> float | None:
+    """When it says that it occurred, never later than its creation (which is told in whole seconds)."""
+    if event.spec.occurred_at is None:
+        return None
+    return min(event.spec.occurred_at.timestamp(), event.created + 0.999)
+
+
+# ---------------------------------------------------------------------- retryExpected
+
+
+def retry_expected(s: Situation) -> Decision | Situation:
+    """Hold back what the run itself will try again."""
+    facts = s.incident
+    if facts is None or exempt(s.event) or s.progress.tried:
+        return s
+    if not facts.known:
+        message = "what was told before is being read"
+        return Wait(StageName.RETRY_EXPECTED, WaitsFor.LEDGER, None, message, match=s.match)
+    if facts.key is None or s.match is None or not facts.rules.only_final_attempt:
+        return s
+    failure = failure_of(s.event, s.match.severity)
+    if not failure.retry_expected or superseded(facts.past, failure):
+        return s
+    until = s.now + facts.rules.retry_expected
+    spec = s.event.spec
+    message = f"attempt {spec.attempt} of {spec.max_attempts} failed; another one is expected until {rfc3339(until)}"
+    mark = Mark(IncidentAction.COUNTED, failure, due=until, retry=True)
+    match = replace(s.match, mark=mark)
+    return Suppress(StageName.RETRY_EXPECTED, Reason.RETRY_EXPECTED, message, until, "", match.title, match)
+
+
+RETRY_EXPECTED = Stage(StageName.RETRY_EXPECTED, retry_expected)
+
+
+# ---------------------------------------------------------------------- incident
+
+
+def incident(s: Situation) -> Decision | Situation:
+    """Count a failure, and hold it back below the thresholds; have a success end what it recovers."""
+    facts = s.incident
+    if facts is None or exempt(s.event):
+        return s.skip or s
+    if s.event.spec.event is EventType.PIPELINE_SUCCESS:
+        return _success(s, facts)
+    if facts.key is None or s.progress.tried or s.match is None:
+        return s
+    return _failure(s, facts, s.match)
+
+
+def _failure(s: Situation, facts: IncidentFacts, match: Match) -> Decision | Situation:
+    failure = failure_of(s.event, match.severity)
+    known = facts.incident
+    if superseded(facts.past, failure) or (facts.counted and known is not None and not known.open):
+        message = "the pipeline has succeeded since"
+        return Suppress(StageName.INCIDENT, Reason.SUPERSEDED, message, None, "", match.title, match)
+    if facts.counted and known is not None:
+        after = known
+    else:
+        assert facts.key is not None  # noqa: S101  (a failure has one; tells mypy)
+        after = fail(known or begin(facts.key, "", failure), failure, s.now)
+    held, ripe = below(after, facts.rules, s.now)
+    match = replace(match, mark=Mark(IncidentAction.COUNTED, failure, due=ripe if held else None))
+    if held:
+        return Suppress(
+            StageName.INCIDENT, Reason.BELOW_THRESHOLD, _below(after, facts, ripe), ripe, "", match.title, match
+        )
+    return s._replace(match=match, ongoing=after)
+
+
+def _below(after: Incident, facts: IncidentFacts, ripe: float | None) -> str:
+    rules = facts.rules
+    if after.failures < rules.notify_after_failures:
+        return f"failure {after.failures} in a row; nobody is told before {rules.notify_after_failures}"
+    return f"failing for less than {rules.notify_after:.0f} s; told at {rfc3339(ripe or 0.0)} if it goes on"
+
+
+def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
+    success = success_of(s.event)
+    ended = [item for item in facts.recoverable if recovers(item, success, s.event.name)]
+    if facts.sender is not None and ended and not s.progress.tried:
+        message = f"waits for the outcome of {facts.sender_name or 'another event'}"
+        return Wait(StageName.INCIDENT, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, facts.sender_name)
+    mark = Mark(IncidentAction.RECOVERED, success=success)
+    if not ended:
+        return _plain(s, mark)
+    layers, closes_only = s.resolved.layers, not facts.rules.notify_recovery or s.skip_reason is Reason.EXPIRED
+    told = [name for item in ended for name in item.told]
+    held = [name for item in ended for name in item.under_way if name not in told]
+    wanted = s.match.destinations if s.match is not None else ()
+    usable = [name for name in (*told, *held) if _usable(layers, name, closes_only=closes_only)]
+    destinations = tuple(dict.fromkeys((*usable, *wanted, *(s.progress.open if s.progress.attempted else ()))))
+    held_now = tuple(name for name in held if name in destinations)
+    if s.progress.tried:  # those that it waited for in vain are not told of the end
+        destinations = tuple(name for name in destinations if name in (*told, *held, *wanted))
+    if not destinations:
+        skip = s.skip or Skip(StageName.INCIDENT, Reason.NO_TRIGGER, "nobody was told of the incident that it ends")
+        return replace(skip, stage=StageName.INCIDENT, mark=mark)
+    severity = s.match.severity if s.match is not None else _severity(s)
+    title = s.match.title if s.match is not None else f"Incident {ended[0].name}"
+    match = Match(severity, destinations, 0, title, mark=mark, held=held_now, note=_recovered(s, ended))
+    return s._replace(match=match, skip=None)
+
+
+def _plain(s: Situation, mark: Mark) -> Decision | Situation:
+    """A success that ends nothing: what the trigger says of it."""
+    if s.skip is not None:
+        return replace(s.skip, stage=StageName.INCIDENT, mark=mark)
+    return s._replace(match=replace(s.matched, mark=mark))
+
+
+def _recovered(s: Situation, ended: list[Incident]) -> str:
+    """What a success says of what it ends, such as `Recovered after 42 min and 5 failures.`."""
+    began = min((item.first_failure for item in ended if item.first_failure is not None), default=s.now)
+    until = max((item.resolved for item in ended if item.resolved is not None), default=s.now)
+    failures = sum(item.failures for item in ended)
+    return f"Recovered after {lasted(until - began)} and {failures} failure{'' if failures == 1 else 's'}."
+
+
+def _usable(layers: Layers, name: str, *, closes_only: bool) -> bool:
+    """Whether a destination that was told can hear of the end; `closes_only`: whether there is an alert to close."""
+    found = layers.destination(name)
+    if found is None or not layers.enabled(name):
+        return False
+    return found.kind.capabilities.acknowledges or not closes_only
+
+
+def _severity(s: Situation) -> Severity:
+    return s.event.spec.severity or DEFAULT_SEVERITIES[s.event.spec.event]
+
+
+INCIDENT = Stage(StageName.INCIDENT, incident)
+
+
+# ---------------------------------------------------------------------- repeated
+
+
+def repeated(s: Situation) -> Decision | Situation:
+    """Tell those who have not been told of the incident; everybody, if it is worse than what they were told."""
+    facts, after = s.incident, s.ongoing
+    if facts is None or after is None:
+        return s
+    match = s.matched
+    if facts.sender is not None and facts.sender != s.event.uid:
+        message = f"waits for the outcome of {facts.sender_name or 'another event'}"
+        return Wait(
+            StageName.REPEATED, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, facts.sender_name, match=match
+        )
+    worse = worsens(after, match.severity)
+    missing = match.destinations if worse else untold(after, match.destinations, s.event.uid)
+    if not missing:
+        following = None if after.muted(s.now) else after.next_reminder
+        when = f"; the next reminder is due at {rfc3339(following)}" if following is not None else ""
+        message = f"failure {after.failures} of incident {after.name}, which was told already{when}"
+        return Suppress(StageName.REPEATED, Reason.REPEATED, message, following, after.opened_by, match.title, match)
+    first = not after.told and not after.under_way
+    action = IncidentAction.WORSENED if worse else IncidentAction.OPENED if first else IncidentAction.COUNTED
+    mark = match.mark._replace(action=action) if match.mark is not None else None
+    return s._replace(match=replace(match, destinations=missing, mark=mark, note=_so_far(after, s.now)))
+
+
+def _so_far(after: Incident, now: float) -> str:
+    """What a message says that is not the first failure's; "" for that."""
+    if after.failures <= 1 or after.first_failure is None:
+        return ""
+    return f"Failure {after.failures} of an incident that began {lasted(now - after.first_failure)} ago."
+
+
+REPEATED = Stage(StageName.REPEATED, repeated)

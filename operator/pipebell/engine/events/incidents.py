@@ -1,0 +1,312 @@
+"""Incidents on an event's way: what is known of them when it is decided, and what comes of it for them.
+
+What has changed is stored by `upkeep.incidents`; here nothing waits for that, but that an Incident is created before
+anything names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from pipebell.core.errors import ApiError, Conflict, Fenced, Unavailable
+from pipebell.core.incidents.book import Book, Entry
+from pipebell.core.incidents.record import fingerprint, spec_of
+from pipebell.core.incidents.rules import CLASSES, IncidentRules
+from pipebell.core.incidents.state import Told
+from pipebell.core.outcome import Action, Thread
+from pipebell.core.policy.decision import Deliver, Skip, Suppress
+from pipebell.core.policy.situation import IncidentFacts
+from pipebell.core.status import IncidentRecord, epoch
+from pipebell.core.vocabulary import EventType, IncidentAction, NoticeKind, Severity
+from pipebell.engine.events.keys import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipebell.core.destinations.base import Target
+    from pipebell.core.event import Event
+    from pipebell.core.incidents.resource import Incident as Resource
+    from pipebell.core.policy.decision import Decision
+    from pipebell.core.policy.match import Mark
+    from pipebell.core.policy.situation import Resolved, Situation
+    from pipebell.core.status import Delivery
+    from pipebell.engine.events.keys import Key
+    from pipebell.engine.events.state import EventState
+    from pipebell.engine.ports import Ports
+
+_ACTIONS: Final = {
+    NoticeKind.OPENING: IncidentAction.OPENED,
+    NoticeKind.REMINDER: IncidentAction.REMINDED,
+    NoticeKind.ESCALATION: IncidentAction.ESCALATED,
+    NoticeKind.ACKNOWLEDGED: IncidentAction.ACKNOWLEDGED,
+    NoticeKind.RESOLVED: IncidentAction.RECOVERED,
+}
+_TELLS: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED, IncidentAction.ESCALATED)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Stored:
+    """What is kept of an incident beside itself.
+
+    `rules` are those that it was decided by last. `resource` is it as the API has it, None until it was created, and
+    for good where the API `refused` it. `written` is the status that stands there, `at` when it was written (seconds
+    since the epoch). While something is `making`, a status that says it was made must not be written. `due` is when it
+    was last said to be told. `seen` is what people said in its spec when that was looked at last.
+    """
+
+    rules: IncidentRules
+    resource: Resource | None = None
+    refused: bool = False
+    creating: asyncio.Task[None] | None = None
+    written: dict[str, object] = field(default_factory=dict)
+    at: float = 0.0
+    making: int = 0
+    due: float | None = None
+    seen: tuple[object, ...] = ()
+
+
+@dataclass(slots=True)
+class Part:
+    """An event's part in incidents: the first one of `entries` is its own, and a success may have ended more.
+
+    `ordinal` is which failure of it this was, 0 for what is none. `touched`: something changed that is to be stored
+    once the event's own status says so.
+    """
+
+    entries: tuple[Entry, ...]
+    action: IncidentAction
+    rules: IncidentRules
+    ordinal: int = 0
+    confirmed: bool = False
+    touched: bool = False
+
+    @property
+    def entry(self) -> Entry:
+        """Its own incident."""
+        return self.entries[0]
+
+    @property
+    def record(self) -> IncidentRecord | None:
+        """What its status says; None where the incident could not be created."""
+        stored: Stored = self.entry.extra
+        if stored.resource is None:
+            return None
+        incident = self.entry.incident
+        return IncidentRecord(name=incident.name, action=self.action, failures=self.ordinal or incident.failures)
+
+
+class Incidents:
+    """Looks incidents up for events, and changes them by what comes of these.
+
+    `known(org)` says whether an organisation's past is. `on_change(entry, urgent)` hears of what is to be stored:
+    transitions at once, counts when there is time; `on_recovered(entry, told)` of one that a
+    success has ended, and whether that goes out at once.
+    """
+
+    def __init__(self, ports: Ports, known: Callable[[str], bool], wake: Callable[[Key], None]) -> None:
+        self._api, self._clock, self._ownership, self._notices = (
+            ports.incidents,
+            ports.clock,
+            ports.ownership,
+            ports.notices,
+        )
+        self._known = known
+        self.book = Book(lambda key: wake(Outcome(key)))
+        self.on_change: Callable[[Entry, bool], None] = lambda _entry, _urgent: None
+        self.on_recovered: Callable[[Entry, bool], None] = lambda _entry, _told: None
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock.now()
+
+    def known(self, org: str) -> bool:
+        """Whether an organisation's past is known."""
+        return self._known(org)
+
+    # ------------------------------------------------------------------ deciding
+
+    def look(self, state: EventState, event: Event, resolved: Resolved) -> IncidentFacts | None:
+        """What is known of the incidents that an event may concern; None where they are off, or it concerns none."""
+        rules = resolved.layers.incidents
+        if rules is None or self._api is None or event.exempt:
+            return None
+        if event.spec.event is not EventType.PIPELINE_SUCCESS and event.spec.event not in CLASSES:
+            return None
+        if not self._known(state.org):
+            return IncidentFacts(rules, known=False)
+        part = state.part
+        if part is None and state.status.incident is not None:
+            part = self._resume(state, rules)
+        if part is not None:
+            part.rules = rules
+        known = self.book.look(event, rules, part.entry.incident.name if part is not None else "")
+        return IncidentFacts(
+            rules,
+            key=known.key,
+            incident=known.entry.incident if known.entry is not None else None,
+            counted=known.counted,
+            past=known.past,
+            recoverable=known.recoverable,
+            sender=known.sender,
+            sender_name=known.sender_name,
+        )
+
+    def _resume(self, state: EventState, rules: IncidentRules) -> Part | None:
+        """The part of an event that a process before this one has begun with; None where its incident is gone."""
+        record = state.status.incident
+        entry = self.book.named(state.namespace, record.name) if record is not None else None
+        if record is None or entry is None:
+            return None
+        counts = record.action in (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED)
+        ordinal = record.failures if counts else 0
+        state.part = Part((entry,), record.action, rules, ordinal, confirmed=True)
+        return state.part
+
+    def apply(self, state: EventState, situation: Situation, decision: Decision) -> Decision:
+        """Do at once what a decision says. Comes back with which earlier messages are followed up."""
+        facts = situation.incident
+        mark = decision.mark if isinstance(decision, Skip) else decision.match.mark if decision.match else None
+        if facts is not None and mark is not None:
+            self._mark(state, situation.event, decision, mark, facts.rules)
+        if state.part is None or not isinstance(decision, Deliver):
+            return decision
+        if state.part.action in _TELLS and state.part.entry.incident.open:
+            names = [name for name in decision.match.destinations if name not in decision.match.held]
+            self.book.sending(state.part.entry, names, state.uid, state.name)
+        return self._threaded(state.part, decision)
+
+    def _mark(self, state: EventState, event: Event, decision: Decision, mark: Mark, rules: IncidentRules) -> None:
+        if state.part is None:
+            applied = self.book.apply(event, mark, rules, self._clock.now())
+            if applied.entry is None:
+                return
+            if applied.made:
+                applied.entry.extra = Stored(rules)
+            state.part = Part(applied.ended or (applied.entry,), applied.action, rules, applied.ordinal)
+            for entry in applied.ended:
+                self.on_recovered(entry, isinstance(decision, Deliver))
+        part = state.part
+        if mark.failure is None:
+            return
+        part.action = mark.action
+        part.entry.extra.rules = rules
+        if isinstance(decision, Suppress) and mark.due is not None and not part.entry.incident.told:
+            self.book.hold(part.entry, mark.due)
+            part.touched = part.touched or mark.due != part.entry.extra.due
+            part.entry.extra.due = mark.due
+
+    def _threaded(self, part: Part, decision: Deliver) -> Deliver:
+        """Which message each destination got of the incident, so that this one goes on with it."""
+        threads = dict(decision.match.threads)
+        for name, target in decision.targets.items():
+            if name in threads:
+                continue
+            threads[name] = self.thread(part.entries, name, target)
+        return replace(decision, match=replace(decision.match, threads=threads))
+
+    @staticmethod
+    def thread(entries: Sequence[Entry], name: str, target: Target) -> Thread:
+        """What a message to a destination does with the first one that it got of these incidents."""
+        entry = next((item for item in entries if name in item.incident.told), entries[0])
+        told, alert = entry.incident.told.get(name), entry.incident.key.value
+        if told is None or told.handle is None or told.provider != target.kind:
+            return Thread(Action.SEND, None, alert)
+        same = not told.endpoint or told.endpoint == fingerprint(entry.incident.uid, target.endpoint)
+        return Thread(Action.REPLY, told.handle, alert) if same else Thread(Action.SEND, None, alert)
+
+    # ------------------------------------------------------------------ before anything names it
+
+    async def ensure(self, state: EventState) -> None:
+        """Have this event's incident created. Raises Unavailable, and Fenced where another replica decides by now."""
+        part = state.part
+        if part is None:
+            return
+        stored: Stored = part.entry.extra
+        if stored.resource is not None or stored.refused:
+            return
+        if stored.creating is None:
+            if not self._ownership.may_send(state.org):
+                raise Fenced("another replica decides for this organisation by now")
+            stored.creating = asyncio.create_task(self._create(part.entry, stored))
+        try:
+            await asyncio.shield(stored.creating)
+        except ApiError:
+            stored.creating = None
+            raise
+
+    async def _create(self, entry: Entry, stored: Stored) -> None:
+        assert self._api is not None  # noqa: S101  (there are no incidents without it; tells mypy)
+        incident = entry.incident
+        try:
+            try:
+                resource = await self._api.create(incident.key.namespace, incident.name, spec_of(incident))
+            except Conflict:  # created a moment ago, and the answer was lost
+                resource = await self._api.get(incident.key.namespace, incident.name)
+        except Unavailable:
+            raise
+        except (ApiError, ValueError) as error:
+            stored.refused = True
+            log.error(  # noqa: TRY400  (it says all)
+                "incident_not_created", namespace=incident.key.namespace, name=incident.name, error=str(error)
+            )
+            return
+        stored.resource = resource
+        entry.incident = replace(entry.incident, uid=resource.uid)
+
+    # ------------------------------------------------------------------ what comes of it
+
+    def begin_notice(self, state: EventState, event: Event, entry: Entry, rules: IncidentRules) -> None:
+        """A notice that is due takes its part."""
+        notice = event.spec.notice
+        if state.part is None and notice is not None:
+            state.part = Part((entry,), _ACTIONS[notice.kind], rules)
+
+    def delivered(self, state: EventState, delivery: Delivery, target: Target) -> None:
+        """A destination has an event's message."""
+        part = state.part
+        if part is None or delivery.delivered_time is None:
+            return
+        name = delivery.destination
+        entry = next((item for item in part.entries if name in item.incident.told), part.entry)
+        before = entry.incident.told.get(name)
+        where = fingerprint(entry.incident.uid, target.endpoint)
+        handle = delivery.leads_on
+        if before is not None and before.handle is not None and before.endpoint in ("", where):
+            handle = before.handle
+        told = Told(name, target.kind, where, handle, part.action, epoch(delivery.delivered_time))
+        severity = state.severity or Severity.INFO
+        if part.action in _TELLS:
+            self.book.delivered(entry, state.uid, told, severity, part.rules)
+        else:
+            entry.incident = replace(entry.incident, told={**entry.incident.told, name: told})
+        part.touched = True
+
+    def settled(self, state: EventState) -> None:
+        """A round of attempts is over."""
+        if state.part is not None and state.part.action in _TELLS:
+            self.book.settled(state.part.entry, [item.destination for item in state.open()], state.uid)
+
+    def recorded(self, state: EventState) -> None:
+        """The event's status says where it stands: now its incident may say so too."""
+        part = state.part
+        if part is None:
+            return
+        if part.ordinal and not part.confirmed:
+            part.confirmed = True
+            if part.entry.confirm(part.ordinal) and not part.touched:
+                self.on_change(part.entry, False)
+        if part.touched:
+            part.touched = False
+            for entry in part.entries:
+                self.on_change(entry, part.action in _TELLS)
+
+    def ended(self, state: EventState) -> None:
+        """An event's way is over, or it is not sent for now."""
+        if state.part is not None:
+            self.book.finished(state.part.entry, state.uid)

@@ -1,0 +1,411 @@
+"""Keeps the Incidents of this replica's shards: found at a takeover, stored on change, ended by time or people."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from pipebell.core.errors import ApiError, Conflict, Forbidden, NotFound, NotReady, Rejected, Unavailable
+from pipebell.core.incidents import reducer
+from pipebell.core.incidents.book import Entry
+from pipebell.core.incidents.keys import reaches
+from pipebell.core.incidents.record import incident_of, success_that_ended
+from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
+from pipebell.core.incidents.rules import IncidentRules
+from pipebell.core.incidents.state import Acknowledgement, Told
+from pipebell.core.outcome import Action
+from pipebell.core.policy.decision import Skip
+from pipebell.core.shards import shard_of
+from pipebell.core.status import epoch
+from pipebell.core.vocabulary import IncidentAction, NoticeKind, Reason
+from pipebell.engine.events.incidents import Stored
+from pipebell.engine.shards.follower import ShardFollower
+from pipebell.engine.timers import Deadlines
+from pipebell.engine.upkeep.incidents import telling
+from pipebell.engine.upkeep.incidents.writer import IncidentWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine
+
+    from pipebell.core.event import Event
+    from pipebell.core.incidents.resource import Incident as Resource
+    from pipebell.engine.configs.resolver import Resolver
+    from pipebell.engine.events.incidents import Incidents
+    from pipebell.engine.ports import Ports
+    from pipebell.engine.upkeep.notices import NoticeMaker
+
+SOON, LATER = 5.0, 60.0  # seconds until something is tried again that could not be done
+KEPT: Final = 172_800.0  # seconds for which a resolved incident is remembered by its name
+MOST_RESOLVED: Final = 1_000  # of one namespace
+EVERY: Final = 3600.0  # seconds between two looks for what is to be deleted
+_FAILED: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED)
+_CHANGES: Final = {NoticeKind.RESOLVED: Action.RESOLVE, NoticeKind.ACKNOWLEDGED: Action.ACKNOWLEDGE}
+_DEFAULTS: Final = IncidentRules()
+
+log = structlog.get_logger(__name__)
+
+
+class IncidentKeeper(ShardFollower):
+    """Everything about incidents that is not on an event's way. `ttl` is seconds that a resolved one is kept."""
+
+    def __init__(
+        self, ports: Ports, incidents: Incidents, resolver: Resolver, maker: NoticeMaker, *, ttl: float
+    ) -> None:
+        assert ports.incidents is not None  # noqa: S101  (wired only then; tells mypy)
+        self._api, self._clock, self._ownership = ports.incidents, ports.clock, ports.ownership
+        self._incidents, self._resolver, self._maker, self._ttl = incidents, resolver, maker, ttl
+        self._book = incidents.book
+        self._writer = IncidentWriter(self._api, self._clock, self._ownership, self._seen, self.gone)
+        self._deadlines = Deadlines(self._clock, self._due)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ordinals: dict[Entry, set[int]] = {}
+        self.trouble: str | None = None
+        incidents.on_change = self._changed
+        incidents.on_recovered = self._recovered
+
+    # ------------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Store what changes, until cancelled."""
+        try:
+            await self._writer.run()
+        finally:
+            self._deadlines.close()
+            for task in self._tasks:
+                task.cancel()
+
+    def _once(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _changed(self, entry: Entry, urgent: bool) -> None:
+        self._writer.add(entry, urgent=urgent)
+        self._arm(entry)
+
+    def _arm(self, entry: Entry, at: float | None = None) -> None:
+        """Have time's next effect on it looked at when it is due, or at this moment."""
+        incident = entry.incident
+        when = at if at is not None else reducer.next_look(incident, entry.extra.rules)
+        self._deadlines.set(f"{incident.key.namespace}/{incident.name}", when)
+
+    def covers(self, event: Event) -> bool:
+        """Whether nothing of a finished event is needed any more, because its incident's resource says it."""
+        record = event.status.incident
+        entry = self._book.named(event.namespace, record.name) if record is not None else None
+        if record is None or entry is None or entry.extra.refused or record.action not in _FAILED:
+            return True
+        return bool(record.failures <= (entry.extra.written.get("failures") or 0))
+
+    # ------------------------------------------------------------------ shards
+
+    def on_shards_released(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`."""
+        for entry in [entry for entry in self._book.all() if shard_of(entry.incident.key.org) in shards]:
+            self._writer.forget(entry)
+            self._deadlines.set(f"{entry.incident.key.namespace}/{entry.incident.name}", None)
+        self._book.forget(lambda key: shard_of(key.org) in shards)
+
+    async def load(self, shards: Collection[int]) -> None:
+        """Find these shards' incidents, before their events are folded in. Raises ApiErrors.
+
+        Without the definition, or the right to list it, there are none.
+        """
+        self.on_shards_released(shards)
+        self._ordinals.clear()
+        try:
+            async for page in self._api.scan():
+                for resource in page:
+                    if shard_of(resource.spec.org_slug) in shards:
+                        self._found(resource)
+        except (NotFound, Forbidden) as error:
+            self.trouble = str(error)
+            log.warning("incidents_not_listed", error=str(error))
+        else:
+            self.trouble = None
+
+    def _found(self, resource: Resource) -> None:
+        incident = incident_of(resource)
+        if not incident.open:
+            self._book.found_past(incident, success_that_ended(incident))
+            if incident.resolved is None or incident.resolved < self._clock.now() - KEPT:
+                return
+        entry = Entry(incident, confirmed=resource.status.failures)
+        seen = _spoken(resource) if (resource.status.observed_generation or 0) >= resource.generation else ()
+        entry.extra = Stored(_DEFAULTS, resource, seen=seen)
+        self._book.add(entry)
+        self._ordinals[entry] = set()
+
+    def fold(self, event: Event) -> None:
+        """An event of the past says what its incident may not say yet."""
+        record = event.status.incident
+        entry = self._book.named(event.namespace, record.name) if record is not None else None
+        if record is None or entry is None or entry not in self._ordinals:
+            return
+        incident, status = entry.incident, event.status
+        if record.action in _FAILED and status.reason is not Reason.RETRY_EXPECTED and event.spec.notice is None:
+            self._ordinals[entry].add(record.failures)
+            if record.failures > entry.confirmed:
+                error = (event.spec.error_message or "")[: reducer.ERROR_KEPT]
+                incident = replace(
+                    incident,
+                    last_failure=max(incident.last_failure or 0.0, event.created),
+                    first_error=incident.first_error or error,
+                    last_error=error,
+                    last_event=event.name,
+                    event=event.spec.event,
+                    severity=reducer.worst(incident.severity, status.severity),
+                )
+        if event.spec.pipeline_logging_id and len(incident.runs) < reducer.RUNS_KEPT:
+            incident = replace(incident, runs=incident.runs | {event.spec.pipeline_logging_id})
+        entry.incident = incident
+        if record.action is IncidentAction.RECOVERED and event.spec.notice is None:
+            if incident.open:
+                self._book.end(entry, event.name, event.created)
+            return
+        self._fold_deliveries(entry, event, record.action)
+
+    def _fold_deliveries(self, entry: Entry, event: Event, action: IncidentAction) -> None:
+        status, told = event.status, dict(entry.incident.told)
+        for delivery in status.deliveries or ():
+            name, at = delivery.destination, delivery.delivered_time
+            if at is not None and name not in told:
+                told[name] = Told(name, delivery.provider or "", "", delivery.leads_on, action, epoch(at))
+        incident = entry.incident
+        if len(told) > len(incident.told):
+            times = [item.at for item in told.values()]
+            incident = replace(
+                incident,
+                told=told,
+                opened=min((t for t in (*times, incident.opened) if t is not None), default=None),
+                told_severity=reducer.worst(incident.told_severity, status.severity),
+            )
+            if incident.phase is IncidentPhase.PENDING:
+                incident = replace(incident, phase=IncidentPhase.OPEN, due=None)
+            self._book.found_past(incident, None)
+        still = [item.destination for item in status.deliveries or () if not item.phase.final]
+        if still and not status.finished and incident.open:
+            incident = reducer.sending(incident, still, event.uid)
+            if not any(item.delivered_time for item in status.deliveries or ()):
+                entry.sender, entry.sender_name = event.uid, event.name
+        entry.incident = incident
+
+    def loaded(self) -> None:
+        """All events were folded in: complete what their incidents say, and look at what time has brought."""
+        for entry, ordinals in self._ordinals.items():
+            most = max(ordinals, default=0)
+            entry.gaps = [number for number in range(entry.confirmed + 1, most) if number not in ordinals]
+            for number in sorted(ordinals):
+                entry.confirm(number)
+            entry.incident = replace(entry.incident, failures=max(entry.incident.failures, most))
+            self._writer.add(entry, urgent=False)
+            if entry.incident.open:
+                self._arm(entry, self._clock.now())
+        self._ordinals.clear()
+
+    # ------------------------------------------------------------------ time
+
+    def _due(self, ref: str) -> None:
+        namespace, _, name = ref.partition("/")
+        entry = self._book.named(namespace, name)
+        if entry is not None and entry.incident.open:
+            self._once(self._tick(entry))
+
+    async def _tick(self, entry: Entry) -> None:
+        try:
+            await self._look(entry)
+        except (ApiError, NotReady) as error:
+            log.info("incident_looked_at_later", name=entry.incident.name, error=str(error))
+            self._arm(entry, self._clock.now() + (SOON if isinstance(error, Unavailable) else LATER))
+        except Exception:
+            log.exception("incident_failed_by_internal_error", name=entry.incident.name)
+            self._arm(entry, self._clock.now() + LATER)
+
+    async def _look(self, entry: Entry) -> None:
+        key, stored = entry.incident.key, entry.extra
+        if not (self._ownership.may_send(key.org) and self._incidents.known(key.org)):
+            self._arm(entry, self._clock.now() + 1.0)
+            return
+        resolved = await self._resolver.resolve(key.namespace, key.org)
+        rules = None if isinstance(resolved, Skip) else resolved.layers.incidents
+        if not entry.incident.open:
+            return
+        if rules is None or not reaches(entry.incident.key, rules):
+            self._end(entry, "ConfigChanged")
+            return
+        stored.rules = _completed(entry, rules)
+        if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
+            self._seen(entry, stored.resource)
+        before = entry.incident
+        entry.incident, notices = reducer.tick(before, rules, self._clock.now())
+        for ordinal in range(before.failures + 1, entry.incident.failures + 1):  # of no event
+            entry.confirm(ordinal)
+        if not entry.incident.open:
+            self._book.ended(entry)
+        if entry.incident != before:
+            await self._make(entry, notices)
+            self._writer.add(entry, urgent=True)
+        if entry.incident.open:
+            self._arm(entry)
+
+    async def _make(self, entry: Entry, notices: Collection[reducer.Notice]) -> None:
+        """Make notices. Until they are there, nothing is written that says so."""
+        entry.extra.making += 1
+        try:
+            for notice in notices:
+                await self._tell(entry, notice)
+        finally:
+            entry.extra.making -= 1
+
+    async def _tell(self, entry: Entry, notice: reducer.Notice) -> None:
+        incident = entry.incident
+        name = telling.name_of(incident.name, notice.kind, notice.step)
+        action = _CHANGES.get(notice.kind)
+        if action is not None and not any(telling.way_to_change(told, action) for told in incident.told.values()):
+            return
+        while self._ownership.may_send(incident.key.org):
+            spec = telling.spec_of(incident, notice, self._clock.now())
+            try:
+                await self._maker.make(incident.key.namespace, name, spec, notice.due)
+            except Unavailable:
+                await self._clock.sleep(SOON)
+            else:
+                return
+
+    # ------------------------------------------------------------------ people
+
+    def on_incident(self, resource: Resource) -> None:
+        """An Incident as it is now, as the watch tells of it."""
+        entry = self._book.named(resource.namespace, resource.name)
+        if entry is not None and entry.incident.uid in ("", resource.uid):
+            self._seen(entry, resource)
+
+    def on_incident_gone(self, namespace: str, name: str, uid: str) -> None:
+        """An Incident was deleted, or is resolved and not watched any more."""
+        entry = self._book.named(namespace, name)
+        if entry is not None and entry.incident.uid == uid and entry.incident.open:
+            self.gone(entry)
+
+    def gone(self, entry: Entry) -> None:
+        """Somebody deleted it: what fails from now on opens another one."""
+        log.info("incident_deleted", namespace=entry.incident.key.namespace, name=entry.incident.name)
+        self._writer.forget(entry)
+        self._deadlines.set(f"{entry.incident.key.namespace}/{entry.incident.name}", None)
+        self._book.remove(entry)
+
+    def _seen(self, entry: Entry, resource: Resource) -> None:
+        stored: Stored = entry.extra
+        if stored.resource is not None and not _as_new(resource, stored.resource):
+            return
+        stored.resource = resource
+        said = _spoken(resource)
+        if said == (stored.seen or _NOTHING_SAID) or not entry.incident.open:
+            return
+        stored.seen = said
+        if resource.spec.resolution is not None:
+            self._end(entry, resource.spec.resolution.by)
+            return
+        spec = resource.spec.acknowledgement
+        given = Acknowledgement(spec.by, spec.note or "") if spec is not None else None
+        snoozed = resource.spec.snoozed_until.timestamp() if resource.spec.snoozed_until is not None else None
+        before, now = entry.incident, self._clock.now()
+        entry.incident = reducer.acknowledge(before, given, snoozed, now)
+        newly = given is not None and before.acknowledgement is None and before.told
+        if newly:
+            step = resource.generation
+            self._once(self._told_of(entry, reducer.Notice(NoticeKind.ACKNOWLEDGED, step, now)))
+        else:
+            self._changed(entry, True)
+        self._arm(entry)
+
+    async def _told_of(self, entry: Entry, notice: reducer.Notice) -> None:
+        await self._make(entry, (notice,))
+        self._changed(entry, True)
+
+    def _recovered(self, entry: Entry, told: bool) -> None:
+        """A success has ended it. Where that is told by itself, first messages are changed; else alerts are closed too.
+
+        A silence holds new messages back, but nobody is kept awake by an alert that is over.
+        """
+        edits = any(telling.way_to_change(told, Action.RESOLVE) is Action.EDIT for told in entry.incident.told.values())
+        if edits or not told or entry.incident.key.kind is not IncidentClass.RUN:
+            self._once(self._told_of(entry, reducer.Notice(NoticeKind.RESOLVED, 1, self._clock.now())))
+        else:
+            self._changed(entry, True)
+
+    def _end(self, entry: Entry, by: str) -> None:
+        """Somebody, or the configuration, ends it: alerts on call are closed, and nobody gets a new message."""
+        now = self._clock.now()
+        self._book.end(entry, by, now)
+        self._once(self._told_of(entry, reducer.Notice(NoticeKind.RESOLVED, 1, now)))
+
+    # ------------------------------------------------------------------ what is over
+
+    async def sweep(self) -> None:
+        """Delete what was resolved long ago, and of a namespace the oldest beyond a bound, until cancelled."""
+        while True:
+            await self._clock.sleep(EVERY)
+            if not self._clock.trusted:
+                continue
+            try:
+                await self._sweep(self._clock.now())
+            except ApiError as error:
+                log.warning("incidents_not_swept", error=str(error))
+
+    async def _sweep(self, now: float) -> None:
+        resolved: dict[str, list[Resource]] = {}
+        async for page in self._api.scan():
+            for item in page:
+                if item.status.resolved:
+                    resolved.setdefault(item.namespace, []).append(item)
+        for items in resolved.values():
+            items.sort(key=_resolved_at, reverse=True)
+            for number, item in enumerate(items):
+                late = number >= MOST_RESOLVED or _resolved_at(item) + self._ttl <= now
+                if late and self._ownership.may_send(item.spec.org_slug):
+                    await self._delete(item)
+
+    async def _delete(self, item: Resource) -> None:
+        try:
+            await self._api.delete(item.namespace, item.name, item.uid)
+        except (NotFound, Conflict):
+            return
+        except Rejected as error:
+            log.warning("incident_not_deleted", namespace=item.namespace, name=item.name, error=str(error))
+
+
+_NOTHING_SAID: Final = (None, None, None)
+
+
+def _spoken(resource: Resource) -> tuple[object, ...]:
+    """What people say of it."""
+    spec = resource.spec
+    return (spec.acknowledgement, spec.resolution, spec.snoozed_until)
+
+
+def _as_new(resource: Resource, known: Resource) -> bool:
+    try:
+        return int(resource.resource_version) >= int(known.resource_version)
+    except ValueError:
+        return True
+
+
+def _resolved_at(item: Resource) -> float:
+    try:
+        return epoch(item.status.resolved_time) if item.status.resolved_time else item.created
+    except ValueError:
+        return item.created
+
+
+def _completed(entry: Entry, rules: IncidentRules) -> IncidentRules:
+    """After a takeover: times that follow from what events said and the resource did not say yet."""
+    incident = entry.incident
+    if incident.open and incident.opened is not None:
+        if incident.next_reminder is None and incident.reminders == 0 and rules.remind_after:
+            entry.incident = replace(incident, next_reminder=incident.opened + rules.reminder(1))
+        if incident.next_escalation is None and incident.step == 0 and rules.escalation:
+            entry.incident = replace(entry.incident, next_escalation=incident.opened + rules.escalation[0].after)
+    return rules

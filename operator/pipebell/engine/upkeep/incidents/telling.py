@@ -1,0 +1,196 @@
+"""Notices of incidents: how they are called, what they say, and whether one that claims to be due is so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pipebell.core.errors import Unavailable
+from pipebell.core.incidents.record import TYPES, success_that_ended
+from pipebell.core.incidents.reducer import escalation_at, lasted, next_step, untold
+from pipebell.core.incidents.resource import IncidentPhase
+from pipebell.core.models import KINDS
+from pipebell.core.outcome import Action, Thread
+from pipebell.core.policy.claim import Claim
+from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.override import find_override
+from pipebell.core.policy.triggers import match_trigger
+from pipebell.core.status import rfc3339
+from pipebell.core.vocabulary import NoticeKind, Reason, StageName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipebell.core.event import Event, PipelineEventSpec
+    from pipebell.core.incidents.reducer import Notice
+    from pipebell.core.incidents.rules import IncidentRules
+    from pipebell.core.incidents.state import Incident, Told
+    from pipebell.core.layers import Layers
+    from pipebell.core.policy.situation import Resolved
+    from pipebell.engine.events.incidents import Incidents
+
+KINDS_TOLD: Final = (
+    NoticeKind.OPENING,
+    NoticeKind.REMINDER,
+    NoticeKind.ESCALATION,
+    NoticeKind.ACKNOWLEDGED,
+    NoticeKind.RESOLVED,
+)
+
+
+def name_of(incident: str, kind: NoticeKind, step: int) -> str:
+    """The name of the one event that tells this of an incident."""
+    return f"{incident}-{kind.value.lower()}-{step}"
+
+
+def spec_of(incident: Incident, notice: Notice, now: float) -> dict[str, Any]:
+    """The event that tells it, in the API's spelling."""
+    spec: dict[str, Any] = {
+        "orgSlug": incident.key.org,
+        "event": (incident.event or TYPES[incident.key.kind]).value,
+        "pipelineId": incident.pipeline or None,
+        "errorMessage": _said(incident, notice, now),
+        "notice": {
+            "kind": notice.kind.value,
+            "incident": incident.name,
+            "step": notice.step,
+            "due": rfc3339(notice.due),
+        },
+    }
+    if incident.severity is not None:
+        spec["severity"] = incident.severity.value
+    return {name: value for name, value in spec.items() if value is not None}
+
+
+def _said(incident: Incident, notice: Notice, now: float) -> str:
+    """`Failing for 4 h, 17 times.` and what the errors were; who has acknowledged it, or what ended it."""
+    if notice.kind is NoticeKind.RESOLVED and success_that_ended(incident) is not None:
+        return f"Recovered after {_times(incident, incident.resolved or now)}."
+    if notice.kind is NoticeKind.RESOLVED:
+        return f"Ended by {incident.resolved_by} after {_times(incident, now)}."
+    lines = [f"Failing for {_times(incident, now)}."]
+    if notice.kind is NoticeKind.ACKNOWLEDGED and incident.acknowledgement is not None:
+        given = incident.acknowledgement
+        lines.insert(0, f"Acknowledged by {given.by}{f': {given.note}' if given.note else ''}.")
+    if incident.first_error:
+        lines.append(f"First error: {incident.first_error}")
+    if incident.last_error and incident.last_error != incident.first_error:
+        lines.append(f"Last error: {incident.last_error}")
+    return "\n".join(lines)
+
+
+def _times(incident: Incident, now: float) -> str:
+    began = incident.first_failure if incident.first_failure is not None else now
+    number = incident.failures
+    return f"{lasted(now - began)}, {number} time{'' if number == 1 else 's'}"
+
+
+class IncidentJudge:
+    """Says what is due of an incident, by its own memory of it."""
+
+    def __init__(self, incidents: Incidents) -> None:
+        self._incidents = incidents
+
+    async def judge(self, event: Event, resolved: Resolved) -> Claim:
+        """See `Judge`."""
+        notice, rules = event.spec.notice, resolved.layers.incidents
+        if notice is None or notice.incident is None or notice.step is None or rules is None:
+            return _not_due("incidents are off, or it names none")
+        if not self._incidents.known(event.spec.org_slug):
+            raise Unavailable("what was told before is being read")
+        entry = self._incidents.book.named(event.namespace, notice.incident)
+        if entry is None or entry.incident.key.org != event.spec.org_slug:
+            return _not_due(f"there is no incident {notice.incident}")
+        incident = entry.incident
+        if event.name != name_of(incident.name, notice.kind, notice.step):
+            return _not_due("no such message of this incident is due")
+        if notice.kind is NoticeKind.OPENING:
+            return self._opening(event, incident, resolved.layers)
+        if notice.kind is NoticeKind.REMINDER:
+            return self._told(incident, expected=notice.step == incident.reminders)
+        return self._other(incident, rules, notice.kind, notice.step)
+
+    def _other(self, incident: Incident, rules: IncidentRules, kind: NoticeKind, step: int) -> Claim:
+        if kind is NoticeKind.ESCALATION:
+            return self._escalation(incident, rules, step)
+        if kind is NoticeKind.ACKNOWLEDGED:
+            held = incident.phase is IncidentPhase.ACKNOWLEDGED
+            return _of_alerts(incident, Action.ACKNOWLEDGE) if held else _superseded("it is not acknowledged now")
+        return _not_due("it is not resolved") if incident.open else _of_alerts(incident, Action.RESOLVE)
+
+    def _opening(self, event: Event, incident: Incident, layers: Layers) -> Claim:
+        if not incident.open:
+            return _superseded("it is resolved")
+        failure = _as_failure(event.spec)
+        match = match_trigger(layers, failure, find_override(layers, failure))
+        if isinstance(match, Skip):
+            return _not_due(match.message)
+        names = untold(incident, match.destinations, event.uid)
+        return _due(incident, names) if names else _superseded("everybody was told of it")
+
+    def _told(self, incident: Incident, *, expected: bool) -> Claim:
+        if not incident.open or incident.muted(self._incidents.now()):
+            return _superseded("it was acknowledged or resolved")
+        return _due(incident, tuple(incident.told)) if expected else _not_due("no such reminder is due")
+
+    def _escalation(self, incident: Incident, rules: IncidentRules, step: int) -> Claim:
+        if not incident.open or incident.muted(self._incidents.now()):
+            return _superseded("it was acknowledged or resolved")
+        if incident.opened is None or not 1 <= step <= incident.step or not rules.escalation:
+            return _not_due("no such step is due")
+        at: float | None = incident.opened + rules.escalation[0].after
+        for _ in range(step - 1):
+            at = next_step(rules, incident.opened, at) if at is not None else None
+        return _due(incident, escalation_at(rules, incident.opened, at) if at is not None else ())
+
+
+def _as_failure(spec: PipelineEventSpec) -> PipelineEventSpec:
+    """The failure that an opening stands for: it goes where that would."""
+    return spec.model_copy(update={"notice": None})
+
+
+def _due(incident: Incident, names: Sequence[str]) -> Claim:
+    return Claim(
+        due=True,
+        stage=StageName.INCIDENT,
+        destinations=tuple(names),
+        severity=incident.severity,
+        title=f"Incident {incident.name}",
+    )
+
+
+def way_to_change(told: Told, action: Action) -> Action | None:
+    """How what a destination was told can be changed without a new message; None where it cannot."""
+    kind = KINDS.get(told.provider)
+    if kind is None:
+        return None
+    if kind.capabilities.can(action):
+        return action
+    return Action.EDIT if kind.capabilities.edits and told.handle is not None else None
+
+
+def _of_alerts(incident: Incident, action: Action) -> Claim:
+    """What is told on call, and changed where a message can be; nobody gets a new message."""
+    alert = incident.key.value
+    threads = {}
+    for name, told in incident.told.items():
+        way = way_to_change(told, action)
+        if way is not None:
+            threads[name] = Thread(way, told.handle, alert)
+    if not threads:
+        return _superseded("nobody was told whose alerts can be changed")
+    return Claim(
+        due=True,
+        stage=StageName.INCIDENT,
+        destinations=tuple(threads),
+        severity=incident.severity,
+        title=f"Incident {incident.name}",
+        threads=threads,
+    )
+
+
+def _not_due(message: str) -> Claim:
+    return Claim(due=False, stage=StageName.INCIDENT, message=message)
+
+
+def _superseded(message: str) -> Claim:
+    return Claim(due=False, stage=StageName.INCIDENT, message=message, reason=Reason.SUPERSEDED)

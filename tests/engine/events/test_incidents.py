@@ -1,0 +1,302 @@
+"""Incidents through the real engine: opened, counted, recovered, across restarts, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.engine.fakes import settle_down
+
+from pipebell.core.errors import Rejected
+from pipebell.core.outcome import Action, Outcome, Verdict
+from pipebell.core.vocabulary import Phase, Reason
+
+SLACK = {"botToken": "xoxb-1", "channel": "#data"}
+DUTY = {"routingKey": "0123456789abcdef0123456789abcdef"}
+ON = {"enabled": True, "remindAfterSeconds": 0}
+BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
+RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
+
+
+def configure(house, to=("slack",), cooldown=0, **incidents):
+    trigger = {"event": "pipeline_failure", "providers": list(to), "cooldownSeconds": cooldown}
+    return house.config(slack=SLACK, pagerduty=DUTY, eventTriggers=[trigger], incidents={**ON, **incidents})
+
+
+def told(provider):
+    """`name action` of each message."""
+    return [f"{message.event.name} {attempt.action.value}" for _, message, _, attempt in provider.sent]
+
+
+def the_incident(house):
+    (incident,) = house.incidents.store.values()
+    return incident
+
+
+@pytest.fixture
+async def house(house):
+    house.keep()
+    return house
+
+
+async def fail(house, **spec):
+    event = house.event(**spec)
+    await house.submit(event)
+    return event
+
+
+async def succeed(house, **spec):
+    return await fail(house, event="pipeline_success", **spec)
+
+
+async def test_three_failures_are_one_message_and_the_end_goes_into_its_thread(house):
+    configure(house)
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    one, two, three = [await fail(house, errorMessage=f"error {n}") for n in range(3)]
+    assert told(house.slack) == [f"{one.name} send"]
+    assert [house.status(event).phase for event in (one, two, three)] == ["Delivered", "Suppressed", "Suppressed"]
+    assert house.status(two).reason is Reason.REPEATED
+    assert house.status(two).decision.stage == "repeated"
+    name = the_incident(house).name
+    records = [house.status(event).incident for event in (one, two, three)]
+    assert [(r.name, r.action.value, r.failures) for r in records] == [
+        (name, "Opened", 1),
+        (name, "Counted", 2),
+        (name, "Counted", 3),
+    ]
+    await house.clock.advance(2520)
+    end = await succeed(house)
+    assert told(house.slack)[1:2] == [f"{end.name} reply"]
+    assert house.slack.sent[1][3].handle == "C1/1.1"
+    assert house.slack.sent[1][1].note == "Recovered after 42 min and 3 failures."
+    assert house.status(end).incident.action.value == "Recovered"
+    status = the_incident(house).status
+    assert (status.phase, status.failures, status.first_error, status.last_error) == (
+        "Resolved",
+        3,
+        "error 0",
+        "error 2",
+    )
+    assert (status.resolved_by, status.duration_seconds) == (end.name, 2520)
+    assert [item.destination for item in status.notifications] == ["slack"]
+
+
+async def test_the_first_message_is_changed_to_say_that_it_is_over(house):
+    configure(house)
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    await fail(house)
+    await succeed(house)
+    assert [attempt.action for _, _, _, attempt in house.slack.sent] == [Action.SEND, Action.REPLY, Action.EDIT]
+    assert house.slack.sent[2][3].handle == "C1/1.1"
+    assert "Recovered after" in house.slack.sent[2][1].event.spec.error_message
+
+
+async def test_pagerduty_gets_one_alert_and_its_end(house):
+    configure(house, to=("pagerduty",))
+    await fail(house)
+    await fail(house)
+    await succeed(house)
+    assert [(m.event.spec.event.value, a.alert) for _, m, _, a in house.pagerduty.sent] == [
+        ("pipeline_failure", "pipelineId=p"),
+        ("pipeline_success", "pipelineId=p"),
+    ]
+
+
+async def test_an_opening_costs_three_writes_and_a_counted_failure_one(house):
+    configure(house)
+    await fail(house)
+    assert len(house.incidents.created) + len(house.incidents.writes) + len(house.events.writes) == 3
+    assert the_incident(house).status.phase == "Open"
+    for _ in range(20):
+        await fail(house)
+    assert len(house.events.writes) == 21
+    assert len(house.incidents.writes) == 1
+    await house.clock.advance(11)
+    assert len(house.incidents.writes) == 2
+    assert the_incident(house).status.failures == 21
+
+
+async def test_what_is_off_takes_todays_path(house):
+    house.config()
+    await fail(house)
+    await succeed(house)
+    assert not house.incidents.created
+    assert len(house.events.writes) == 2
+    assert house.engine.incidents.look(None, None, _Off()) is None
+
+
+class _Off:
+    class layers:  # noqa: N801
+        incidents = None
+
+
+async def test_nobody_hears_of_the_end_who_was_not_told(house):
+    configure(house, to=("slack", "email"))
+    house.email.script = [BROKEN]
+    await fail(house)
+    end = await succeed(house)
+    assert house.email.names == ["event-1"]
+    assert [d.destination for d in house.status(end).deliveries] == ["slack"]
+
+
+async def test_while_the_first_is_being_sent_others_wait_and_a_failure_everywhere_tells_the_next(house):
+    configure(house)
+    house.slack.script = [RETRY, BROKEN]
+    one = await fail(house)
+    two = await fail(house)
+    assert told(house.slack) == [f"{one.name} send"]
+    await house.clock.advance(3)
+    assert house.status(two).reason is Reason.WAITING_FOR_SENDER
+    assert house.status(two).incident.failures == 2
+    await house.clock.advance(10)
+    assert told(house.slack) == [f"{one.name} send", f"{one.name} send", f"{two.name} send"]
+    assert house.status(two).incident.action.value == "Opened"
+    assert the_incident(house).status.phase == "Open"
+
+
+async def test_the_end_waits_for_the_opening_where_that_is_still_tried(house):
+    configure(house, to=("slack", "email"))
+    house.email.script = [RETRY]
+    await fail(house)
+    end = await succeed(house)
+    assert told(house.slack)[-1] == f"{end.name} send"
+    waiting = {d.destination: d.reason for d in house.status(end).deliveries}
+    assert waiting == {"slack": None, "email": "WaitingForSender"}
+    await house.clock.advance(10)
+    assert house.email.names == ["event-1", "event-1", end.name]
+    assert house.status(end).phase is Phase.DELIVERED
+
+
+async def test_where_the_opening_fails_for_good_the_end_is_not_told(house):
+    configure(house, to=("slack", "email"))
+    house.email.script = [RETRY, BROKEN]
+    await fail(house)
+    end = await succeed(house)
+    await house.clock.advance(10)
+    assert house.email.names == ["event-1", "event-1"]
+    assert house.status(end).phase is Phase.DELIVERED
+    assert [d.destination for d in house.status(end).deliveries] == ["slack"]
+
+
+async def test_a_restart_forgets_neither_who_was_told_nor_the_count(house):
+    configure(house)
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    await fail(house)
+    await fail(house)
+    await house.restart()
+    three = await fail(house)
+    assert house.status(three).incident.failures == 3
+    end = await succeed(house)
+    assert told(house.slack)[1] == f"{end.name} reply"
+    assert the_incident(house).status.failures == 3
+
+
+async def test_a_crash_before_the_incident_says_who_was_told_is_repaired_from_the_events(house):
+    configure(house)
+    house.incidents.away = False
+    await house.close()  # nobody stores anything from now on
+    house.start()
+    house.ledger.finish_fold()
+    one = await fail(house)
+    two = await fail(house)
+    assert the_incident(house).status.phase is None
+    await house.restart()
+    status = the_incident(house).status
+    await house.clock.advance(11)
+    status = the_incident(house).status
+    assert (status.phase, status.failures) == ("Open", 2)
+    assert status.opened_time == house.status(one).deliveries[0].delivered_time
+    assert status.last_event == two.name
+    await fail(house)
+    assert len(house.slack.sent) == 1
+
+
+async def test_a_crash_between_the_success_and_its_record_loses_no_end(house):
+    configure(house)
+    await fail(house)
+    house.slack.before = asyncio.Event()
+    end = await succeed(house)
+    assert the_incident(house).status.phase == "Resolved"
+    assert house.status(end).phase is None
+    await house.close()  # killed before it was sent
+    house.slack.before = None
+    await house.restart()
+    assert f"{end.name} send" in told(house.slack)
+    assert house.status(end).incident.action.value == "Recovered"
+
+
+async def test_a_deleted_incident_is_never_made_again(house):
+    configure(house)
+    await fail(house)
+    name = the_incident(house).name
+    house.incidents.remove("team", name)
+    await fail(house)
+    assert len(house.slack.sent) == 2
+    assert the_incident(house).name != name
+
+
+async def test_an_incident_that_may_not_be_created_mutes_nobody(house):
+    configure(house)
+    house.incidents.refusal = Rejected("exceeded quota")
+    one, two = await fail(house), await fail(house)
+    await succeed(house)
+    assert len(house.slack.sent) == 2  # the opening and the end
+    assert house.status(one).incident is None
+    assert house.status(two).reason is Reason.REPEATED
+
+
+async def test_the_api_is_away_while_it_opens(house):
+    configure(house)
+    house.incidents.away = True
+    one = await fail(house)
+    assert not house.slack.sent
+    house.incidents.away = False
+    await house.clock.advance(40)
+    assert house.slack.names == [one.name]
+    assert the_incident(house).status.phase == "Open"
+
+
+async def test_below_the_threshold_nobody_is_told_and_it_is_pending(house):
+    configure(house, notifyAfterFailures=2)
+    one = await fail(house)
+    assert house.status(one).reason is Reason.BELOW_THRESHOLD
+    await house.clock.advance(11)
+    assert the_incident(house).status.phase == "Pending"
+    await fail(house)
+    assert len(house.slack.sent) == 1
+
+
+async def test_the_retry_that_never_comes_is_told_by_a_notice_even_after_a_restart(house):
+    configure(house)
+    one = await fail(house, attempt=1, maxAttempts=3, pipelineLoggingId="r", errorMessage="boom")
+    assert house.status(one).reason is Reason.RETRY_EXPECTED
+    assert the_incident(house).status.next_opening_time is not None
+    await house.restart()
+    await house.clock.advance(3700)
+    ((_, message, _, _),) = house.slack.sent
+    assert message.event.spec.notice.kind.value == "Opening"
+    assert "boom" in message.event.spec.error_message
+    assert (the_incident(house).status.phase, the_incident(house).status.failures) == ("Open", 1)
+    await settle_down()
+
+
+async def test_an_opening_within_the_cooldown_is_told_at_its_end(house):
+    configure(house, cooldown=300)
+    await fail(house)
+    await succeed(house)
+    again = await fail(house)
+    assert house.status(again).reason is Reason.COOLDOWN
+    assert len(house.slack.sent) == 2
+    await house.clock.advance(301)
+    assert house.slack.sent[-1][1].event.spec.notice.kind.value == "Opening"
+    assert {item.status.phase.value for item in house.incidents.store.values()} == {"Resolved", "Open"}
+
+
+async def test_a_shard_that_is_lost_is_forgotten_and_found_again(house):
+    configure(house)
+    await fail(house)
+    house.keeper.on_shards_released(range(24))
+    assert not len(house.engine.incidents.book)
+    await house.recover()
+    await fail(house)
+    assert len(house.slack.sent) == 1
