@@ -1,6 +1,8 @@
 """`pipebell history`: what happened, what became of it, and why."""
 
+import json
 import re
+import time
 
 from pipebell.cli.history import _delivery
 
@@ -35,6 +37,27 @@ def test_history_filters(on_stage, make_config, place):
     assert (done.code, done.out) == (0, "")
     assert f"No such events of stranger in namespace {place}" in done.err
     assert on_stage("history", "--since", "yesterday").code == 2
+
+
+def test_a_destination_that_fails_now_is_noted(on_stage, make_config, place, stage):
+    stage.slack.plan(404)
+    make_config("acme", webhook="Tnoted")
+    on_stage("send", "--org", "acme", "--wait")
+    deadline = time.monotonic() + 60
+    while "slack of acme has failed since" not in (done := on_stage("history")).err:  # written once a minute at most
+        assert time.monotonic() < deadline, done.err
+        time.sleep(0.5)
+    assert "404" in done.err
+    config = json.loads(stage.cluster.kubectl("get", "nc", "acme", "-o", "json", "-n", place).stdout)
+    (record,) = config["status"]["destinations"]
+    assert (record["name"], record["provider"], record["state"]) == ("slack", "slack", "Failing")
+    shown = stage.cluster.kubectl("get", "nc", "acme", "-n", place).stdout.splitlines()
+    assert ("DELIVERABLE" in shown[0].split(), "False" in shown[1].split()) == (True, True)
+    failing = on_stage("status", "-o", "json").json
+    (part,) = [part for part in failing["parts"] if part["what"] == "destinations"]
+    assert [item["destination"] for item in part["items"]] == ["slack"]
+    assert on_stage("test", "acme").code == 0
+    assert "has failed since" not in on_stage("history").err
 
 
 def test_who_stood_in_for_whom_shows():

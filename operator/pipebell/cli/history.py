@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pipebell.cli import completion, replicas, show, spool
-from pipebell.cli.client import EVENTS, Client
+from pipebell.cli.client import CONFIGS, EVENTS, Client
 from pipebell.cli.options import Access, cluster_options
+from pipebell.cli.standing import channels
 from pipebell.cli.terminal import clean
+from pipebell.core.errors import NotFound, Rejected
 from pipebell.core.vocabulary import FINAL_PHASES, EventType, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_NOTED: Final = 5  # failing destinations that are named
 # Columns that a narrow terminal does without, the least missed first.
 _DROPPED_FIRST: Final = ("RUN", "CONFIG", "INCIDENT", "SEVERITY", "DELIVERIES", "ORG", "PIPELINE", "EVENT")
 
@@ -67,7 +70,7 @@ def command(
             EVENTS, fields={key: value for key, value in fields.items() if value}, everywhere=all_namespaces
         )
         events = sorted(_chosen(found, filters, time.time()), key=_order)[-limit:]
-        notes = _unserved(client, operator_namespace, events)
+        notes = [*_unserved(client, operator_namespace, events), *_failing(client, org, events, all_namespaces)]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
     if output == "json":
         items = [_slim(event) for event in events]
@@ -96,6 +99,22 @@ def _unserved(client: Client, operator_namespace: str, events: Iterable[dict[str
         return []
     operator = replicas.look(client, operator_namespace)
     return list(dict.fromkeys(filter(None, map(operator.trouble, sorted(waiting)))))
+
+
+def _failing(client: Client, org: str | None, events: list[dict[str, Any]], everywhere: bool) -> list[str]:
+    """Which destinations of these organisations fail now; nothing where one may not know."""
+    orgs = {org} if org else {event["spec"].get("orgSlug") for event in events}
+    fields = {"spec.orgSlug": org} if org else {}
+    try:
+        configs = list(client.list(CONFIGS, fields=fields, everywhere=everywhere))
+    except (Rejected, NotFound):
+        return []
+    found = [standing for standing in channels(configs, events) if standing.org in orgs]
+    more = [f"and {len(found) - _NOTED} more destinations fail: pipebell status"] if len(found) > _NOTED else []
+    return [
+        f"{each.destination} of {each.org} has failed since {clean(each.time)}: {clean(each.message or each.reason)}"
+        for each in found[:_NOTED]
+    ] + more
 
 
 def _created(event: dict[str, Any]) -> str:

@@ -70,6 +70,31 @@ def destinations(events: Iterable[Mapping[str, Any]], now: float, since: float) 
     return [standing for _, standing in last.values() if standing is not None]
 
 
+def channels(configs: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> list[Standing]:
+    """Destinations that fail by what the operator wrote on their configuration.
+
+    That is written once a minute at most: what an event says has got through since then counts.
+    """
+    through: dict[tuple[str, str, str], float] = {}
+    for event in events:
+        for delivery in (event.get("status") or {}).get("deliveries") or ():
+            name = (delivery.get("destination") or "").partition("/")[0]
+            key = (*_place(event), name)
+            through[key] = max(through.get(key, 0.0), seconds(delivery.get("deliveredTime")))
+    found = []
+    for config in configs:
+        for record in (config.get("status") or {}).get("destinations") or ():
+            name, since = record.get("name") or "", record.get("since") or ""
+            if record.get("state") != "Failing" or through.get((*_place(config), name), 0.0) > seconds(since):
+                continue
+            standing = _of(config)
+            standing.destination, standing.time = name, since
+            standing.reason, standing.message = record.get("reason") or "", record.get("message") or ""
+            standing.fix = f"see what is wrong: pipebell verify {standing.org} -n {standing.namespace}"
+            found.append(standing)
+    return found
+
+
 def unserved(events: Iterable[Mapping[str, Any]], operator: Operator, now: float) -> list[Standing]:
     """Unfinished events that nobody works on: of a namespace that is not served, without any status, or overdue."""
     found = []

@@ -13,7 +13,7 @@ import click
 from pipebell.cli import incidents, replicas, show
 from pipebell.cli.client import CONFIGS, EVENTS, INCIDENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
-from pipebell.cli.standing import Standing, destinations, paused, unready, unserved
+from pipebell.cli.standing import Standing, channels, destinations, paused, unready, unserved
 from pipebell.cli.terminal import clean, style
 from pipebell.core.errors import NotFound, Rejected
 from pipebell.core.incidents.resource import IncidentPhase
@@ -106,7 +106,7 @@ def make(client: Client, operator_namespace: str, since: float = RECENT, *, ever
     configs = _read(lambda: list(client.list(CONFIGS, everywhere=everywhere)))
     status.add(_listed("configurations", configs, lambda items: _configurations(unready(items), len(items))))
     events = _read(lambda: list(client.list(EVENTS, everywhere=everywhere)))
-    status.add(_listed("destinations", events, lambda items: _destinations(destinations(items, now, since))))
+    status.add(_listed("destinations", events, lambda items: _destinations(_failing(configs, items, now, since))))
     status.add(_listed("events", events, lambda items: _events(unserved(items, operator, now))))
     status.add(_listed("paused", events, lambda items: _paused(paused(items))))
     found = _read(lambda: list(client.list(INCIDENTS, unlike={"status.phase": "Resolved"}, everywhere=everywhere)))
@@ -226,12 +226,22 @@ def _configurations(found: Sequence[Standing], count: int) -> Part:
     return Part("configurations", "wrong", message, fix, [asdict(standing) for standing in found])
 
 
+def _failing(
+    configs: list[dict[str, Any]] | str, events: list[dict[str, Any]], now: float, since: float
+) -> list[Standing]:
+    """Destinations that fail: by events' deliveries, which name an event to look at, and by the configurations."""
+    found = destinations(events, now, since)
+    known = {(item.namespace, item.org, item.destination.partition("/")[0]) for item in found}
+    more = channels([] if isinstance(configs, str) else configs, events)
+    return [*found, *(item for item in more if (item.namespace, item.org, item.destination) not in known)]
+
+
 def _destinations(found: Sequence[Standing]) -> Part:
     if not found:
         return Part("destinations", "ok", "none fails")
     first = found[0]
     where = f"-n {first.namespace}"
-    fix = f"see why: pipebell why {first.name} {where}; then: pipebell verify {first.org} {where}"
+    fix = first.fix or f"see why: pipebell why {first.name} {where}; then: pipebell verify {first.org} {where}"
     message = f"{len(found)} failing: {_some([f'{s.destination} of {s.org} ({s.reason})' for s in found])}"
     return Part("destinations", "wrong", message, fix, [asdict(standing) for standing in found])
 

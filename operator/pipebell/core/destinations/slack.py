@@ -285,7 +285,8 @@ def look(target: SlackTarget) -> HttpRequest | None:
     """What a token is asked without posting anything: whose it is."""
     if not target.bot_token:
         return None
-    return HttpRequest(slack_api.TEST, b"", {**JSON_HEADERS, "Authorization": f"Bearer {target.bot_token}"})
+    url = target.url.replace("chat.postMessage", "auth.test")
+    return HttpRequest(url, b"", {**JSON_HEADERS, "Authorization": f"Bearer {target.bot_token}"})
 
 
 def form(url: str) -> str | None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.http import Response
 
 URL: Final = "https://slack.com/api/chat.postMessage"
-TEST: Final = "https://slack.com/api/auth.test"
 HOST: Final = "slack.com"
 _LONG: Final = 300.0  # seconds; a workspace's limit lasts
 

@@ -144,7 +144,7 @@ def request(message: Message, target: TelegramTarget, attempt: Attempt) -> HttpR
 
 def look(target: TelegramTarget) -> HttpRequest:
     """What a bot is asked without posting anything: who it is."""
-    return HttpRequest(f"https://{HOSTS[0]}/bot{target.bot_token}/getMe", b"", {}, "GET")
+    return HttpRequest(target.url.removesuffix("sendMessage") + "getMe", b"", {}, "GET")
 
 
 class _Text:

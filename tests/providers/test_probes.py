@@ -1,0 +1,161 @@
+"""Trying endpoints without sending anything: what each kind asks, and what the answers say."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pipebell.core.destinations.alertmanager import ALERTMANAGER, AlertmanagerTarget
+from pipebell.core.destinations.discord import DISCORD, DiscordTarget
+from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutyTarget
+from pipebell.core.destinations.slack import SLACK, SlackTarget
+from pipebell.core.destinations.telegram import TELEGRAM, TelegramTarget
+from pipebell.core.health import login_refused
+from pipebell.core.hosts import HostPolicy
+from pipebell.core.outcome import Verdict
+from pipebell.providers.http import Http
+from pipebell.providers.registry import build_providers
+from pipebell.providers.webhook import HttpProvider
+from pipebell.settings import Settings
+from pipebell.sinks import HttpSink, Respond, SlackSink
+
+SECRET = "s3cret-part-of-a-url"
+DELIVERED, RETRY, PERMANENT, PAUSE = Verdict.DELIVERED, Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE
+
+
+@pytest.fixture
+async def provider(tls):
+    made = []
+
+    def make(kind, *hosts):
+        policy = HostPolicy({kind.name: hosts or ("127.0.0.1",)}, ("127.0.0.1/32",))
+        made.append(HttpProvider(kind, Http(tls, 20.0), policy, time.time))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest.fixture
+async def anywhere(trust):
+    async with HttpSink(trust=trust) as sink:
+        yield sink
+
+
+def _targets(url):
+    return {
+        "slack": (SLACK, SlackTarget(f"{url}/services/T/B/{SECRET}")),
+        "token": (
+            SLACK,
+            SlackTarget(f"{url}/api/chat.postMessage", bot_token=f"xoxb-{SECRET}", channel="#data"),
+        ),
+        "discord": (DISCORD, DiscordTarget(f"{url}/api/webhooks/1/{SECRET}")),
+        "telegram": (TELEGRAM, TelegramTarget(f"{url}/bot1:{SECRET}/sendMessage", bot_token=f"1:{SECRET}")),
+        "alertmanager": (
+            ALERTMANAGER,
+            AlertmanagerTarget(f"{url}/prefix/api/v2/alerts", username="robot", password=SECRET),
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("slack", ("GET", f"/services/T/B/{SECRET}")),
+        ("token", ("POST", "/api/auth.test")),
+        ("discord", ("GET", f"/api/webhooks/1/{SECRET}")),
+        ("telegram", ("GET", f"/bot1:{SECRET}/getMe")),
+        ("alertmanager", ("GET", "/prefix/api/v2/status")),
+    ],
+)
+async def test_what_each_kind_asks(provider, anywhere, name, asked):
+    kind, target = _targets(anywhere.url)[name]
+    outcome = await provider(kind).probe(target, "team")
+    assert outcome.verdict is DELIVERED
+    (post,) = anywhere.requests
+    assert ((post.method, post.path), post.body) == (asked, b"")
+    if name in ("token", "alertmanager"):
+        assert post.headers["authorization"]
+
+
+@pytest.mark.parametrize("name", ["slack", "token", "discord", "telegram", "alertmanager"])
+@pytest.mark.parametrize(
+    ("answer", "verdict", "refused"),
+    [
+        (Respond(400, "invalid_payload"), DELIVERED, False),
+        (Respond(405, ""), DELIVERED, False),
+        (Respond(401, f"xoxb-{SECRET}"), PERMANENT, True),
+        (Respond(404, "no_service"), PERMANENT, True),
+        (Respond(410, "gone"), PERMANENT, True),
+        (Respond(429, "", {"Retry-After": "7"}), PAUSE, False),
+        (Respond(500, f"xoxb-{SECRET}"), RETRY, False),
+        (Respond(502, "<html>"), RETRY, False),
+    ],
+)
+async def test_what_an_answer_says(provider, anywhere, name, answer, verdict, refused):
+    kind, target = _targets(anywhere.url)[name]
+    anywhere.plan(answer)
+    outcome = await provider(kind).probe(target)
+    assert (outcome.verdict, login_refused(outcome.reason)) == (verdict, refused)
+    assert SECRET not in repr(outcome)
+
+
+async def test_slacks_word_for_a_token_that_does_not_work(provider, anywhere):
+    anywhere.plan(Respond(200, '{"ok":false,"error":"invalid_auth"}'))
+    outcome = await provider(SLACK).probe(_targets(anywhere.url)["token"][1])
+    assert (outcome.verdict, outcome.reason) == (PERMANENT, "LoginRefused")
+    assert "invalid_auth" in outcome.message
+
+
+async def test_what_is_not_there_is_no_surprise(provider):
+    outcome = await provider(SLACK).probe(SlackTarget(f"https://127.0.0.1:1/{SECRET}"))
+    assert (outcome.verdict, outcome.reason) == (RETRY, "ConnectionFailed")
+    assert SECRET not in repr(outcome)
+    (refused,) = [await provider(SLACK, "elsewhere.example").probe(SlackTarget("https://127.0.0.1:1/x"))]
+    assert refused.verdict is Verdict.HOST_NOT_ALLOWED
+
+
+async def test_slacks_own_webhooks_take_no_message_by_it(provider, trust):
+    async with SlackSink(trust=trust) as slack:
+        assert (await provider(SLACK).probe(SlackTarget(slack.webhook()))).verdict is DELIVERED
+        assert slack.posts == []
+
+
+async def test_a_kind_without_a_harmless_way_is_not_asked(provider, anywhere):
+    target = PagerDutyTarget(f"{anywhere.url}/v2/enqueue", routing_key="0" * 32)
+    assert await provider(PAGERDUTY).probe(target) is None
+    assert anywhere.requests == []
+
+
+async def test_every_provider_can_be_asked(trust):
+    providers = build_providers(Settings.from_env({"PIPEBELL_CA_FILE": str(trust.ca_file)}), _Clock())
+    assert all(callable(provider.probe) for provider in providers.values())
+    for provider in providers.values():
+        await provider.close()
+
+
+class _Clock:
+    trusted = True
+
+    def now(self):
+        return time.time()
+
+    async def sleep(self, seconds):
+        raise AssertionError("nobody waits here")
+
+
+async def test_a_mail_server_is_logged_in_to_and_sent_nothing(email, sink, at):
+    assert (await email.probe(at(sink.port))).verdict is DELIVERED
+    refused = await email.probe(at(sink.port, password="another-secret"))
+    assert (refused.verdict, refused.reason, login_refused(refused.reason)) == (PERMANENT, "SmtpAuthFailed", True)
+    assert "another-secret" not in repr(refused)
+    assert (await email.probe(at(1))).reason == "ConnectionFailed"
+    assert (await email.probe(at(sink.port, use_tls=False))).reason == "TlsRequired"
+    assert (sink.mails, sink.attempts) == ([], [])
+
+
+async def test_a_mail_server_that_may_not_be_reached_is_not(email_with, sink, at):
+    outcome = await email_with(hosts=HostPolicy()).probe(at(sink.port))
+    assert outcome.verdict is Verdict.HOST_NOT_ALLOWED
