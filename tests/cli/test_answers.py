@@ -81,3 +81,33 @@ def test_the_wrong_namespace_or_an_unknown_slug(on_stage, make_config, stage, pl
     assert "did you mean acme?" in on_stage("test", "acne").err
     on_stage("send", "--org", "acne", "--wait")
     assert "RootConfig" in on_stage("history", "acne", "-o", "json").out
+
+
+def test_a_namespace_that_is_not_there(on_stage, place):
+    wrong = f"{place}x"
+    said = f"there is no namespace {wrong} (did you mean {place}?)"
+    status = on_stage("status", namespace=wrong)
+    assert (status.code, said in last(status)) == (1, True)
+    assert said in on_stage("history", namespace=wrong).err
+    assert said in on_stage("why", "some-event", namespace=wrong).err
+
+
+def test_an_event_that_is_in_another_namespace(on_stage, place):
+    name = on_stage("send", "--org", place, "--pipeline", "p").out.split()[0].partition("/")[2]
+    assert f"there are some in namespace {place}: -n {place}" in on_stage("history", place, namespace="default").err
+    for command in ("why", "preview", "replay"):
+        done = on_stage(command, name, namespace="default")
+        assert done.code == 1
+        assert f"there is one in namespace {place}: -n {place}" in done.err
+    assert "namespace" not in on_stage("history", "nobody-at-all", namespace="default").err.partition("default.")[2]
+
+
+def test_who_may_not_look_elsewhere_hears_as_much_as_before(on_stage, stage, place):
+    stage.cluster.kubectl("create", "serviceaccount", "viewer", "-n", place)
+    role = ("--clusterrole=pipebell-view", f"--serviceaccount={place}:viewer")
+    stage.cluster.kubectl("create", "rolebinding", "viewer", "-n", place, *role)
+    viewer = stage.cluster.kubeconfig_for_service_account(place, "viewer")
+    done = on_stage("history", "acme", "--kubeconfig", viewer)
+    assert (done.code, done.err) == (0, f"No such events of acme in namespace {place}.\n")
+    done = on_stage("why", "some-event", "--kubeconfig", viewer)
+    assert done.err == f"Error: there is no PipelineEvent some-event in namespace {place}\n"

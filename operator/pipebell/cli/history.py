@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, replicas, show, spool
+from pipebell.cli import completion, elsewhere, replicas, show, spool
 from pipebell.cli.client import CONFIGS, EVENTS, Client
 from pipebell.cli.options import Access, cluster_options
 from pipebell.cli.standing import channels
@@ -72,6 +72,7 @@ def command(
         events = sorted(_chosen(found, filters, time.time()), key=_order)[-limit:]
         notes = [*_unserved(client, operator_namespace, events), *_failing(client, org, events, all_namespaces)]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
+        hint = "" if events or all_namespaces else elsewhere.hint(client, **({"spec.orgSlug": org} if org else {}))
     if output == "json":
         items = [_slim(event) for event in events]
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2))
@@ -81,7 +82,7 @@ def command(
     elif events:
         _print(events, everywhere=all_namespaces, wide=output == "wide", absolute=absolute)
     else:
-        click.echo(f"No such events of {org or 'anybody'} in {place}.", err=True)
+        click.echo(f"No such events of {org or 'anybody'} in {place}{f'; {hint}' if hint else ''}.", err=True)
     for note in notes:
         click.echo(note, err=True)
     if note := spool.note():

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, effective, observe, preview_files, replicas
-from pipebell.cli.client import EVENTS, Client
+from pipebell.cli import completion, effective, elsewhere, observe, preview_files, replicas
+from pipebell.cli.client import Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
 from pipebell.core.destinations.email import EmailTarget
@@ -113,7 +113,7 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
     offline = options["config_file"] is not None or options["root_file"] is not None
     with Client(access) as client:
         now = time.time()
-        item = client.get(EVENTS, event) if event else None
+        item = elsewhere.event(client, event) if event else None
         if item is None:
             assert event_file is not None  # noqa: S101  (checked above)
             item = preview_files.event(event_file, access.namespace, "default" if offline else client.namespace, now)

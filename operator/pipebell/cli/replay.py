@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipebell.cli import completion, replay_failed, show, watching
+from pipebell.cli import completion, elsewhere, replay_failed, show, watching
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.core.errors import PipebellError
@@ -65,7 +65,7 @@ def command(
     if options["since"] or options["pipeline"] or options["yes"] or options["dry_run"]:
         raise click.UsageError("--since, --pipeline, --yes and --dry-run go with --failed")
     with Client(access) as client:
-        old = client.get(EVENTS, event.removeprefix("pipelineevent/").removeprefix("pe/"))
+        old = elsewhere.event(client, event.removeprefix("pipelineevent/").removeprefix("pe/"))
         chosen = choose(old, list(destinations), force=options["force"])
         new = client.create(EVENTS, again(old, chosen, time.time()))
         where = f" to {', '.join(chosen)}" if chosen else ""

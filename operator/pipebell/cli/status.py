@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import incidents, replicas, show
+from pipebell.cli import elsewhere, incidents, replicas, show
 from pipebell.cli.client import CONFIGS, EVENTS, INCIDENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.standing import Standing, channels, destinations, paused, unready, unserved
@@ -100,7 +100,8 @@ def make(client: Client, operator_namespace: str, since: float = RECENT, *, ever
     namespace = "" if everywhere else client.namespace
     status = Status(namespace)
     operator = replicas.look(client, operator_namespace)
-    for part in (*_operator(operator), _served(operator, namespace), _definitions(client), _root(operator)):
+    wrong = elsewhere.no_namespace(client, namespace) if namespace else ""
+    for part in (*_operator(operator), _served(operator, namespace, wrong), _definitions(client), _root(operator)):
         status.add(part)
     now = time.time()
     configs = _read(lambda: list(client.list(CONFIGS, everywhere=everywhere)))
@@ -176,7 +177,10 @@ def _logs(operator: Operator) -> str:
     return f"kubectl -n {operator.namespace} logs -l app.kubernetes.io/name=pipebell"
 
 
-def _served(operator: Operator, namespace: str) -> Part:
+def _served(operator: Operator, namespace: str, wrong: str) -> Part:
+    """`wrong` says that there is no such namespace."""
+    if wrong:
+        return Part("namespaces", "wrong", wrong, f"name another namespace by -n: {wrong}")
     if operator.replicas is None:
         return Part("namespaces", "unknown", "unknown, as the operator is", "")
     if not operator.living:

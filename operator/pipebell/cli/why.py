@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, effective, incidents, observe, replicas, show
-from pipebell.cli.client import EVENTS, Client
+from pipebell.cli import completion, effective, elsewhere, incidents, observe, replicas, show
+from pipebell.cli.client import Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
 from pipebell.core.policy.configured import title
@@ -74,7 +74,7 @@ def command(event: str, access: Access, output: str, max_age: float, **options: 
     """
     where = effective.place(options["operator_namespace"], options["root_configmap"], options["shared_namespaces"])
     with Client(access) as client:
-        item = client.get(EVENTS, event)
+        item = elsewhere.event(client, event)
         subject = parse_event(item)
         finder = effective.Finder(client, where, effective.read_env(options["env_file"]))
         configuration, name = finder.answer(subject.spec.org_slug, subject.namespace)
