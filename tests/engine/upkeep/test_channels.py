@@ -213,6 +213,17 @@ async def test_two_that_share_an_endpoint_are_told_of_once(office):
     assert len(office.told()) == 1
 
 
+async def test_the_one_that_fails_stands_in_for_nobody(office):
+    mail = {"smtpHost": "smtp.example.com", "fromEmail": "from@example.com", "toEmails": ["to@example.com"]}
+    office.config(email={**mail, "failover": ["slack"]})
+    await office.send(GONE)
+    office.house.email.script = [DEAD] * 3
+    await office.wait(20)
+    (event,) = office.notices()
+    assert [item.destination for item in office.house.status(event).deliveries] == ["email"]
+    assert office.told() == [FAILING] * 3  # three attempts of one message
+
+
 async def test_the_platforms_destinations_are_used_only_where_that_is_asked_for(office):
     office.house.with_root(json.dumps({"email": ROOT["email"]}))
     only = [{**BOTH, "providers": ["slack"]}]

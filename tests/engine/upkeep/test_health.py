@@ -154,6 +154,16 @@ async def test_a_restart_knows_since_when(ward):
     assert channel.health.since == START
 
 
+async def test_what_the_watch_tells_only_after_the_takeover_counts_too(ward):
+    ward.house.config(slack=SLACK, eventTriggers=[BOTH])
+    await ward.send(GONE)
+    ward.board.on_shards_released(ALL_SHARDS)
+    ward.board.on_shards_acquired(ALL_SHARDS)  # the status of before the last write
+    ward.keep()
+    await ward.send(GONE)
+    assert ward.board.get(KEY, "slack").health.since == START
+
+
 async def test_what_another_replica_keeps_is_not_kept_here(ward):
     ward.house.config(slack=SLACK, eventTriggers=[BOTH])
     await ward.send(GONE)

@@ -10,12 +10,13 @@ from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Deliver, Wait, WaitsFor
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.policy.triggers import too_many, with_fallbacks
-from pipebell.core.vocabulary import Reason, StageName
+from pipebell.core.vocabulary import NoticeKind, Reason, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipebell.core.destinations.base import Target
+    from pipebell.core.event import Event
     from pipebell.core.layers import Fallback, Layers
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.match import Match
@@ -28,7 +29,7 @@ def deliver(s: Situation) -> Decision:
     waited while nobody knew its kind may turn out to have parts.
     """
     match, layers = s.matched, s.resolved.layers
-    fallbacks = _fallbacks(match, layers)
+    fallbacks = _fallbacks(match, layers, _of_no_use(s.event))
     due = [
         name
         for name in match.destinations
@@ -58,11 +59,20 @@ def usable(layers: Layers, names: Iterable[str]) -> tuple[dict[str, Target], dic
     return targets, blocked
 
 
-def _fallbacks(match: Match, layers: Layers) -> dict[str, Fallback]:
+def _of_no_use(event: Event) -> str:
+    """The destination that a notice says fails: nobody is told of that by it."""
+    notice = event.spec.notice
+    return notice.destination or "" if notice is not None and notice.kind is NoticeKind.CHANNEL else ""
+
+
+def _fallbacks(match: Match, layers: Layers, of_no_use: str) -> dict[str, Fallback]:
     """Who may have to stand in, for each destination. What only changes an earlier message needs nobody."""
     found = {}
     for name in match.destinations:
         fallback = layers.fallback(name)
+        if fallback is not None and of_no_use:
+            left = tuple(other for other in fallback.deliveries if part_of(other)[0] != of_no_use)
+            fallback = fallback._replace(deliveries=left) if left else None
         thread = match.threads.get(name)
         if fallback is not None and (thread is None or thread.action in (Action.SEND, Action.REPLY)):
             found[name] = fallback

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipebell.engine.upkeep.health import Channel, HealthBoard
     from pipebell.engine.upkeep.notices import NoticeMaker
 
-LOOK: Final = 15.0  # seconds between looks at what fails; none is needed while nothing does
+LOOK: Final = 5.0  # seconds between looks at what fails; none is needed while nothing does
 REFUSED: Final = 600.0  # seconds until something that the API refuses is tried again
 CLOCKS: Final = 5.0  # seconds by which a notice may be looked at too early
 

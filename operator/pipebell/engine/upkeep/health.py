@@ -206,6 +206,10 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
     def _channel(self, owner: Key, name: str, provider: str | None) -> Channel | None:
         """The destination, made if need be; None where its owner has none of this name, or its namespace too many."""
         known = self._channels.get(owner)
+        if known is None and owner != ROOT and (config := self._store.get(owner)) is not None:
+            # The watch may have told only now what the last owner of this shard has written.
+            self._read_back(config)
+            known = self._channels.get(owner)
         if known is not None and (found := known.get(name)) is not None:
             found.provider = provider
             return found
@@ -252,6 +256,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         if not config.status.destinations or not self._ownership.owns(config.org_slug) or config.key in self._channels:
             return
         now = self._clock.now()
+        self._channels[config.key] = {}
         for record in config.status.destinations:
             channel = self._channel(config.key, record.name, record.provider)
             if channel is None:  # it is gone since that was written
@@ -260,6 +265,8 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             channel.health = Health.of(record, now)
             if channel.health.state is HealthState.FAILING or channel.health.told is not None:
                 self._troubled[config.key, record.name] = channel
+        if not self._channels[config.key]:
+            del self._channels[config.key]
 
     def _drop(self, owner: Key) -> None:
         for name in self._channels.pop(owner, {}):
