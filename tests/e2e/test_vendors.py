@@ -10,7 +10,7 @@ import pytest
 import standardwebhooks
 from tests.e2e.harness import SYSTEM, config, delivery, event, eventually, secret
 
-from pipebell.sinks import HttpSink, PagerDutySink, Respond, SlackApiSink, TeamsSink
+from pipebell.sinks import HttpSink, PagerDutySink, Respond, SlackApiSink, TeamsSink, TwilioSink
 
 TOKEN = "xoxb-confidential-token"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -30,12 +30,14 @@ class Vendors:
             tokens={TOKEN: ("data",)}, channels={"C0DATA": "data"}, trust=trust, names=(*local, "slack.com")
         )
         self.webhook = HttpSink(trust=trust)
-        self.all = (self.pagerduty, self.teams, self.slack, self.webhook)
+        self.twilio = TwilioSink(trust=trust, names=(*local, "api.twilio.com"))
+        self.all = (self.pagerduty, self.teams, self.slack, self.webhook, self.twilio)
 
     @property
     def names(self):
         """Where the operator finds them."""
         places = {"events.eu.pagerduty.com": self.pagerduty, WORKFLOWS: self.teams, "slack.com": self.slack}
+        places["api.twilio.com"] = self.twilio
         return json.dumps({name: ("127.0.0.1", sink.port) for name, sink in places.items()})
 
     def spec(self, **changes):
@@ -105,6 +107,21 @@ def test_one_failure_reaches_them_all(world, vendors, namespace):
     assert not [word for word in (TOKEN, ROUTING_KEY, SIGNING_SECRET, "signature-of-Ops") if word in status]
 
 
+def test_replays_continue_a_slack_thread_until_its_first_message_is_deleted(world, vendors, namespace):
+    only = {"name": "e1", "destinations": ["slack"]}
+    world.api.reaches(world.api.create(event(namespace, "e1", namespace)), "Delivered", 60)
+    world.api.reaches(world.api.create(event(namespace, "e2", namespace, replayOf=only)), "Delivered", 60)
+    chain = {"name": "e2", "destinations": ["slack"]}
+    world.api.reaches(world.api.create(event(namespace, "e3", namespace, replayOf=chain)), "Delivered", 60)
+    first, *replies = [each for each in vendors.slack.shown if namespace in each.text]
+    assert [(each.thread, "REPLAY" in each.text) for each in replies] == [(first.ts, True)] * 2
+    vendors.slack.delete(first.ts)
+    found = world.api.reaches(world.api.create(event(namespace, "e4", namespace, replayOf=chain)), "Delivered", 60)
+    fresh = [each for each in vendors.slack.shown if namespace in each.text][-1]
+    assert fresh.thread is None
+    assert delivery(found, "slack")["handle"] == f"C0DATA/{fresh.ts}/#data"
+
+
 def test_a_success_resolves_what_failures_of_several_runs_share(world, vendors, namespace):
     for name in ("e1", "e2"):
         made = world.api.create(event(namespace, name, namespace, pipelineLoggingId=name))
@@ -132,6 +149,48 @@ def test_killed_before_the_record_pagerduty_has_one_alert(world, vendors, operat
     assert delivery(found, "pagerduty")["phase"] == "Delivered"
     assert alert().log == ["trigger"] * 4
     assert len([each for each in vendors.pagerduty.alerts if f"({namespace})" in each.summary]) == 1
+
+
+def test_a_dead_pager_fails_over_to_the_phone_once_although_the_operator_dies_between(world, vendors, operator):
+    """It dies with Twilio's yes on the way; the one started anew finds what was recorded, and the message."""
+    namespace = world.namespace()
+    world.api.create(secret(namespace, "channels", ROUTING_KEY=ROUTING_KEY, TOKEN=TOKEN, SIGNING_SECRET=SIGNING_SECRET))
+    number = "+4915112345678"
+    spec = vendors.spec(
+        pagerduty={"routingKey": "${ROUTING_KEY}", "region": "eu", "failover": ["sms"], "failoverAfterSeconds": 3},
+        sms={
+            "accountSid": "AC0123456789abcdef0123456789abcdef",
+            "authToken": "${TOKEN}",
+            "fromNumber": "+15005550006",
+            "toNumbers": [number],
+        },
+        eventTriggers=[{"event": "pipeline_failure", "providers": ["pagerduty"]}],
+        retryConfig={"initialDelaySeconds": 2, "maxDelaySeconds": 4},
+    )
+    world.api.create(config(namespace, "c", namespace, **spec))
+    vendors.pagerduty.script("/v2/enqueue").always = lambda _: Respond(500, "{}")
+    try:
+        vendors.twilio.plan(Respond(201, "{}", wait=10.0))
+        made = world.api.create(event(namespace, "e1", namespace))
+        eventually(lambda: vendors.twilio.messages, 60, "a text message")
+        instead = delivery(world.api.get(made), "sms/1")
+        assert (instead["failoverFor"], instead["phase"]) == ("pagerduty", "Pending"), "recorded before it was sent"
+        operator.kill()
+        operator.start()
+        eventually(lambda: delivery(world.api.get(made), "sms/1")["phase"] == "Delivered", 60, "it is found at Twilio")
+        found = world.api.get(made)
+        assert found["status"]["phase"] == "Delivering", "PagerDuty is tried on"
+        assert delivery(found, "sms/1")["reason"] == "FailedOver"
+        due = datetime.fromisoformat(delivery(found, "pagerduty")["firstDueTime"])
+        assert due < datetime.fromisoformat(delivery(found, "sms/1")["deliveredTime"])
+    finally:
+        vendors.pagerduty.script("/v2/enqueue").clear()
+    found = world.api.reaches(made, "Delivered", 60)
+    assert "reason" not in found["status"], "in the end it has arrived where it should"
+    assert [message["To"] for message in vendors.twilio.messages] == [number]
+    assert number not in json.dumps(found["status"])
+    (alert,) = [each for each in vendors.pagerduty.alerts if f"({namespace})" in each.summary]
+    assert alert.log == ["trigger"]
 
 
 def test_an_endpoint_that_is_busy_without_a_time_is_left_alone_for_its_kinds_pause(world, vendors, namespace):
