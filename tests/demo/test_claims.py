@@ -18,6 +18,7 @@ from pipebell.demo.cast import (
     NO_ROOT,
     PARTIAL,
     RETRIED,
+    STOOD_IN,
     VENDORS,
 )
 from pipebell.demo.claims import GROUPS, Claim, judge
@@ -105,6 +106,18 @@ def test_a_handle_of_another_message_is_noticed(evidence):
     for entry in events[EVERYWHERE]["status"]["deliveries"]:
         entry["handle"] = "C0DATA/1.1/#data"
     assert "Slack's handle for a thread is on the delivery" in broken(replace(evidence, events=events))
+
+
+def test_a_stand_in_that_was_none_is_noticed(evidence):
+    events = copy.deepcopy(dict(evidence.events))
+    for entry in events[STOOD_IN]["status"]["deliveries"]:
+        entry.pop("failoverFor", None)
+    assert "for PagerDuty, as the delivery says" in broken(replace(evidence, events=events))
+    lost = evidence.mails_of(STOOD_IN)[0]
+    assert "with the message that PagerDuty would have had" not in broken(evidence)
+    assert "e-mails that arrived, for each event" in broken(
+        replace(evidence, attempts=without(evidence.attempts, lost))
+    )
 
 
 def test_a_slack_that_was_asked_again_after_its_404_is_noticed(evidence):

@@ -24,6 +24,7 @@ DISABLED: Final = "quiet/whisper-failed"
 PARTIAL_FILE: Final = "acme/acme-billing-failed"
 EVERYWHERE: Final = "soylent/menu-failed"
 RESOLVED: Final = "soylent/menu-succeeded"
+STOOD_IN: Final = "wonka/chocolate-failed"
 AFTER_BURST: Final = "stark/nightly-load-after"
 BURST_EVENTS: Final = tuple(f"stark/nightly-load-{number:02}" for number in range(1, BURST + 1))
 
@@ -68,6 +69,7 @@ ENDS: Final[dict[str, End]] = {
     PARTIAL: End(Phase.PARTIALLY_DELIVERED, Reason.PERMANENT_ERROR, mails=1),
     EVERYWHERE: End(Phase.DELIVERED),
     RESOLVED: End(Phase.DELIVERED),
+    STOOD_IN: End(Phase.DELIVERED, Reason.FAILED_OVER, mails=1),
     AFTER_BURST: _BY_MAIL,
 }
 ALL_EVENTS: Final = (*ENDS, *BURST_EVENTS)

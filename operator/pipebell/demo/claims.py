@@ -30,6 +30,7 @@ from pipebell.demo.cast import (
     PARTIAL_FILE,
     RETRIED,
     SHORT_COOLDOWN,
+    STOOD_IN,
     TYPO,
     VENDORS,
 )
@@ -155,7 +156,7 @@ def _partial(evidence: Evidence) -> Iterator[Claim]:
     about = {
         f"{notice['involvedObject']['namespace']}/{notice['involvedObject']['name']}" for notice in evidence.notices
     }
-    yield Claim("a Kubernetes Event tells of the failure, and of nothing else", {PARTIAL}, about)
+    yield Claim("Kubernetes Events tell of what did not arrive, and of nothing else", {PARTIAL, STOOD_IN}, about)
 
 
 def _burst(evidence: Evidence) -> Iterator[Claim]:
@@ -191,8 +192,21 @@ def _vendors(evidence: Evidence) -> Iterator[Claim]:
     (post,) = evidence.vendors["webhook"]
     signed = {name for name in post.headers if name.startswith("webhook-")}
     yield Claim("the webhook is signed", {"webhook-id", "webhook-timestamp", "webhook-signature"}, signed)
-    told = {kind: {post.headers.get(HEADER.lower()) for post in posts} for kind, posts in evidence.vendors.items()}
+    told = {
+        kind: {post.headers.get(HEADER.lower()) for post in posts if post.accepted}
+        for kind, posts in evidence.vendors.items()
+    }
     yield Claim("each delivery has one identity", accepted, {kind: len(told.get(kind, ())) for kind in VENDORS})
+
+
+def _failover(evidence: Evidence) -> Iterator[Claim]:
+    first, instead = (evidence.delivery(STOOD_IN, name) for name in ("pagerduty", "email"))
+    ends = [(entry.get("phase"), entry.get("reason")) for entry in (first, instead)]
+    wanted = [(Phase.FAILED, Reason.PERMANENT_ERROR), (Phase.DELIVERED, Reason.FAILED_OVER)]
+    yield Claim("wonka's PagerDuty refused for good, and its e-mail stood in", wanted, ends)
+    yield Claim("for PagerDuty, as the delivery says", "pagerduty", instead.get("failoverFor"))
+    (mail,) = evidence.mails_of(STOOD_IN)
+    yield Claim("with the message that PagerDuty would have had", True, "chocolate-river" in body(mail, "plain"))
 
 
 def _silence(evidence: Evidence) -> Iterator[Claim]:
@@ -219,7 +233,8 @@ def _economy(evidence: Evidence) -> Iterator[Claim]:
         for entry in evidence.audit
         if entry["verb"] in ("patch", "update") and entry["objectRef"]["resource"] == "pipelineevents"
     )
-    happy = [event for event, end in ENDS.items() if end.phase is not Phase.PARTIALLY_DELIVERED and event != RETRIED]
+    troubled = (PARTIAL, RETRIED, STOOD_IN)
+    happy = [event for event in ENDS if event not in troubled]
     happy = [event for event in happy if not (ENDS[event].mails and ENDS[event].posts) and event != EVERYWHERE]
     yield Claim(
         "a happy event costs the API server one write (events with one destination)",
@@ -285,6 +300,7 @@ GROUPS: Final[tuple[Callable[[Evidence], Iterator[Claim]], ...]] = (
     _partial,
     _burst,
     _vendors,
+    _failover,
     _silence,
     _hostile,
     _economy,

@@ -18,14 +18,17 @@ from pipebell.demo.cast import (
     EVERYWHERE,
     HOOLI_MAILBOX,
     NO_ROOT,
+    PARTIAL,
     RESOLVED,
     RETRIED,
     SHORT_COOLDOWN,
+    STOOD_IN,
 )
 from pipebell.demo.evidence import Evidence, Refusal, collect
 from pipebell.demo.files import objects, shipped
 from pipebell.demo.follow import Follower
 from pipebell.sinks import Respond, Say
+from pipebell.sinks.pagerduty import ALERTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,6 +66,7 @@ class Scenario:
             "mattermost": f"{stage.outside.sinks['mattermost'].url}/hooks/{secrets.token_hex(16)}",
             "jsm_key": secrets.token_hex(16),
             "twilio_token": secrets.token_hex(16),
+            "deleted_key": secrets.token_hex(16),
         }
         self._places = {kind: stage.outside.sinks[kind].url for kind in ("webhook", "alertmanager")}
         self._typo = Refusal(0, "")
@@ -76,7 +80,7 @@ class Scenario:
             seen = self._follower.stop()
         with self._steps("collect the evidence: resources, receivers, audit log, operator's log") as note:
             # Kubernetes Events are posted in the background.
-            self._stage.until(self._vandelay_noticed, "Kubernetes Event about vandelay's failure", _PATIENCE)
+            self._stage.until(self._noticed, "Kubernetes Events about what did not arrive", _PATIENCE)
             evidence = collect(self._stage, self._typo, seen, self._credentials)
             note(f"{len(evidence.attempts)} SMTP transactions, {len(evidence.requests)} Slack requests")
         return evidence
@@ -89,11 +93,12 @@ class Scenario:
         self._burst()
         self._mistype()
         self._everywhere()
+        self._fail_over()
         self._wait_for_the_rest()
         self._after_the_cooldown()
 
     def _prepare_receivers(self) -> None:
-        """Some trouble is arranged: a mailbox that is busy twice, and a Slack webhook that was removed."""
+        """Some trouble is arranged: a mailbox that is busy twice, a Slack webhook and a PagerDuty key that are gone."""
         busy = iter(range(BUSY))
 
         def answer(mail: Mail) -> Say | None:
@@ -103,6 +108,11 @@ class Scenario:
 
         self._stage.smtp.script("data").always = answer
         self._stage.slack.script(self._vandelay).always = lambda _: Respond(404, "no_service")
+        deleted = self._vendors["deleted_key"].encode()
+        refusal = Respond(
+            400, '{"status":"invalid event","message":"Event object is invalid","errors":["no such key"]}'
+        )
+        self._stage.outside.pagerduty.script(ALERTS).always = lambda post: refusal if deleted in post.body else None
 
     def _before_root(self) -> None:
         with self._steps("an event of an organisation that nobody has configured") as note:
@@ -157,6 +167,11 @@ class Scenario:
                 self._stage.apply(objects("menu.yaml", name=event.partition("/")[2], event=kind))
                 note(self._told(self._wait_for([event])[event]))
 
+    def _fail_over(self) -> None:
+        with self._steps("a failure to a PagerDuty integration that was deleted, with e-mail to stand in") as note:
+            self._stage.apply(objects("failover.yaml"))
+            note(self._told(self._wait_for([STOOD_IN])[STOOD_IN]))
+
     @property
     def _credentials(self) -> tuple[str, ...]:
         """What must show nowhere."""
@@ -207,8 +222,9 @@ class Scenario:
         times = [epoch(entry["deliveredTime"]) for item in sent for entry in item["status"]["deliveries"]]
         return time.time() > max(times, default=0.0) + SHORT_COOLDOWN
 
-    def _vandelay_noticed(self) -> bool:
-        return bool(self._stage.cluster.request("GET", "/api/v1/namespaces/vandelay/events")["items"])
+    def _noticed(self) -> bool:
+        paths = (f"/api/v1/namespaces/{event.partition('/')[0]}/events" for event in (PARTIAL, STOOD_IN))
+        return all(self._stage.cluster.request("GET", path)["items"] for path in paths)
 
     @staticmethod
     def _told(event: dict[str, Any]) -> str:

@@ -28,9 +28,9 @@ def kind(name):
         ({"first_due_time": rfc3339(NOW - 100)}, NOW + 200),
         ({"first_due_time": rfc3339(NOW - 400)}, NOW - 100),
         ({"first_due_time": rfc3339(NOW + 9e9)}, NOW + 300),
-        ({"phase": Phase.FAILED, "reason": Reason.PERMANENT_ERROR}, NOW),
-        ({"phase": Phase.FAILED, "reason": Reason.RETRIES_EXHAUSTED}, NOW),
-        ({"phase": Phase.FAILED, "reason": Reason.RATE_LIMITED}, NOW),
+        ({"phase": Phase.FAILED, "reason": Reason.PERMANENT_ERROR}, 0.0),
+        ({"phase": Phase.FAILED, "reason": Reason.RETRIES_EXHAUSTED}, 0.0),
+        ({"phase": Phase.FAILED, "reason": Reason.RATE_LIMITED}, 0.0),
         ({"phase": Phase.FAILED, "reason": Reason.CONFIG_CHANGED}, None),
         ({"phase": Phase.FAILED, "reason": Reason.EXPIRED}, None),
         ({"phase": Phase.FAILED, "reason": Reason.SUPERSEDED}, None),
@@ -45,7 +45,7 @@ def test_when_it_is_due(given, at):
 
 def test_it_is_noted_in_both_places_and_once():
     deliveries = {"a": delivery(phase=Phase.FAILED, reason=Reason.PERMANENT_ERROR)}
-    assert next_due(deliveries, FALLBACKS, NOW) == NOW
+    assert next_due(deliveries, FALLBACKS, NOW) == 0.0
     assert stand_in(deliveries, FALLBACKS, kind, NOW) == ["x"]
     assert (deliveries["x"].failover_for, deliveries["x"].provider) == ("a", "slack")
     assert deliveries["a"].failover_to == ["x"]

@@ -108,6 +108,23 @@ async def test_a_refusal_for_good_fails_over_at_once(house, pager, phone):
     assert house.notices.posted == [("PipelineEvent", "team/event-1", "FailedOver")]
 
 
+async def test_a_clock_that_goes_on_by_itself_makes_no_endless_round(house, pager, phone):
+    """Each look shows a later time, as on a real machine."""
+    house.config(**guarded("sms"))
+    pager.script = [REFUSED]
+    standing = house.clock.now
+
+    def going():
+        house.clock._now += 0.000_1
+        return standing()
+
+    house.clock.now = going
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).reason is Reason.FAILED_OVER
+    assert len(phone.sent) == 1
+
+
 async def test_while_an_attempt_hangs_others_stand_in_all_the_same(house, pager, phone):
     """The first attempt too: nothing of it is known before it ends."""
     house.config(**guarded("sms", pagerduty={"failoverAfterSeconds": 20}))

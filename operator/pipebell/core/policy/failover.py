@@ -20,11 +20,11 @@ Deliveries = dict[str, Delivery]
 
 
 def due_at(delivery: Delivery, fallback: Fallback, now: float) -> float | None:
-    """When others stand in for this delivery (seconds since the epoch; past: now); None if they never do."""
+    """When others stand in for this delivery (seconds since the epoch; 0 for at once); None if they never do."""
     if delivery.failover_for is not None:
         return None
     if delivery.phase is Phase.FAILED:
-        return now if delivery.reason in _IN_VAIN else None
+        return 0.0 if delivery.reason in _IN_VAIN else None
     if delivery.phase.final or delivery.first_due_time is None:
         return None
     return min(epoch(delivery.first_due_time), now) + fallback.after

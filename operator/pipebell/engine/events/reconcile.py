@@ -224,9 +224,10 @@ class Reconciler:
         if not state.tried and situation.event.stored_bytes > LARGEST:
             await self._refuse(state, situation.event)
             return
-        plan.plan_deliveries(state, decision, situation.resolved.layers, self._clock.now())
+        now = self._clock.now()
+        plan.plan_deliveries(state, decision, situation.resolved.layers, now)
         state.suppressed = decision.suppressed
-        if await self._rounds.stand_in(state, situation, decision) is None:
+        if await self._rounds.stand_in(state, situation, decision, now) is None:
             return
         if not state.open():
             await self._settle(state)
@@ -239,7 +240,7 @@ class Reconciler:
         if len(state.deliveries) > 1:
             failover.relieve(state.deliveries)
         if state.tried or not sending.fenced:
-            at = self._rounds.next_failover(state, decision)
+            at = self._rounds.next_failover(state, decision, self._clock.now())
             await self._settle(state, blocked=bool(decision.blocked), held=bool(decision.match.held), at=at)
         if sending.fenced:
             self.wait_for_lease(state)

@@ -46,13 +46,14 @@ class Rounds:
             if sending.slow and state.delivered:
                 await self._record(state, summarise(list(state.deliveries.values())))
             while True:
-                at = None if sending.fenced or sending.over else self.next_failover(state, decision)
-                if at is None or at > self._clock.now():
+                now = self._clock.now()
+                at = None if sending.fenced or sending.over else self.next_failover(state, decision, now)
+                if at is None or at > now:
                     if not sending.slow:
                         return sending
                     await sending.complete(self._clock, at)
                     continue
-                made = await self.stand_in(state, situation, decision)
+                made = await self.stand_in(state, situation, decision, now)
                 if made is None:
                     sending.over = True
                 else:
@@ -65,21 +66,21 @@ class Rounds:
             await sending.complete(self._clock)  # what they do belongs to the record of this event as well
             raise
 
-    def next_failover(self, state: EventState, decision: Deliver) -> float | None:
+    def next_failover(self, state: EventState, decision: Deliver, now: float) -> float | None:
         """When others stand in next (seconds since the epoch); None if nobody has to, or the event is too old."""
-        now = self._clock.now()
         max_age = self._max_age if self._clock.trusted else math.inf  # ages are not to be believed then
         if not decision.fallbacks or is_overdue(state.created, now, max_age):
             return None
         return failover.next_due(state.deliveries, decision.fallbacks, now)
 
-    async def stand_in(self, state: EventState, situation: Situation, decision: Deliver) -> list[str] | None:
+    async def stand_in(
+        self, state: EventState, situation: Situation, decision: Deliver, now: float
+    ) -> list[str] | None:
         """Have others stand in for what has failed, or is late: recorded before anything is sent to them.
 
         Returns which; None when that could not be recorded, and the event's way has ended here.
         """
-        now = self._clock.now()
-        at = self.next_failover(state, decision)
+        at = self.next_failover(state, decision, now)
         if at is None or at > now:
             return []
         made = plan.stand_in(state, decision, situation.resolved.layers, now)
