@@ -1,0 +1,255 @@
+"""What time and people bring to incidents: reminders, escalation, acknowledgement, ends, and what is over for good."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.engine.events.test_incidents import configure, fail, succeed, the_incident, told
+from tests.engine.fakes import START, settle_down
+
+from pipebell.core.errors import Rejected
+from pipebell.core.outcome import Action, Outcome, Verdict
+from pipebell.core.status import rfc3339
+from pipebell.core.vocabulary import Reason
+
+HOUR = 3600
+STEPS = [{"afterSeconds": 900, "providers": ["email"]}, {"afterSeconds": 1800, "providers": ["pagerduty"]}]
+
+
+@pytest.fixture
+async def house(house):
+    house.keep()
+    return house
+
+
+def notices(house, kind):
+    return [event for event in house.events.store.values() if event.spec.notice and event.spec.notice.kind == kind]
+
+
+def say(house, **spec):
+    return house.incidents.say("team", the_incident(house).name, **spec)
+
+
+async def test_reminders_after_4_and_12_hours_in_the_thread(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    await fail(house, errorMessage="disk full")
+    await house.clock.advance(4 * HOUR - 1)
+    assert len(house.slack.sent) == 1
+    await house.clock.advance(2)
+    await fail(house, errorMessage="timeout")
+    _, message, _, attempt = house.slack.sent[1]
+    assert (attempt.action, attempt.handle) == (Action.REPLY, "C1/1.1")
+    assert message.event.spec.error_message == "Failing for 4 h, 1 time.\nFirst error: disk full"
+    await house.clock.advance(8 * HOUR)
+    assert house.slack.sent[2][1].event.spec.error_message == (
+        "Failing for 12 h, 2 times.\nFirst error: disk full\nLast error: timeout"
+    )
+    assert the_incident(house).status.reminders == 2
+
+
+async def test_a_reminder_is_made_once_over_restarts_at_any_moment(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    await house.clock.advance(4 * HOUR - 1)
+    await house.close()  # down over the moment
+    await house.clock.advance(60)
+    await house.restart()
+    assert len(notices(house, "Reminder")) == 1
+    house.incidents.away = True  # made, and the incident could not say so
+    await house.restart()
+    house.incidents.away = False
+    await house.restart()
+    await house.clock.advance(30)
+    assert len(notices(house, "Reminder")) == 1
+    assert len(house.slack.sent) == 2
+
+
+async def test_none_once_acknowledged_and_again_when_that_is_taken_back(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    say(house, acknowledgement={"by": "ann", "note": "on it"})
+    await settle_down()
+    status = the_incident(house).status
+    assert (status.phase, status.acknowledged_by) == ("Acknowledged", "ann")
+    await house.clock.advance(5 * HOUR)
+    assert len(house.slack.sent) == 1
+    await house.restart()
+    await house.clock.advance(HOUR)
+    assert len(house.slack.sent) == 1
+    say(house, acknowledgement=None)
+    await house.clock.advance(1)
+    assert the_incident(house).status.phase == "Open"
+    assert len(house.slack.sent) == 2
+
+
+async def test_two_acknowledge_at_once_and_the_last_one_counts(house):
+    configure(house)
+    await fail(house)
+    say(house, acknowledgement={"by": "ann"})
+    say(house, acknowledgement={"by": "ben"})
+    await house.clock.advance(30)
+    assert the_incident(house).status.acknowledged_by == "ben"
+    assert the_incident(house).status.phase == "Acknowledged"
+
+
+async def test_on_call_is_told_of_an_acknowledgement_and_nobody_else(house):
+    configure(house, to=("slack", "pagerduty"))
+    await fail(house)
+    say(house, acknowledgement={"by": "ann"})
+    await settle_down()
+    assert [attempt.action for _, _, _, attempt in house.pagerduty.sent] == [Action.SEND, Action.ACKNOWLEDGE]
+    assert len(house.slack.sent) == 1
+    assert house.pagerduty.sent[1][3].alert == house.pagerduty.sent[0][3].alert
+
+
+async def test_what_gets_worse_needs_a_new_acknowledgement_even_after_a_restart(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    say(house, acknowledgement={"by": "ann"})
+    await settle_down()
+    await fail(house, severity="critical")
+    assert the_incident(house).status.phase == "Open"
+    await house.restart()
+    await house.clock.advance(30)
+    assert the_incident(house).status.phase == "Open"
+    await house.clock.advance(4 * HOUR)
+    assert len(notices(house, "Reminder")) == 1
+
+
+async def test_snoozed_until_then_even_over_a_restart(house):
+    configure(house, remindAfterSeconds=HOUR)
+    await fail(house)
+    say(house, snoozedUntil=rfc3339(START + 6 * HOUR))
+    await house.clock.advance(3 * HOUR)
+    await house.restart()
+    await house.clock.advance(2 * HOUR)
+    assert len(house.slack.sent) == 1
+    await house.clock.advance(2 * HOUR)
+    assert len(house.slack.sent) == 2
+
+
+async def test_escalated_at_15_and_30_minutes_and_those_hear_of_the_end(house):
+    configure(house, escalation=STEPS)
+    await fail(house)
+    await house.clock.advance(899)
+    assert not house.email.sent
+    await house.clock.advance(2)
+    assert house.email.names == [notices(house, "Escalation")[0].name]
+    await house.restart()
+    await house.clock.advance(900)
+    assert len(house.pagerduty.sent) == 1
+    assert the_incident(house).status.escalation_step == 2
+    end = await succeed(house)
+    assert [provider.names[-1] for provider in (house.slack, house.email, house.pagerduty)] == [end.name] * 3
+
+
+async def test_not_when_acknowledged_a_second_before(house):
+    configure(house, escalation=STEPS)
+    await fail(house)
+    await house.clock.advance(899)
+    say(house, acknowledgement={"by": "ann"})
+    await house.clock.advance(HOUR)
+    assert not house.email.sent
+    assert not notices(house, "Escalation")
+
+
+async def test_an_acknowledgement_while_the_reminder_is_on_its_way_stops_it(house):
+    configure(house, remindAfterSeconds=HOUR)
+    await fail(house)
+    house.slack.script = [Outcome(Verdict.RETRY, "Timeout", "no answer")]
+    await house.clock.advance(HOUR + 1)
+    (reminder,) = notices(house, "Reminder")
+    say(house, acknowledgement={"by": "ann"})
+    await house.clock.advance(60)
+    assert len(house.slack.sent) == 2
+    assert house.status(reminder).finished
+
+
+async def test_resolved_by_hand_closes_alerts_and_sends_nothing(house):
+    configure(house, to=("slack", "pagerduty"))
+    await fail(house)
+    say(house, resolution={"by": "ann", "note": "fixed"})
+    await settle_down()
+    status = the_incident(house).status
+    assert (status.phase, status.resolved_by) == ("Resolved", "ann")
+    assert [attempt.action for _, _, _, attempt in house.pagerduty.sent] == [Action.SEND, Action.RESOLVE]
+    assert len(house.slack.sent) == 1
+    await fail(house)
+    assert len(house.slack.sent) == 2
+
+
+async def test_data_quality_ends_by_itself_a_day_after_its_last_failure(house):
+    configure(house, to=("pagerduty",))
+    house.config(
+        pagerduty={"routingKey": "0123456789abcdef0123456789abcdef"},
+        incidents={"enabled": True, "remindAfterSeconds": 0},
+        eventTriggers=[{"event": "data_quality_failure", "providers": ["pagerduty"], "cooldownSeconds": 0}],
+    )
+    await fail(house, event="data_quality_failure")
+    await house.clock.advance(86_401)
+    assert the_incident(house).status.resolved_by == "autoResolve"
+    assert house.pagerduty.sent[-1][3].action is Action.RESOLVE
+
+
+@pytest.mark.parametrize("change", ["off", "groupBy", "deleted"])
+async def test_what_the_configuration_cannot_reach_any_more_ends_silently(house, change):
+    config = configure(house, remindAfterSeconds=HOUR)
+    await fail(house)
+    if change == "deleted":
+        house.configs.store.clear()
+        house.book.remove(config.key)
+    else:
+        configure(house, **({"enabled": False} if change == "off" else {"groupBy": ["owner"]}))
+    await house.clock.advance(HOUR + 60)
+    status = the_incident(house).status
+    assert (status.phase, status.resolved_by) == ("Resolved", "ConfigChanged")
+    assert len(house.slack.sent) == 1
+
+
+async def test_a_notice_that_nobody_made_is_not_due(house):
+    configure(house)
+    await fail(house)
+    name = the_incident(house).name
+    for kind, step in (("Reminder", 1), ("Escalation", 1), ("Opening", 1), ("Resolved", 1), ("Acknowledged", 1)):
+        forged = await fail(
+            house, name=f"{name}-{kind.lower()}-{step}", notice={"kind": kind, "incident": name, "step": step}
+        )
+        assert house.status(forged).reason in (Reason.NOT_DUE, Reason.SUPERSEDED)
+    elsewhere = await fail(house, name="x", notice={"kind": "Reminder", "incident": "inc-nothing", "step": 0})
+    assert house.status(elsewhere).reason is Reason.NOT_DUE
+    assert len(house.slack.sent) == 1
+
+
+async def test_a_refused_notice_is_not_asked_for_all_the_time(house):
+    configure(house, remindAfterSeconds=HOUR)
+    await fail(house)
+    house.events.refusal = Rejected("exceeded quota")
+    await house.clock.advance(HOUR + 60)
+    assert not notices(house, "Reminder")
+    house.events.refusal = None
+    await house.clock.advance(2 * HOUR)
+    assert len(house.slack.sent) == 2
+
+
+async def test_resolved_ones_go_after_their_time_and_the_oldest_beyond_a_thousand(house):
+    configure(house)
+    await fail(house)
+    await succeed(house)
+    sweeping = asyncio.create_task(house.keeper.sweep())
+    await house.clock.advance(2_592_000 - 2 * HOUR)
+    assert house.incidents.store
+    await house.clock.advance(4 * HOUR)
+    assert not house.incidents.store
+    sweeping.cancel()
+    assert told(house.slack)
+
+
+async def test_the_sweeper_keeps_events_that_the_incident_does_not_cover_yet(house):
+    configure(house)
+    await fail(house)
+    two = await fail(house)
+    assert not house.keeper.covers(house.events.store["team", two.name])
+    await house.clock.advance(11)
+    assert house.keeper.covers(house.events.store["team", two.name])
