@@ -163,7 +163,7 @@ class App:
         self._verifier = Verifier(ports, self._store, self._resolver, self.metrics.on_verified)
         self.incidents = IncidentKeeper(
             ports,
-            self.engine.incidents,
+            self.engine,
             self._resolver,
             NoticeMaker(ports, settings.event_max_age),
             ttl=settings.incident_ttl,

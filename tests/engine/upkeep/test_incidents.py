@@ -253,3 +253,43 @@ async def test_the_sweeper_keeps_events_that_the_incident_does_not_cover_yet(hou
     assert not house.keeper.covers(house.events.store["team", two.name])
     await house.clock.advance(11)
     assert house.keeper.covers(house.events.store["team", two.name])
+
+
+async def test_what_a_silence_held_back_and_still_fails_is_told_at_its_end(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    silences = house.silence(HOUR)
+    one = await fail(house)
+    assert house.status(one).reason is Reason.SILENCED
+    assert house.status(one).incident.action.value == "Counted"
+    await house.clock.advance(HOUR - 1)
+    assert (the_incident(house).status.phase, len(house.slack.sent)) == ("Pending", 0)
+    silences.clear()
+    await house.clock.advance(2)
+    assert house.slack.sent[0][1].event.spec.notice.kind == "Opening"
+    assert the_incident(house).status.phase == "Open"
+
+
+async def test_a_silence_moves_reminders_to_its_end_and_closes_no_alert_late(house):
+    configure(house, to=("slack", "pagerduty"), remindAfterSeconds=HOUR)
+    await fail(house)
+    silences = house.silence(2 * HOUR)
+    await house.clock.advance(HOUR + 60)
+    assert len(house.slack.sent) == 1
+    silences[:] = house.silence(3 * HOUR)
+    end = await succeed(house)
+    assert house.status(end).reason is Reason.SILENCED
+    assert [attempt.action for _, _, _, attempt in house.pagerduty.sent] == [Action.SEND, Action.RESOLVE]
+    assert len(house.slack.sent) == 1
+
+
+async def test_a_namespace_has_a_thousand_and_one_for_the_rest(house, monkeypatch):
+    monkeypatch.setattr("pipebell.core.incidents.book.UNRESOLVED_KEPT", 2)
+    configure(house)
+    for name in ("a", "b", "c", "d"):
+        await fail(house, pipelineId=name)
+    await fail(house, namespace="other", pipelineId="c")
+    keys = sorted(item.spec.key for item in house.incidents.store.values())
+    assert keys == ["*", "pipelineId=a", "pipelineId=b"]
+    await succeed(house, pipelineId="a")
+    await fail(house, pipelineId="e")
+    assert len(house.incidents.store) == 4

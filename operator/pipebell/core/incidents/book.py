@@ -5,11 +5,12 @@ No input or output: the engine asks it, tells it what came of events, and stores
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.incidents import reducer
-from pipebell.core.incidents.keys import key_of, name_of, recovered_by
+from pipebell.core.incidents.keys import REST, key_of, name_of, recovered_by
 from pipebell.core.incidents.state import Incident, Past
 from pipebell.core.vocabulary import IncidentAction
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipebell.core.vocabulary import Severity
 
 PAST_KEPT: Final = 50_000  # keys whose last success and opening are remembered
+UNRESOLVED_KEPT: Final = 1_000  # of one namespace, beside those of the rest
 ENDED_KEPT: Final = 20_000  # resolved incidents that are remembered for the messages of their end
 
 
@@ -87,6 +89,7 @@ class Book:
 
     def __init__(self, on_outcome: Callable[[IncidentKey], None] = lambda _: None) -> None:
         self._current: dict[IncidentKey, Entry] = {}
+        self._counts: Counter[str] = Counter()
         self._named: dict[tuple[str, str], Entry] = {}
         self._past: dict[IncidentKey, Past] = {}
         self._ended: dict[tuple[str, str], None] = {}
@@ -124,6 +127,7 @@ class Book:
             entry = self._named.get((event.namespace, name)) if name else None
             counted = entry is not None
             if entry is None:
+                key = self._within_bounds(key)
                 entry = self._current.get(key)
             sender = entry.sender if entry is not None else None
             return Known(key, entry, counted, self.past(key), (), sender, entry.sender_name if entry else "")
@@ -150,6 +154,7 @@ class Book:
         return self._fail(key, mark, mark.failure, rules, now)
 
     def _fail(self, key: IncidentKey, mark: Mark, failure: Failure, rules: IncidentRules, now: float) -> Applied:
+        key = self._within_bounds(key)
         entry, made = self._current.get(key), False
         if entry is None:
             entry, made = Entry(reducer.begin(key, name_of(key, failure.uid), failure)), True
@@ -179,6 +184,12 @@ class Book:
                 self.end(entry, event.name, now)
                 ended.append(entry)
         return Applied(ended[0] if ended else None, IncidentAction.RECOVERED, ended=tuple(ended))
+
+    def _within_bounds(self, key: IncidentKey) -> IncidentKey:
+        """The key; that of the rest, where its namespace has too many incidents for one more."""
+        if key in self._current or self._counts[key.namespace] < UNRESOLVED_KEPT:
+            return key
+        return key._replace(value=REST)
 
     # ------------------------------------------------------------------ sending
 
@@ -224,6 +235,8 @@ class Book:
         incident = entry.incident
         self._named[incident.key.namespace, incident.name] = entry
         if incident.open:
+            if incident.key not in self._current and incident.key.value != REST:
+                self._counts[incident.key.namespace] += 1
             self._current[incident.key] = entry
         else:
             self._note_end(entry)
@@ -243,8 +256,7 @@ class Book:
 
     def ended(self, entry: Entry) -> None:
         """It was found to be over."""
-        if self._current.get(entry.incident.key) is entry:
-            del self._current[entry.incident.key]
+        self._close(entry)
         entry.sender = None
         self._note_end(entry)
         self._on_outcome(entry.incident.key)
@@ -252,11 +264,20 @@ class Book:
     def remove(self, entry: Entry) -> None:
         """Somebody deleted it, or it is another replica's now: nothing of it is remembered."""
         key = entry.incident.key
-        if self._current.get(key) is entry:
-            del self._current[key]
+        self._close(entry)
         self._named.pop((key.namespace, entry.incident.name), None)
         self._forget_end(entry)
         self._on_outcome(key)
+
+    def _close(self, entry: Entry) -> None:
+        key = entry.incident.key
+        if self._current.get(key) is not entry:
+            return
+        del self._current[key]
+        if key.value != REST:
+            self._counts[key.namespace] -= 1
+            if not self._counts[key.namespace]:
+                del self._counts[key.namespace]
 
     def forget(self, wanted: Callable[[IncidentKey], bool]) -> None:
         """Remember nothing of these keys."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipebell.core.incidents.keys import REST
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
+from pipebell.core.incidents.rules import LONGEST_REMINDER
 from pipebell.core.incidents.state import Acknowledgement, Incident, Told
 from pipebell.core.vocabulary import NoticeKind
 
@@ -287,6 +289,8 @@ def next_step(rules: IncidentRules, opened: float, at: float) -> float | None:
 def ends_by_itself(incident: Incident, rules: IncidentRules) -> float | None:
     """When it ends although nobody says so; None for never."""
     after = rules.auto_resolve_after(incident.key.kind)
+    if incident.key.value == REST:  # no success ends what is many
+        after = after or LONGEST_REMINDER
     if not after or incident.last_failure is None:
         return None
     return incident.last_failure + after

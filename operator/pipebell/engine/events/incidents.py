@@ -21,7 +21,7 @@ from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.situation import IncidentFacts
 from pipebell.core.status import IncidentRecord, epoch
-from pipebell.core.vocabulary import EventType, IncidentAction, NoticeKind, Severity
+from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
 from pipebell.engine.events.keys import Outcome
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ _ACTIONS: Final = {
     NoticeKind.ACKNOWLEDGED: IncidentAction.ACKNOWLEDGED,
     NoticeKind.RESOLVED: IncidentAction.RECOVERED,
 }
+_STILL_FAILING: Final = CatchUpMode.STILL_FAILING
 _TELLS: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED, IncidentAction.ESCALATED)
 
 log = structlog.get_logger(__name__)
@@ -196,10 +197,22 @@ class Incidents:
             return
         part.action = mark.action
         part.entry.extra.rules = rules
-        if isinstance(decision, Suppress) and mark.due is not None and not part.entry.incident.told:
+        if isinstance(decision, Suppress) and decision.hold is not None and decision.hold.mode is _STILL_FAILING:
+            self._held(part, decision.hold.until)
+        elif isinstance(decision, Suppress) and mark.due is not None and not part.entry.incident.told:
             self.book.hold(part.entry, mark.due)
             part.touched = part.touched or mark.due != part.entry.extra.due
             part.entry.extra.due = mark.due
+
+    def _held(self, part: Part, until: float) -> None:
+        """A silence holds a failure back: if it still fails at its end, that is told then."""
+        incident = part.entry.incident
+        if incident.told:
+            following = until if incident.next_reminder is None else min(until, incident.next_reminder)
+            part.entry.incident = replace(incident, next_reminder=following)
+        else:
+            self.book.hold(part.entry, until)
+        part.touched = True
 
     def _threaded(self, part: Part, decision: Deliver) -> Deliver:
         """Which message each destination got of the incident, so that this one goes on with it."""

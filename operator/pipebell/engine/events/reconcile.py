@@ -99,12 +99,7 @@ class Reconciler:
             return
         decision = decide(situation)
         self._note(state, situation, decision)
-        if situation.incident is not None or state.part is not None:
-            decision = self.incidents.apply(state, situation, decision)
-            if state.part is not None:  # it takes part in no other cooldown
-                self._turns.release(state)
-                state.key = None
-                await self.incidents.ensure(state)
+        decision = await self._with_incidents(state, situation, decision)
         match decision:
             case Deliver():
                 await self._deliver(state, situation, decision)
@@ -116,6 +111,16 @@ class Reconciler:
                 await self._skip(state, decision)
             case _:
                 raise NotImplementedError(f"no stage batches yet, but {decision.stage} did")
+
+    async def _with_incidents(self, state: EventState, situation: Situation, decision: Decision) -> Decision:
+        """What a decision means to incidents is so at once; an Incident is created before anything names it."""
+        if situation.incident is not None or state.part is not None:
+            decision = self.incidents.apply(state, situation, decision)
+            if state.part is not None:  # it takes part in no other cooldown
+                self._turns.release(state)
+                state.key = None
+                await self.incidents.ensure(state)
+        return decision
 
     @staticmethod
     def _note(state: EventState, situation: Situation, decision: Decision) -> None:

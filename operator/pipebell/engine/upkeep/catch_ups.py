@@ -286,6 +286,8 @@ def _collect(telling: _Telling, event: Event, silences: Collection[Silence], now
     mode = telling.silence.mode if telling.silence is not None else record.mode if record is not None else None
     if mode in (None, CatchUpMode.NONE):
         return
+    if mode is CatchUpMode.STILL_FAILING and event.status.incident is not None:
+        return  # what still fails of it, its incident tells
     severity = event.status.severity or event.spec.severity or DEFAULT_SEVERITIES[event.spec.event]
     layers = telling.configuration.layers if telling.configuration is not None else None
     hold = held_by_silence(silences, event, severity, now)

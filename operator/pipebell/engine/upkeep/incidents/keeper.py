@@ -19,8 +19,9 @@ from pipebell.core.incidents.state import Acknowledgement, Told
 from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Skip
 from pipebell.core.shards import shard_of
+from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import IncidentAction, NoticeKind, Reason
+from pipebell.core.vocabulary import IncidentAction, NoticeKind, Reason, Severity
 from pipebell.engine.events.incidents import Stored
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Deadlines
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
     from pipebell.core.event import Event
     from pipebell.core.incidents.resource import Incident as Resource
+    from pipebell.core.incidents.state import Incident
+    from pipebell.core.policy.situation import Resolved
     from pipebell.engine.configs.resolver import Resolver
-    from pipebell.engine.events.incidents import Incidents
+    from pipebell.engine.events.engine import Engine
     from pipebell.engine.ports import Ports
     from pipebell.engine.upkeep.notices import NoticeMaker
 
@@ -51,12 +54,12 @@ log = structlog.get_logger(__name__)
 class IncidentKeeper(ShardFollower):
     """Everything about incidents that is not on an event's way. `ttl` is seconds that a resolved one is kept."""
 
-    def __init__(
-        self, ports: Ports, incidents: Incidents, resolver: Resolver, maker: NoticeMaker, *, ttl: float
-    ) -> None:
+    def __init__(self, ports: Ports, engine: Engine, resolver: Resolver, maker: NoticeMaker, *, ttl: float) -> None:
         assert ports.incidents is not None  # noqa: S101  (wired only then; tells mypy)
         self._api, self._clock, self._ownership = ports.incidents, ports.clock, ports.ownership
-        self._incidents, self._resolver, self._maker, self._ttl = incidents, resolver, maker, ttl
+        incidents = engine.incidents
+        self._incidents, self._holds = incidents, engine.holds
+        self._resolver, self._maker, self._ttl = resolver, maker, ttl
         self._book = incidents.book
         self._writer = IncidentWriter(self._api, self._clock, self._ownership, self._seen, self.gone)
         self._deadlines = Deadlines(self._clock, self._due)
@@ -230,17 +233,22 @@ class IncidentKeeper(ShardFollower):
             self._arm(entry, self._clock.now() + 1.0)
             return
         resolved = await self._resolver.resolve(key.namespace, key.org)
-        rules = None if isinstance(resolved, Skip) else resolved.layers.incidents
         if not entry.incident.open:
             return
-        if rules is None or not reaches(entry.incident.key, rules):
+        rules = None if isinstance(resolved, Skip) else resolved.layers.incidents
+        if isinstance(resolved, Skip) or rules is None or not reaches(entry.incident.key, rules):
             self._end(entry, "ConfigChanged")
             return
         stored.rules = _completed(entry, rules)
         if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
             self._seen(entry, stored.resource)
-        before = entry.incident
-        entry.incident, notices = reducer.tick(before, rules, self._clock.now())
+        before, now = entry.incident, self._clock.now()
+        after, notices = reducer.tick(before, rules, now)
+        until = self._held_until(before, resolved, now) if notices and after.open else None
+        if until is not None:  # a silence or quiet hours move what is due
+            self._arm(entry, until)
+            return
+        entry.incident = after
         for ordinal in range(before.failures + 1, entry.incident.failures + 1):  # of no event
             entry.confirm(ordinal)
         if not entry.incident.open:
@@ -250,6 +258,15 @@ class IncidentKeeper(ShardFollower):
             self._writer.add(entry, urgent=True)
         if entry.incident.open:
             self._arm(entry)
+
+    def _held_until(self, incident: Incident, resolved: Resolved, now: float) -> float | None:
+        """When what holds its failures back now is over; None when nothing does."""
+        silences, hours = self._holds.silences(incident.key.namespace, now), resolved.layers.quiet_hours
+        severity = incident.severity or Severity.ERROR
+        hold = held_by_silence(silences, telling.as_event(incident, now), severity, now) if silences else None
+        if hold is None and hours and silences is not None:
+            hold = held_by_quiet_hours(hours, severity, now)
+        return hold.until if hold is not None else None
 
     async def _make(self, entry: Entry, notices: Collection[reducer.Notice]) -> None:
         """Make notices. Until they are there, nothing is written that says so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.errors import Unavailable
+from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.incidents.record import TYPES, success_that_ended
 from pipebell.core.incidents.reducer import escalation_at, lasted, next_step, untold
 from pipebell.core.incidents.resource import IncidentPhase
@@ -14,13 +15,12 @@ from pipebell.core.policy.claim import Claim
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.triggers import match_trigger
-from pipebell.core.status import rfc3339
+from pipebell.core.status import EventStatus, rfc3339
 from pipebell.core.vocabulary import NoticeKind, Reason, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipebell.core.event import Event, PipelineEventSpec
     from pipebell.core.incidents.reducer import Notice
     from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.incidents.state import Incident, Told
@@ -59,6 +59,17 @@ def spec_of(incident: Incident, notice: Notice, now: float) -> dict[str, Any]:
     if incident.severity is not None:
         spec["severity"] = incident.severity.value
     return {name: value for name, value in spec.items() if value is not None}
+
+
+def as_event(incident: Incident, now: float) -> Event:
+    """The last failure as far as the incident tells of it: what silences go by."""
+    spec = PipelineEventSpec(
+        org_slug=incident.key.org,
+        event=incident.event or TYPES[incident.key.kind],
+        severity=incident.severity,
+        pipeline_id=incident.pipeline or None,
+    )
+    return Event(incident.key.namespace, incident.last_event, "", "", 1, now, spec, EventStatus())
 
 
 def _said(incident: Incident, notice: Notice, now: float) -> str:
