@@ -10,6 +10,8 @@ BURST: Final = 50
 BUSY: Final = 2  # times that hooli's mailbox refuses
 SHORT_COOLDOWN: Final = 3  # seconds
 
+BROKEN_FOR: Final = 1200  # seconds for which vandelay's Slack has failed when the operator meets its configuration
+
 HOOLI_MAILBOX: Final = "on-call@hooli.example"
 ADMIN_MAILBOX: Final = "admin@cloudact.example"
 

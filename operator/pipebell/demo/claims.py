@@ -17,6 +17,7 @@ from pipebell.demo.cast import (
     ADMIN_MAILBOX,
     AFTER_BURST,
     ALL_EVENTS,
+    BROKEN_FOR,
     BURST,
     BURST_EVENTS,
     BUSY,
@@ -78,14 +79,17 @@ def _end(status: Object) -> str:
 
 def _ends(evidence: Evidence) -> Iterator[Claim]:
     wanted = {event: f"{end.phase}/{end.reason}" if end.reason else str(end.phase) for event, end in ENDS.items()}
-    yield Claim("every event that kubectl took is there, and no other", set(ALL_EVENTS), set(evidence.events))
+    taken = set(evidence.events) - set(evidence.channel_notices)
+    yield Claim("every event that kubectl took is there, and no other", set(ALL_EVENTS), taken)
     yield Claim("phases and reasons", wanted, {event: _end(evidence.status(event)) for event in wanted})
 
 
 def _arrivals(evidence: Evidence) -> Iterator[Claim]:
     sender = {event for event in BURST_EVENTS if evidence.status(event).get("phase") == Phase.DELIVERED}
     mails = (
-        {event: end.mails for event, end in ENDS.items()} | dict.fromkeys(BURST_EVENTS, 0) | dict.fromkeys(sender, 1)
+        {event: end.mails for event, end in ENDS.items()}
+        | dict.fromkeys(BURST_EVENTS, 0)
+        | dict.fromkeys((*sender, *evidence.channel_notices), 1)
     )
     posts = {event: end.posts for event, end in ENDS.items()} | dict.fromkeys(BURST_EVENTS, 0)
     yield Claim(
@@ -157,6 +161,24 @@ def _partial(evidence: Evidence) -> Iterator[Claim]:
         f"{notice['involvedObject']['namespace']}/{notice['involvedObject']['name']}" for notice in evidence.notices
     }
     yield Claim("Kubernetes Events tell of what did not arrive, and of nothing else", {PARTIAL, STOOD_IN}, about)
+
+
+def _channel(evidence: Evidence) -> Iterator[Claim]:
+    (event,) = evidence.channel_notices
+    status, spec = evidence.status(event), evidence.events[event]["spec"]
+    told = [(entry["destination"], entry["phase"]) for entry in status.get("deliveries", ())]
+    yield Claim("that vandelay's Slack fails is told by its e-mail alone", [("email", Phase.DELIVERED)], told)
+    yield Claim(
+        "by one event, about that destination",
+        ("channel_failing", "slack"),
+        (spec["event"], spec["notice"]["destination"]),
+    )
+    (mail,) = evidence.mails_of(event)
+    yield Claim("and says what Slack answered", True, "no_service" in body(mail, "plain"))
+    record = next(item for item in evidence.configs["vandelay/vandelay"]["status"]["destinations"])
+    lasted = epoch(evidence.events[event]["metadata"]["creationTimestamp"]) - epoch(record["since"])
+    known = (record["name"], record["state"], lasted >= BROKEN_FOR - 1)
+    yield Claim("since when, the operator knows from the status", ("slack", "Failing", True), known, f"{lasted:.0f} s")
 
 
 def _burst(evidence: Evidence) -> Iterator[Claim]:
@@ -298,6 +320,7 @@ GROUPS: Final[tuple[Callable[[Evidence], Iterator[Claim]], ...]] = (
     _transports,
     _retries,
     _partial,
+    _channel,
     _burst,
     _vendors,
     _failover,

@@ -62,6 +62,11 @@ class Evidence:
     shown: Sequence[Shown] = ()
 
     @property
+    def channel_notices(self) -> list[str]:
+        """Events that the operator made to tell of a destination that fails."""
+        return [name for name, item in self.events.items() if item["spec"].get("notice", {}).get("kind") == "Channel"]
+
+    @property
     def mails(self) -> list[Mail]:
         """E-mails that arrived."""
         return [mail for mail in self.attempts if mail.accepted]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pipebell.core.status import epoch
+from pipebell.core.status import epoch, rfc3339
 from pipebell.core.vocabulary import FINAL_PHASES, Phase
 from pipebell.demo.cast import (
     AFTER_BURST,
     ALL_EVENTS,
+    BROKEN_FOR,
     BURST,
     BURST_EVENTS,
     BUSY,
@@ -136,8 +138,18 @@ class Scenario:
             stage.apply(objects("vendors.yaml", **self._vendors, **self._places))
             for sample, namespace in (("partial", "acme"), ("disabled", "quiet")):
                 stage.cluster.kubectl("apply", "-n", namespace, "-f", shipped(f"configs/samples/{sample}.yaml"))
+            self._leave_a_record()
             stage.until(self._all_ready, "condition Ready on every NotificationConfig", _PATIENCE)
             note("all are Ready")
+
+    def _leave_a_record(self) -> None:
+        """What an operator before this one would have left: since when vandelay's Slack fails. It does fail, too."""
+        since = rfc3339(time.time() - BROKEN_FOR)
+        record = {"name": "slack", "provider": "slack", "state": "Failing", "since": since, "reason": "Http404"}
+        patch = json.dumps({"status": {"destinations": [record]}})
+        self._stage.cluster.kubectl(
+            "patch", "nc", "vandelay", "-n", "vandelay", "--subresource=status", "--type=merge", "-p", patch
+        )
 
     def _report(self) -> None:
         with self._steps("kubectl apply: pipelines report 15 events of all seven types") as note:
@@ -181,7 +193,8 @@ class Scenario:
     def _wait_for_the_rest(self) -> None:
         with self._steps("everything else: retries of 1 s and 2 s, failures for good") as note:
             found = self._wait_for([event for event in ALL_EVENTS if event != AFTER_BURST])
-            note(f"{len(found)} events are final")
+            self._stage.until(self._channel_told, "word of vandelay's Slack, which has failed for long", _PATIENCE)
+            note(f"{len(found)} events are final; vandelay was told by e-mail that its Slack fails")
 
     def _after_the_cooldown(self) -> None:
         text = f"kubectl patch: stark's cooldown from 300 s to {SHORT_COOLDOWN} s, then one more failure after it"
@@ -225,6 +238,10 @@ class Scenario:
     def _noticed(self) -> bool:
         paths = (f"/api/v1/namespaces/{event.partition('/')[0]}/events" for event in (PARTIAL, STOOD_IN))
         return all(self._stage.cluster.request("GET", path)["items"] for path in paths)
+
+    def _channel_told(self) -> bool:
+        events = self._stage.items("pipelineevents").values()
+        return any("notice" in item["spec"] and _phase(item) in _FINAL for item in events)
 
     @staticmethod
     def _told(event: dict[str, Any]) -> str:
