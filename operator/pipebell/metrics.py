@@ -151,6 +151,17 @@ class Metrics(Observer):
                 "Namespaces of which events are left in the API until there is room for them.",
                 lambda: len(engine.bounds.behind),
             ),
+            ("pipebell_digests_open", "Digests that are not made yet.", lambda: len(engine.batches)),
+            (
+                "pipebell_digest_members",
+                "Events that wait for a digest, once for each destination.",
+                lambda: engine.batches.members,
+            ),
+            (
+                "pipebell_digests_refused",
+                "Digests that are due, and that the API refuses to have made: see the log.",
+                lambda: engine.batches.refused,
+            ),
             ("pipebell_paused_endpoints", "Endpoints that asked for a pause.", lambda: len(engine.endpoints)),
             ("pipebell_configs", "NotificationConfigs.", lambda: len(readiness)),
             ("pipebell_configs_not_ready", "NotificationConfigs that are not Ready.", lambda: len(readiness.not_ready)),

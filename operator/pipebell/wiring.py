@@ -26,6 +26,7 @@ from pipebell.engine.ports import Ports
 from pipebell.engine.shards.sharing import LEASE, Sharing
 from pipebell.engine.upkeep.backlog import Backlog
 from pipebell.engine.upkeep.channels import ChannelNotices, Platform
+from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.health import HealthBoard
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
 from pipebell.engine.upkeep.incidents.telling import KINDS_TOLD, IncidentJudge
@@ -150,6 +151,7 @@ class App:
         self.engine = Engine(ports, self._resolver, self._ledger, settings.event_max_age)
         self._board = HealthBoard(ports, self._store, self.root)
         self._usage = UsageWriter(ports, self._store, self._ledger, self._board, self.readiness.conditions)
+        notices = NoticeMaker(ports, settings.event_max_age)
         self._prober = Prober(ports, self._board, self._store, self.root, self._resolver, settings.platform_org)
         self._channels = ChannelNotices(
             ports,
@@ -157,7 +159,7 @@ class App:
             self._store,
             self.root,
             self._resolver,
-            NoticeMaker(ports, settings.event_max_age),
+            notices,
             Platform(settings.namespace, settings.platform_org, not self._scope or settings.namespace in self._scope),
         )
         self._verifier = Verifier(ports, self._store, self._resolver, self.metrics.on_verified)
@@ -177,6 +179,7 @@ class App:
             max_age=settings.event_max_age,
             covered=self.incidents.covers,
         )
+        self._digests = Digests(ports, self._ledger, self.engine, notices)
         self.silencing = Silencing(
             settings,
             ports,
@@ -224,6 +227,7 @@ class App:
         self.readiness.subscribe(self.engine)
         self._resolver.subscribe(self.readiness)
         self.sharing.subscribe(self._board, self._recovery, self.incidents, self.engine, self.readiness, self._verifier)
+        self._retention.subscribe(self._digests)
         judge = IncidentJudge(self.engine.incidents)
         for kind in KINDS_TOLD:
             self.engine.judges.subscribe(kind, judge)
@@ -292,6 +296,7 @@ class App:
         self._background.run_forever("incidents", self.incidents.run())
         self._background.run_forever("resolved incidents", self.incidents.sweep())
         self._background.run_forever("backlog", self._backlog.run())
+        self._background.run_forever("digests", self._digests.run())
         self._background.run_forever("usage", self._usage.run())
         self._background.run_forever("verification", self._verifier.run())
         self._background.run_forever("channels", self._channels.run())

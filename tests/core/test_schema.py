@@ -80,6 +80,7 @@ def test_lists_with_a_key_are_maps_and_choices_are_sets():
         "NotificationConfig.status.destinations": "name",
         "NotificationConfig.status.triggers": "event",
         "NotificationConfig.status.verification.destinations": "name",
+        "PipelineEvent.status.batch": "destination",
         "PipelineEvent.status.conditions": "type",
         "PipelineEvent.status.deliveries": "destination",
     }
@@ -89,9 +90,11 @@ def test_lists_with_a_key_are_maps_and_choices_are_sets():
     failovers = [path for path in sets if path.endswith(".failover")]
     assert len(failovers) == len(KINDS) + 1, "of every block on the top level, and of destinations"
     assert sorted(set(sets) - set(failovers)) == [
+        "NotificationConfig.spec.eventTriggers[].digest.destinations",
         "NotificationConfig.spec.eventTriggers[].providers",
         "NotificationConfig.spec.incidents.escalation[].providers",
         "NotificationConfig.spec.incidents.groupBy",
+        "NotificationConfig.spec.pipelineOverrides[].digest.destinations",
         "NotificationConfig.spec.pipelineOverrides[].events",
         "NotificationConfig.spec.pipelineOverrides[].providers",
         "NotificationConfig.spec.quietHours[].days",

@@ -29,6 +29,7 @@ from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
 from pipebell.engine.events.observer import Observer
 from pipebell.engine.ports import Ports
+from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
 from pipebell.engine.upkeep.incidents.telling import KINDS_TOLD, IncidentJudge
 from pipebell.engine.upkeep.notices import NoticeMaker
@@ -474,6 +475,7 @@ class House:
         self.engine.endpoints._jitter = lambda: 0.0
         self.events.clock, self.events.on_created = self.clock.now, self.engine.submit
         self.engine.observers.subscribe(self.observer)
+        self.digests = Digests(self.ports, self.ledger, self.engine, NoticeMaker(self.ports, self.max_age))
         self.resolver.subscribe(self.observer)
         self.keeper = IncidentKeeper(
             self.ports, self.engine, self.resolver, NoticeMaker(self.ports, self.max_age), ttl=2_592_000.0
@@ -533,6 +535,7 @@ class House:
             max_age=self.max_age,
             covered=self.keeper.covers,
         )
+        retention.subscribe(self.digests)
         self.met = retention.on_event
         self.engine.observers.subscribe(retention)
         return retention

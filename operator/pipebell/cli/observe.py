@@ -10,7 +10,10 @@ from pipebell.cli.client import EVENTS
 from pipebell.core.errors import InvalidInput, NotFound
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import ALL_SHARDS
+from pipebell.engine.events.batches import Batches
+from pipebell.engine.events.budgets import Budgets
 from pipebell.engine.events.ledger import CooldownLedger, key_for
+from pipebell.engine.events.state import EventState
 from pipebell.kube.parse import parse_event
 
 if TYPE_CHECKING:
@@ -34,9 +37,11 @@ max_age_option = click.option(
 )
 
 
-def others_like(client: Client, event: Event) -> list[Event]:
-    """Events that may share a cooldown with this one."""
+def others_like(client: Client, event: Event, configuration: Resolved | Skip | NotReady | None = None) -> list[Event]:
+    """Events that may share a cooldown with this one; where the configuration has them, a digest or an hourly limit."""
     fields = {"spec.orgSlug": event.spec.org_slug, "spec.event": event.spec.event.value}
+    if isinstance(configuration, Resolved) and _together(configuration):
+        del fields["spec.event"]
     found = []
     for item in client.list(EVENTS, event.namespace, fields=fields):
         try:
@@ -70,9 +75,35 @@ def situation(
     facts, progress = CooldownFacts(), Progress()
     if not event.status.finished:
         progress = _progress(event)
+    others = list(others)
     if isinstance(configuration, Resolved) and not exempt(event):
         facts = _cooldown(event, configuration, others)
-    return Situation(event, now, max_age, configuration, facts, progress, original)
+    found = Situation(event, now, max_age, configuration, facts, progress, original)
+    return _with_limits(found, configuration, others) if isinstance(configuration, Resolved) else found
+
+
+def _together(configuration: Resolved) -> bool:
+    """Whether events of several types depend on each other."""
+    layers = configuration.layers
+    return layers.batches or layers.max_per_hour is not None or layers.root_max_per_hour is not None
+
+
+def _with_limits(s: Situation, configuration: Resolved, others: Iterable[Event]) -> Situation:
+    """The same with what can be known of digests and hourly limits: root's by this organisation's events alone."""
+    if not _together(configuration):
+        return s
+    ledger = CooldownLedger()
+    ledger.finish_fold()
+    batches, budgets = Batches(ledger), Budgets(ledger)
+    for other in others:
+        if other.uid != s.event.uid:
+            batches.fold(other, s.now)
+            budgets.fold(other, configuration.layers, s.now)
+    state = EventState.of(s.event)
+    return s._replace(
+        batches=batches.look(s.event.namespace, s.event.spec.org_slug),
+        budget=budgets.look(state, configuration.layers, s.now),
+    )
 
 
 def _progress(event: Event) -> Progress:
@@ -83,6 +114,7 @@ def _progress(event: Event) -> Progress:
         open=[item.destination for item in deliveries if not item.phase.final],
         suppressed=event.status.suppressed_count or 0,
         stand_ins=[item.destination for item in deliveries if item.failover_for and not item.phase.final],
+        batch=EventState.of(event).batch,
     )
 
 

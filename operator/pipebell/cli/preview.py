@@ -24,7 +24,7 @@ from pipebell.core.message import Message
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Attempt, delivery_id
 from pipebell.core.policy.decide import decide
-from pipebell.core.policy.decision import Deliver, Skip, Suppress
+from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress
 from pipebell.core.policy.override import changes
 from pipebell.core.policy.situation import CooldownFacts, Resolved, exempt
 from pipebell.core.policy.triggers import with_fallbacks
@@ -35,7 +35,7 @@ from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipebell.core.destinations.base import Kind, Target
     from pipebell.core.event import Event
@@ -124,7 +124,8 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
         else:
             found = finder.find(subject.spec.org_slug, subject.namespace)
             found.notes += replicas.notes(client, where.namespace, subject.namespace)
-        others = [] if offline else observe.others_like(client, subject)
+        resolved = Resolved(found.layers, found.reference, None)
+        others = [] if offline else observe.others_like(client, subject, resolved)
         original = None if offline else observe.original_of(client, subject)
         installation = _installation(None if offline else client, where.namespace)
         preview, html = make(subject, found, others, now, options["max_age"], original, installation)
@@ -156,13 +157,18 @@ def make(
     if isinstance(decision, Skip) or decision.match is None:
         return preview, None
     match = decision.match
-    preview.trigger = f"{event.spec.event.value} → {', '.join(match.destinations)}"
+    later = {item.destination: str(item) for item in decision.batch}
+    now_or_later = [name for name in (*match.destinations, *later) if isinstance(decision, Deliver) or name in later]
+    preview.trigger = f"{event.spec.event.value} → {', '.join(now_or_later or match.destinations)}"
     preview.severity, preview.cooldown = match.severity.value, _cooldown(event, decision, match)
     suppressed = decision.suppressed if isinstance(decision, Deliver) else 0
     message = Message(event, match.severity, suppressed)
     html = None
     fallbacks = decision.fallbacks if isinstance(decision, Deliver) else {}
-    for name in with_fallbacks(found.layers, match.destinations) if fallbacks else match.destinations:
+    for name, said in later.items():
+        preview.destinations[name] = {"later": said}
+    told = () if isinstance(decision, Batch) else match.destinations
+    for name in with_fallbacks(found.layers, told) if fallbacks else told:
         preview.destinations[name] = _failover(name, fallbacks)
         try:
             target = found.layers.target(name)
@@ -199,6 +205,8 @@ def _decided(event: Event, decision: Decision) -> str:
             return f"Skipped/{decision.reason.value}: {decision.message}"
         case Suppress():
             return f"Suppressed/{decision.reason.value}"
+        case Batch():
+            return f"Suppressed/{decision.reason.value}: {decision.message}"
         case Deliver():
             return "would be sent" if decision.targets else decision.message
         case _:
@@ -208,6 +216,8 @@ def _decided(event: Event, decision: Decision) -> str:
 
 def _cooldown(event: Event, decision: Decision, match: Match) -> str:
     rule = f"{match.cooldown} s" if match.cooldown else "none"
+    if isinstance(decision, Batch):
+        return "none holds back what a digest tells"
     if exempt(event):
         return "tests, replays and notices neither obey nor start one"
     if isinstance(decision, Suppress) and decision.until is not None:
@@ -306,11 +316,10 @@ def _print(preview: Preview) -> None:
         click.echo(f"{'note:':15}{clean(note)}")
     for destination, sent in preview.destinations.items():
         click.echo(f"\n{click.style(f'── {destination} ', bold=True)}{'─' * 60}")
-        if "failover" in sent:
-            to, after = sent["failover"]["to"], sent["failover"]["afterSeconds"]
-            click.echo(f"fails over to {clean(', '.join(to))} when it fails, or after {after:.0f} s")
-        if "failoverFor" in sent:
-            click.echo(f"stands in for {clean(', '.join(sent['failoverFor']))}:")
+        for line in _asides(sent):
+            click.echo(clean(line))
+        if "later" in sent:
+            continue
         if "waits" in sent:
             click.echo(f"waits as Pending/ConfigNotReady: {clean(sent['waits'])}")
         elif "segments" in sent:
@@ -321,6 +330,17 @@ def _print(preview: Preview) -> None:
             click.echo(clean(f"Subject: {sent['subject']}\n\n{sent['text']}"))
         else:
             click.echo(clean(_readable(sent["body"])))
+
+
+def _asides(sent: dict[str, Any]) -> Iterator[str]:
+    """What there is to say before what is sent."""
+    if "failover" in sent:
+        to, after = sent["failover"]["to"], sent["failover"]["afterSeconds"]
+        yield f"fails over to {', '.join(to)} when it fails, or after {after:.0f} s"
+    if "failoverFor" in sent:
+        yield f"stands in for {', '.join(sent['failoverFor'])}:"
+    if "later" in sent:
+        yield sent["later"]
 
 
 def _readable(body: str) -> str:

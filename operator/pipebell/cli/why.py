@@ -79,7 +79,8 @@ def command(event: str, access: Access, output: str, max_age: float, **options: 
         finder = effective.Finder(client, where, effective.read_env(options["env_file"]))
         configuration, name = finder.answer(subject.spec.org_slug, subject.namespace)
         unserved = replicas.notes(client, where.namespace, subject.namespace)
-        others, original = observe.others_like(client, subject), observe.original_of(client, subject)
+        others = observe.others_like(client, subject, configuration)
+        original = observe.original_of(client, subject)
         record = (item.get("status") or {}).get("incident")
         incident = incidents.describe(client, record, subject.namespace) if record else ""
     situation = observe.situation(subject, configuration, others, time.time(), max_age, original)
@@ -100,6 +101,8 @@ def make(event: Event, situation: Situation, config: str) -> Why:
         stages=[],
         notes=_changed(event, situation),
     )
+    for item in status.batch or ():
+        why.notes.append(f"{item.destination} is told of it by {item.digest}, due {item.due}")
     recorded = status.decision.stage if status.finished and status.decision is not None else None
     if recorded is None:
         if status.finished:

@@ -87,6 +87,15 @@ VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] =
     ),
     # The API server has the database built in, as CronJobs need it; Go's word for its own zone is none of it.
     "known_zone": rule("self != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0", fields.UNKNOWN_ZONE),
+    # A day that no month has, or a field that is none, takes a parser: the configuration is Ready=False/Invalid then.
+    "known_schedule": {},
+    "DigestSpec._one_rhythm": _both(
+        rule("!(has(self.everySeconds) && has(self.schedule))", fields.TWO_RHYTHMS),
+        rule(
+            "has(self.everySeconds) || has(self.schedule) || (has(self.enabled) && !self.enabled)",
+            fields.NO_RHYTHM,
+        ),
+    ),
     "canonical": {},  # both spellings are stored as they are, and read as one
     "camel_group": {},  # the same
     "whole_number": {},  # the API server reads 587.0 as 587 by itself

@@ -193,7 +193,7 @@ class Tally:
     """Counts members, and keeps the `most` important lines."""
 
     def __init__(self, most: int = MOST_ITEMS) -> None:
-        self._most = most
+        self.most = most
         self._counts: Counter[Severity] = Counter()
         self._pipelines: dict[tuple[str, str], _Pipeline] = {}
         self._kept: list[tuple[tuple[int, float, str], int, Member]] = []
@@ -222,7 +222,7 @@ class Tally:
         if pipeline is not None:
             pipeline.counts[member.severity] += 1
         entry = (member.weight, self.total, member)
-        if len(self._kept) < self._most:
+        if len(self._kept) < self.most:
             heapq.heappush(self._kept, entry)
         else:
             heapq.heappushpop(self._kept, entry)

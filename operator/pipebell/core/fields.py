@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from pipebell.core import schedule
 from pipebell.core.vocabulary import Severity
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ GLOB: Final = r"^[A-Za-z0-9_.*?-]+$"
 DOMAIN: Final = r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
 FIELD_NAME: Final = r"^[a-z][A-Za-z0-9_]*$"
 ZONE: Final = r"^[A-Z][A-Za-z0-9_+-]{0,31}(/[A-Z][A-Za-z0-9_+-]{0,31}){0,2}$"
+CRON: Final = r"^[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}$"
 NO_IDS: Final = (f"-{'0' * 32}-", f"-{'0' * 16}-")  # a trace id and a parent id that are none
 SECRET_KEY: Final = r"^[-._a-zA-Z0-9]+$"  # noqa: S105  (a rule, not a password)
 RFC3339: Final = (
@@ -89,8 +91,11 @@ pattern(GLOB, "must be a name, in which * stands for any characters and ? for on
 pattern(DOMAIN, "must be a domain, such as example.com")
 pattern(FIELD_NAME, "must be the name of a field, such as toEmails or to_emails")
 pattern(ZONE, "must be the IANA name of a time zone, such as Europe/Berlin, America/New_York or UTC")
+pattern(CRON, "must be five fields (minute, hour, day, month, day of the week), such as 0 8 * * 1-5")
 pattern(SECRET_KEY, "must be a key of a Secret: letters, digits, '-', '_' and '.', such as SMTP_PASSWORD")
 
+TWO_RHYTHMS: Final = "set everySeconds or schedule, not both"
+NO_RHYTHM: Final = "needs everySeconds or schedule: when is it to go out?"
 UNKNOWN_ZONE: Final = "must be a time zone that there is, by its IANA name, such as Europe/Berlin or UTC"
 
 SECRET_FLAG: Final = "x-pipebell-secret"  # noqa: S105  (a keyword of the intermediate schema)
@@ -242,6 +247,12 @@ def known_zone(value: str) -> str:
     return value
 
 
+def known_schedule(value: str) -> str:
+    """A schedule that comes at some time."""
+    schedule.check(value)
+    return value
+
+
 def time_with_zone(value: object) -> object:
     """A time of day without its zone means another moment on every machine."""
     if isinstance(value, datetime) and value.tzinfo is not None:
@@ -314,6 +325,9 @@ Attempts = Annotated[int, Field(strict=True, ge=1, le=100), BeforeValidator(whol
 DelaySeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(whole_number)]
 ElapsedSeconds = Annotated[int, Field(strict=True, ge=0, le=604_800), BeforeValidator(whole_number)]
 FailoverSeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), BeforeValidator(whole_number)]
+DigestSeconds = Annotated[int, Field(strict=True, ge=60, le=2_592_000), BeforeValidator(whole_number)]
+DigestItems = Annotated[int, Field(strict=True, ge=1, le=500), BeforeValidator(whole_number)]
+HourlyLimit = Annotated[int, Field(strict=True, ge=1, le=100_000), BeforeValidator(whole_number)]
 CooldownSeconds = Annotated[int, Field(strict=True, ge=0, le=2_592_000), BeforeValidator(whole_number)]
 TtlSeconds = Annotated[int, Field(strict=True, ge=0, le=31_536_000), BeforeValidator(whole_number)]
 Moment = Annotated[datetime, BeforeValidator(time_with_zone)]
@@ -323,6 +337,8 @@ DestinationRef = Annotated[
 Destinations = Annotated[list[DestinationRef], Field(max_length=16), AfterValidator(each_once)]
 TimeZone = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=ZONE), AfterValidator(known_zone)]
 """A time zone by its IANA name; `zoneinfo.ZoneInfo` of it is cached, and cannot fail."""
+Schedule = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=CRON), AfterValidator(known_schedule)]
+"""A schedule of five fields that comes at some time (`pipebell.core.schedule`)."""
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=GLOB)]
 
 

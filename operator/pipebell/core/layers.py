@@ -153,6 +153,29 @@ class Layers:
         return next((name for name in names if name is not None), DEFAULT_KIND)
 
     @property
+    def max_per_hour(self) -> int | None:
+        """How many notifications an hour the organisation wants at most; None for no limit."""
+        limits = (layer.spec.max_notifications_per_hour for layer in self._stack)
+        return next((limit for limit in limits if limit is not None), None)
+
+    @property
+    def root_max_per_hour(self) -> int | None:
+        """How many notifications an hour root's endpoints take of one namespace; None for no limit."""
+        limit: int | None = self._restrict.max_notifications_per_hour if self._restrict else None
+        return limit
+
+    @cached_property
+    def batches(self) -> bool:
+        """Whether any event may be told together with others."""
+        over = self.overrides[0].overrides if self.overrides is not None else ()
+        return any(item.digest is not None for item in (*(self.triggers or ()), *over))
+
+    def on_root(self, name: str) -> bool:
+        """Whether a destination, or the one that it is a part of, has root's endpoint."""
+        found = self.destination(name)
+        return found is not None and found.block.trusted
+
+    @property
     def retry(self) -> RetryPolicy:
         """How failed deliveries are tried again."""
         given = [layer.spec.retry_config for layer in self._stack if layer.spec.retry_config is not None]

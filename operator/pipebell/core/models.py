@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from pipebell.core.batching import DigestSpec
 from pipebell.core.destinations.alertmanager import ALERTMANAGER, AlertmanagerSpec
 from pipebell.core.destinations.base import (
     FAILOVER,
@@ -49,6 +50,7 @@ from pipebell.core.fields import (
     ElapsedSeconds,
     FailoverSeconds,
     Flag,
+    HourlyLimit,
     OrgSlug,
     SecretRef,
     Spec,
@@ -186,6 +188,9 @@ class TriggerSpec(Spec):
             "Seconds after one notification in which further ones of this type are suppressed; 0 for none. Default 300."
         ),
     )
+    digest: DigestSpec | None = Field(
+        None, description="Such events are told together, later; no cooldown holds them back. Unset: each by itself."
+    )
 
 
 class RetrySpec(Spec):
@@ -317,6 +322,13 @@ class NotificationSpec(Blocks):
         ),
     )
     retry_config: RetrySpec | None = Field(None, description="How failed deliveries are tried again.")
+    max_notifications_per_hour: HourlyLimit | None = Field(
+        None,
+        description=(
+            "Most events of a namespace's that are told in a clock hour (UTC); the rest comes in a digest at its end. "
+            "Critical ones and recoveries are told always. Unset: no limit."
+        ),
+    )
     channel_health: ChannelHealthSpec | None = Field(
         None, description="Whether destinations are tried now and then, and who hears of one that fails."
     )
@@ -388,6 +400,13 @@ class Restrict(Spec):
         Annotated[list[Annotated[str, StringConstraints(max_length=63, pattern=FIELD_NAME)]], Field(max_length=100)]
         | None
     ) = Field(None, description="Fields that organisations may set on root's endpoints, in either spelling.")
+    max_notifications_per_hour: HourlyLimit | None = Field(
+        None,
+        description=(
+            "Most events of one namespace that root's endpoints are told in a clock hour (UTC), for each replica of "
+            "the operator; the rest comes in digests at its end. Recoveries are told always. Unset: no limit."
+        ),
+    )
 
 
 class RootSpec(NotificationSpec):

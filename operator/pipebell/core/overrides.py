@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from pipebell.core.batching import DigestSpec
 from pipebell.core.fields import (
     ONE_LINE,
     AnyCaseSeverity,
@@ -62,6 +63,10 @@ class OverrideSpec(Spec):
             "Seconds after one notification of the type in which such events are suppressed; 0 for none. "
             "Default: the trigger's."
         ),
+    )
+
+    digest: DigestSpec | None = Field(
+        None, description="How such events are told together, instead of the trigger's digest; enabled: false for not."
     )
 
     @property

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHARDS: Final = 24  # divisible by 1, 2, 3, 4, 6, 8 and 12 replicas; more than 24 replicas have some that only stand by
 ALL_SHARDS: Final = frozenset(range(SHARDS))
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of what is written on resources, and of what shards mean. Raise it with any change by which replicas of this release
 and of the one before must not work side by side: the younger ones stand by until the elder ones have left."""
 REPLICA: Final = "replica-"

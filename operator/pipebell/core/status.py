@@ -151,6 +151,16 @@ class IncidentRecord(StatusModel):
     failures: int = Field(0, description="Which failure of it this was; of what is none, how many there were.")
 
 
+class BatchRecord(StatusModel):
+    """What waits for a digest."""
+
+    destination: Word = Field(description="The destination that is told later; the key of this list.")
+    digest: Annotated[str, StringConstraints(max_length=253)] = Field(
+        description="The event, in the same namespace, that will tell of it."
+    )
+    due: Time = Field(description="When that is made.")
+
+
 class EventStatus(StatusModel):
     """PipelineEvent's status."""
 
@@ -165,6 +175,11 @@ class EventStatus(StatusModel):
     )
     deliveries: Annotated[list[Delivery], Field(max_length=32)] | None = Field(
         None, description="One entry per destination.", json_schema_extra={"listMapKeys": ["destination"]}
+    )
+    batch: Annotated[list[BatchRecord], Field(max_length=32)] | None = Field(
+        None,
+        description="Destinations that are told of this later, together with others.",
+        json_schema_extra={"listMapKeys": ["destination"]},
     )
     suppressed_until: Time | None = Field(None, description="When what suppressed it ends.")
     suppressed_by: Annotated[str, StringConstraints(max_length=320)] | None = Field(

@@ -71,5 +71,5 @@ def test_an_ordinary_event_has_no_claim():
 
 def test_why_shows_the_few_stages_that_a_notice_passes():
     answers = explain(notice(OVER))
-    assert [answer.stage for answer in answers] == ["expired", "configured", "trigger", "deliver"]
+    assert [answer.stage for answer in answers] == ["expired", "configured", "trigger", "budget", "deliver"]
     assert hint(answers[2].decision, notice().event)

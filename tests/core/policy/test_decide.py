@@ -17,8 +17,10 @@ from pipebell.core.incidents.state import Incident, Order, Past, Success, Told
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment
+from pipebell.core.policy.batches import BatchFacts
+from pipebell.core.policy.budget import BudgetFacts, Share
 from pipebell.core.policy.decide import STAGES, decide, explain
-from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
+from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.sent import Sent
 from pipebell.core.policy.situation import CooldownFacts, IncidentFacts, Original, Progress, Resolved, Situation
 from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus
@@ -28,6 +30,7 @@ from pipebell.core.vocabulary import NotReadyReason, Reason, StageName
 MAX_AGE = 86_400.0
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"], "cooldownSeconds": 60}]
+DIGESTS = [{"event": "pipeline_failure", "digest": {"everySeconds": 3600}}]
 NOTHING, NEW = CooldownFacts(), Progress()
 REFERENCE = ConfigReference(kind="NotificationConfig", namespace="team", name="config", generation=3)
 
@@ -52,10 +55,9 @@ def config(**spec):
     return Resolved(Layers(layer, None), REFERENCE, None)
 
 
-def situation(this=None, *, configuration=None, age=0.0, facts=NOTHING, progress=NEW, original=None, incident=None):
-    return Situation(
-        this or event(), START + age, MAX_AGE, configuration or config(), facts, progress, original, incident=incident
-    )
+def situation(this=None, *, configuration=None, age=0.0, facts=NOTHING, progress=NEW, original=None, **more):
+    found = configuration or config()
+    return Situation(this or event(), START + age, MAX_AGE, found, facts, progress, original, **more)
 
 
 QUIET = [{"from": "15:00", "to": "16:00"}]  # START is 15:06:40
@@ -249,6 +251,43 @@ TABLE = {
     "a retry in another's window": (
         situation(facts=CooldownFacts(last=LAST), progress=Progress(tried=True, attempted=True, open=["email"])),
         Deliver, "deliver", None, "default triggers",
+    ),
+    # stage digest
+    "told together": (
+        situation(configuration=config(eventTriggers=DIGESTS)),
+        Batch, "digest", Reason.BATCHED, "eventTriggers[pipeline_failure]",
+    ),
+    "told together in a cooldown": (
+        situation(configuration=config(eventTriggers=DIGESTS), facts=CooldownFacts(last=LAST)),
+        Batch, "digest", Reason.BATCHED, "eventTriggers[pipeline_failure]",
+    ),
+    "which digests are due is not known": (
+        situation(configuration=config(eventTriggers=DIGESTS), batches=BatchFacts(known=False)),
+        Wait, "digest", None, "",
+    ),
+    "a test is not told together": (
+        situation(event(test=True), configuration=config(eventTriggers=DIGESTS)),
+        Deliver, "deliver", None, "eventTriggers[pipeline_failure]",
+    ),
+    # stage budget
+    "beyond the organisation's limit": (
+        situation(configuration=config(maxNotificationsPerHour=2), budget=BudgetFacts(own=Share(2, 2))),
+        Batch, "budget", Reason.BATCHED, "default triggers",
+    ),
+    "critical, beyond the organisation's limit": (
+        situation(
+            event(severity="critical"),
+            configuration=config(maxNotificationsPerHour=2), budget=BudgetFacts(own=Share(2, 2)),
+        ),
+        Deliver, "deliver", None, "default triggers",
+    ),
+    "within the limit": (
+        situation(configuration=config(maxNotificationsPerHour=2), budget=BudgetFacts(own=Share(2, 1))),
+        Deliver, "deliver", None, "default triggers",
+    ),
+    "how many were told is not known": (
+        situation(configuration=config(maxNotificationsPerHour=2), budget=BudgetFacts(known=False, own=Share(2, 2))),
+        Wait, "budget", None, "",
     ),
     # stage deliver
     "no destination is ready": (

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipebell.core.policy.decision import Suppress, Wait, WaitsFor
+from pipebell.core.policy.digest import waiting
 from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import Situation, Stage, exempt
 from pipebell.core.status import rfc3339
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def cooldown(s: Situation) -> Decision | Situation:
     """Suppress within the window, wait for a sender of the same key; pass on with how many were suppressed before."""
-    if exempt(s.event):
+    if exempt(s.event) or not s.matched.destinations:  # digests obey none
         return s
     if s.incident is not None and s.incident.key is not None:
         return _opening(s) or s
@@ -43,7 +44,7 @@ def _opening(s: Situation) -> Suppress | None:
     )
     mark = s.matched.mark
     match = replace(s.matched, mark=mark._replace(due=until) if mark is not None else None)
-    return Suppress(StageName.COOLDOWN, Reason.COOLDOWN, message, until, "", match.title, match)
+    return Suppress(StageName.COOLDOWN, Reason.COOLDOWN, message, until, "", match.title, match, batch=waiting(s))
 
 
 def _running(s: Situation) -> Suppress | None:
@@ -53,7 +54,7 @@ def _running(s: Situation) -> Suppress | None:
         return None
     by = last.name
     message = f"held back by the cooldown until {rfc3339(until)}; {by} was sent instead"
-    return Suppress(StageName.COOLDOWN, Reason.COOLDOWN, message, until, by, by, s.match)
+    return Suppress(StageName.COOLDOWN, Reason.COOLDOWN, message, until, by, by, s.match, batch=waiting(s))
 
 
 def _being_sent(s: Situation) -> Wait | None:
@@ -61,7 +62,8 @@ def _being_sent(s: Situation) -> Wait | None:
         return None
     name = s.cooldown.sender_name
     message = f"waits for the outcome of {name or 'another event'}"
-    return Wait(StageName.COOLDOWN, WaitsFor.TURN, Reason.WAITING_FOR_SENDER, message, name, match=s.match)
+    reason = Reason.WAITING_FOR_SENDER
+    return Wait(StageName.COOLDOWN, WaitsFor.TURN, reason, message, name, match=s.match, batch=waiting(s))
 
 
 COOLDOWN = Stage(StageName.COOLDOWN, cooldown)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pipebell.core.policy.budget import BUDGET
 from pipebell.core.policy.claim import CLAIM
 from pipebell.core.policy.configured import CONFIGURED
 from pipebell.core.policy.cooldown import COOLDOWN
 from pipebell.core.policy.deliver import DELIVER
+from pipebell.core.policy.digest import DIGEST
 from pipebell.core.policy.expiry import EXPIRED
 from pipebell.core.policy.incidents import INCIDENT, REPEATED, RETRY_EXPECTED
 from pipebell.core.policy.override import OVERRIDE
@@ -24,11 +26,11 @@ STAGES: Final[tuple[Stage, ...]] = (
     *(EXPIRED, CONFIGURED, OVERRIDE, TRIGGER),
     *(RETRY_EXPECTED, INCIDENT),
     *(SILENCE, QUIET_HOURS),
-    *(REPEATED, COOLDOWN, DELIVER),
+    *(REPEATED, COOLDOWN, DIGEST, BUDGET, DELIVER),
 )
 """In the order of `StageName`. A new stage is a module of its own and a word here."""
 
-NOTICE_STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, CLAIM, DELIVER)
+NOTICE_STAGES: Final[tuple[Stage, ...]] = (EXPIRED, CONFIGURED, CLAIM, BUDGET, DELIVER)
 """The few that a notice passes: what it tells of was decided when it was made, and is looked at again."""
 
 _STAGE_NAMES: Final = list(StageName)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.base import Target
     from pipebell.core.errors import NotReady
     from pipebell.core.layers import Fallback
+    from pipebell.core.policy.batches import Waiting
     from pipebell.core.policy.match import Mark, Match
     from pipebell.core.silences.hold import Hold
 
@@ -44,7 +45,10 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """It cannot be decided yet. `reason` is None where nothing is written of it. `cause` says what is not ready."""
+    """It cannot be decided yet. `reason` is None where nothing is written of it. `cause` says what is not ready.
+
+    `batch` is what of it waits for digests, come what may of the rest.
+    """
 
     stage: StageName
     waits_for: WaitsFor
@@ -53,6 +57,7 @@ class Wait:
     matched: str = ""
     cause: NotReady | None = None
     match: Match | None = None
+    batch: tuple[Waiting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +76,17 @@ class Suppress:
     matched: str = ""
     match: Match | None = None
     hold: Hold | None = None
+    batch: tuple[Waiting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """It is told later, together with others, at `due` (seconds since the epoch) in the digest `digest`."""
+    """It is told later, together with others: `batch` says where by which digest."""
 
     stage: StageName
     reason: Reason
     message: str
-    digest: str
-    due: float
+    batch: tuple[Waiting, ...]
     matched: str = ""
     match: Match | None = None
 
@@ -91,7 +96,7 @@ class Deliver:
     """Send it to `targets` now. `blocked` are destinations that cannot be used yet, and why; they wait by themselves.
 
     `suppressed` is how many earlier events the message speaks for. `fallbacks` says of each destination that others
-    may have to stand in for it, who and when.
+    may have to stand in for it, who and when. `batch` is what of it waits for digests.
     """
 
     match: Match
@@ -102,11 +107,13 @@ class Deliver:
     stage: StageName = StageName.DELIVER
     reason: Reason | None = None
     fallbacks: Mapping[str, Fallback] = field(default_factory=dict)
+    batch: tuple[Waiting, ...] = ()
 
     @property
     def message(self) -> str:
         """The same for people."""
         waiting = "".join(f"; {name} waits: {error.reason}: {error.message}" for name, error in self.blocked.items())
+        waiting += "".join(f"; {item}" for item in self.batch)
         standing_in = "".join(
             f"; {name} fails over to {', '.join(fallback.deliveries)} when it fails, or after {fallback.after:.0f} s"
             for name, fallback in self.fallbacks.items()

@@ -43,8 +43,9 @@ def deliver(s: Situation) -> Decision:
     if blocked and not targets and not s.progress.tried and not fallbacks.keys() & blocked.keys():
         cause = next(iter(blocked.values()))
         message = f"{cause.reason}: {cause.message}"
-        return Wait(StageName.DELIVER, WaitsFor.CONFIG, Reason.CONFIG_NOT_READY, message, match.title, cause, match)
-    return Deliver(match, s.suppressed, targets, blocked, match.title, fallbacks=fallbacks)
+        reason = Reason.CONFIG_NOT_READY
+        return Wait(StageName.DELIVER, WaitsFor.CONFIG, reason, message, match.title, cause, match, s.batch)
+    return Deliver(match, s.suppressed, targets, blocked, match.title, fallbacks=fallbacks, batch=s.batch)
 
 
 def usable(layers: Layers, names: Iterable[str]) -> tuple[dict[str, Target], dict[str, NotReady]]:

@@ -65,6 +65,14 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
         "nothing to do: it is suppressed when that one is delivered, and sent when that one fails everywhere"
     ),
     (StageName.COOLDOWN, None): "nothing to do: it is decided as soon as the operator has read what was sent before",
+    (StageName.DIGEST, Reason.BATCHED): (
+        "nothing to do: the digest goes out when it is due; without the trigger's digest such events are told at once"
+    ),
+    (StageName.DIGEST, None): "nothing to do: it is decided as soon as the operator has read which digests are due",
+    (StageName.BUDGET, Reason.BATCHED): (
+        "nothing to do: the digest goes out at the end of the hour; a greater maxNotificationsPerHour batches less"
+    ),
+    (StageName.BUDGET, None): "nothing to do: it is decided as soon as the operator has read what was sent before",
     (StageName.DELIVER, Reason.CONFIG_NOT_READY): "correct what the message names; the event goes out by itself then",
 }
 

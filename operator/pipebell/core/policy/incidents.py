@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipebell.core.incidents.reducer import begin, below, fail, lasted, recovers, superseded, untold, worsens
 from pipebell.core.incidents.state import Failure, Order, Success
+from pipebell.core.layers import part_of
 from pipebell.core.policy.decision import Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.match import Mark, Match
 from pipebell.core.policy.situation import Situation, Stage, exempt
@@ -148,11 +149,16 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     if s.progress.tried:  # those that it waited for in vain are not told of the end
         destinations = tuple(name for name in destinations if name in (*told, *held, *wanted))
     if not destinations:
+        if s.match is not None and s.match.batched:
+            return s._replace(match=replace(s.match, mark=mark, note=_recovered(s, ended)), skip=None)
         skip = s.skip or Skip(StageName.INCIDENT, Reason.NO_TRIGGER, "nobody was told of the incident that it ends")
         return replace(skip, stage=StageName.INCIDENT, mark=mark)
     severity = s.match.severity if s.match is not None else _severity(s)
     title = s.match.title if s.match is not None else f"Incident {ended[0].name}"
     match = Match(severity, destinations, 0, title, mark=mark, held=held_now, note=_recovered(s, ended))
+    if s.match is not None:
+        later = tuple(name for name in s.match.batched if name not in {part_of(told)[0] for told in destinations})
+        match = replace(match, digest=s.match.digest, batched=later)
     return s._replace(match=match, skip=None)
 
 
@@ -195,6 +201,8 @@ def repeated(s: Situation) -> Decision | Situation:
     if facts is None or after is None:
         return s
     match = s.matched
+    if not match.destinations:  # a line of a digest waits for nobody
+        return s
     if facts.sender is not None and facts.sender != s.event.uid:
         message = f"waits for the outcome of {facts.sender_name or 'another event'}"
         return Wait(
@@ -202,7 +210,7 @@ def repeated(s: Situation) -> Decision | Situation:
         )
     worse = worsens(after, match.severity)
     missing = match.destinations if worse else untold(after, match.destinations, s.event.uid)
-    if not missing:
+    if not missing and not match.batched:
         following = None if after.muted(s.now) else after.next_reminder
         when = f"; the next reminder is due at {rfc3339(following)}" if following is not None else ""
         message = f"failure {after.failures} of incident {after.name}, which was told already{when}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipebell.core.batching import DigestSpec
     from pipebell.core.incidents.state import Failure, Success
     from pipebell.core.outcome import Thread
     from pipebell.core.vocabulary import IncidentAction, Severity
@@ -32,6 +33,8 @@ class Match:
     """An event notifies: at this severity, at these destinations, then not again for `cooldown` seconds.
 
     `title` names the trigger for people. `threads` says, by destination, which earlier messages are followed up.
+    `title` names the trigger for people. `digest` is how such events are told together; `batched` are the destinations
+    that get digests, and not among `destinations`.
     """
 
     severity: Severity
@@ -39,6 +42,8 @@ class Match:
     cooldown: int
     title: str = ""
     threads: Mapping[str, Thread] = field(default_factory=dict)
+    digest: DigestSpec | None = None
+    batched: tuple[str, ...] = ()
     mark: Mark | None = None
     """What it does to its incident, where incidents are on."""
     held: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.core.incidents.state import Past
+from pipebell.core.policy.batches import NOTHING_WAITS, BatchFacts, Waiting
 from pipebell.core.vocabulary import EventType
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.incidents.state import Incident
     from pipebell.core.layers import Layers
+    from pipebell.core.policy.budget import BudgetFacts
     from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Decision, Skip
     from pipebell.core.policy.match import Match
@@ -64,7 +66,7 @@ class Progress(NamedTuple):
 
     `tried`: something was sent, a refusal that counted as no attempt included. `attempted`: an attempt was counted.
     `open` are the destinations that are not final, `stand_ins` those of them that stand in for others. `suppressed` is
-    how many events its message speaks for already.
+    how many events its message speaks for already. `batch` is what is recorded as waiting for digests.
     """
 
     tried: bool = False
@@ -72,6 +74,7 @@ class Progress(NamedTuple):
     open: Collection[str] = ()
     suppressed: int = 0
     stand_ins: Collection[str] = ()
+    batch: tuple[Waiting, ...] = ()
 
 
 class Original(NamedTuple):
@@ -119,10 +122,10 @@ class IncidentFacts(NamedTuple):
 class Situation(NamedTuple):
     """One event at one moment. `now` and `max_age` are seconds; `configuration` is None where it was not asked for.
 
-    `original` is None for what is no replay, or was tried before; `claim` for what is no notice. `match`,
-    `suppressed` and `override` are what earlier stages found. `silences` are those that may concern it; None where
-    nothing can be held back. `incident` is None where incidents are off; `skip` is what an earlier stage said of a
-    success that may end some all the same; `ongoing` is the incident after this failure.
+    `original` is None for what is no replay, or was tried before; `claim` for what is no notice; `budget` where nobody
+    set a limit. `match`, `suppressed`, `override` and `batch` are what earlier stages found. `silences` are those that
+    may concern it; None where nothing can be held back. `incident` is None where incidents are off; `skip` is what an
+    earlier stage said of a success that may end some all the same; `ongoing` is the incident after this failure.
     """
 
     event: Event
@@ -137,6 +140,9 @@ class Situation(NamedTuple):
     claim: Claim | None = None
     override: Override | None = None
     silences: Sequence[Silence] | None = ()
+    batches: BatchFacts = NOTHING_WAITS
+    budget: BudgetFacts | None = None
+    batch: tuple[Waiting, ...] = ()
     incident: IncidentFacts | None = None
     skip: Skip | None = None
     ongoing: Incident | None = None

@@ -9,6 +9,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.layers import part_of
 from pipebell.core.models import KINDS, TriggerSpec
 from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.digest import apart
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.replay import not_due, threads
 from pipebell.core.policy.situation import Situation, Stage
@@ -49,7 +50,8 @@ def match_trigger(layers: Layers, spec: PipelineEventSpec, override: Override | 
         return _skip(Reason.NO_PROVIDER_ENABLED, f"no destination of {whose} is enabled", title)
     severity = (over.severity if over else None) or spec.severity or under.severity
     cooldown = _first(over.cooldown_seconds if over else None, under.cooldown_seconds, DEFAULT_COOLDOWN)
-    return Match(severity or DEFAULT_SEVERITIES[spec.event], destinations, cooldown, title)
+    digest = (over.digest if over else None) or under.digest
+    return Match(severity or DEFAULT_SEVERITIES[spec.event], destinations, cooldown, title, digest=digest)
 
 
 def _first(over: _T | None, under: _T | None, otherwise: _T) -> _T:
@@ -78,7 +80,7 @@ def trigger(s: Situation) -> Decision | Situation:
     if not isinstance(match, Skip):
         if s.original is not None:
             match = replace(match, threads=threads(s, match))
-        return s._replace(match=match)
+        return apart(s._replace(match=match))
     return s._replace(skip=match) if s.may_recover else match
 
 

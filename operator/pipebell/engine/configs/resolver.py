@@ -126,6 +126,13 @@ class Resolver:
         layer = self._root_layer()
         return None if layer is None else Layers(None, layer)
 
+    def without_secrets(self, reference: ConfigReference) -> Layers:
+        """The configuration of this name over root's, as it is now: for what no Secret decides."""
+        config = None if reference.kind == "RootConfig" else self._store.get((reference.namespace, reference.name))
+        spec = config.spec if config is not None else None
+        org = None if spec is None else Layer(spec, OrgSecrets(None, {}))
+        return Layers(org, self._root_layer(), reference.namespace)
+
     async def layers(self, config: ConfigObject, *, fresh: bool = False) -> Layers:
         """The organisation's settings over root's, with the Secrets that it references. `config.spec` must be there."""
         assert config.spec is not None  # noqa: S101  (callers have checked; tells mypy)

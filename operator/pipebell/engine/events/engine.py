@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
     from pipebell.engine.configs.resolver import Resolver
+    from pipebell.engine.events.batches import Batches
     from pipebell.engine.events.bounds import Bounds
+    from pipebell.engine.events.budgets import Budgets
     from pipebell.engine.events.holds import Holds
     from pipebell.engine.events.incidents import Incidents
     from pipebell.engine.events.judges import Judges
@@ -45,7 +47,7 @@ class Engine(ConfigFollower, ShardFollower):
         self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, max_age: float, bounds: Bounds | None = None
     ) -> None:
         self._ledger, self._clock, self._max_age = ledger, ports.clock, max_age
-        self._roster, self._reach = Roster(bounds), resolver.reach
+        self._roster, self._reach, self._resolver = Roster(bounds), resolver.reach, resolver
         self._running: Counter[int] = Counter()
         self._looked = ports.clock.now()
         self.observers = Observers()
@@ -57,6 +59,7 @@ class Engine(ConfigFollower, ShardFollower):
         self._reconciler = Reconciler(
             ports, resolver, self.observers, self._roster, self.room, self._turns, self.endpoints, max_age
         )
+        self.observers.subscribe(self._reconciler.batches)
         self._look_for_overdue()
 
     @property
@@ -68,6 +71,25 @@ class Engine(ConfigFollower, ShardFollower):
     def judges(self) -> Judges:
         """Who says whether a notice is due."""
         return self._reconciler.judges
+
+    @property
+    def batches(self) -> Batches:
+        """What waits for which digest."""
+        return self._reconciler.batches
+
+    @property
+    def budgets(self) -> Budgets:
+        """What hourly limits are counted by."""
+        return self._reconciler.budgets
+
+    def fold(self, event: Event) -> None:
+        """A pass over all events has met this one: digests and hourly limits know of it. Raises ValueError."""
+        now = self._clock.now()
+        self.batches.fold(event, now)
+        if event.status.deliveries and event.status.config_ref is not None:
+            layers = self._resolver.without_secrets(event.status.config_ref)
+            if layers.max_per_hour is not None or layers.root_max_per_hour is not None:
+                self.budgets.fold(event, layers, now)
 
     # ------------------------------------------------------------------ coming and going
 
@@ -178,6 +200,9 @@ class Engine(ConfigFollower, ShardFollower):
         for key, uid in self._ledger.senders():
             if self._roster.get(uid) is None:  # it ended after the pass had read it
                 self._turns.release_key(key, uid)
+        for uid in self.budgets.under_way():
+            if self._roster.get(uid) is None:
+                self.budgets.release(uid)
         for shard in sorted(shards):
             self.room.wake(Ledger(shard))
 
@@ -188,9 +213,16 @@ class Engine(ConfigFollower, ShardFollower):
         """See `ShardFollower`."""
         return frozenset(self._running)
 
+    def on_shards_acquired(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`. What is remembered of them may be old; the pass over all events brings it anew."""
+        self.batches.on_shards_acquired(shards)
+        self.budgets.forget(shards)
+
     def on_shards_released(self, shards: Collection[int]) -> None:
         """See `ShardFollower`. Forget their events, those under way as soon as they come to rest."""
         self._ledger.close(shards)
+        self.batches.on_shards_released(shards)
+        self.budgets.forget(shards)
         for state in self._roster.of_shards(shards):
             resting = state.life in (Life.WAITING, Life.QUEUED)
             state.life = Life.LOST

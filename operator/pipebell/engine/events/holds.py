@@ -163,10 +163,10 @@ class Holds:
         name = self._told.get((group, due))
         return name is not None and (group, due) in self._open.get(name, ())
 
-    def member(self, event: Event) -> tuple[Group, float] | None:
-        """What a held event is told of with; None for any other."""
+    def told_with(self, event: Event) -> tuple[tuple[Group, float], ...]:
+        """What a held event is told of with; nothing for any other."""
         found = group_of(event)
-        return (found[0], round(found[1], 3)) if found is not None else None
+        return ((found[0], round(found[1], 3)),) if found is not None else ()
 
     def members(self, event: Event) -> frozenset[tuple[Group, float]]:
         """What a catch-up tells of; nothing for any other event."""

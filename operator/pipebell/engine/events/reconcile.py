@@ -15,15 +15,19 @@ import structlog
 
 from pipebell.core.errors import Fenced, NotReady, Rejected
 from pipebell.core.policy import failover
+from pipebell.core.policy.batches import NOTHING_WAITS
+from pipebell.core.policy.budget import counts
 from pipebell.core.policy.decide import decide
-from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait, WaitsFor
+from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.expiry import is_overdue
 from pipebell.core.policy.settle import EventSummary, summarise
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import shard_of
-from pipebell.core.status import clip, rfc3339
+from pipebell.core.status import clip, epoch, rfc3339
 from pipebell.core.vocabulary import EventType, Phase, Reason, StageName
 from pipebell.engine.events import plan
+from pipebell.engine.events.batches import Batches
+from pipebell.engine.events.budgets import Budgets
 from pipebell.engine.events.deliver import Deliverer
 from pipebell.engine.events.holds import Holds
 from pipebell.engine.events.incidents import Incidents
@@ -79,6 +83,7 @@ class Reconciler:
         self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
         self._parked: dict[str, None] = {}
         self.judges, self.holds = Judges(), Holds()
+        self.batches, self.budgets = Batches(turns.ledger), Budgets(turns.ledger)
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
         self.incidents = Incidents(ports, turns.knows, room.wake)
         deliverer = Deliverer(ports, resolver, endpoints, observer, self._delivered, max_age)
@@ -99,6 +104,12 @@ class Reconciler:
             return
         decision = decide(situation)
         self._note(state, situation, decision)
+        try:
+            await self._carry_out(state, situation, decision)
+        finally:
+            self.batches.abandon(state)  # of what is recorded, nothing is left to abandon
+
+    async def _carry_out(self, state: EventState, situation: Situation, decision: Decision) -> None:
         decision = await self._with_incidents(state, situation, decision)
         match decision:
             case Deliver():
@@ -107,10 +118,10 @@ class Reconciler:
                 await self._wait(state, situation, decision)
             case Suppress():
                 await self._suppress(state, decision)
+            case Batch():
+                await self._batch(state, decision)
             case Skip():
                 await self._skip(state, decision)
-            case _:
-                raise NotImplementedError(f"no stage batches yet, but {decision.stage} did")
 
     async def _with_incidents(self, state: EventState, situation: Situation, decision: Decision) -> Decision:
         """What a decision means to incidents is so at once; an Incident is created before anything names it."""
@@ -122,8 +133,7 @@ class Reconciler:
                 await self.incidents.ensure(state)
         return decision
 
-    @staticmethod
-    def _note(state: EventState, situation: Situation, decision: Decision) -> None:
+    def _note(self, state: EventState, situation: Situation, decision: Decision) -> None:
         """What the status says of the decision."""
         state.stage, state.matched = decision.stage, decision.matched
         resolved = situation.configuration
@@ -131,6 +141,15 @@ class Reconciler:
             state.config = resolved.reference
         if not isinstance(decision, Skip) and decision.match is not None:
             state.severity = decision.match.severity
+        if isinstance(decision, Skip):
+            return
+        if isinstance(decision, Deliver) and situation.budget is not None:
+            own, root = counts(situation._replace(match=decision.match))
+            self.budgets.claim(state, own=own, root=root)
+        if decision.batch != state.batch:
+            new = [item for item in decision.batch if item not in state.batch]
+            state.batch = decision.batch
+            self.batches.enter(state, new)
 
     # ------------------------------------------------------------------ observing
 
@@ -166,16 +185,26 @@ class Reconciler:
                 facts = self._turns.look(state, event, configuration.reference)
         silences = () if event.exempt else self.holds.silences(event.namespace, now)
         progress = _NEW
-        if state.deliveries or state.suppressed:
+        if state.deliveries or state.suppressed or state.batch:
             names = [item.destination for item in state.open()]
             stand_ins = [item.destination for item in state.open() if item.failover_for]
-            progress = Progress(tried, state.attempted, names, state.suppressed, stand_ins)
-        return Situation(
+            progress = Progress(tried, state.attempted, names, state.suppressed, stand_ins, state.batch)
+        situation = Situation(
             *(event, self._clock.now(), max_age, configuration, facts, progress, original),
             claim=claim,
             silences=silences,
             incident=incident,
         )
+        return self._with_limits(state, situation) if isinstance(configuration, Resolved) else situation
+
+    def _with_limits(self, state: EventState, situation: Situation) -> Situation:
+        """The same with what is known of digests and hourly limits, where the configuration has any."""
+        layers = situation.resolved.layers
+        budget = self.budgets.look(state, layers, situation.now)
+        if budget is None and not layers.batches and not state.batch:
+            return situation
+        batches = self.batches.look(state.namespace, state.org) if not state.tried else NOTHING_WAITS
+        return situation._replace(batches=batches, budget=budget)
 
     def _may_recover(self, event: Event) -> bool:
         """Whether an event that is too old to be told may end an incident all the same."""
@@ -192,6 +221,8 @@ class Reconciler:
         """A destination has an event's message."""
         self._turns.delivered(state, delivery)
         self.incidents.delivered(state, delivery, target)
+        if delivery.delivered_time is not None:
+            self.budgets.delivered(state, epoch(delivery.delivered_time))
 
     async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
         # Before it is read: what changes meanwhile must wake this event.
@@ -358,6 +389,12 @@ class Reconciler:
         finally:
             self.holds.end(state.namespace, state.org, state.catch_up)
 
+    async def _batch(self, state: EventState, decision: Batch) -> None:
+        state.deliveries.clear()
+        self._turns.release(state)
+        state.key = None  # it takes part in no cooldown
+        await self._finish(state, EventSummary(Phase.SUPPRESSED, decision.reason, decision.message))
+
     async def _skip(self, state: EventState, skip: Skip) -> None:
         if not state.attempted:
             state.deliveries.clear()
@@ -405,7 +442,10 @@ class Reconciler:
             recorded = await self.recorder.record(state, summary, extra)
         except Rejected as error:
             self._park(state, Parked(summary, extra, FIRST_PARKED), error)
+            self.batches.recorded(state)  # it is decided: it goes out with the others
             return False
+        if recorded:
+            self.batches.recorded(state)
         if state.parked is not None:  # what was refused a moment ago is told by this
             self._unpark(state)
         if recorded:
@@ -476,6 +516,7 @@ class Reconciler:
         self._parked.pop(state.uid, None)
         self._room.leave(state)
         self._endpoints.forget(state.uid)
+        self.budgets.release(state.uid)
 
     async def end_by_error(self, state: EventState, error: Exception) -> None:
         """An exception that nobody expected ends this event, recorded, and nothing else."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
+from pipebell.core.policy.batches import Waiting
 from pipebell.core.policy.settle import given_up
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Phase, Reason
@@ -67,6 +68,8 @@ class EventState:
     matched: str = ""
     catch_up: CatchUpRecord | None = None
     """What is told of it afterwards, where a silence or quiet hours hold it back."""
+    batch: tuple[Waiting, ...] = ()
+    """What of it waits for digests."""
     life: Life = Life.WAITING
     waits: tuple[Key, ...] = ()
     waits_since: float | None = None
@@ -97,6 +100,7 @@ class EventState:
             suppressed=status.suppressed_count or 0,
             severity=event.spec.severity or DEFAULT_SEVERITIES[event.spec.event],
             restored=bool(status.deliveries),
+            batch=_batch(status),
         )
         if state.tried and status.config_ref and status.incident is None and not event.exempt:
             state.key = key_for(status.config_ref, event)  # the cooldown that it holds since before our restart
@@ -137,6 +141,8 @@ class EventState:
     def adopt(self, status: EventStatus) -> None:
         """Merge what somebody else wrote meanwhile: a success is a success, and no attempt is uncounted."""
         self.status = status
+        if status.batch:
+            self.batch = _batch(status)
         for theirs in status.deliveries or []:
             ours = self.deliveries.get(theirs.destination)
             if ours is None or (
@@ -163,6 +169,17 @@ def next_attempt(delivery: Delivery, now: float) -> float:
     """
     at = epoch(delivery.next_attempt_time) if delivery.next_attempt_time else 0.0
     return at if at <= now + LONGEST_DELAY else 0.0
+
+
+def _batch(status: EventStatus) -> tuple[Waiting, ...]:
+    """What is recorded as waiting for digests."""
+    found = []
+    for item in status.batch or ():
+        try:
+            found.append(Waiting(item.destination, item.digest, epoch(item.due)))
+        except ValueError:  # not written by us
+            continue
+    return tuple(found)
 
 
 def status_patch(
@@ -192,6 +209,10 @@ def status_patch(
         status["incident"] = record.model_dump(by_alias=True, mode="json")
     if state.stage is not None:
         status["decision"] = _decision(state)
+    if state.batch:
+        status["batch"] = [
+            {"destination": item.destination, "digest": item.digest, "due": rfc3339(item.due)} for item in state.batch
+        ]
     speaks = state.delivered or (state.tried and not summary.phase.final)
     status["suppressedCount"] = state.suppressed if state.suppressed and speaks else None
     if summary.phase.final:

@@ -63,6 +63,11 @@ class Turns:
         return self._ledger.opened(org)
 
     @property
+    def ledger(self) -> CooldownLedger:
+        """What it looks up in."""
+        return self._ledger
+
+    @property
     def folding(self) -> bool:
         """Whether the ledger is learning of the past."""
         return self._ledger.folding

@@ -125,7 +125,7 @@ class Recovery(ShardFollower):
             seen.setdefault(page.namespace, as_number(page.version))
             count += len(page.events)
             for event in page.events:
-                _fold(self._ledger, event)
+                _fold(self._ledger, self._engine, event)
                 self._on_event(event)
                 if self._incidents is not None:
                     self._incidents.fold(event)
@@ -150,9 +150,10 @@ def _order(state: EventState) -> tuple[float, float]:
     return state.created, state.event.occurred if state.event is not None else state.created
 
 
-def _fold(ledger: CooldownLedger, event: Event) -> None:
+def _fold(ledger: CooldownLedger, engine: Engine, event: Event) -> None:
     """One event whose status cannot be understood must not keep everybody's cooldowns from being known."""
     try:
         ledger.fold(event)
+        engine.fold(event)
     except ValueError as error:
         log.warning("event_left_out_of_cooldowns", namespace=event.namespace, name=event.name, error=str(error))

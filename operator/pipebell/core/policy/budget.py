@@ -1,0 +1,125 @@
+"""How many notifications an hour: what exceeds the organisation's own limit, or root's, is told at the hour's end."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pipebell.core.errors import NotReady
+from pipebell.core.layers import part_of
+from pipebell.core.policy.batches import Rhythm, place
+from pipebell.core.policy.decision import Wait, WaitsFor
+from pipebell.core.policy.digest import told_later
+from pipebell.core.policy.situation import Situation, Stage
+from pipebell.core.shards import shard_of
+from pipebell.core.vocabulary import EventType, NoticeKind, Severity, StageName
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pipebell.core.event import Event
+    from pipebell.core.layers import Layers
+    from pipebell.core.policy.decision import Decision
+
+_RECOVERIES: Final = (EventType.PIPELINE_SUCCESS, EventType.CHANNEL_RECOVERED)
+
+
+class Share(NamedTuple):
+    """A limit an hour, and how much of it is used up: events told in this clock hour, and those under way."""
+
+    limit: int
+    used: int
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left of it."""
+        return self.used >= self.limit
+
+
+class BudgetFacts(NamedTuple):
+    """What is known of the limits that hold for an event; None where there is no such limit.
+
+    `known`: whether the organisation's past is. `claimed`: it counts as under way already.
+    """
+
+    known: bool = True
+    own: Share | None = None
+    root: Share | None = None
+    claimed: bool = False
+
+
+def counted(event: Event, severity: Severity, destinations: Collection[str], layers: Layers) -> tuple[bool, bool]:
+    """Whether an event that is told there counts in the organisation's own limit, and in root's."""
+    spec = event.spec
+    digest = spec.notice is not None and spec.notice.kind is NoticeKind.DIGEST
+    if spec.event in _RECOVERIES and not digest:
+        return False, False
+    free = spec.test is True or spec.replay_of is not None or (severity is Severity.CRITICAL and not digest)
+    own = layers.max_per_hour is not None and not free
+    root = layers.root_max_per_hour is not None and any(layers.on_root(name) for name in destinations)
+    return own, root
+
+
+def counts(s: Situation) -> tuple[bool, bool]:
+    """The same of an event as it is decided."""
+    match = s.matched
+    return counted(s.event, match.severity, match.destinations, s.resolved.layers)
+
+
+def budget(s: Situation) -> Decision | Situation:
+    """Batch what exceeds a limit; pass the rest on."""
+    facts, notice = s.budget, s.event.spec.notice
+    if facts is None or facts.claimed or s.progress.tried:
+        return s
+    if notice is not None and notice.kind is NoticeKind.DIGEST:  # it counts, and is one message for many
+        return s
+    if not facts.known:
+        message = "how many were told in this hour is being read"
+        return Wait(StageName.BUDGET, WaitsFor.LEDGER, None, message, match=s.matched)
+    own, root = counts(s)
+    if own and facts.own is not None and facts.own.exhausted:
+        held, limit = list(s.matched.destinations), facts.own
+        why = f"the organisation is told of {limit.limit} events an hour at most: "
+    elif root and facts.root is not None and facts.root.exhausted:
+        held, limit = [name for name in s.matched.destinations if s.resolved.layers.on_root(name)], facts.root
+        why = f"the platform's endpoints are told of {limit.limit} events of a namespace an hour at most: "
+    else:
+        return s
+    own_excess = limit is facts.own
+    names = dict.fromkeys(part_of(name)[0] for name in held)
+    found = (
+        place(s.batches, rhythm, s.event.namespace, name, s.now) for name, rhythm in _rhythms(s, names, own=own_excess)
+    )
+    batch = (*s.batch, *found)
+    kept = tuple(name for name in s.matched.destinations if name not in held)
+    if kept:
+        return s._replace(match=replace(s.matched, destinations=kept), batch=batch)
+    return told_later(s, StageName.BUDGET, batch, why)
+
+
+def _rhythms(s: Situation, names: dict[str, None], *, own: bool) -> Iterator[tuple[str, Rhythm]]:
+    """At the hour's end: the organisation's own, or (root's limit) together with others that have the same target."""
+    org = s.event.spec.org_slug
+    for name in names:
+        if own:
+            yield name, Rhythm(org, hourly="own")
+        else:
+            yield name, Rhythm(f"shard-{shard_of(org):02}", hourly=f"root {_target(s, name)}")
+
+
+def _target(s: Situation, name: str) -> str:
+    """Who is told there, as a word: organisations may have recipients of their own on root's endpoints."""
+    layers = s.resolved.layers
+    parts = []
+    for part in layers.deliveries(name):
+        try:
+            target = layers.target(part)
+        except NotReady as error:
+            parts.append(f"{s.event.spec.org_slug} {error.reason}")
+        else:
+            parts.append(repr((target.kind, target.endpoint, target.recipients)))
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+BUDGET = Stage(StageName.BUDGET, budget)

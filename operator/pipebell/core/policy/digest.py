@@ -1,0 +1,90 @@
+"""Whether an event is told later, together with others, and where that is so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipebell.core.layers import part_of
+from pipebell.core.models import KINDS
+from pipebell.core.policy.batches import Waiting, place, rhythm_of
+from pipebell.core.policy.decision import Batch, Wait, WaitsFor
+from pipebell.core.policy.situation import Situation, Stage, exempt
+from pipebell.core.status import clip
+from pipebell.core.vocabulary import Reason, StageName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipebell.core.batching import DigestSpec
+    from pipebell.core.layers import Layers
+    from pipebell.core.policy.decision import Decision
+
+
+def apart(s: Situation) -> Situation:
+    """The same with the destinations that get digests apart from those that are told now.
+
+    What was recorded as waiting goes on to wait, whatever is configured by now; once anything was sent, nothing is
+    added to it.
+    """
+    match, recorded = s.matched, {item.destination for item in s.progress.batch}
+    wanted = match.digest
+    if wanted is not None and (wanted.enabled is False or exempt(s.event) or s.progress.tried):
+        wanted = None
+    if wanted is None and not recorded:
+        return s
+    layers = s.resolved.layers
+    now: list[str] = []
+    later: list[str] = []
+    for name in match.destinations:
+        whole = part_of(name)[0]
+        waits = whole in recorded or (wanted is not None and _gets_digests(layers, wanted, whole))
+        (later if waits else now).append(whole if waits else name)
+    return s._replace(match=replace(match, destinations=tuple(now), batched=tuple(dict.fromkeys(later))))
+
+
+def _gets_digests(layers: Layers, digest: DigestSpec, name: str) -> bool:
+    """Whether a destination gets digests: those that the settings name, else all that nobody is on call for.
+
+    One that is not known waits by itself until it is.
+    """
+    if digest.destinations is not None:
+        return name in digest.destinations
+    kind = layers.kind(name)
+    return kind is not None and not KINDS[kind].capabilities.resolves
+
+
+def waiting(s: Situation) -> tuple[Waiting, ...]:
+    """What waits for which digest: what is recorded as it is, the rest by now."""
+    match = s.matched
+    if not match.batched:
+        return s.progress.batch
+    recorded = {item.destination: item for item in s.progress.batch}
+    if match.digest is None or not s.batches.known:
+        return s.progress.batch
+    rhythm, namespace = rhythm_of(match.digest, s.event.spec.org_slug), s.event.namespace
+    found = {name: recorded.get(name) or place(s.batches, rhythm, namespace, name, s.now) for name in match.batched}
+    return tuple({**recorded, **found}.values())
+
+
+def digest(s: Situation) -> Decision | Situation:
+    """Batch what is told nowhere now; pass the rest on with what of it waits."""
+    match = s.matched
+    if not match.batched and not s.progress.batch:
+        return s
+    if not s.batches.known:
+        message = "which digests are due is being read"
+        return Wait(StageName.DIGEST, WaitsFor.LEDGER, None, message, match=match)
+    batch = waiting(s)
+    if match.destinations:
+        return s._replace(batch=batch)
+    return told_later(s, StageName.DIGEST, batch)
+
+
+def told_later(s: Situation, stage: StageName, batch: Sequence[Waiting], why: str = "") -> Batch:
+    """The decision that nobody is told now."""
+    said = f"{why}{'; '.join(map(str, batch))}"
+    return Batch(stage, Reason.BATCHED, clip(said), tuple(batch), s.matched.title, s.matched)
+
+
+DIGEST = Stage(StageName.DIGEST, digest)

@@ -1,0 +1,145 @@
+"""Makes digests when they are due, and says of each whether it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from pipebell.core.errors import ApiError, InvalidEvent, NotFound, Unavailable
+from pipebell.core.policy.claim import Claim
+from pipebell.core.status import rfc3339
+from pipebell.core.vocabulary import NoticeKind, Reason, StageName
+from pipebell.engine.events.batches import Stage
+from pipebell.engine.upkeep.notices import Made
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pipebell.core.event import Event
+    from pipebell.core.policy.situation import Resolved
+    from pipebell.engine.events.batches import Batch
+    from pipebell.engine.events.engine import Engine
+    from pipebell.engine.events.ledger import CooldownLedger
+    from pipebell.engine.ports import Ports
+    from pipebell.engine.upkeep.notices import NoticeMaker
+
+EVERY: Final = 1.0  # seconds between two looks at what is due
+AFTER_REFUSAL: Final = 300.0  # seconds until what the API refuses is tried again
+FORGET_EVERY: Final = 600.0  # seconds between two looks at what is over
+AT_ONCE: Final = 20  # digests made in one look; the others follow in the next
+
+log = structlog.get_logger(__name__)
+
+
+class Digests:
+    """Makes the event of each digest that is due, once all writes into it have ended.
+
+    As a guard of what is swept it keeps members until their digest is finished, digests until no member is left, and
+    what an hourly limit is counted by until the hour ends.
+    """
+
+    def __init__(self, ports: Ports, ledger: CooldownLedger, engine: Engine, maker: NoticeMaker) -> None:
+        self._clock, self._ownership, self._events = ports.clock, ports.ownership, ports.events
+        self._ledger, self._batches, self._budgets, self._maker = ledger, engine.batches, engine.budgets, maker
+        engine.judges.subscribe(NoticeKind.DIGEST, self)
+
+    async def run(self) -> None:
+        """Make what is due, until cancelled."""
+        forget_at = 0.0
+        while True:
+            await self._clock.sleep(EVERY)
+            if self._clock.now() >= forget_at:
+                self._batches.forget(self._clock.now())
+                forget_at = self._clock.now() + FORGET_EVERY
+            for batch in self._due()[:AT_ONCE]:
+                try:
+                    await self._make(batch)
+                except ApiError as error:
+                    log.warning("digest_postponed", namespace=batch.namespace, name=batch.name, error=str(error))
+                    break  # whatever ails the API ails it for the others as well
+
+    def _due(self) -> list[Batch]:
+        """The longest due come first."""
+        if not len(self._batches):
+            return []
+        now = self._clock.now()
+        due = [batch for batch in self._batches.open() if max(batch.fires, batch.retry_at) <= now]
+        return sorted((batch for batch in due if self._ready(batch)), key=lambda batch: (batch.retry_at, batch.fires))
+
+    def _ready(self, batch: Batch) -> bool:
+        """Whether all of its members are known and recorded."""
+        opened = self._ledger.opened(batch.org) and self._ownership.may_send(batch.org)
+        return opened and not batch.entering and bool(batch.tally.total)
+
+    async def _make(self, batch: Batch) -> None:
+        worst, oldest = batch.tally.worst, batch.tally.oldest
+        if worst is None or oldest is None:
+            return
+        if batch.stage is Stage.OPEN:
+            self._batches.closed(batch, Stage.MAKING)
+        spec: dict[str, Any] = {
+            "orgSlug": oldest.org,
+            "event": worst.event,
+            "severity": worst.severity.value,
+            "notice": {
+                "kind": NoticeKind.DIGEST.value,
+                "destination": batch.destination,
+                "due": rfc3339(batch.due),
+                "content": batch.tally.content(max_items=batch.tally.most),
+            },
+        }
+        making = await self._maker.make(batch.namespace, batch.name, spec, batch.fires)
+        if making.made is Made.REFUSED:
+            batch.retry_at, batch.refusal = self._clock.now() + AFTER_REFUSAL, making.message
+        elif making.made is Made.EXISTS and await self._in_the_way(batch):
+            batch.retry_at = self._clock.now() + EVERY
+        else:
+            self._batches.closed(batch, Stage.MADE)
+
+    async def _in_the_way(self, batch: Batch) -> bool:
+        """Whether an event of this name was none of the operator's; then it goes, for nothing was sent for it."""
+        try:
+            found = await self._events.get(batch.namespace, batch.name)
+        except NotFound:
+            return True
+        except InvalidEvent:
+            return False
+        if not found.status.finished or found.status.reason is not Reason.NOT_DUE:
+            return False
+        log.warning("digest_forged", namespace=batch.namespace, name=batch.name)
+        try:
+            await self._events.delete(batch.namespace, batch.name, found.uid)
+        except NotFound:
+            return True
+        return True
+
+    # ------------------------------------------------------------------ keeping
+
+    def needs(self, event: Event) -> bool:
+        """See `Guard`: members until their digest is finished, and what an hour is counted by."""
+        return self._batches.needs(event) or self._budgets.needs(event, self._clock.now())
+
+    def told_with(self, event: Event) -> list[tuple[str, str]]:
+        """See `Guard`: digests by namespace and name."""
+        return [(event.namespace, record.digest) for record in event.status.batch or ()]
+
+    def members(self, event: Event) -> list[tuple[str, str]]:
+        """See `Guard`."""
+        notice = event.spec.notice
+        of_digest = notice is not None and notice.kind is NoticeKind.DIGEST
+        return [(event.namespace, event.name)] if of_digest else []
+
+    # ------------------------------------------------------------------ judging
+
+    async def judge(self, event: Event, resolved: Resolved) -> Claim:
+        """A digest is due when members that the operator recorded name it, and it is its moment."""
+        notice = event.spec.notice
+        batch = self._batches.get(event.namespace, event.name)
+        if not self._ledger.opened(event.spec.org_slug):
+            raise Unavailable("which digests are due is being read")
+        destination = notice.destination if notice is not None else None
+        if batch is None or not batch.vouched or batch.stage is Stage.OPEN or batch.destination != destination:
+            return Claim(due=False, stage=StageName.DIGEST, message="no event that is known waits for this digest")
+        names = resolved.layers.deliveries(batch.destination)
+        return Claim(due=True, stage=StageName.DIGEST, destinations=names, title=f"digest for {batch.destination}")
