@@ -361,6 +361,22 @@ def test_shapes_of_credentials(text, secret):
     assert secret not in mask(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "to\x1b[31mp-sec\x1b[0mret-9",  # as grep colours what it finds
+        "\x1b]8;;https://x.example\x1b\\top-\x1b]8;;\x1b\\secret-9",
+        "top\u200b-secret-9",
+        "top-\u202esecret-9",
+        "bea\u00adrer top-secret-9",
+    ],
+)
+def test_what_nobody_sees_within_a_secret_does_not_hide_it_from_the_mask(text):
+    for masked in (mask(text, ["top-secret-9"]), "\n".join(map(str, mask_lines(["a", text, "b"], ["top-secret-9"])))):
+        assert "***" in masked
+        assert "secret" not in masked
+
+
 def test_what_is_no_secret_stays():
     text = (
         "KeyError: 'order_id' in step tokenize; primary key violated; 3 tokens read; see https://ci.example.com/run/1"

@@ -52,3 +52,20 @@ def test_the_operating_systems_words_are_told():
 
 def test_masked_strikes_out_the_longest_first():
     assert masked("https://h/T1/B2 and B2", "B2", "https://h/T1/B2", None, "") == "*** and ***"
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        "pass\u200bword-1",
+        "pa\x1b[31mss\x1b[0mword-1",
+        "pass\u202eword-1",
+        "\x1b[1mpassword-1",
+        "x" * 190 + "password-1",
+    ],
+)
+def test_what_is_cleaned_away_hides_no_secret_and_a_cut_leaves_no_half_of_one(echoed):
+    shown = masked(f"no {echoed} here", "password-1")
+    assert "password-1" not in shown
+    assert not shown.endswith(("pass…", "passw…", "p…"))
+    assert "***" in shown

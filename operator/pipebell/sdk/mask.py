@@ -44,6 +44,11 @@ _KEY_LINE: Final = re.compile(r"[A-Za-z0-9+/=\\]*|[A-Za-z-]{1,40}: .{0,200}")  #
 _WORD: Final = re.compile(r"[^\s\"']+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _TOKEN_HEAD: Final = 11  # characters; `{"alg":…` is longer
+# Colour codes and characters that nobody sees: no message shows them, so what they stand within is one word there.
+_UNSEEN: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\))"
+    "|[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 _GONE: Final = "\x00"  # stands for a line that a mask swallowed
 
 
@@ -103,6 +108,10 @@ def _mask(text: str, values: Iterable[str], patterns: Iterable[re.Pattern[str]],
 
     for value in values:
         text = text.replace(value, MASK + filler * value.count("\n"))
+    if not text.isascii() or "\x1b" in text:
+        text = _UNSEEN.sub("", text)
+        for value in values:
+            text = text.replace(value, MASK + filler * value.count("\n"))
     text = _keys(text, filler)
     text = _WORD.sub(lambda match: _addresses(match[0]) if "://" in match[0] else match[0], text)
     text = _TOKEN.sub(lambda match: _web_tokens(match[0]) if "eyJ" in match[0] else match[0], text)

@@ -81,7 +81,8 @@ def mark(missing: int) -> str:
 
 def masked(text: str, *secrets: str | None, limit: int = 200) -> str:
     """What a server said: one line of at most `limit` characters, with every secret that it echoes struck out."""
-    return one_line(struck(text, *secrets), limit)
+    # Once more after cleaning: colour codes and invisible characters may have stood within a secret.
+    return one_line(struck(one_line(struck(text, *secrets), 16 * limit), *secrets), limit)
 
 
 def struck(text: str, *secrets: str | None) -> str:
