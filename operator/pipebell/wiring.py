@@ -244,6 +244,7 @@ class App:
     def _on_past_event(self, event: Event) -> None:
         """The pass after a start or a takeover has met an event."""
         self._retention.on_event(event)
+        self._channels.on_event(event)
         self.silencing.on_event(event)
 
     def _beats(self) -> bool:

@@ -13,6 +13,7 @@ from pipebell.core.errors import Forbidden
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.vocabulary import NoticeKind
 from pipebell.engine.upkeep.channels import ChannelNotices, Platform
+from pipebell.engine.upkeep.health import ROOT as ROOT_OWNER
 from pipebell.engine.upkeep.notices import NoticeMaker
 
 TELL = {"tell": True}
@@ -248,6 +249,31 @@ async def test_the_platforms_own_is_told_to_the_platform(office):
     await office.send()
     await office.wait(1)
     assert office.told() == [FAILING, RECOVERED]
+
+
+async def test_a_restart_knows_what_the_platform_was_told(office):
+    office.house.with_root(json.dumps({**ROOT, "channel_health": {"tell": True}}))
+    office.house.config(email=None, eventTriggers=[BOTH])
+    await office.send(DEAD, DEAD, DEAD)
+    await office.wait(11)
+    assert office.told() == [FAILING]
+    await office.restart()
+    for event in office.house.events.store.values():  # the pass over all events
+        office.channels.on_event(event)
+    await office.wait(1)
+    health = office.board.get(ROOT_OWNER, "slack").health
+    assert (health.state.value, health.since) == ("Failing", START)
+    await office.wait(50)
+    assert office.told() == [FAILING]
+    await office.send()
+    await office.wait(1)
+    assert office.told() == [FAILING, RECOVERED]
+    await office.restart()
+    for event in office.house.events.store.values():
+        office.channels.on_event(event)
+    await office.wait(30)
+    assert office.told() == [FAILING, RECOVERED]
+    assert office.board.get(ROOT_OWNER, "slack") is None
 
 
 async def test_replicas_make_one_event_of_the_platforms_trouble(office, house):

@@ -16,7 +16,7 @@ from pipebell.core.layers import channel_health
 from pipebell.core.policy.channels import HOUR, Notice, others, spec, trigger_of
 from pipebell.core.policy.claim import Claim
 from pipebell.core.policy.situation import Resolved
-from pipebell.core.vocabulary import EventType, Phase, Reason, StageName
+from pipebell.core.vocabulary import EventType, NoticeKind, Phase, Reason, StageName
 from pipebell.engine.events.observer import Observer
 from pipebell.engine.upkeep.health import ROOT, about_a_channel
 from pipebell.engine.upkeep.notices import Made
@@ -69,11 +69,13 @@ class ChannelNotices(Observer):
         self._not_before: dict[tuple[Key, str], float] = {}
         self._postponed: dict[tuple[Key, str], float] = {}
         self._warned: dict[str, float] = {}
+        self._past: dict[str, Event] = {}  # the last word on each of root's destinations, from before our start
 
     async def run(self) -> None:
         """Look at what fails, until cancelled."""
         while True:
             await self._clock.sleep(LOOK)
+            self._restore()
             troubled = self._board.troubled
             places = {(channel.owner, channel.name) for channel in troubled}
             for memory in (self._not_before, self._postponed):
@@ -87,6 +89,30 @@ class ChannelNotices(Observer):
                 except Exception:
                     log.exception("channel_not_told", destination=channel.name)
                     self._not_before[channel.owner, channel.name] = self._clock.now() + REFUSED
+
+    # ------------------------------------------------------------------ what was before
+
+    def on_event(self, event: Event) -> None:
+        """An event that a pass over all of them meets: what the platform was told of root's destinations counts."""
+        notice, platform = event.spec.notice, self._platform
+        if notice is None or notice.kind is not NoticeKind.CHANNEL or not notice.destination:
+            return
+        about = Notice(platform.org, notice.destination, event.spec.event, 0.0, root=True)
+        if event.namespace != platform.namespace or event.name not in about.names(event.created):
+            return
+        known = self._past.get(notice.destination)
+        if known is None or known.created < event.created:
+            self._past[notice.destination] = event
+
+    def _restore(self) -> None:
+        if not self._past or not self._root.listed.is_set():
+            return
+        for name, event in self._past.items():
+            due = event.spec.notice.due if event.spec.notice is not None else None
+            if event.spec.event is EventType.CHANNEL_FAILING:
+                since = (due.timestamp() if due is not None else event.created) - TELL_AFTER
+                self._board.restore_root(name, since, event.created)
+        self._past.clear()
 
     # ------------------------------------------------------------------ making
 

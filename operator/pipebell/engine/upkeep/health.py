@@ -145,6 +145,19 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         if channel.health.probed(seen, now):
             self._changed(channel)
 
+    def restore_root(self, name: str, since: float, told: float) -> None:
+        """The platform was told of this destination of root's before this process began: so it was then."""
+        channel = self._channel(ROOT, name, None)
+        if channel is None:
+            return
+        now, health = self._clock.now(), channel.health
+        if health.state is HealthState.UNKNOWN:
+            health.state, channel.tried = HealthState.FAILING, now
+        if health.state is HealthState.FAILING:
+            health.since = min(health.since, since)
+        health.told = min(told, now)
+        self._changed(channel)
+
     def told(self, channel: Channel, at: float | None) -> None:
         """The organisation's other destinations have been told that it fails; None: that it works again."""
         if channel.health.told != at:
@@ -211,7 +224,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             self._read_back(config)
             known = self._channels.get(owner)
         if known is not None and (found := known.get(name)) is not None:
-            found.provider = provider
+            found.provider = provider or found.provider
             return found
         if not self._exists(owner, name) or self._counts[owner[0]] >= PER_NAMESPACE:
             return None
