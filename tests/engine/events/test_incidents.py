@@ -300,3 +300,34 @@ async def test_a_shard_that_is_lost_is_forgotten_and_found_again(house):
     await house.recover()
     await fail(house)
     assert len(house.slack.sent) == 1
+
+
+# ---------------------------------------------------------------------- failover
+
+
+async def test_whoever_stood_in_for_the_pager_hears_of_the_end(house):
+    configure(house, to=("pagerduty",))
+    spec = {"pagerduty": DUTY | {"failover": ["slack"]}, "slack": SLACK}
+    trigger = {"event": "pipeline_failure", "providers": ["pagerduty"], "cooldownSeconds": 0}
+    house.config(**spec, eventTriggers=[trigger], incidents=ON)
+    house.pagerduty.script = [BROKEN]
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    opening = await fail(house)
+    assert house.status(opening).reason is Reason.FAILED_OVER
+    assert the_incident(house).status.phase == "Open", "it counts as told"
+    assert [item.destination for item in the_incident(house).status.notifications] == ["slack"]
+    end = await succeed(house)
+    assert told(house.slack)[:2] == [f"{opening.name} send", f"{end.name} reply"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_who_is_not_to_hear_of_the_end_does_not(house, wanted):
+    trigger = {"event": "pipeline_failure", "providers": ["slack", "pagerduty"], "cooldownSeconds": 0}
+    house.config(slack=SLACK | {"sendRecovery": wanted}, pagerduty=DUTY, eventTriggers=[trigger], incidents=ON)
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    await fail(house)
+    await succeed(house)
+    assert [attempt.action for _, _, _, attempt in house.slack.sent][1:] == (
+        [Action.REPLY, Action.EDIT] if wanted else []
+    )
+    assert house.pagerduty.sent[1][1].event.spec.event.value == "pipeline_success"

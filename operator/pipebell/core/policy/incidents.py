@@ -180,7 +180,7 @@ def _recovered(s: Situation, ended: list[Incident]) -> str:
 def _usable(layers: Layers, name: str, *, closes_only: bool) -> bool:
     """Whether a destination that was told can hear of the end; `closes_only`: whether there is an alert to close."""
     found = layers.destination(name)
-    if found is None or not layers.enabled(name):
+    if found is None or not (layers.enabled(name) and layers.sends_recovery(name)):
         return False
     return found.kind.capabilities.acknowledges or not closes_only
 

@@ -19,7 +19,7 @@ from pipebell.core.status import EventStatus, rfc3339
 from pipebell.core.vocabulary import NoticeKind, Reason, StageName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pipebell.core.incidents.reducer import Notice
     from pipebell.core.incidents.rules import IncidentRules
@@ -118,15 +118,18 @@ class IncidentJudge:
             return self._opening(event, incident, resolved.layers)
         if notice.kind is NoticeKind.REMINDER:
             return self._told(incident, expected=notice.step == incident.reminders)
-        return self._other(incident, rules, notice.kind, notice.step)
+        return self._other(incident, resolved, notice.kind, notice.step)
 
-    def _other(self, incident: Incident, rules: IncidentRules, kind: NoticeKind, step: int) -> Claim:
-        if kind is NoticeKind.ESCALATION:
+    def _other(self, incident: Incident, resolved: Resolved, kind: NoticeKind, step: int) -> Claim:
+        rules = resolved.layers.incidents
+        if kind is NoticeKind.ESCALATION and rules is not None:
             return self._escalation(incident, rules, step)
         if kind is NoticeKind.ACKNOWLEDGED:
             held = incident.phase is IncidentPhase.ACKNOWLEDGED
             return _of_alerts(incident, Action.ACKNOWLEDGE) if held else _superseded("it is not acknowledged now")
-        return _not_due("it is not resolved") if incident.open else _of_alerts(incident, Action.RESOLVE)
+        if incident.open:
+            return _not_due("it is not resolved")
+        return _of_alerts(incident, Action.RESOLVE, resolved.layers.sends_recovery)
 
     def _opening(self, event: Event, incident: Incident, layers: Layers) -> Claim:
         if not incident.open:
@@ -179,13 +182,17 @@ def way_to_change(told: Told, action: Action) -> Action | None:
     return Action.EDIT if kind.capabilities.edits and told.handle is not None else None
 
 
-def _of_alerts(incident: Incident, action: Action) -> Claim:
+def _everywhere(_name: str) -> bool:
+    return True
+
+
+def _of_alerts(incident: Incident, action: Action, wanted: Callable[[str], bool] = _everywhere) -> Claim:
     """What is told on call, and changed where a message can be; nobody gets a new message."""
     alert = incident.key.value
     threads = {}
     for name, told in incident.told.items():
         way = way_to_change(told, action)
-        if way is not None:
+        if way is not None and wanted(name):
             threads[name] = Thread(way, told.handle, alert)
     if not threads:
         return _superseded("nobody was told whose alerts can be changed")
