@@ -6,6 +6,8 @@ import socket
 
 from tests.e2e.harness import config, eventually, secret
 
+from pipebell.core.shards import SHARDS
+
 VERIFY = "pipebell.io/verify"
 
 
@@ -34,11 +36,17 @@ def test_three_replicas_give_one_answer(world):
     try:
         for replica, begun in [(replica, replica.spawn()) for replica in replicas]:
             replica.wait_ready(begun, 120)
+        eventually(lambda: _shared(replicas), 120.0, "shards shared by all")
         _scenario(world, replicas)
     finally:
         for replica in replicas:
             if replica.alive:
                 replica.stop()
+
+
+def _shared(replicas):
+    held = [replica.metric("pipebell_shards_held") for replica in replicas]
+    return sum(held) == SHARDS and min(held) >= SHARDS // len(replicas)
 
 
 def _scenario(world, replicas):

@@ -13,7 +13,7 @@ from pipebell.core.errors import NotFound, Unavailable
 from pipebell.core.finding import Finding
 from pipebell.core.shards import shard_of
 from pipebell.core.status import NotificationConfigStatus
-from pipebell.engine.upkeep.verification import LONGEST, OF_NAMESPACE, Verifier
+from pipebell.engine.upkeep.verification import LONGEST, OF_NAMESPACE, SETTLED, Verifier
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
@@ -199,8 +199,21 @@ async def test_another_replicas_is_left_to_it_and_answered_when_it_is_ours(house
     assert house.email.verified == []
     house.ownership.lost.clear()
     verifier.on_shards_acquired([shard_of(config.org_slug)])
-    await settle_down()
+    await house.clock.advance(SETTLED + 1)
     assert [answer["token"] for answer in answers(house)] == ["t1"]
+
+
+async def test_what_the_replica_before_has_answered_is_heard_of_first(house, verifier):
+    """Its write may reach our watch a moment after its shards do."""
+    house.ownership.lost.add("acme")
+    config = annotate(house, house.config(), "t1")
+    house.ownership.lost.clear()
+    verifier.on_shards_acquired([shard_of(config.org_slug)])
+    await settle_down()
+    written = {"token": "t1", "time": "2025-06-15T15:06:39Z", "destinations": []}
+    annotate(house, config, "t1", status=NotificationConfigStatus.model_validate({"verification": written}))
+    await house.clock.advance(300)
+    assert (answers(house), house.email.verified) == ([], [])
 
 
 async def test_one_that_becomes_anothers_while_it_is_tried_is_not_answered_by_us(house, verifier):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Ports
 
 EVERY: Final = 60.0  # seconds between the beginnings of two checks of one configuration
+SETTLED: Final = 2.0  # seconds in which we hear what the replica before us has answered
 LONGEST: Final = 60.0  # seconds for all destinations of a configuration together
 AT_ONCE: Final = 32  # configurations; of one namespace two of them, whatever their servers do
 OF_NAMESPACE: Final = 2
@@ -88,7 +89,7 @@ class Verifier(ConfigFollower, ShardFollower):
         """See `ShardFollower`."""
         for config in self._store:
             if config.verify and shard_of(config.org_slug) in shards:
-                self._consider(config)
+                self._consider(config, SETTLED)
 
     async def run(self) -> None:
         """Keep things going until cancelled; then nothing is tried any more."""
@@ -109,10 +110,10 @@ class Verifier(ConfigFollower, ShardFollower):
             return False
         return written is None or written.token != config.verify
 
-    def _consider(self, config: ConfigObject) -> None:
+    def _consider(self, config: ConfigObject, wait: float = 0.0) -> None:
         """Plan a check, if one is wanted: a minute after the last one, which another replica may have made."""
         if config.key not in self._taken:
-            when = max(self._clock.now(), self._last(config) + EVERY) if self._wanted(config) else None
+            when = max(self._clock.now() + wait, self._last(config) + EVERY) if self._wanted(config) else None
             self._deadlines.set("/".join(config.key), when)
 
     def _last(self, config: ConfigObject) -> float:
