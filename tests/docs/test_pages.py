@@ -94,6 +94,17 @@ python spooled.py""",
         },
         shows=("namespaces", "ok    email: login", "email: Delivered"),
     ),
+    "docs/silences.md": Page(
+        stand_ins={"-n pipebell-system": ""},
+        prelude=f"{FAILED}kubectl delete nc before",
+        before={
+            "pipebell silences": "true",
+            "unsilence": "pipebell send --org acme_corp --pipeline orders-nightly --message x --wait || true; "
+            "kubectl get pe,silences",
+        },
+        after="kubectl get pe,silences",
+        shows=("orders-*", "Active", "Silenced", "silence/migration ended"),
+    ),
     "docs/migration.md": Page(
         stand_ins={"-n data": "", "-f -": "--dry-run=server -f -"},
         prelude=ENV,

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 EVENTS: Final = "pipelineevents"
 CONFIGS: Final = "notificationconfigs"
 INCIDENTS: Final = "incidents"
-_KINDS: Final = {EVENTS: "PipelineEvent", CONFIGS: "NotificationConfig", INCIDENTS: "Incident"}
+SILENCES: Final = "silences"
+_KINDS: Final = {EVENTS: "PipelineEvent", CONFIGS: "NotificationConfig", INCIDENTS: "Incident", SILENCES: "Silence"}
 _PAGE: Final = 500
 _OK: Final = range(200, 300)
 _UNAUTHORIZED: Final = 401
@@ -108,6 +109,10 @@ class Client:
         """Merge-patch an object's spec (RFC 7396). Raises Conflict when it is no longer of this resourceVersion."""
         body = {"metadata": {"resourceVersion": version}, "spec": change}
         return self._ask("PATCH", f"{self._path(resource, namespace)}/{quote(name)}", resource, name, namespace, body)
+
+    def delete(self, resource: str, name: str, namespace: str | None = None) -> None:
+        """Remove an object."""
+        self._ask("DELETE", f"{self._path(resource, namespace)}/{quote(name)}", resource, name, namespace)
 
     def user(self) -> str:
         """Whom the API server takes us for; "" where it does not say."""
@@ -196,7 +201,8 @@ class Client:
 def _role(message: str) -> str:
     if "quota" in message:
         return " (raise the ResourceQuota, or delete finished events)"
-    if "cannot patch" in message and "incidents" in message:
+    changes = any(f"cannot {verb}" in message for verb in ("create", "patch", "delete"))
+    if changes and ("incidents" in message or "silences" in message):
         return " (ask for the role pipebell-responder or edit there)"
     if "cannot patch" in message:
         return " (ask for the role edit there)"

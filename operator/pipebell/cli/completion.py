@@ -69,6 +69,17 @@ def incidents(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[C
     return _proposed(ctx, incomplete, names)
 
 
+def silences(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the namespace's silences."""
+
+    def names(client: Client) -> Iterable[str]:
+        from pipebell.cli.client import SILENCES  # noqa: PLC0415  (completing a command's name needs none)
+
+        return (str(item["metadata"]["name"]) for item in client.list(SILENCES))
+
+    return _proposed(ctx, incomplete, names)
+
+
 def namespaces(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Namespaces, for who may list them."""
     return _proposed(ctx, incomplete, lambda client: client.namespaces())

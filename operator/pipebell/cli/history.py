@@ -185,6 +185,8 @@ def _delivery(item: dict[str, Any]) -> str:
 def _why(status: dict[str, Any]) -> str:
     """In a word or two, why it stands where it stands; `pipebell why` says it in full."""
     reason = status.get("reason") or ""
+    if status.get("catchUp"):
+        return f"{reason} by {status['catchUp'].get('by')}"
     if status.get("suppressedBy"):
         return f"{reason} by {status['suppressedBy']}"
     troubled = [item for item in status.get("deliveries") or () if item.get("reason")]

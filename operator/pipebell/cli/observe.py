@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from pipebell.cli.client import EVENTS
-from pipebell.core.errors import InvalidInput, NotFound
+from pipebell.cli.client import EVENTS, SILENCES
+from pipebell.core.errors import InvalidInput, NotFound, Rejected
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.engine.events.batches import Batches
 from pipebell.engine.events.budgets import Budgets
 from pipebell.engine.events.ledger import CooldownLedger, key_for
 from pipebell.engine.events.state import EventState
-from pipebell.kube.parse import parse_event
+from pipebell.kube.parse import parse_event, parse_silence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pipebell.cli.client import Client
     from pipebell.core.errors import NotReady
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Skip
+    from pipebell.core.silences.resource import Silence
 
 MAX_AGE: Final = 86_400.0  # seconds; the operator's default
 
@@ -63,6 +65,25 @@ def original_of(client: Client, event: Event) -> Original | None:
     return Original.of(found, event.spec.org_slug)
 
 
+def silences_of(client: Client, event: Event, operator_namespace: str) -> tuple[list[Silence], list[str]]:
+    """The silences that may concern an event, and what could not be looked at."""
+    found: list[Silence] = []
+    notes = []
+    for namespace in dict.fromkeys((event.namespace, operator_namespace)):
+        try:
+            items = list(client.list(SILENCES, namespace))
+        except Rejected:
+            whose = "the platform's silences" if namespace == operator_namespace else "silences"
+            notes.append(f"you may not list {whose} in {namespace}: one may hold the event back")
+            continue
+        except NotFound:
+            continue
+        for item in items:
+            with suppress(InvalidInput):  # the operator cannot read it either
+                found.append(parse_silence(item, operator_namespace))
+    return found, notes
+
+
 def situation(
     event: Event,
     configuration: Resolved | Skip | NotReady,
@@ -70,6 +91,7 @@ def situation(
     now: float,
     max_age: float = MAX_AGE,
     original: Original | None = None,
+    silences: Sequence[Silence] = (),
 ) -> Situation:
     """The event's situation at `now` (seconds since the epoch); of a finished one, as if nothing had been sent yet."""
     facts, progress = CooldownFacts(), Progress()
@@ -78,7 +100,7 @@ def situation(
     others = list(others)
     if isinstance(configuration, Resolved) and not exempt(event):
         facts = _cooldown(event, configuration, others)
-    found = Situation(event, now, max_age, configuration, facts, progress, original)
+    found = Situation(event, now, max_age, configuration, facts, progress, original, silences=silences)
     return _with_limits(found, configuration, others) if isinstance(configuration, Resolved) else found
 
 

@@ -35,7 +35,7 @@ from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipebell.core.destinations.base import Kind, Target
     from pipebell.core.event import Event
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.match import Match
     from pipebell.core.policy.situation import Original
+    from pipebell.core.silences.resource import Silence
 
 _ANOTHER: Final = "another"
 _UNKNOWN: Final = (
@@ -127,8 +128,12 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
         resolved = Resolved(found.layers, found.reference, None)
         others = [] if offline else observe.others_like(client, subject, resolved)
         original = None if offline else observe.original_of(client, subject)
+        silences: list[Silence] = []
+        if not offline:
+            silences, unseen = observe.silences_of(client, subject, where.namespace)
+            found.notes += unseen
         installation = _installation(None if offline else client, where.namespace)
-        preview, html = make(subject, found, others, now, options["max_age"], original, installation)
+        preview, html = make(subject, found, others, now, options["max_age"], original, installation, silences)
     if html is not None and (options["save"] or options["open_html"]):
         _save(html, options["save"], show=options["open_html"])
     click.echo(json.dumps(asdict(preview), indent=2)) if output == "json" else _print(preview)
@@ -142,10 +147,12 @@ def make(
     max_age: float = observe.MAX_AGE,
     original: Original | None = None,
     installation: str = "",
+    silences: Sequence[Silence] = (),
 ) -> tuple[Preview, str | None]:
     """The preview, and the e-mail's HTML when there would be an e-mail."""
     preview = Preview(f"{event.namespace}/{event.name}", found.title, "", notes=found.notes)
-    situation = observe.situation(event, Resolved(found.layers, found.reference, None), others, now, max_age, original)
+    resolved = Resolved(found.layers, found.reference, None)
+    situation = observe.situation(event, resolved, others, now, max_age, original, silences)
     if event.status.finished:  # what it would be now, were it not finished
         situation = situation._replace(
             cooldown=CooldownFacts(suppressed=event.status.suppressed_count or 0), now=event.created
@@ -204,7 +211,8 @@ def _decided(event: Event, decision: Decision) -> str:
         case Skip():
             return f"Skipped/{decision.reason.value}: {decision.message}"
         case Suppress():
-            return f"Suppressed/{decision.reason.value}"
+            said = f": {decision.message}" if decision.hold is not None else ""
+            return f"Suppressed/{decision.reason.value}{said}"
         case Batch():
             return f"Suppressed/{decision.reason.value}: {decision.message}"
         case Deliver():
@@ -220,6 +228,8 @@ def _cooldown(event: Event, decision: Decision, match: Match) -> str:
         return "none holds back what a digest tells"
     if exempt(event):
         return "tests, replays and notices neither obey nor start one"
+    if isinstance(decision, Suppress) and decision.hold is not None:
+        return f"{rule}; what is held back takes part in none"
     if isinstance(decision, Suppress) and decision.until is not None:
         return f"runs until {rfc3339(decision.until)} because of {decision.by}"
     if isinstance(decision, Deliver) and not event.status.finished:

@@ -78,7 +78,7 @@ def ack(incident: str, access: Access, note: str | None, take_over: bool, undo: 
     if undo and (note is not None or take_over):
         raise click.UsageError("--undo takes no --note and no --take-over")
     with Client(access) as client:
-        word = Word(_myself(client), note, take_over)
+        word = Word(myself(client), note, take_over)
         if undo:
             _say(client, incident, _undone, "no longer acknowledged: reminders and escalation go on", output)
         else:
@@ -99,7 +99,7 @@ def snooze(incident: str, access: Access, seconds: float, note: str | None, take
         raise click.BadParameter(f"from 1s to {_LONGEST_SNOOZE / 86_400:.0f}d", param_hint="'--for'")
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
     with Client(access) as client:
-        word = Word(_myself(client), note, take_over)
+        word = Word(myself(client), note, take_over)
         told = f"snoozed by {word.by}: {_QUIET} until {until}, unless it gets worse"
         _say(client, incident, lambda found: _acknowledged(found, word, until), told, output)
 
@@ -115,12 +115,12 @@ def resolve(incident: str, access: Access, note: str | None, output: str) -> Non
     The next failure opens a new one.
     """
     with Client(access) as client:
-        word = Word(_myself(client), note)
+        word = Word(myself(client), note)
         told = f"resolved by {word.by}: the next failure opens a new incident"
         _say(client, incident, lambda found: _resolved(found, word), told, output)
 
 
-def _myself(client: Client) -> str:
+def myself(client: Client) -> str:
     """Whom the cluster takes us for; this machine's name for us where it does not say."""
     name = " ".join(client.user().split())
     if not name:

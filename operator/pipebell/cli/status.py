@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import elsewhere, incidents, replicas, show
+from pipebell.cli import elsewhere, incidents, replicas, show, silences
 from pipebell.cli.client import CONFIGS, EVENTS, INCIDENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.standing import Standing, channels, destinations, paused, unready, unserved
@@ -19,7 +19,7 @@ from pipebell.core.errors import NotFound, Rejected
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.served import ABSENT, lacking
 from pipebell.core.shards import SHARDS
-from pipebell.core.vocabulary import Severity
+from pipebell.core.vocabulary import Severity, SilencePhase
 from pipebell.version import __version__
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def make(client: Client, operator_namespace: str, since: float = RECENT, *, ever
     status.add(_listed("paused", events, lambda items: _paused(paused(items))))
     found = _read(lambda: list(client.list(INCIDENTS, unlike={"status.phase": "Resolved"}, everywhere=everywhere)))
     status.add(_listed("incidents", found, _incidents))
+    held = _read(lambda: silences.read(client, operator_namespace, everywhere=everywhere))
+    status.add(_listed("silences", held, lambda items: _silences(items, now)))
     return status
 
 
@@ -279,6 +281,18 @@ def _incidents(found: Sequence[dict[str, Any]]) -> Part:
     return Part(
         "incidents", "note", message, "see them: pipebell incidents; say that you work on one: pipebell ack", items
     )
+
+
+def _silences(found: Sequence[dict[str, Any]], now: float) -> Part:
+    """What is silenced is no fault; but whoever wonders why nobody was told has to see it."""
+    active = [item for item in found if silences.phase_of(item, now) is SilencePhase.ACTIVE]
+    if not active:
+        return Part("silences", "ok", "none holds anything back")
+    held = sum((item.get("status") or {}).get("matched") or 0 for item in active)
+    words = [f"{item['metadata']['name']} ({silences.describe(item)})" for item in active]
+    message = f"{len(active)} active, which held {held} back: {_some(words)}"
+    items = [{"namespace": item["metadata"]["namespace"], "name": item["metadata"]["name"]} for item in active]
+    return Part("silences", "note", message, "see them: pipebell silences; end one: pipebell unsilence", items)
 
 
 def _by_severity(entry: tuple[str, int]) -> int:

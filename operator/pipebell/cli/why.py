@@ -81,12 +81,13 @@ def command(event: str, access: Access, output: str, max_age: float, **options: 
         unserved = replicas.notes(client, where.namespace, subject.namespace)
         others = observe.others_like(client, subject, configuration)
         original = observe.original_of(client, subject)
+        silences, unseen = observe.silences_of(client, subject, where.namespace)
         record = (item.get("status") or {}).get("incident")
         incident = incidents.describe(client, record, subject.namespace) if record else ""
-    situation = observe.situation(subject, configuration, others, time.time(), max_age, original)
+    situation = observe.situation(subject, configuration, others, time.time(), max_age, original, silences)
     why = make(subject, situation, name)
     why.incident = incident
-    why.notes += [*finder.notes, *unserved]
+    why.notes += [*finder.notes, *unserved, *unseen]
     click.echo(json.dumps(asdict(why), indent=2)) if output == "json" else _print(why)
 
 

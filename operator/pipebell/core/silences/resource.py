@@ -108,8 +108,8 @@ class Silence:
 
     @property
     def starts(self) -> float:
-        """When it begins (seconds since the epoch); 0 for at once."""
-        return self.spec.starts_at.timestamp() if self.spec.starts_at is not None else 0.0
+        """When it begins (seconds since the epoch)."""
+        return self.spec.starts_at.timestamp() if self.spec.starts_at is not None else self.created
 
     @property
     def ends(self) -> float:
