@@ -12,6 +12,7 @@ from tests.core.incidents.world import play
 NEVER = {"remindAfterSeconds": 0}
 TWO = ("slack", "email")
 DUTY = ("slack", "pagerduty")
+FLAPS = {**NEVER, "flapping": {"changes": 2, "withinSeconds": 600}}
 STEPS = {
     **NEVER,
     "escalation": [
@@ -543,6 +544,59 @@ HISTORIES = {
         {},
         "0 Opened slack|1 Opened slack|60 Recovered slack",
         "p Resolved/1|DataQuality:p Resolved/1",
+    ),
+    # ---- flapping: more than two changes in 10 min
+    "the third change is told as flapping, and then nothing": (
+        "0 F;10 S;20 F;30 S;40 F;50 S;60 F",
+        FLAPS,
+        {},
+        "0 Opened slack|10 Recovered slack|20 Opened slack|30 Flapping|40 Flapping|50 Flapping|60 Flapping",
+        "p Resolved/1|p Open/3",
+    ),
+    "it is told how it stands when it is stable: well": (
+        "0 F;10 S;20 F;30 S;1000 tick",
+        FLAPS,
+        {},
+        "0 Opened slack|10 Recovered slack|20 Opened slack|30 Flapping|630 ends by=stable|630 Reminder slack",
+        "p Resolved/1|p Resolved/1",
+    ),
+    "or failing": (
+        "0 F;10 S;20 F;30 S;40 F;1000 tick",
+        FLAPS,
+        {},
+        "0 Opened slack|10 Recovered slack|20 Opened slack|30 Flapping|40 Flapping|640 Reminder slack",
+        "p Resolved/1|p Open/2",
+    ),
+    "slowly enough it is not flapping": (
+        "0 F;400 S;800 F;1200 S",
+        FLAPS,
+        {},
+        "0 Opened slack|400 Recovered slack|800 Opened slack|1200 Recovered slack",
+        "p Resolved/1|p Resolved/1",
+    ),
+    "detected at a success": (
+        "0 F;10 S;20 F;30 S;40 F",
+        {**NEVER, "flapping": {"changes": 3, "withinSeconds": 600}},
+        {},
+        "0 Opened slack|10 Recovered slack|20 Opened slack|30 Counted slack|40 Flapping",
+        "p Resolved/1|p Open/2",
+    ),
+    "worse while it flaps": (
+        "0 F;10 S;20 F;30 S;40 F sev=critical",
+        FLAPS,
+        {},
+        "0 Opened slack|10 Recovered slack|20 Opened slack|30 Flapping|40 Worsened slack",
+        "p Resolved/1|p Open/2",
+    ),
+    "flapping switched off": (
+        "0 F;1 S;2 F;3 S;4 F;5 S;6 F;7 S;8 F",
+        {**NEVER, "flapping": {"changes": 0}},
+        {},
+        (
+            "0 Opened slack|1 Recovered slack|2 Opened slack|3 Recovered slack|4 Opened slack|5 Recovered slack"
+            "|6 Opened slack|7 Recovered slack|8 Opened slack"
+        ),
+        "p Resolved/1|p Resolved/1|p Resolved/1|p Resolved/1|p Open/1",
     ),
     # ---- switched
     "switched off": ("0 F;1 config off;2 F", None, {}, "0 Opened slack|2 Sent slack", "p Open/1"),

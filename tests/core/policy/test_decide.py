@@ -129,6 +129,10 @@ TABLE = {
         situation(event(event="pipeline_success"), age=MAX_AGE + 1, incident=IncidentFacts(RULES, recoverable=(TOLD,))),
         Skip, "incident", Reason.EXPIRED, "",
     ),
+    "it fails and recovers all the time": (
+        situation(incident=IncidentFacts(RULES, key=KEY, incident=replace(TOLD, flapping=True))),
+        Suppress, "incident", Reason.FLAPPING, "default triggers",
+    ),
     "what it ends is being told": (
         situation(
             event(event="pipeline_success"),

@@ -293,3 +293,27 @@ async def test_a_namespace_has_a_thousand_and_one_for_the_rest(house, monkeypatc
     await succeed(house, pipelineId="a")
     await fail(house, pipelineId="e")
     assert len(house.incidents.store) == 4
+
+
+async def test_flapping_is_told_once_and_how_it_ends_even_over_restarts(house):
+    configure(house, flapping={"changes": 3, "withinSeconds": 600})
+    await fail(house)
+    await succeed(house)
+    await fail(house)
+    flapping = await succeed(house)
+    await house.clock.advance(5)  # as fast as Slack takes messages
+    assert house.status(flapping).incident.action.value == "Counted"
+    assert house.slack.sent[-1][1].note.startswith("Flapping")
+    for _ in range(3):
+        await house.restart()
+        last = await fail(house)
+        assert house.status(last).reason is Reason.FLAPPING
+        last = await succeed(house)
+        assert house.status(last).reason is Reason.FLAPPING
+    assert len(house.slack.sent) == 4
+    await house.clock.advance(601)
+    _, message, _, _ = house.slack.sent[-1]
+    assert message.event.spec.event == "pipeline_success"
+    assert message.event.spec.error_message.startswith("Recovered: it failed")
+    assert len(house.slack.sent) == 5
+    assert {item.status.phase for item in house.incidents.store.values()} == {"Resolved"}

@@ -157,7 +157,10 @@ class Book:
         key = self._within_bounds(key)
         entry, made = self._current.get(key), False
         if entry is None:
-            entry, made = Entry(reducer.begin(key, name_of(key, failure.uid), failure)), True
+            entry, made = (
+                Entry(reducer.begin(key, name_of(key, failure.uid), failure, self.past(key).changes, now)),
+                True,
+            )
             self.add(entry)
         if mark.retry:
             entry.incident = reducer.expect_retry(entry.incident, failure, rules, now)
@@ -166,6 +169,8 @@ class Book:
         failed = reducer.fail(entry.incident, failure, now)
         if gap:
             failed = replace(failed, failures=entry.incident.failures)
+        if not failed.told and reducer.flaps(failed, rules, now):
+            failed = reducer.flap(failed, well=False, now=now)
         entry.incident = failed
         return Applied(entry, mark.action, entry.take_ordinal(), made)
 
@@ -175,14 +180,24 @@ class Book:
 
     def _succeed(self, event: Event, success: Success, rules: IncidentRules, now: float) -> Applied:
         ended = list(self._ended_by.get((event.namespace, event.name), ()))
+        flapping: Entry | None = None
         for key in recovered_by(event, rules):
             past = self.past(key)
             if past.success is None or past.success.order < success.order:
                 self._remember(key, past._replace(success=success))
             entry = self._current.get(key)
-            if entry is not None and reducer.recovers(entry.incident, success):
+            if entry is None or not reducer.recovers(entry.incident, success):
+                continue
+            if entry.incident.flapping or reducer.flaps(entry.incident, rules, now, more=1):
+                entry.incident = reducer.flap(entry.incident, well=True, now=now)
+                flapping = flapping or entry
+            else:
+                changes = (*entry.incident.changes, now)[-reducer.CHANGES_KEPT :]
+                entry.incident = replace(entry.incident, changes=changes)
                 self.end(entry, event.name, now)
                 ended.append(entry)
+        if flapping is not None and not ended:
+            return Applied(flapping, IncidentAction.COUNTED)
         return Applied(ended[0] if ended else None, IncidentAction.RECOVERED, ended=tuple(ended))
 
     def _within_bounds(self, key: IncidentKey) -> IncidentKey:
@@ -245,6 +260,8 @@ class Book:
         """A resolved incident of the past was found: what it says of its key."""
         past = self.past(incident.key)
         opening = max((t for t in (past.opening, incident.opened) if t is not None), default=None)
+        if not incident.open and max(incident.changes, default=0.0) > max(past.changes, default=0.0):
+            past = past._replace(changes=incident.changes)
         if success is not None and (past.success is None or past.success.order < success.order):
             past = past._replace(success=success)
         self._remember(incident.key, past._replace(opening=opening))
@@ -252,6 +269,8 @@ class Book:
     def end(self, entry: Entry, by: str, now: float) -> None:
         """It is over."""
         entry.incident = reducer.resolve(entry.incident, by, now)
+        key = entry.incident.key
+        self._remember(key, self.past(key)._replace(changes=entry.incident.changes))
         self.ended(entry)
 
     def ended(self, entry: Entry) -> None:

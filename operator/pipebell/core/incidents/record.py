@@ -11,7 +11,7 @@ from pipebell.core.incidents.keys import IncidentKey
 from pipebell.core.incidents.resource import IncidentClass, IncidentNotification, IncidentPhase, IncidentSpec
 from pipebell.core.incidents.resource import IncidentStatus as Status
 from pipebell.core.incidents.state import Acknowledgement, Incident, Order, Success, Told
-from pipebell.core.status import clip, epoch, rfc3339
+from pipebell.core.status import Condition, clip, epoch, rfc3339
 from pipebell.core.vocabulary import EventType, IncidentAction
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ TYPES = {
 }
 """The type of a class' events, where none of them is at hand."""
 MAX_TOLD = 32
+FLAPPING, WELL = "Flapping", "Succeeding"
 NOT_EVENTS = frozenset({"autoResolve", "ConfigChanged"})
 """What ends an incident beside events and people."""
 
@@ -66,16 +67,33 @@ def status_of(incident: Incident, failures: int, generation: int) -> dict[str, A
         next_reminder_time=_time(incident.next_reminder),
         escalation_step=incident.step,
         next_escalation_time=_time(incident.next_escalation),
-        changes=None,
+        changes=[rfc3339(time) for time in incident.changes] or None,
         notifications=[_told(item) for item in list(incident.told.values())[:MAX_TOLD]] or None,
         resolved_time=_time(incident.resolved),
         resolved_by=incident.resolved_by or None,
         duration_seconds=lasted,
-        conditions=None,
+        conditions=_conditions(incident, generation),
         observed_generation=generation,
     )
     known = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     return {info.alias or name: known.get(info.alias or name) for name, info in Status.model_fields.items()}
+
+
+def _conditions(incident: Incident, generation: int) -> list[Condition] | None:
+    """Whether it flaps, and how it stood last."""
+    if not incident.flapping:
+        return None
+    well, since = incident.well, rfc3339(max(incident.changes, default=0.0))
+    return [
+        Condition(
+            type=FLAPPING,
+            status="True",
+            reason=WELL if well else "Failing",
+            message="it fails and recovers so often that one message is sent, and one when it is stable",
+            last_transition_time=since,
+            observed_generation=generation,
+        )
+    ]
 
 
 def _told(item: Told) -> IncidentNotification:
@@ -134,7 +152,11 @@ def incident_of(item: Resource) -> Incident:
         next_escalation=_seconds(status.next_escalation_time),
         resolved=_seconds(status.resolved_time),
         resolved_by=status.resolved_by or "",
+        changes=tuple(time for text in status.changes or () if (time := _seconds(text)) is not None),
     )
+    flapping = next((each for each in status.conditions or () if each.type == FLAPPING), None)
+    if flapping is not None and flapping.status == "True":
+        incident = replace(incident, flapping=True, well=flapping.reason == WELL)
     if incident.phase is IncidentPhase.ACKNOWLEDGED and spec.acknowledgement is not None:
         given = Acknowledgement(spec.acknowledgement.by, spec.acknowledgement.note or "")
         incident = replace(incident, acknowledgement=given, acknowledged=_seconds(status.acknowledged_time))

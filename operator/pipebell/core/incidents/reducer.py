@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.state import Failure, Past, Success
     from pipebell.core.vocabulary import Severity
 
+STABLE: Final = "stable"  # what ended an incident that had flapped
 ERROR_KEPT: Final = 500  # characters of the first and the last error
+CHANGES_KEPT: Final = 32  # times of changes that are remembered
 RUNS_KEPT: Final = 64  # identifiers of runs that are remembered
 LONGEST_WAIT: Final = 2_592_000.0  # seconds: no setting asks for a time farther away
 _A_SECOND: Final = 0.999  # the API server's times of creation are whole seconds
@@ -48,9 +50,10 @@ def superseded(past: Past, failure: Failure) -> bool:
     return occurred < began
 
 
-def begin(key: IncidentKey, name: str, failure: Failure) -> Incident:
-    """A new incident, before its first failure is counted."""
+def begin(key: IncidentKey, name: str, failure: Failure, changes: tuple[float, ...] = (), now: float = 0.0) -> Incident:
+    """A new incident, before its first failure is counted; `changes` are those of its key before that."""
     return Incident(
+        changes=(*changes, now)[-CHANGES_KEPT:],
         key=key,
         name=name,
         opened_by=failure.name,
@@ -62,7 +65,10 @@ def begin(key: IncidentKey, name: str, failure: Failure) -> Incident:
 
 def fail(incident: Incident, failure: Failure, now: float) -> Incident:
     """The incident with one more failure."""
-    return replace(_met(incident, failure, now), failures=incident.failures + 1, retry_run=None, due=None)
+    after = replace(_met(incident, failure, now), failures=incident.failures + 1, retry_run=None, due=None)
+    if not incident.well:
+        return after
+    return replace(after, well=False, changes=(*incident.changes, now)[-CHANGES_KEPT:])
 
 
 def expect_retry(incident: Incident, failure: Failure, rules: IncidentRules, now: float) -> Incident:
@@ -81,6 +87,7 @@ def _met(incident: Incident, failure: Failure, now: float) -> Incident:
         first_failure=incident.first_failure if incident.first_failure is not None else now,
         last_failure=now,
         failed_occurred=failure.occurred,
+        failed_order=max(failure.order, incident.failed_order or failure.order),
         first_error=incident.first_error or error,
         last_error=error,
         last_event=failure.name,
@@ -164,6 +171,8 @@ def recovers(incident: Incident, success: Success, by: str = "") -> bool:
     """Whether a success, the event `by`, ends this incident, or has ended it."""
     if not incident.open:
         return bool(by) and incident.resolved_by == by
+    if incident.failed_order is not None and success.order < incident.failed_order:
+        return False
     if (
         success.occurred is not None
         and incident.failed_occurred is not None
@@ -171,6 +180,25 @@ def recovers(incident: Incident, success: Success, by: str = "") -> bool:
     ):
         return False
     return incident.key.kind is not IncidentClass.DATA_QUALITY or not success.run or success.run not in incident.runs
+
+
+def flaps(incident: Incident, rules: IncidentRules, now: float, *, more: int = 0) -> bool:
+    """Whether it changes too often; `more` are changes that are about to happen."""
+    if not rules.flapping_changes:
+        return False
+    recent = sum(1 for time in incident.changes if time > now - rules.flapping_within)
+    return recent + more > rules.flapping_changes
+
+
+def flap(incident: Incident, *, well: bool, now: float) -> Incident:
+    """It flaps: it stays open, whatever comes."""
+    changes = incident.changes if well == incident.well and incident.flapping else (*incident.changes, now)
+    return replace(incident, flapping=True, well=well, changes=changes[-CHANGES_KEPT:])
+
+
+def stable_at(incident: Incident, rules: IncidentRules) -> float | None:
+    """When it flaps no more unless it changes again; None where it does not."""
+    return max(incident.changes, default=0.0) + rules.flapping_within if incident.flapping else None
 
 
 def resolve(incident: Incident, by: str, now: float) -> Incident:
@@ -214,6 +242,9 @@ def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident
     if end is not None and now >= end:
         over = (Notice(NoticeKind.RESOLVED, 1, end),) if incident.told else ()
         return resolve(incident, "autoResolve", now), over
+    stable = stable_at(incident, rules)
+    if stable is not None and now >= stable:
+        return _stable(incident, rules, stable, now)
     if incident.phase is IncidentPhase.PENDING:
         return _held(incident, rules, now)
     if incident.snoozed_until is not None and now >= incident.snoozed_until:
@@ -224,12 +255,21 @@ def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident
             acknowledged=None,
             phase=IncidentPhase.OPEN,
         )
-    if incident.muted(now):
+    if incident.muted(now) or incident.flapping:
         return incident, ()
     notices: list[Notice] = []
     incident = _reminded(incident, rules, now, notices)
     incident = _escalated(incident, rules, now, notices)
     return incident, tuple(notices)
+
+
+def _stable(incident: Incident, rules: IncidentRules, since: float, now: float) -> tuple[Incident, tuple[Notice, ...]]:
+    """It has not changed for a while: one message says how it stands."""
+    number = incident.reminders + 1
+    notices = (Notice(NoticeKind.REMINDER, number, since),) if incident.told else ()
+    following = now + rules.reminder(number + 1) if rules.remind_after and incident.told else incident.next_reminder
+    after = replace(incident, flapping=False, changes=(), reminders=number, next_reminder=following)
+    return (resolve(after, STABLE, now) if incident.well else after), notices
 
 
 def _held(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident, tuple[Notice, ...]]:
@@ -300,12 +340,12 @@ def next_look(incident: Incident, rules: IncidentRules) -> float | None:
     """When time brings something next; None when it brings nothing."""
     if not incident.open:
         return None
-    times = [ends_by_itself(incident, rules)]
+    times = [ends_by_itself(incident, rules), stable_at(incident, rules)]
     if incident.phase is IncidentPhase.PENDING:
         times.append(incident.due)
     elif incident.snoozed_until is not None:
         times.append(incident.snoozed_until)
-    elif incident.acknowledgement is None:
+    elif incident.acknowledgement is None and not incident.flapping:
         times += [incident.next_reminder, incident.next_escalation]
     return min((time for time in times if time is not None), default=None)
 

@@ -51,6 +51,8 @@ class IncidentRules(NamedTuple):
     notify_recovery: bool = True
     auto_resolve: float | None = None
     escalation: tuple[Escalation, ...] = ()
+    flapping_changes: int = 6
+    flapping_within: float = 3600.0
 
     def auto_resolve_after(self, kind: IncidentClass) -> float:
         """Seconds after the last failure when an incident of this class ends by itself; 0 for never."""
@@ -81,9 +83,17 @@ def merged(specs: Iterable[IncidentsSpec | None]) -> IncidentRules | None:
         notify_after=float(value("notify_after_seconds", _DEFAULT.notify_after)),
         remind_after=float(value("remind_after_seconds", _DEFAULT.remind_after)),
         notify_recovery=value("notify_recovery", _DEFAULT.notify_recovery),
+        flapping_changes=_nested(given, "changes", _DEFAULT.flapping_changes),
+        flapping_within=float(_nested(given, "within_seconds", _DEFAULT.flapping_within)),
         auto_resolve=value("auto_resolve_after_seconds", None),
         escalation=tuple(
             Escalation(float(step.after_seconds), tuple(step.providers), float(step.repeat_seconds or 0))
             for step in sorted(value("escalation", ()), key=lambda item: item.after_seconds)
         ),
     )
+
+
+def _nested(given: Iterable[IncidentsSpec], name: str, default: Any) -> Any:  # noqa: ANN401  (of any type)
+    """A field of `flapping`: objects merge field by field."""
+    specs = [spec.flapping for spec in given if spec.flapping is not None]
+    return next((found for spec in specs if (found := getattr(spec, name)) is not None), default)

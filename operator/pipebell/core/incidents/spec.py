@@ -41,6 +41,18 @@ class EscalationSpec(Spec):
     )
 
 
+class FlappingSpec(Spec):
+    """When failures and recoveries alternate so fast that none of them is worth a message."""
+
+    changes: Annotated[int, Field(strict=True, ge=0, le=30), BeforeValidator(whole_number)] | None = Field(
+        None, description="More changes between failing and succeeding than this are flapping; 0: never. Default 6."
+    )
+    within_seconds: StepSeconds | None = Field(
+        None,
+        description="Seconds in which so many changes happen; without a change for as long, it is over. Default 3600.",
+    )
+
+
 class IncidentsSpec(Spec):
     """Failures of one trouble as one incident, told once, until it recovers."""
 
@@ -81,6 +93,9 @@ class IncidentsSpec(Spec):
             "Seconds after the last failure when an incident ends by itself; 0: never. Default: never for runs of "
             "pipelines, 86400 for data quality and system errors, which no success may follow."
         ),
+    )
+    flapping: FlappingSpec | None = Field(
+        None, description="When an incident stays open, with one message, although its pipeline succeeds now and then."
     )
     escalation: Annotated[list[EscalationSpec], Field(max_length=10)] | None = Field(
         None, description="Who is told of an incident that nobody acknowledges. Replaces root's list as a whole."

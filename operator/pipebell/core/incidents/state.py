@@ -75,7 +75,9 @@ class Incident:
 
     `failures` were counted. `told` are the destinations that have a message of it, `under_way` those for which an
     event (by uid) is still being tried. `due` is when a pending one is told without another failure. `retry_run` is the
-    run whose next attempt is expected. `failed_occurred` is when the last failure says that it occurred.
+    run whose next attempt is expected. `failed_occurred` is when the last failure says that it occurred, `failed_order`
+    when it was created. `changes` are times at which it went from succeeding to failing or back, of late; while it is
+    `flapping`, `well` says that it succeeded last.
     """
 
     key: IncidentKey
@@ -91,6 +93,7 @@ class Incident:
     first_failure: float | None = None
     last_failure: float | None = None
     failed_occurred: float | None = None
+    failed_order: Order | None = None
     first_error: str = ""
     last_error: str = ""
     last_event: str = ""
@@ -109,6 +112,9 @@ class Incident:
     snoozed_until: float | None = None
     resolved: float | None = None
     resolved_by: str = ""
+    changes: tuple[float, ...] = ()
+    flapping: bool = False
+    well: bool = False
 
     @property
     def open(self) -> bool:
@@ -123,7 +129,8 @@ class Incident:
 
 
 class Past(NamedTuple):
-    """What came before, of one key: its last success, and when an incident of it was last told first."""
+    """What came before, of one key: its last success, when an incident of it was last told first, and its changes."""
 
     success: Success | None = None
     opening: float | None = None
+    changes: tuple[float, ...] = ()

@@ -7,9 +7,21 @@ has been told already. Tests and replays pass, and so does whatever was tried be
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pipebell.core.incidents.reducer import begin, below, fail, lasted, recovers, superseded, untold, worsens
+from pipebell.core.incidents.reducer import (
+    begin,
+    below,
+    fail,
+    flap,
+    flaps,
+    lasted,
+    recovers,
+    stable_at,
+    superseded,
+    untold,
+    worsens,
+)
 from pipebell.core.incidents.state import Failure, Order, Success
 from pipebell.core.layers import part_of
 from pipebell.core.policy.decision import Skip, Suppress, Wait, WaitsFor
@@ -85,6 +97,8 @@ def retry_expected(s: Situation) -> Decision | Situation:
     return Suppress(StageName.RETRY_EXPECTED, Reason.RETRY_EXPECTED, message, until, "", match.title, match)
 
 
+_FLAPS: Final = "Flapping: it fails and recovers again and again"
+
 RETRY_EXPECTED = Stage(StageName.RETRY_EXPECTED, retry_expected)
 
 
@@ -113,13 +127,19 @@ def _failure(s: Situation, facts: IncidentFacts, match: Match) -> Decision | Sit
         after = known
     else:
         assert facts.key is not None  # noqa: S101  (a failure has one; tells mypy)
-        after = fail(known or begin(facts.key, "", failure), failure, s.now)
+        fresh = begin(facts.key, "", failure, facts.past.changes, s.now)
+        after = fail(known or fresh, failure, s.now)
+        if not after.told and flaps(after, facts.rules, s.now):
+            after = flap(after, well=False, now=s.now)
     held, ripe = below(after, facts.rules, s.now)
     match = replace(match, mark=Mark(IncidentAction.COUNTED, failure, due=ripe if held else None))
     if held:
         return Suppress(
             StageName.INCIDENT, Reason.BELOW_THRESHOLD, _below(after, facts, ripe), ripe, "", match.title, match
         )
+    if after.flapping and not (worsens(after, match.severity) or untold(after, match.destinations, s.event.uid)):
+        until = stable_at(after, facts.rules)
+        return Suppress(StageName.INCIDENT, Reason.FLAPPING, _FLAPS, until, "", match.title, match)
     return s._replace(match=match, ongoing=after)
 
 
@@ -136,6 +156,9 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     if facts.sender is not None and ended and not s.progress.tried:
         message = f"waits for the outcome of {facts.sender_name or 'another event'}"
         return Wait(StageName.INCIDENT, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, facts.sender_name)
+    flapping = [item for item in ended if item.open and (item.flapping or flaps(item, facts.rules, s.now, more=1))]
+    if flapping:
+        return _flapping(s, facts, flapping, Mark(IncidentAction.COUNTED, success=success))
     mark = Mark(IncidentAction.RECOVERED, success=success)
     if not ended:
         return _plain(s, mark)
@@ -160,6 +183,19 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
         later = tuple(name for name in s.match.batched if name not in {part_of(told)[0] for told in destinations})
         match = replace(match, digest=s.match.digest, batched=later)
     return s._replace(match=match, skip=None)
+
+
+def _flapping(s: Situation, facts: IncidentFacts, found: list[Incident], mark: Mark) -> Decision | Situation:
+    """A success that ends nothing, for failures have followed so many before: that is told once."""
+    severity, title, layers = _severity(s), f"Incident {found[0].name}", s.resolved.layers
+    told = [name for item in found for name in item.told if _usable(layers, name, closes_only=False)]
+    destinations = tuple(dict.fromkeys((*told, *s.progress.open)))
+    new = any(not item.flapping for item in found) or bool(s.progress.open)  # on its way, it goes on
+    if new and destinations:
+        note = f"{_FLAPS}; the next message comes when it has been stable for {lasted(facts.rules.flapping_within)}."
+        return s._replace(match=Match(severity, destinations, 0, title, mark=mark, note=note), skip=None)
+    match = Match(severity, (), 0, title, mark=mark)
+    return Suppress(StageName.INCIDENT, Reason.FLAPPING, _FLAPS, s.now + facts.rules.flapping_within, "", title, match)
 
 
 def _plain(s: Situation, mark: Mark) -> Decision | Situation:
@@ -223,6 +259,8 @@ def repeated(s: Situation) -> Decision | Situation:
 
 def _so_far(after: Incident, now: float) -> str:
     """What a message says that is not the first failure's; "" for that."""
+    if after.flapping:
+        return f"{_FLAPS}; the next message comes when it is stable."
     if after.failures <= 1 or after.first_failure is None:
         return ""
     return f"Failure {after.failures} of an incident that began {lasted(now - after.first_failure)} ago."

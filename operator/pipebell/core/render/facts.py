@@ -180,8 +180,8 @@ def _marks(message: Message) -> tuple[str, ...]:
 def _title(message: Message) -> str:
     """What has happened, in two or three words."""
     spec = message.event.spec
-    if spec.event is EventType.PIPELINE_SUCCESS and message.note:
-        return "Pipeline recovered"
+    if spec.event is EventType.PIPELINE_SUCCESS and (message.note or spec.notice is not None):
+        return "Pipeline flapping" if message.note.startswith("Flapping") else "Pipeline recovered"
     return OF_NOTICES.get(spec.notice.kind, TITLES[spec.event]) if spec.notice is not None else TITLES[spec.event]
 
 

@@ -194,6 +194,7 @@ class Incidents:
                 self.on_recovered(entry, isinstance(decision, Deliver))
         part = state.part
         if mark.failure is None:
+            part.touched = part.touched or part.action is not IncidentAction.RECOVERED
             return
         part.action = mark.action
         part.entry.extra.rules = rules

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.errors import Unavailable
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.incidents.record import TYPES, success_that_ended
-from pipebell.core.incidents.reducer import escalation_at, lasted, next_step, untold
+from pipebell.core.incidents.reducer import STABLE, escalation_at, lasted, next_step, untold
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
@@ -16,7 +17,7 @@ from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.status import EventStatus, rfc3339
-from pipebell.core.vocabulary import NoticeKind, Reason, StageName
+from pipebell.core.vocabulary import NoticeKind, Reason, Severity, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +57,8 @@ def spec_of(incident: Incident, notice: Notice, now: float) -> dict[str, Any]:
             "due": rfc3339(notice.due),
         },
     }
+    if incident.resolved_by == STABLE and notice.kind is NoticeKind.REMINDER:
+        return {name: value for name, value in spec.items() if value is not None} | {"event": "pipeline_success"}
     if incident.severity is not None:
         spec["severity"] = incident.severity.value
     return {name: value for name, value in spec.items() if value is not None}
@@ -78,6 +81,8 @@ def _said(incident: Incident, notice: Notice, now: float) -> str:
         return f"Recovered after {_times(incident, incident.resolved or now)}."
     if notice.kind is NoticeKind.RESOLVED:
         return f"Ended by {incident.resolved_by} after {_times(incident, now)}."
+    if incident.resolved_by == STABLE:
+        return _over(incident, now)
     lines = [f"Failing for {_times(incident, now)}."]
     if notice.kind is NoticeKind.ACKNOWLEDGED and incident.acknowledgement is not None:
         given = incident.acknowledgement
@@ -142,6 +147,12 @@ class IncidentJudge:
         return _due(incident, names) if names else _superseded("everybody was told of it")
 
     def _told(self, incident: Incident, *, expected: bool) -> Claim:
+        if incident.resolved_by == STABLE:  # which is what it says
+            return (
+                replace(_due(incident, tuple(incident.told)), severity=Severity.INFO)
+                if expected
+                else _not_due("no such message is due")
+            )
         if not incident.open or incident.muted(self._incidents.now()):
             return _superseded("it was acknowledged or resolved")
         return _due(incident, tuple(incident.told)) if expected else _not_due("no such reminder is due")
@@ -204,6 +215,10 @@ def _of_alerts(incident: Incident, action: Action, wanted: Callable[[str], bool]
         title=f"Incident {incident.name}",
         threads=threads,
     )
+
+
+def _over(incident: Incident, now: float) -> str:
+    return f"Recovered: it failed {_times(incident, now)}, again and again, and has been stable since."
 
 
 def _not_due(message: str) -> Claim:
