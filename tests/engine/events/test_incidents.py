@@ -331,3 +331,18 @@ async def test_who_is_not_to_hear_of_the_end_does_not(house, wanted):
         [Action.REPLY, Action.EDIT] if wanted else []
     )
     assert house.pagerduty.sent[1][1].event.spec.event.value == "pipeline_success"
+
+
+async def test_opening_and_end_are_lines_of_digests_and_there_are_no_reminders(house):
+    trigger = {"event": "pipeline_failure", "providers": ["slack"], "digest": {"everySeconds": 600}}
+    house.config(slack=SLACK, eventTriggers=[trigger], incidents={"enabled": True, "remindAfterSeconds": 3600})
+    one, two = await fail(house), await fail(house)
+    assert [house.status(event).reason for event in (one, two)] == [Reason.BATCHED, Reason.REPEATED]
+    await house.clock.advance(11)
+    assert the_incident(house).status.phase == "Open"
+    await house.clock.advance(7200)
+    end = await succeed(house)
+    assert house.status(end).reason is Reason.BATCHED
+    assert house.status(end).incident.action.value == "Recovered"
+    assert the_incident(house).status.phase == "Resolved"
+    assert not house.slack.sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.vocabulary import IncidentAction
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from pipebell.core.incidents.keys import IncidentKey
     from pipebell.core.vocabulary import EventType, Severity
+
+
+DIGEST: Final = "digest"  # instead of an endpoint's fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Told:
     handle: str | None = None
     action: IncidentAction = IncidentAction.OPENED
     at: float = 0.0
+
+    @property
+    def by_digest(self) -> bool:
+        """Whether it was told together with others: no thread, and no reminders."""
+        return self.endpoint == DIGEST
 
 
 class Order(NamedTuple):

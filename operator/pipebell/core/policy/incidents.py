@@ -23,15 +23,18 @@ from pipebell.core.incidents.reducer import (
     worsens,
 )
 from pipebell.core.incidents.state import Failure, Order, Success
-from pipebell.core.layers import part_of
 from pipebell.core.policy.decision import Skip, Suppress, Wait, WaitsFor
+from pipebell.core.policy.digest import apart
 from pipebell.core.policy.match import Mark, Match
+from pipebell.core.policy.override import find_override
 from pipebell.core.policy.situation import Situation, Stage, exempt
+from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.status import rfc3339
 from pipebell.core.versions import as_number
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, IncidentAction, Reason, StageName
 
 if TYPE_CHECKING:
+    from pipebell.core.batching import DigestSpec
     from pipebell.core.event import Event
     from pipebell.core.incidents.state import Incident
     from pipebell.core.layers import Layers
@@ -137,7 +140,9 @@ def _failure(s: Situation, facts: IncidentFacts, match: Match) -> Decision | Sit
         return Suppress(
             StageName.INCIDENT, Reason.BELOW_THRESHOLD, _below(after, facts, ripe), ripe, "", match.title, match
         )
-    if after.flapping and not (worsens(after, match.severity) or untold(after, match.destinations, s.event.uid)):
+    if after.flapping and not (
+        worsens(after, match.severity) or untold(after, (*match.destinations, *match.batched), s.event.uid)
+    ):
         until = stable_at(after, facts.rules)
         return Suppress(StageName.INCIDENT, Reason.FLAPPING, _FLAPS, until, "", match.title, match)
     return s._replace(match=match, ongoing=after)
@@ -165,7 +170,7 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     layers, closes_only = s.resolved.layers, not facts.rules.notify_recovery or s.skip_reason is Reason.EXPIRED
     told = [name for item in ended for name in item.told]
     held = [name for item in ended for name in item.under_way if name not in told]
-    wanted = s.match.destinations if s.match is not None else ()
+    wanted = (*s.match.destinations, *s.match.batched) if s.match is not None else ()
     usable = [name for name in (*told, *held) if _usable(layers, name, closes_only=closes_only)]
     destinations = tuple(dict.fromkeys((*usable, *wanted, *(s.progress.open if s.progress.attempted else ()))))
     held_now = tuple(name for name in held if name in destinations)
@@ -179,10 +184,17 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     severity = s.match.severity if s.match is not None else _severity(s)
     title = s.match.title if s.match is not None else f"Incident {ended[0].name}"
     match = Match(severity, destinations, 0, title, mark=mark, held=held_now, note=_recovered(s, ended))
-    if s.match is not None:
-        later = tuple(name for name in s.match.batched if name not in {part_of(told)[0] for told in destinations})
-        match = replace(match, digest=s.match.digest, batched=later)
-    return s._replace(match=match, skip=None)
+    return apart(s._replace(match=replace(match, digest=_digest(s, ended)), skip=None))
+
+
+def _digest(s: Situation, ended: list[Incident]) -> DigestSpec | None:
+    """Whoever was told of it by a digest hears of its end by one: the settings are those of the failure's trigger."""
+    kind = ended[0].event
+    if kind is None or not any(item.by_digest for each in ended for item in each.told.values()):
+        return s.match.digest if s.match is not None else None
+    spec, layers = s.event.spec.model_copy(update={"event": kind, "severity": None}), s.resolved.layers
+    found = match_trigger(layers, spec, find_override(layers, spec))
+    return found.digest if isinstance(found, Match) else None
 
 
 def _flapping(s: Situation, facts: IncidentFacts, found: list[Incident], mark: Mark) -> Decision | Situation:
@@ -237,16 +249,15 @@ def repeated(s: Situation) -> Decision | Situation:
     if facts is None or after is None:
         return s
     match = s.matched
-    if not match.destinations:  # a line of a digest waits for nobody
-        return s
-    if facts.sender is not None and facts.sender != s.event.uid:
+    if match.destinations and facts.sender is not None and facts.sender != s.event.uid:
         message = f"waits for the outcome of {facts.sender_name or 'another event'}"
         return Wait(
             StageName.REPEATED, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, facts.sender_name, match=match
         )
     worse = worsens(after, match.severity)
     missing = match.destinations if worse else untold(after, match.destinations, s.event.uid)
-    if not missing and not match.batched:
+    later = match.batched if worse else untold(after, match.batched, s.event.uid)
+    if not missing and not later:
         following = None if after.muted(s.now) else after.next_reminder
         when = f"; the next reminder is due at {rfc3339(following)}" if following is not None else ""
         message = f"failure {after.failures} of incident {after.name}, which was told already{when}"
@@ -254,7 +265,7 @@ def repeated(s: Situation) -> Decision | Situation:
     first = not after.told and not after.under_way
     action = IncidentAction.WORSENED if worse else IncidentAction.OPENED if first else IncidentAction.COUNTED
     mark = match.mark._replace(action=action) if match.mark is not None else None
-    return s._replace(match=replace(match, destinations=missing, mark=mark, note=_so_far(after, s.now)))
+    return s._replace(match=replace(match, destinations=missing, batched=later, mark=mark, note=_so_far(after, s.now)))
 
 
 def _so_far(after: Incident, now: float) -> str:

@@ -16,7 +16,7 @@ from pipebell.core.errors import ApiError, Conflict, Fenced, Unavailable
 from pipebell.core.incidents.book import Book, Entry
 from pipebell.core.incidents.record import fingerprint, spec_of
 from pipebell.core.incidents.rules import CLASSES, IncidentRules
-from pipebell.core.incidents.state import Told
+from pipebell.core.incidents.state import DIGEST, Told
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.situation import IncidentFacts
@@ -315,10 +315,20 @@ class Incidents:
             part.confirmed = True
             if part.entry.confirm(part.ordinal) and not part.touched:
                 self.on_change(part.entry, False)
+        for item in state.batch if part.action in _TELLS else ():
+            self._batched(state, part, item.destination)
         if part.touched:
             part.touched = False
             for entry in part.entries:
                 self.on_change(entry, part.action in _TELLS)
+
+    def _batched(self, state: EventState, part: Part, name: str) -> None:
+        """A destination is told of a failure by a digest."""
+        if not part.entry.incident.open or name in part.entry.incident.told:
+            return
+        told = Told(name, endpoint=DIGEST, action=part.action, at=self._clock.now())
+        self.book.delivered(part.entry, state.uid, told, state.severity or Severity.INFO, part.rules)
+        part.touched = True
 
     def ended(self, state: EventState) -> None:
         """An event's way is over, or it is not sent for now."""

@@ -15,7 +15,7 @@ from pipebell.core.incidents.keys import reaches
 from pipebell.core.incidents.record import incident_of, success_that_ended
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
 from pipebell.core.incidents.rules import IncidentRules
-from pipebell.core.incidents.state import Acknowledgement, Told
+from pipebell.core.incidents.state import DIGEST, Acknowledgement, Told
 from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Skip
 from pipebell.core.shards import shard_of
@@ -177,6 +177,9 @@ class IncidentKeeper(ShardFollower):
             name, at = delivery.destination, delivery.delivered_time
             if at is not None and name not in told:
                 told[name] = Told(name, delivery.provider or "", "", delivery.leads_on, action, epoch(at))
+        for item in status.batch or () if action in _FAILED else ():
+            ended = epoch(status.completion_time) if status.completion_time else event.created
+            told.setdefault(item.destination, Told(item.destination, endpoint=DIGEST, action=action, at=ended))
         incident = entry.incident
         if len(told) > len(incident.told):
             times = [item.at for item in told.values()]

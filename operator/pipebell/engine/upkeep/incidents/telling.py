@@ -155,7 +155,10 @@ class IncidentJudge:
             )
         if not incident.open or incident.muted(self._incidents.now()):
             return _superseded("it was acknowledged or resolved")
-        return _due(incident, tuple(incident.told)) if expected else _not_due("no such reminder is due")
+        names = tuple(name for name, told in incident.told.items() if not told.by_digest)
+        if not names:
+            return _superseded("all were told by digests, which are not reminded of")
+        return _due(incident, names) if expected else _not_due("no such reminder is due")
 
     def _escalation(self, incident: Incident, rules: IncidentRules, step: int) -> Claim:
         if not incident.open or incident.muted(self._incidents.now()):
