@@ -220,8 +220,8 @@ class App:
 
     def _subscribe(self) -> None:
         """Who hears of what. In each line, the first one hears first."""
-        self._store.subscribe(self._board, self._prober, self.readiness, self.engine, self._verifier)
-        self.root.subscribe(self._board, self._prober, self.readiness, self.engine)
+        self._store.subscribe(self._board, self._prober, self.readiness, self.engine, self._verifier, self.incidents)
+        self.root.subscribe(self._board, self._prober, self.readiness, self.engine, self.incidents)
         self._board.subscribe(self._usage.on_health)
         self.readiness.adopt(self._board.condition)
         self.readiness.subscribe(self.engine)
@@ -238,7 +238,9 @@ class App:
         self.watches.subscribe(self.intake.listed)
         self._events.subscribe(self.intake.invalid)
         self.metrics.watch_destinations(self._board)
+        self.incidents.subscribe(self.metrics.on_incident_acknowledged, self.metrics.on_incident_ended)
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
+        self.metrics.watch_incidents(self.engine.incidents.book)
         self.metrics.watch_silences(self.silencing.store, self.engine.holds)
 
     def _on_past_event(self, event: Event) -> None:

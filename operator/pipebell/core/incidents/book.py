@@ -95,6 +95,7 @@ class Book:
         self._ended: dict[tuple[str, str], None] = {}
         self._ended_by: dict[tuple[str, str], dict[Entry, None]] = {}
         self._on_outcome = on_outcome
+        self.on_ended: Callable[[Incident], None] = lambda _: None
 
     def __len__(self) -> int:
         return len(self._current)
@@ -279,6 +280,7 @@ class Book:
         entry.sender = None
         self._note_end(entry)
         self._on_outcome(entry.incident.key)
+        self.on_ended(entry.incident)
 
     def remove(self, entry: Entry) -> None:
         """Somebody deleted it, or it is another replica's now: nothing of it is remembered."""

@@ -80,13 +80,15 @@ class Progress(NamedTuple):
 class Original(NamedTuple):
     """What is there of the event that a replay names.
 
-    `handles` are what its messages left, by destination, each with the kind whose it is.
+    `handles` are what its messages left, by destination, each with the kind whose it is; `incident` is the name of the
+    one that it belongs to, "" for none.
     """
 
     exists: bool = False
     finished: bool = False
     same_org: bool = False
     handles: Mapping[str, tuple[str, str]] = MappingProxyType({})
+    incident: str = ""
 
     @classmethod
     def of(cls, found: Event, org_slug: str) -> Original:
@@ -97,7 +99,8 @@ class Original(NamedTuple):
             for item in status.deliveries or ()
             if item.provider is not None and item.leads_on is not None
         }
-        return cls(True, status.finished, found.spec.org_slug == org_slug, left)
+        incident = status.incident.name if status.incident is not None else ""
+        return cls(True, status.finished, found.spec.org_slug == org_slug, left, incident)
 
 
 class IncidentFacts(NamedTuple):

@@ -19,7 +19,7 @@ from pipebell.core.incidents.rules import CLASSES, IncidentRules
 from pipebell.core.incidents.state import DIGEST, Told
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
-from pipebell.core.policy.situation import IncidentFacts
+from pipebell.core.policy.situation import IncidentFacts, Resolved
 from pipebell.core.status import IncidentRecord, epoch
 from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
 from pipebell.engine.events.keys import Outcome
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.resource import Incident as Resource
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.match import Mark
-    from pipebell.core.policy.situation import Resolved, Situation
+    from pipebell.core.policy.situation import Situation
     from pipebell.core.status import Delivery
     from pipebell.engine.events.keys import Key
     from pipebell.engine.events.state import EventState
@@ -58,7 +58,9 @@ class Stored:
     `rules` are those that it was decided by last. `resource` is it as the API has it, None until it was created, and
     for good where the API `refused` it. `written` is the status that stands there, `at` when it was written (seconds
     since the epoch). While something is `making`, a status that says it was made must not be written. `due` is when it
-    was last said to be told. `seen` is what people said in its spec when that was looked at last.
+    was last said to be told. `seen` is what people said in its spec when that was looked at last. `looked`: what time
+    and people have brought since it was found is known, so that it may be said whether something is due. `check` is
+    when it is looked at although nothing is due, since its configuration has changed.
     """
 
     rules: IncidentRules
@@ -70,6 +72,8 @@ class Stored:
     making: int = 0
     due: float | None = None
     seen: tuple[object, ...] = ()
+    looked: bool = True
+    check: float | None = None
 
 
 @dataclass(slots=True)
@@ -175,6 +179,8 @@ class Incidents:
         mark = decision.mark if isinstance(decision, Skip) else decision.match.mark if decision.match else None
         if facts is not None and mark is not None:
             self._mark(state, situation.event, decision, mark, facts.rules)
+        if state.part is None and situation.original is not None and isinstance(decision, Deliver):
+            self._replayed(state, situation)
         if state.part is None or not isinstance(decision, Deliver):
             return decision
         if state.part.action in _TELLS and state.part.entry.incident.open:
@@ -214,6 +220,21 @@ class Incidents:
         else:
             self.book.hold(part.entry, until)
         part.touched = True
+
+    def _replayed(self, state: EventState, situation: Situation) -> None:
+        """What a failure's replay tells, its incident was told by."""
+        original, resolved = situation.original, situation.configuration
+        rules = resolved.layers.incidents if isinstance(resolved, Resolved) else None
+        if (
+            original is None
+            or rules is None
+            or not (original.incident and original.same_org and self._known(state.org))
+        ):
+            return
+        entry = self.book.named(state.namespace, original.incident)
+        if entry is not None and entry.incident.open and situation.event.spec.event in CLASSES:
+            action = IncidentAction.COUNTED if entry.incident.told else IncidentAction.OPENED
+            state.part = Part((entry,), action, rules)
 
     def _threaded(self, part: Part, decision: Deliver) -> Deliver:
         """Which message each destination got of the incident, so that this one goes on with it."""

@@ -125,7 +125,7 @@ class Reconciler:
 
     async def _with_incidents(self, state: EventState, situation: Situation, decision: Decision) -> Decision:
         """What a decision means to incidents is so at once; an Incident is created before anything names it."""
-        if situation.incident is not None or state.part is not None:
+        if situation.incident is not None or situation.original is not None or state.part is not None:
             decision = self.incidents.apply(state, situation, decision)
             if state.part is not None:  # it takes part in no other cooldown
                 self._turns.release(state)

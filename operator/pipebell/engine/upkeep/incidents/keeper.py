@@ -22,6 +22,7 @@ from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import IncidentAction, NoticeKind, Reason, Severity
+from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.incidents import Stored
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Deadlines
@@ -29,8 +30,9 @@ from pipebell.engine.upkeep.incidents import telling
 from pipebell.engine.upkeep.incidents.writer import IncidentWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
 
+    from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
     from pipebell.core.incidents.resource import Incident as Resource
     from pipebell.core.incidents.state import Incident
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Ports
     from pipebell.engine.upkeep.notices import NoticeMaker
 
+GRACE: Final = 30.0  # seconds after a configuration's change: what replaces it may come a moment later
+APART: Final = 0.01  # seconds between looks at incidents that a change concerns all at once
 SOON, LATER = 5.0, 60.0  # seconds until something is tried again that could not be done
 KEPT: Final = 172_800.0  # seconds for which a resolved incident is remembered by its name
 MOST_RESOLVED: Final = 1_000  # of one namespace
@@ -51,7 +55,7 @@ _DEFAULTS: Final = IncidentRules()
 log = structlog.get_logger(__name__)
 
 
-class IncidentKeeper(ShardFollower):
+class IncidentKeeper(ShardFollower, ConfigFollower):
     """Everything about incidents that is not on an event's way. `ttl` is seconds that a resolved one is kept."""
 
     def __init__(self, ports: Ports, engine: Engine, resolver: Resolver, maker: NoticeMaker, *, ttl: float) -> None:
@@ -68,6 +72,11 @@ class IncidentKeeper(ShardFollower):
         self.trouble: str | None = None
         incidents.on_change = self._changed
         incidents.on_recovered = self._recovered
+        self._on_acknowledged: Callable[[Incident], None] = lambda _: None
+
+    def subscribe(self, on_acknowledged: Callable[[Incident], None], on_ended: Callable[[Incident], None]) -> None:
+        """Tell these of incidents that were acknowledged, and of those that are over."""
+        self._on_acknowledged, self._book.on_ended = on_acknowledged, on_ended
 
     # ------------------------------------------------------------------ life
 
@@ -93,6 +102,9 @@ class IncidentKeeper(ShardFollower):
         """Have time's next effect on it looked at when it is due, or at this moment."""
         incident = entry.incident
         when = at if at is not None else reducer.next_look(incident, entry.extra.rules)
+        check = entry.extra.check
+        if check is not None and incident.open:
+            when = check if when is None else min(when, check)
         self._deadlines.set(f"{incident.key.namespace}/{incident.name}", when)
 
     def covers(self, event: Event) -> bool:
@@ -102,6 +114,25 @@ class IncidentKeeper(ShardFollower):
         if record is None or entry is None or entry.extra.refused or record.action not in _FAILED:
             return True
         return bool(record.failures <= (entry.extra.written.get("failures") or 0))
+
+    # ------------------------------------------------------------------ configurations
+
+    def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
+        """See `ConfigFollower`."""
+        orgs = {config.org_slug for config in (old, new) if config is not None}
+        self._check([entry for entry in self._book if entry.incident.key.org in orgs])
+
+    def on_root_change(self) -> None:
+        """See `ConfigFollower`."""
+        self._check(list(self._book))
+
+    def _check(self, entries: Collection[Entry]) -> None:
+        """Look soon whether events can still reach these, and what time brings by the rules of now."""
+        soon = self._clock.now() + GRACE
+        for position, entry in enumerate(entries):
+            if entry.extra.check is None:
+                entry.extra.check = soon + position * APART
+                self._arm(entry)
 
     # ------------------------------------------------------------------ shards
 
@@ -138,7 +169,7 @@ class IncidentKeeper(ShardFollower):
                 return
         entry = Entry(incident, confirmed=resource.status.failures)
         seen = _spoken(resource) if (resource.status.observed_generation or 0) >= resource.generation else ()
-        entry.extra = Stored(_DEFAULTS, resource, seen=seen)
+        entry.extra = Stored(_DEFAULTS, resource, seen=seen, looked=not incident.open)
         self._book.add(entry)
         self._ordinals[entry] = set()
 
@@ -238,6 +269,7 @@ class IncidentKeeper(ShardFollower):
         resolved = await self._resolver.resolve(key.namespace, key.org)
         if not entry.incident.open:
             return
+        stored.looked, stored.check = True, None
         rules = None if isinstance(resolved, Skip) else resolved.layers.incidents
         if isinstance(resolved, Skip) or rules is None or not reaches(entry.incident.key, rules):
             self._end(entry, "ConfigChanged")
@@ -320,9 +352,12 @@ class IncidentKeeper(ShardFollower):
         stored: Stored = entry.extra
         if stored.resource is not None and not _as_new(resource, stored.resource):
             return
+        known = stored.resource.generation if stored.resource is not None else resource.generation
         stored.resource = resource
         said = _spoken(resource)
-        if said == (stored.seen or _NOTHING_SAID) or not entry.incident.open:
+        # Taken away and given again before anybody looked, an acknowledgement that was outlived counts anew.
+        anew = resource.generation > known and said[0] is not None and entry.incident.acknowledgement is None
+        if (said == (stored.seen or _NOTHING_SAID) and not anew) or not entry.incident.open:
             return
         stored.seen = said
         if resource.spec.resolution is not None:
@@ -334,6 +369,8 @@ class IncidentKeeper(ShardFollower):
         before, now = entry.incident, self._clock.now()
         entry.incident = reducer.acknowledge(before, given, snoozed, now)
         newly = given is not None and before.acknowledgement is None and before.told
+        if newly:
+            self._on_acknowledged(entry.incident)
         if newly:
             step = resource.generation
             self._once(self._told_of(entry, reducer.Notice(NoticeKind.ACKNOWLEDGED, step, now)))

@@ -116,6 +116,8 @@ class IncidentJudge:
         entry = self._incidents.book.named(event.namespace, notice.incident)
         if entry is None or entry.incident.key.org != event.spec.org_slug:
             return _not_due(f"there is no incident {notice.incident}")
+        if entry.incident.open and not entry.extra.looked:  # whoever made it may have died before the incident said so
+            raise Unavailable("what has become of its incident meanwhile is being looked at")
         incident = entry.incident
         if event.name != name_of(incident.name, notice.kind, notice.step):
             return _not_due("no such message of this incident is due")
