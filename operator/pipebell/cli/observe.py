@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from pipebell.cli import observe_incidents
 from pipebell.cli.client import EVENTS, SILENCES
 from pipebell.core.errors import InvalidInput, NotFound, Rejected
 from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipebell.cli.client import Client
     from pipebell.core.errors import NotReady
     from pipebell.core.event import Event
+    from pipebell.core.incidents.resource import Incident
     from pipebell.core.policy.decision import Skip
     from pipebell.core.silences.resource import Silence
 
@@ -84,6 +86,16 @@ def silences_of(client: Client, event: Event, operator_namespace: str) -> tuple[
     return found, notes
 
 
+class Around(NamedTuple):
+    """What else may concern an event: silences, and incidents of its organisation in its namespace."""
+
+    silences: Sequence[Silence] = ()
+    incidents: Sequence[Incident] = ()
+
+
+_ALONE: Final = Around()
+
+
 def situation(
     event: Event,
     configuration: Resolved | Skip | NotReady,
@@ -91,16 +103,21 @@ def situation(
     now: float,
     max_age: float = MAX_AGE,
     original: Original | None = None,
-    silences: Sequence[Silence] = (),
+    around: Around = _ALONE,
 ) -> Situation:
-    """The event's situation at `now` (seconds since the epoch); of a finished one, as if nothing had been sent yet."""
+    """The event's situation at `now` (seconds since the epoch); of a finished one, as if nothing had been sent yet.
+
+    `others` are events that may share a cooldown with it.
+    """
     facts, progress = CooldownFacts(), Progress()
     if not event.status.finished:
         progress = _progress(event)
     others = list(others)
     if isinstance(configuration, Resolved) and not exempt(event):
         facts = _cooldown(event, configuration, others)
-    found = Situation(event, now, max_age, configuration, facts, progress, original, silences=silences)
+    known = observe_incidents.known(event, configuration, around.incidents)
+    found = Situation(event, now, max_age, configuration, facts, progress, original, incident=known)
+    found = found._replace(silences=around.silences)
     return _with_limits(found, configuration, others) if isinstance(configuration, Resolved) else found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, effective, elsewhere, observe, preview_files, replicas
+from pipebell.cli import completion, effective, elsewhere, observe, observe_incidents, preview_files, replicas
 from pipebell.cli.client import Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -35,7 +35,7 @@ from pipebell.kube.parse import parse_event
 from pipebell.providers.email import build_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipebell.core.destinations.base import Kind, Target
     from pipebell.core.event import Event
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.match import Match
     from pipebell.core.policy.situation import Original
-    from pipebell.core.silences.resource import Silence
 
 _ANOTHER: Final = "another"
 _UNKNOWN: Final = (
@@ -128,12 +127,13 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
         resolved = Resolved(found.layers, found.reference, None)
         others = [] if offline else observe.others_like(client, subject, resolved)
         original = None if offline else observe.original_of(client, subject)
-        silences: list[Silence] = []
+        around = observe.Around()
         if not offline:
             silences, unseen = observe.silences_of(client, subject, where.namespace)
             found.notes += unseen
+            around = observe.Around(silences, observe_incidents.incidents_like(client, subject, resolved))
         installation = _installation(None if offline else client, where.namespace)
-        preview, html = make(subject, found, others, now, options["max_age"], original, installation, silences)
+        preview, html = make(subject, found, others, now, options["max_age"], original, installation, around)
     if html is not None and (options["save"] or options["open_html"]):
         _save(html, options["save"], show=options["open_html"])
     click.echo(json.dumps(asdict(preview), indent=2)) if output == "json" else _print(preview)
@@ -147,15 +147,18 @@ def make(
     max_age: float = observe.MAX_AGE,
     original: Original | None = None,
     installation: str = "",
-    silences: Sequence[Silence] = (),
+    around: observe.Around | None = None,
 ) -> tuple[Preview, str | None]:
     """The preview, and the e-mail's HTML when there would be an e-mail."""
     preview = Preview(f"{event.namespace}/{event.name}", found.title, "", notes=found.notes)
     resolved = Resolved(found.layers, found.reference, None)
-    situation = observe.situation(event, resolved, others, now, max_age, original, silences)
+    around = around or observe.Around()
+    situation = observe.situation(event, resolved, others, now, max_age, original, around)
     if event.status.finished:  # what it would be now, were it not finished
         situation = situation._replace(
-            cooldown=CooldownFacts(suppressed=event.status.suppressed_count or 0), now=event.created
+            cooldown=CooldownFacts(suppressed=event.status.suppressed_count or 0),
+            now=event.created,
+            incident=observe_incidents.unknown(situation.incident),
         )
     decision = decide(situation)
     if event.spec.notice is None:

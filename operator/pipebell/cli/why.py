@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, effective, elsewhere, incidents, observe, replicas, show
+from pipebell.cli import completion, effective, elsewhere, incidents, observe, observe_incidents, replicas, show
 from pipebell.cli.client import Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -82,9 +82,10 @@ def command(event: str, access: Access, output: str, max_age: float, **options: 
         others = observe.others_like(client, subject, configuration)
         original = observe.original_of(client, subject)
         silences, unseen = observe.silences_of(client, subject, where.namespace)
+        around = observe.Around(silences, observe_incidents.incidents_like(client, subject, configuration))
         record = (item.get("status") or {}).get("incident")
         incident = incidents.describe(client, record, subject.namespace) if record else ""
-    situation = observe.situation(subject, configuration, others, time.time(), max_age, original, silences)
+    situation = observe.situation(subject, configuration, others, time.time(), max_age, original, around)
     why = make(subject, situation, name)
     why.incident = incident
     why.notes += [*finder.notes, *unserved, *unseen]
@@ -114,7 +115,9 @@ def make(event: Event, situation: Situation, config: str) -> Why:
                 why.change = hint(answer.decision, event)
         return why
     # Whatever came before has passed the event on then: nothing of what was sent since counts.
-    then = situation._replace(now=event.created, cooldown=CooldownFacts())
+    then = situation._replace(
+        now=event.created, cooldown=CooldownFacts(), incident=observe_incidents.unknown(situation.incident)
+    )
     for answer in explain(then):
         why.stages.append(_recorded(event) if answer.stage is recorded else _row(answer, then))
     names = list(StageName)
