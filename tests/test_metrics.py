@@ -1,13 +1,18 @@
 """Metrics count what the engine tells, in names and labels that stay few."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from prometheus_client import generate_latest
 
+from pipebell.core.incidents.book import Book, Entry
+from pipebell.core.incidents.keys import IncidentKey
+from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
+from pipebell.core.incidents.state import Incident
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.policy.settle import EventSummary
 from pipebell.core.status import Delivery
-from pipebell.core.vocabulary import EventType, Phase, Reason
+from pipebell.core.vocabulary import EventType, Phase, Reason, Severity
 from pipebell.metrics import Metrics
 
 
@@ -132,3 +137,46 @@ def test_checks_that_were_asked_for_are_counted():
         metrics.on_verified(ok)
     assert value(metrics, "pipebell_config_verifications_total", result="ok") == 1
     assert value(metrics, "pipebell_config_verifications_total", result="wrong") == 2
+
+
+def an_incident(severity="error", **fields):
+    key = IncidentKey("team", "acme", IncidentClass.RUN, str(fields.pop("key", "p")))
+    told = Severity(severity) if fields.get("opened") is not None else None
+    return Incident(key, name=f"inc-{key.value}", phase=IncidentPhase.OPEN, told_severity=told, **fields)
+
+
+def test_open_incidents_are_counted_by_severity_while_somebody_was_told_of_them():
+    metrics, book = Metrics(anybody), Book()
+    metrics.watch_incidents(book)
+    one, two, three, four = (
+        Entry(an_incident("critical", key=1, opened=5.0)),
+        Entry(replace(an_incident("error", key=2, opened=5.0), phase=IncidentPhase.ACKNOWLEDGED)),
+        Entry(an_incident("error", key=3, opened=5.0)),
+        Entry(replace(an_incident(key=4), phase=IncidentPhase.PENDING)),
+    )
+    for entry in (one, two, three, four):
+        book.add(entry)
+
+    def counted(name):
+        metrics.refresh()
+        return {severity.value: value(metrics, name, severity=severity.value) for severity in Severity}
+
+    assert counted("pipebell_incidents_open") == {"info": 0, "warning": 0, "error": 2, "critical": 1}
+    assert counted("pipebell_incidents_acknowledged") == {"info": 0, "warning": 0, "error": 1, "critical": 0}
+    book.end(two, "event", 9.0)
+    assert counted("pipebell_incidents_open")["error"] == 1
+    assert counted("pipebell_incidents_acknowledged")["error"] == 0
+
+
+def test_how_long_it_takes_to_acknowledge_and_to_recover():
+    metrics = Metrics(anybody)
+    incident = an_incident(first_failure=100.0, opened=160.0)
+    metrics.on_incident_acknowledged(replace(incident, acknowledged=460.0))
+    assert value(metrics, "pipebell_incident_acknowledged_seconds_sum") == 300
+    for by in ("event-2", "ana", "autoResolve", "ConfigChanged"):
+        metrics.on_incident_ended(replace(incident, resolved=700.0, resolved_by=by))
+    metrics.on_incident_ended(
+        an_incident(first_failure=100.0, resolved=200.0, resolved_by="event-2")
+    )  # nobody was told
+    assert value(metrics, "pipebell_incident_recovered_seconds_count") == 2
+    assert value(metrics, "pipebell_incident_recovered_seconds_sum") == 1200

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from pipebell.core.incidents.record import NOT_EVENTS
+from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.shards import SHARDS
-from pipebell.core.vocabulary import Phase, Reason, SilencePhase
+from pipebell.core.vocabulary import Phase, Reason, Severity, SilencePhase
 from pipebell.engine.events.observer import Observer
 from pipebell.kube.paths import PLURALS
 from pipebell.version import __version__
@@ -19,6 +21,8 @@ from pipebell.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipebell.core.incidents.book import Book
+    from pipebell.core.incidents.state import Incident
     from pipebell.core.outcome import Outcome
     from pipebell.core.policy.settle import EventSummary
     from pipebell.core.status import Delivery
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 _ORGS: Final = 1_000  # organisations with a label of their own
 _ORGS_OF_NAMESPACE: Final = 200  # of them, those that one namespace brought in
 _OTHERS: Final = "_other"  # no organisation's slug begins with "_"
+_LASTS: Final = (60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400, 259_200, 604_800)
 _LATENCY: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 86400)
 
 
@@ -51,6 +56,7 @@ class Metrics(Observer):
         self.registry = CollectorRegistry()
         self._named = named
         self._reads: list[tuple[Gauge, Callable[[], float]]] = []
+        self._counts: list[Callable[[], None]] = []
         self._events = Counter(
             "pipebell_events_total",
             "Events that reached a final phase. Organisations that no configuration names are together in one label.",
@@ -115,6 +121,18 @@ class Metrics(Observer):
             "pipebell_heartbeats_total", "Requests of PIPEBELL_HEARTBEAT_URL.", ("result",), registry=self.registry
         )
         self._health: HealthBoard | None = None
+        self._acknowledged = Histogram(
+            "pipebell_incident_acknowledged_seconds",
+            "From the first message of an incident to its acknowledgement.",
+            buckets=_LASTS,
+            registry=self.registry,
+        )
+        self._recovered = Histogram(
+            "pipebell_incident_recovered_seconds",
+            "From the first failure of an incident that was told to its end by a success or by somebody.",
+            buckets=_LASTS,
+            registry=self.registry,
+        )
         Gauge("pipebell_build_info", "The version that runs.", ("version", "python"), registry=self.registry).labels(
             __version__, platform.python_version()
         ).set(1)
@@ -185,6 +203,45 @@ class Metrics(Observer):
         )
         self._reads.append((waiting, lambda: len(holds.pending)))
 
+    def watch_incidents(self, book: Book) -> None:
+        """Those of this replica that somebody was told of, by severity."""
+        open_ = Gauge(
+            "pipebell_incidents_open",
+            "Incidents that somebody was told of, and that are not resolved.",
+            ("severity",),
+            registry=self.registry,
+        )
+        taken = Gauge(
+            "pipebell_incidents_acknowledged",
+            "Those of them that somebody has acknowledged.",
+            ("severity",),
+            registry=self.registry,
+        )
+
+        def count() -> None:
+            told = [entry.incident for entry in book if entry.incident.opened is not None]
+            for gauge, counted in (
+                (open_, told),
+                (taken, [incident for incident in told if incident.phase is IncidentPhase.ACKNOWLEDGED]),
+            ):
+                severities = Counter_(incident.told_severity for incident in counted)
+                for severity in Severity:
+                    gauge.labels(severity.value).set(severities[severity])
+
+        self._counts.append(count)
+
+    def on_incident_acknowledged(self, incident: Incident) -> None:
+        """Somebody says that they work on it."""
+        if incident.opened is not None and incident.acknowledged is not None:
+            self._acknowledged.observe(max(0.0, incident.acknowledged - incident.opened))
+
+    def on_incident_ended(self, incident: Incident) -> None:
+        """It is over. How long those lasted that a rule ended says nothing of anybody."""
+        if incident.opened is None or incident.first_failure is None or incident.resolved is None:
+            return
+        if incident.resolved_by not in NOT_EVENTS:
+            self._recovered.observe(max(0.0, incident.resolved - incident.first_failure))
+
     def refresh(self) -> None:
         """Read the gauges: before the registry is serialised, in whatever thread, nobody changes what they read."""
         for gauge, read in self._reads:
@@ -196,6 +253,8 @@ class Metrics(Observer):
             self._root_failing.clear()
             for name, failing in self._health.failing_of_root().items():
                 self._root_failing.labels(name).set(failing)
+        for recount in self._counts:
+            recount()
 
     def on_heartbeat(self, ok: bool) -> None:
         """The heartbeat's URL was requested: whether it answered as it should."""

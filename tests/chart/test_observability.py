@@ -42,6 +42,7 @@ def metrics():
     """Every series' name with its labels."""
     built = Metrics(lambda *_: True)
     built.watch(Nothing(), Nothing(), Nothing(), Nothing(), Nothing())
+    built.watch_incidents(Nothing())
     found = {}
     for collector in set(built.registry._names_to_collectors.values()):
         labels = set(collector._labelnames)

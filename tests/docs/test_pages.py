@@ -45,6 +45,20 @@ kubectl wait "pe/$event" --for=jsonpath='{.status.phase}'=Failed --timeout=60s
 """
 MENDED = FAILED + "apply before acme_corp ''\n"
 
+# A pipeline that fails, of an organisation with incidents.
+INCIDENT = """kubectl apply -f - <<END
+apiVersion: pipebell.io/v1alpha1
+kind: NotificationConfig
+metadata: {name: acme}
+spec: {orgSlug: acme_corp, email: {toEmails: [data@acme.example]}, incidents: {enabled: true}}
+END
+kubectl wait nc/acme --for=jsonpath='{.status.conditions[0].status}'=True --timeout=60s
+pipebell send --org acme_corp --pipeline nightly --message "no rows" --wait
+for _ in $(seq 120); do [ -z "$(kubectl get inc -o name)" ] || break; sleep 0.5; done
+incident=$(kubectl get inc -o jsonpath='{.items[0].metadata.name}')
+kubectl wait "inc/$incident" --for=jsonpath='{.status.phase}'=Open --timeout=60s
+"""
+
 ON_STAGE = {
     "README.md": Page(prelude=MENDED, names="error = 'no rows'", after="kubectl get pe", shows=("daily-sales",)),
     "docs/quickstart-org-admin.md": Page(
@@ -104,6 +118,13 @@ python spooled.py""",
         },
         after="kubectl get pe,silences",
         shows=("orders-*", "Active", "Silenced", "silence/migration ended"),
+    ),
+    "docs/incidents.md": Page(
+        stand_ins={"-n data": "", "NAME": '"$incident"'},
+        prelude=INCIDENT,
+        after="""kubectl wait "inc/$incident" --for=jsonpath='{.status.phase}'=Resolved --timeout=60s
+pipebell incidents --all""",
+        shows=("nightly", "Open", "Resolved"),
     ),
     "docs/migration.md": Page(
         stand_ins={"-n data": "", "-f -": "--dry-run=server -f -"},
