@@ -10,7 +10,7 @@ import yaml
 from tests.core.messages import make
 
 from pipebell.cli import effective
-from pipebell.cli.preview import _sent
+from pipebell.cli.preview import _as_read, _print_sent, _sent
 from pipebell.cli.preview import make as previewed
 from pipebell.core.alerts import alert_key
 from pipebell.core.destinations.http import HttpKind
@@ -295,3 +295,22 @@ def test_a_replay_is_shown_in_the_thread_that_it_continues():
     assert "thread_ts" not in _previewed(spec).destinations["slack"]["body"]
     again = _previewed(spec, replay_of={"name": "first"}).destinations["slack"]["body"]
     assert json.loads(again)["thread_ts"] == "1.1"
+
+
+def test_a_terminal_shows_a_card_as_it_is_read_and_a_pipe_the_request(monkeypatch, capsys):
+    spec = {"orgSlug": "acme_corp", "teams": KINDS["teams"].example, "defaultProvider": "teams"}
+    sent = _previewed(spec).destinations["teams"]
+    _print_sent(sent)
+    assert json.loads(capsys.readouterr().out) == json.loads(sent["body"])
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    _print_sent(sent)
+    said = capsys.readouterr().out
+    assert said.startswith("│ 🔴 Pipeline failed: nightly-orders-load (acme_corp)\n│ Organisation: acme_corp\n")
+    assert said.endswith("[ Logs of this run ]\n(-o json shows the request's body)\n")
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", '{"text": 1}', '{"text": "x", "attachments": [{"blocks": [1]}]}', "no"])
+def test_what_somebody_elses_template_makes_is_shown_as_it_is(body):
+    for kind in KINDS.values():
+        if isinstance(kind, HttpKind):
+            assert set(_as_read(kind, body)) <= {"shown"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -287,12 +288,24 @@ def _sent(
         request = kind.request(message, target, attempt)
         secrets = _secrets(target) if isinstance(target, HttpTarget) else []
         headers = {**request.headers, "X-Pipebell-Delivery": attempt.delivery_id}
+        body = struck(request.body.decode(), *secrets)
         return {
             **kind.measures(request),
             "headers": {name: struck(value, *secrets) for name, value in headers.items()},
-            "body": struck(request.body.decode(), *secrets),
+            "body": body,
+            **_as_read(kind, body),
         }
     return {}
+
+
+def _as_read(kind: HttpKind, body: str) -> dict[str, str]:
+    """What people see of it, as text; nothing where an organisation's own template makes something else of it."""
+    if kind.shows is None:
+        return {}
+    try:
+        return {"shown": "\n".join(kind.shows(json.loads(body)))}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
 def _secrets(target: HttpTarget) -> list[str]:
@@ -333,16 +346,23 @@ def _print(preview: Preview) -> None:
             click.echo(clean(line))
         if "later" in sent:
             continue
-        if "waits" in sent:
-            click.echo(f"waits as Pending/ConfigNotReady: {clean(sent['waits'])}")
-        elif "segments" in sent:
-            plural = "" if sent["segments"] == 1 else "s"
-            click.echo(clean(f"{sent['text']}\n{sent['characters']} characters; {sent['segments']} segment{plural}"))
-        elif "message" in sent:
-            click.echo(clean(f"by {sent['server']} from {sent['from']} to {', '.join(sent['recipients'])}"))
-            click.echo(clean(f"Subject: {sent['subject']}\n\n{sent['text']}"))
-        else:
-            click.echo(clean(_readable(sent["body"])))
+        _print_sent(sent)
+
+
+def _print_sent(sent: dict[str, Any]) -> None:
+    """What one destination would get; a card as it is read, on a terminal."""
+    if "waits" in sent:
+        click.echo(f"waits as Pending/ConfigNotReady: {clean(sent['waits'])}")
+    elif "segments" in sent:
+        plural = "" if sent["segments"] == 1 else "s"
+        click.echo(clean(f"{sent['text']}\n{sent['characters']} characters; {sent['segments']} segment{plural}"))
+    elif "message" in sent:
+        click.echo(clean(f"by {sent['server']} from {sent['from']} to {', '.join(sent['recipients'])}"))
+        click.echo(clean(f"Subject: {sent['subject']}\n\n{sent['text']}"))
+    elif "shown" in sent and sys.stdout.isatty():
+        click.echo(f"{clean(sent['shown'])}\n(-o json shows the request's body)")
+    else:
+        click.echo(clean(_readable(sent["body"])))
 
 
 def _asides(sent: dict[str, Any]) -> Iterator[str]:

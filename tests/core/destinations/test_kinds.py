@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import pkgutil
 import re
 from dataclasses import replace
@@ -21,6 +22,7 @@ from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec, RootSpec
 from pipebell.core.outcome import Attempt
 from pipebell.core.placeholders import Environment, OrgSecrets
+from pipebell.core.render.email import email_content
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = Path(__file__).parent / "golden"
@@ -85,6 +87,45 @@ def test_it_has_a_page(kind):
     for trait in traits(KINDS[kind].spec).values():
         if not trait.name.endswith("_secret_ref") and not trait.root_only and not trait.beside:
             assert f"`{trait.camel}`" in text, f"docs/destinations/{kind}.md does not say what {trait.camel} is"
+
+
+def looks(kind):
+    """A failure as it is read at the example's destination."""
+    target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
+    attempt = Attempt(f"0b54f1c2.{kind}", now=1_795_407_343.0)
+    if kind == "email":
+        content = email_content(make(), None)
+        return f"Subject: {content.subject}\n\n{content.text}"
+    request = KINDS[kind].request(make(), target, attempt)
+    if KINDS[kind].shows is not None:
+        return "\n".join(KINDS[kind].shows(json.loads(request.body)))
+    measured = KINDS[kind].measures(request)
+    return measured.get("text") or json.dumps(json.loads(request.body), indent=2, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_shows_what_a_message_looks_like(kind):
+    """`PIPEBELL_WRITE_GOLDEN=1` writes it anew."""
+    page = ROOT / "docs" / "destinations" / f"{kind}.md"
+    text = page.read_text(encoding="utf-8")
+    found = re.search(r"^\*\*Example\.\*\* .*?^~~~text\n(.*?)^~~~$", text, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/destinations/{kind}.md: add **Example.** with a block ~~~text"
+    shown = "\n".join(line.rstrip() for line in looks(kind).splitlines()).rstrip() + "\n"
+    if os.environ.get("PIPEBELL_WRITE_GOLDEN"):
+        page.write_text(text[: found.start(1)] + shown + text[found.end(1) :], encoding="utf-8")
+        return
+    assert found[1] == shown
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("kind", [name for name in HTTP if KINDS[name].shows is not None])
+def test_what_is_read_of_any_message_is_its_text(kind, case):
+    """On a terminal, where a card would be JSON."""
+    target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
+    made = KINDS[kind].request(make(**CASES[case]), target, Attempt("x", now=1_795_407_343.0))
+    lines = KINDS[kind].shows(json.loads(made.body))
+    assert all(isinstance(line, str) and "\n" not in line for line in lines)
+    assert "acme" in "".join(lines)
 
 
 def test_what_every_kind_has_is_said_once():

@@ -38,6 +38,7 @@ from pipebell.core.fields import (
     with_references,
 )
 from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.vocabulary import EventType, NotReadyReason, Severity
@@ -281,6 +282,7 @@ ALERTMANAGER: Final = HttpKind(
     form=form,
     look=look,
     success=(200, ""),
+    shows=shown.alertmanager,
     example={
         "url": "https://alertmanager.example.com/prefix",
         "username": "pipebell",

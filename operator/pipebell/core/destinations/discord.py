@@ -26,6 +26,7 @@ from pipebell.core.destinations.http import (
 )
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, SecretUrl, no_placeholder, pattern, with_references
 from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.bounded import TICK, block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.wire import encode
@@ -276,6 +277,7 @@ DISCORD: Final = HttpKind(
     form=form,
     probe=True,
     success=(200, '{"id": "1205000000000000001", "channel_id": "1205000000000000000"}'),
+    shows=shown.discord,
     example={
         "webhookUrl": "https://discord.com/api/webhooks/1205000000000000002/Token-of-the-webhook_0123456789",
         "username": "Pipebell",

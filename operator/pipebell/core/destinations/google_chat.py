@@ -19,6 +19,7 @@ from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
 from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
 from pipebell.core.fields import ENDPOINT, SecretUrl, with_references
 from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, TICK, line, listed
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.render.fit import cut_middle, longest_fit
@@ -191,6 +192,7 @@ GOOGLE_CHAT: Final = HttpKind(
         200,
         '{"name": "spaces/AAAAexample/messages/m1.m1", "thread": {"name": "spaces/AAAAexample/threads/m1"}}',
     ),
+    shows=shown.text,
     example={
         "webhookUrl": (
             "https://chat.googleapis.com/v1/spaces/AAAAexample/messages"

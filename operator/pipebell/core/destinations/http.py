@@ -218,8 +218,8 @@ class HttpKind(Kind):
     answer decides. `before` makes one that goes first, such as a look-up; then only `then` brings the message.
     `first_pause` is for how many seconds an endpoint is left alone that says it is busy and names no time; it doubles
     from refusal to refusal, up to `longest_pause`. `measures` is what `pipebell preview` says of a request beside
-    showing it. `reads` is how many bytes of an answer are looked at. `budget`: its targets have a `per_hour`, which is
-    kept.
+    showing it; `shows` is what people see of its JSON, as text. `reads` is how many bytes of an answer are looked at.
+    `budget`: its targets have a `per_hour`, which is kept.
     """
 
     request: Callable[[Message, Any, Attempt], HttpRequest]
@@ -239,6 +239,7 @@ class HttpKind(Kind):
     measures: Callable[[HttpRequest], Mapping[str, Any]] = _unmeasured
     reads: int = 4096
     budget: bool = False
+    shows: Callable[[Any], list[str]] | None = None
 
     def trial(self, target: HttpTarget) -> HttpRequest | None:
         """What to ask an endpoint without sending anything; None where this kind has no harmless way."""

@@ -26,6 +26,7 @@ from pipebell.core.destinations.http import (
 )
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, ONE_LINE, Credential, Spec, no_placeholder, with_references
 from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.vocabulary import Severity
@@ -214,6 +215,7 @@ JSM: Final = HttpKind(
         202,
         '{"result": "Request will be processed", "requestId": "43a29c5c-3dbf-4fa4-9c26-f4f71023e120"}',
     ),
+    shows=shown.jsm,
     example={
         "apiKey": "11111111-2222-3333-4444-555555555555",
         "tags": ["pipelines"],

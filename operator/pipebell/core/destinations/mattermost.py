@@ -17,6 +17,7 @@ from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
 from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
 from pipebell.core.fields import ENDPOINT, ONE_LINE, SecretUrl, no_placeholder, with_references
 from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, TICK, block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.wire import encode
@@ -200,6 +201,7 @@ MATTERMOST: Final = HttpKind(
     ),
     said=said,
     form=form,
+    shows=shown.mattermost,
     example={
         "webhookUrl": "https://mattermost.example.com/hooks/xxx1hook2id3of4mattermost",
         "channel": "pipeline-alerts",

@@ -27,6 +27,7 @@ from pipebell.core.destinations.http import (
 )
 from pipebell.core.fields import ENDPOINT, Fillable, Flag, fillable, with_references
 from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.fit import cut_middle, with_details
 from pipebell.core.vocabulary import EventType
@@ -265,5 +266,6 @@ PAGERDUTY: Final = HttpKind(
     then=then,
     first_pause=30.0,
     success=(202, '{"status":"success","message":"Event processed","dedup_key":"ours"}'),
+    shows=shown.pagerduty,
     example={"routingKey": "0123456789abcdef0123456789abcdef", "region": "eu", "changeEvents": True},
 )

@@ -40,6 +40,7 @@ from pipebell.core.fields import (
     with_references,
 )
 from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.mrkdwn import code, groups, inline, link_list, mrkdwn, phrase, section
 from pipebell.core.vocabulary import NotReadyReason, Severity
@@ -346,6 +347,7 @@ SLACK: Final = HttpKind(
     form=form,
     probe=True,
     look=look,
+    shows=shown.slack,
     example={
         "webhookUrl": "https://hooks.slack.com/services/T/B/X",
         "channel": "#pipeline-alerts",

@@ -29,6 +29,7 @@ from pipebell.core.destinations.http import (
 from pipebell.core.errors import NotReady
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, AnyCaseSeverity, SecretUrl, Spec, pattern, with_references
 from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.bounded import line
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.render.fit import cut_middle, longest_fit
@@ -315,6 +316,7 @@ TEAMS: Final = HttpKind(
     ),
     said=said,
     success=(202, ""),
+    shows=shown.teams,
     example={
         "webhookUrl": (
             "https://default0a1b2c3d.4e.environment.api.powerplatform.com:443/powerautomate/automations/direct/workflows/"

@@ -34,6 +34,7 @@ from pipebell.core.fields import (
     with_references,
 )
 from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, block, line, shares, size
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.wire import decode, encode
@@ -290,6 +291,7 @@ TELEGRAM: Final = HttpKind(
     form=form,
     look=look,
     success=(200, '{"ok": true, "result": {"message_id": 4711, "chat": {"id": -1001234567890, "type": "supergroup"}}}'),
+    shows=shown.text,
     example={
         "botToken": "1234567890:Token-of-the-bot_0123456789abcdefghi",
         "chatId": "-1001234567890",
