@@ -81,4 +81,4 @@ def test_of_a_crowd_the_oldest_count(store, monkeypatch):
     monkeypatch.setattr(silences, "MOST", 2)
     for number, name in enumerate("dcba"):
         store.put(replace(silence(name), created=START + number))
-    assert names(store, "team") == ["c", "d"]
+    assert names(store, "team", START + 10) == ["c", "d"]
