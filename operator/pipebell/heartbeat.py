@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipebell.settings import Settings
 
 EVERY: Final = 60.0  # seconds
+LOOK: Final = 5.0  # seconds until a replica that is not well, or not the one to do it, looks again
 TIMEOUT: Final = 15.0  # seconds for one request
 SHARD: Final = 0  # whoever holds it does it: one replica at a time
 _OK: Final = range(200, 300)
@@ -53,7 +54,9 @@ class Heartbeat:
         while True:
             if self._mine() and self._trouble() is None:
                 await self._beat()
-            await self._clock.sleep(EVERY)
+                await self._clock.sleep(EVERY)
+            else:
+                await self._clock.sleep(LOOK)
 
     async def close(self) -> None:
         """Close its connection."""

@@ -52,6 +52,17 @@ def test_of_a_finished_event_the_stage_that_decided_is_shown_as_recorded():
     assert not rows["deliver"].reached
 
 
+def test_of_a_notice_it_is_not_said_that_nothing_calls_for_it():
+    this = event(event="channel_failing", notice={"kind": "Channel", "destination": "slack"})
+    done = finished(this, Phase.DELIVERED, StageName.DELIVER, matched="channelHealth: slack")
+    stages = {row.stage: row for row in why.make(done, situation(done), "a configuration").stages}
+    assert (stages["trigger"].answer, stages["trigger"].reached) == ("not known", True)
+    assert "the operator's own state" in stages["trigger"].message
+    assert (stages["deliver"].answer, stages["deliver"].recorded) == ("Delivered", True)
+    waiting = why.make(this, situation(this), "a configuration")
+    assert not [row for row in waiting.stages if "NotDue" in row.answer]
+
+
 def test_the_override_that_an_event_met_is_named_with_what_it_changed():
     rules = [{"pipelines": ["*"], "severity": "critical", "cooldownSeconds": 5}]
     given = situation(configuration=config(pipelineOverrides=rules))

@@ -138,3 +138,13 @@ async def test_a_config_that_never_holds_still_is_asked_ever_less_often_and_give
     with pytest.raises(Conflict):
         await NotificationConfigs(client, sleep=clock.sleep).patch_status(parse_config(config_item()), {})
     assert [0.05 * 2**n <= wait <= 0.1 * 2**n for n, wait in enumerate(clock.slept)] == [True] * 5
+
+
+async def test_what_is_written_on_a_configuration_may_be_made_anew_for_each_try(api, client, clock, config_item):
+    api.fails(409)
+    api.answers(config_item())
+    api.answers({"metadata": {}})
+    made = iter(range(1, 9))
+    configs = NotificationConfigs(client, sleep=clock.sleep)
+    await configs.patch_status(parse_config(config_item()), lambda: {"counters": {"failed": next(made)}})
+    assert [asked.body["status"]["counters"]["failed"] for asked in api.asked if asked.method == "PATCH"] == [1, 2]

@@ -60,6 +60,9 @@ class Why:
     notes: list[str] = field(default_factory=list)
 
 
+_NOT_FOUND: Final = "it depends on what an earlier stage did not find"
+
+
 @click.command("why")
 @click.argument("event", shell_complete=completion.events)
 @observe.max_age_option
@@ -162,7 +165,9 @@ def _recorded(event: Event) -> Row:
 def _row(answer: Answer, situation: Situation) -> Row:
     stage = answer.stage
     if not answer.known:
-        return Row(stage.value, "not known", "it depends on what an earlier stage did not find", reached=answer.reached)
+        unseen = stage is StageName.TRIGGER and situation.event.spec.notice is not None
+        words = "the operator's own state says whether a notice is due" if unseen else _NOT_FOUND
+        return Row(stage.value, "not known", words, reached=answer.reached)
     if answer.decision is None:
         return Row(stage.value, PASSES, matched=_passed(stage, situation), reached=answer.reached)
     return Row(stage.value, _words(answer.decision), answer.decision.message, answer.decision.matched, answer.reached)

@@ -13,7 +13,7 @@ from pipebell.core.errors import Forbidden, NotReady, Problem
 from pipebell.core.outcome import Outcome, Verdict
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Phase
-from pipebell.engine.configs.readiness import Readiness
+from pipebell.engine.configs.readiness import ConditionValue, Readiness
 
 RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
 PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
@@ -207,3 +207,44 @@ async def test_who_leans_on_an_invalid_root_is_not_ready(house, readiness):
     await settle_down()
     assert conditions(house)["Ready"]["reason"] == "Invalid"
     assert "root" in conditions(house)["Ready"]["message"]
+
+
+DELIVERABLE = ConditionValue("Deliverable", status=False, reason="DestinationFailing", message="slack fails")
+
+
+async def test_the_condition_of_the_deliveries_is_written_with_the_others_and_kept(house, readiness):
+    found = [DELIVERABLE]
+    readiness.adopt(lambda _: found[0])
+    config = house.config()
+    readiness.changed(config)
+    await settle_down()
+    assert {kind: item["status"] for kind, item in conditions(house).items()} == {
+        "Ready": "True",
+        "Deliverable": "False",
+    }
+    written = [Condition.model_validate(item) for item in conditions(house).values()]
+    status = NotificationConfigStatus(observed_generation=config.generation, conditions=written)
+    house.book.put(known := replace(config, status=status, resource_version="1000"))
+    assert readiness.conditions(known) is None  # it stands there
+    readiness.changed(known)
+    await settle_down()
+    assert len(house.configs.patches) == 1
+    found[0] = replace(DELIVERABLE, status=True, reason="Delivered", message="slack works")
+    changed = {item["type"]: item for item in readiness.conditions(known)}
+    assert (changed["Ready"]["status"], changed["Deliverable"]["status"]) == ("True", "True")
+    found[0] = None
+    assert [item["type"] for item in readiness.conditions(known)] == ["Ready"]
+
+
+async def test_conditions_that_this_process_has_not_judged_yet_are_written_as_they_stand(house, readiness):
+    readiness.adopt(lambda _: DELIVERABLE)
+    config = house.config()
+    stands = Condition(
+        type="Ready", status="False", reason="Conflict", message="another one", last_transition_time=rfc3339(START)
+    )
+    status = NotificationConfigStatus(observed_generation=config.generation, conditions=[stands])
+    known = replace(config, status=status)
+    made = {item["type"]: item for item in readiness.conditions(known)}
+    assert (made["Ready"]["reason"], made["Deliverable"]["reason"]) == ("Conflict", "DestinationFailing")
+    edited = replace(known, generation=config.generation + 1)
+    assert readiness.conditions(edited) is None  # it is judged at any moment

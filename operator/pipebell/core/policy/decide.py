@@ -66,7 +66,8 @@ def explain(s: Situation) -> list[Answer]:
     """Every stage's answer; after the one that decides, what the others would say if it had passed the event on."""
     answers, reached = [], True
     for stage in _stages(s):
-        if not _can_say(stage.name, s):
+        unseen = stage is CLAIM and s.claim is None  # whether a notice is due, the operator alone knows
+        if unseen or not _can_say(stage.name, s):
             answers.append(Answer(stage.name, None, reached, known=False))
             continue
         result = stage.answer(s)
