@@ -350,8 +350,8 @@ HISTORIES = {
         "0 slow at=slack;0 F;1 F;2 S",
         NEVER,
         {},
-        "0 Opened slack|1 waits:repeated|2 waits:incident",
-        "p Pending/1",
+        "0 Opened slack|1 waits:repeated|2 Recovered|2 held slack",
+        "p Resolved/1",
     ),
     "the end waits for the opening there": (
         "0 slow at=email;0 F;60 S",

@@ -133,13 +133,6 @@ TABLE = {
         situation(incident=IncidentFacts(RULES, key=KEY, incident=replace(TOLD, flapping=True))),
         Suppress, "incident", Reason.FLAPPING, "default triggers",
     ),
-    "what it ends is being told": (
-        situation(
-            event(event="pipeline_success"),
-            incident=IncidentFacts(RULES, recoverable=(TOLD,), sender="uid-other", sender_name="other"),
-        ),
-        Wait, "incident", Reason.WAITING_FOR_SENDER, "other",
-    ),
     "an end that somebody is told of": (
         situation(event(event="pipeline_success"), incident=IncidentFacts(RULES, recoverable=(TOLD,))),
         Deliver, "deliver", None, "Incident inc-1",

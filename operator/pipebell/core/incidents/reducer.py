@@ -144,8 +144,8 @@ def told(incident: Incident, told: Told, severity: Severity, rules: IncidentRule
     """A destination has a message of it; with the first one it is open."""
     under_way = {name: uid for name, uid in incident.under_way.items() if name != told.destination}
     after = replace(incident, told={**incident.told, told.destination: told}, under_way=under_way)
-    if not after.open:
-        return after
+    if not after.open:  # it ended while this was on its way
+        return replace(after, opened=incident.opened if incident.opened is not None else now)
     if incident.told_severity is not None and severity.rank > incident.told_severity.rank:
         after = replace(after, acknowledgement=None, acknowledged=None, snoozed_until=None, phase=IncidentPhase.OPEN)
     after = replace(after, told_severity=worst(incident.told_severity, severity))

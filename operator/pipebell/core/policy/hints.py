@@ -48,7 +48,6 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
     (StageName.INCIDENT, Reason.FLAPPING): (
         "nothing to do: how it stands is told when it has been stable for a while: see flapping of incidents"
     ),
-    (StageName.INCIDENT, Reason.WAITING_FOR_SENDER): "nothing to do: it goes out when what it ends was told",
     (StageName.INCIDENT, Reason.NO_TRIGGER): (
         "a success is told where it ends an incident of which somebody was told, or where eventTriggers has {event}"
     ),

@@ -82,9 +82,11 @@ def _occurred(event: Event) -> float | None:
 def retry_expected(s: Situation) -> Decision | Situation:
     """Hold back what the run itself will try again."""
     facts = s.incident
-    if facts is None or exempt(s.event) or s.progress.tried:
+    if facts is None or exempt(s.event):
         return s
-    if not facts.known:
+    if s.progress.tried and not s.may_recover:
+        return s
+    if not facts.known:  # of a success, what it has ended has to be known even when it is on its way
         message = "what was told before is being read"
         return Wait(StageName.RETRY_EXPECTED, WaitsFor.LEDGER, None, message, match=s.match)
     if facts.key is None or s.match is None or not facts.rules.only_final_attempt:
@@ -123,7 +125,9 @@ def incident(s: Situation) -> Decision | Situation:
 def _failure(s: Situation, facts: IncidentFacts, match: Match) -> Decision | Situation:
     failure = failure_of(s.event, match.severity)
     known = facts.incident
-    if superseded(facts.past, failure) or (facts.counted and known is not None and not known.open):
+    ended = facts.counted and known is not None and not known.open
+    on_its_way = known is not None and s.event.uid in known.under_way.values()
+    if (superseded(facts.past, failure) or ended) and not (on_its_way and facts.counted):
         message = "the pipeline has succeeded since"
         return Suppress(StageName.INCIDENT, Reason.SUPERSEDED, message, None, "", match.title, match)
     if facts.counted and known is not None:
@@ -158,9 +162,6 @@ def _below(after: Incident, facts: IncidentFacts, ripe: float | None) -> str:
 def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     success = success_of(s.event)
     ended = [item for item in facts.recoverable if recovers(item, success, s.event.name)]
-    if facts.sender is not None and ended and not s.progress.tried:
-        message = f"waits for the outcome of {facts.sender_name or 'another event'}"
-        return Wait(StageName.INCIDENT, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, facts.sender_name)
     flapping = [item for item in ended if item.open and (item.flapping or flaps(item, facts.rules, s.now, more=1))]
     if flapping:
         return _flapping(s, facts, flapping, Mark(IncidentAction.COUNTED, success=success))

@@ -224,9 +224,9 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
                 incident = replace(incident, phase=IncidentPhase.OPEN, due=None)
             self._book.found_past(incident, None)
         still = [item.destination for item in status.deliveries or () if not item.phase.final]
-        if still and not status.finished and incident.open:
+        if still and not status.finished:
             incident = reducer.sending(incident, still, event.uid)
-            if not any(item.delivered_time for item in status.deliveries or ()):
+            if incident.open and not any(item.delivered_time for item in status.deliveries or ()):
                 entry.sender, entry.sender_name = event.uid, event.name
         entry.incident = incident
 
