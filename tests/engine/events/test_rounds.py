@@ -441,3 +441,20 @@ async def test_without_failover_an_event_is_written_once(house):
     assert len(house.events.writes) == 1
     (told,) = house.status(event).deliveries
     assert (told.first_due_time, told.failover_to, told.failover_for) == (None, None, None)
+
+
+async def test_a_destination_that_never_gets_ready_ends_as_failed_over():
+    house = House(max_age=1000.0)
+    house.no_root()
+    pager, phone = FakeProvider(house.clock), FakeProvider(house.clock)
+    house.ports.providers.update(pagerduty=pager, sms=phone)
+    house.config(**guarded("sms", secretRef={"name": "none"}, pagerduty={"routingKey": "${MISSING}"}))
+    event = house.event()
+    await house.submit(event)
+    await house.clock.advance(400)
+    assert len(phone.sent) == 1
+    await house.clock.advance(1000)
+    status = house.status(event)
+    assert (status.phase, status.reason) == (Phase.DELIVERED, Reason.FAILED_OVER)
+    assert pager.sent == []
+    await house.engine.close(0)
