@@ -54,7 +54,7 @@ class Silencing:
         self.store = SilenceStore(settings.namespace)
         self._kube = KubeSilences(client, settings.namespace)
         self._watches = [SilenceWatch(watching, ports.clock, self.store, name) for name in self._namespaces]
-        self.status = SilenceStatusWriter(ports, self._kube, self.store)
+        self.status = SilenceStatusWriter(ports, self._kube, self.store, lambda: ledger.folding)
         maker = NoticeMaker(ports, settings.event_max_age)
         self.catch_ups = CatchUps(ports, resolver, ledger, engine.holds, self.store, maker)
 
@@ -77,6 +77,7 @@ class Silencing:
     def on_event(self, event: Event) -> None:
         """An event of the past, as a pass over all of them meets it."""
         self._engine.holds.fold(event, self._clock.now())
+        self.status.fold(event)
 
     async def learn(self) -> None:
         """The first list, before any event is decided. Where silences may not be read, or are not known, are none."""

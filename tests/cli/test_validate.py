@@ -75,6 +75,16 @@ def test_it_rejects_what_the_api_server_rejects_and_no_more(cli, write, stage, p
         assert offline == (done.returncode == 0), (spec, done.stderr)
 
 
+def test_a_silence_has_rules_too(cli, write):
+    head = {"apiVersion": "pipebell.io/v1alpha1", "kind": "Silence", "metadata": {"name": "migration"}}
+    spec = {"endsAt": "2030-01-31T08:00:00Z", "reason": "the warehouse moves"}
+    good = cli("validate", write("good.json", head | {"spec": spec}))
+    assert (good.code, "not looked at" in good.out) == (0, False), good.out
+    for change, said in (({"endsAt": None}, "endsAt"), ({"reason": " "}, "reason"), ({"pipeline": "x"}, "pipelines?")):
+        done = cli("validate", write("bad.json", head | {"spec": spec | change}))
+        assert (done.code, said in done.out) == (1, True), done.out
+
+
 def test_events_and_the_root_configuration_have_rules_too(cli, write):
     event = {"apiVersion": "pipebell.io/v1alpha1", "kind": "PipelineEvent", "metadata": {"name": "Bad_Name"}}
     done = cli("validate", write("pe.yaml", event | {"spec": {"orgSlug": "a", "event": "nope"}, "extra": 1}))

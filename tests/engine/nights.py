@@ -65,14 +65,18 @@ class Night(House):
         holds = self.engine.holds
         maker = NoticeMaker(self.ports, self.max_age)
         self.catch_ups = CatchUps(self.ports, self.resolver, self.ledger, holds, self.listed, maker)
-        self.status_writer = SilenceStatusWriter(self.ports, self.silences, self.listed)
+        self.status_writer = SilenceStatusWriter(self.ports, self.silences, self.listed, lambda: self.ledger.folding)
         holds.silences = self.listed.of
         holds.subscribe(self.catch_ups.on_hold)
         self.listed.subscribe(self.catch_ups.on_silence_change, self.status_writer.on_change)
         self.engine.judges.subscribe(NoticeKind.CATCH_UP, self.catch_ups)
         self.engine.observers.subscribe(self.catch_ups, self.status_writer)
-        self.met = lambda event: holds.fold(event, self.clock.now())
+        self.met = self.on_past_event
         self.tasks = []
+
+    def on_past_event(self, event: Any) -> None:
+        self.engine.holds.fold(event, self.clock.now())
+        self.status_writer.fold(event)
 
     def run(self) -> None:
         """Start what runs in the background."""

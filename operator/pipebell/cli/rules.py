@@ -24,6 +24,7 @@ from pipebell.core.models import KINDS, NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import variables_of
 from pipebell.core.policy.triggers import destinations_in_use
 from pipebell.core.root import parse_notification_json, parse_root
+from pipebell.core.silences.resource import SilenceSpec
 from pipebell.core.vocabulary import API_VERSION, NotReadyReason
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
     from pipebell.core.fields import SecretKeyRef
 
 _TOP: Final = {"apiVersion", "kind", "metadata", "spec", "status"}
-_Spec = NotificationSpec | PipelineEventSpec
-_SPECS: Final[dict[str, type[NotificationConfigSpec | PipelineEventSpec]]] = {
+_Spec = NotificationSpec | PipelineEventSpec | SilenceSpec
+_SPECS: Final[dict[str, type[NotificationConfigSpec | PipelineEventSpec | SilenceSpec]]] = {
     "NotificationConfig": NotificationConfigSpec,
     "PipelineEvent": PipelineEventSpec,
+    "Silence": SilenceSpec,
 }
 
 

@@ -112,6 +112,19 @@ async def test_a_silence_of_the_same_name_begins_to_count_anew(night):
     assert status(night).matched == 2
 
 
+async def test_what_was_counted_and_not_written_is_found_after_a_kill(night):
+    night.silence(seconds=6000)
+    await night.fails("orders", "billing")
+    await night.kill()
+    await later(night, 5)
+    assert (status(night).matched, status(night).last_match) == (2, "2025-06-15T15:06:40.000Z")
+    await night.fails("payroll")
+    await later(night, 70)
+    await night.kill()
+    await later(night, 70)
+    assert status(night).matched == 3
+
+
 async def test_quiet_hours_count_on_no_silence(night):
     night.config(quietHours=[{"from": "15:00", "to": "16:00"}])
     night.silence("other", pipelines=["x"])

@@ -17,6 +17,9 @@ from pipebell.core.vocabulary import Phase
 from pipebell.engine.events.observer import Observer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipebell.core.event import Event
     from pipebell.core.policy.settle import EventSummary
     from pipebell.core.silences.resource import Silence
     from pipebell.engine.configs.silences import SilenceStore
@@ -45,14 +48,21 @@ class _Count:
 
 
 class SilenceStatusWriter(Observer):
-    """Writes phases when they change, and adds this replica's counts to those on the silences."""
+    """Writes phases when they change, and adds this replica's counts to those on the silences.
 
-    def __init__(self, ports: Ports, silences: Silences, store: SilenceStore) -> None:
+    What a replica counted and did not live to write is found by the pass over all events that follows (`fold`): there
+    are at least as many as that pass meets. `folding` says that one is under way.
+    """
+
+    def __init__(
+        self, ports: Ports, silences: Silences, store: SilenceStore, folding: Callable[[], bool] = lambda: False
+    ) -> None:
         self._clock, self._ownership = ports.clock, ports.ownership
         self._silences, self._store = silences, store
         self._counts: dict[tuple[str, str], _Count] = {}
         self._not_before: dict[tuple[str, str], float] = {}
-        self._wanted = asyncio.Event()
+        self._wanted, self._folding = asyncio.Event(), folding
+        self._met: dict[tuple[str, str], dict[str, float]] = {}
 
     def on_change(self) -> None:
         """A silence has come, changed or gone."""
@@ -66,11 +76,40 @@ class SilenceStatusWriter(Observer):
         silence = self._store.by(state.namespace, record.by) if record.by != QUIET_HOURS else None
         if silence is None:
             return
+        count = self._count(silence)
+        count.matched += 1
+        count.last = max(count.last, now)
+
+    def fold(self, event: Event) -> None:
+        """An event of the past, as a pass over all of them meets it."""
+        record = event.status.catch_up
+        if record is None or record.by == QUIET_HOURS or event.status.phase is not Phase.SUPPRESSED:
+            return
+        silence = self._store.by(event.namespace, record.by)
+        if silence is not None and event.created >= silence.created:
+            ended = _since_epoch(event.status.completion_time, self._clock.now())
+            self._met.setdefault(silence.key, {})[event.uid] = max(ended, event.created)
+
+    def _repair(self) -> None:
+        """Count what was held back and never written, once the pass has met all there is."""
+        if not self._met or self._folding():
+            return
+        for key, met in self._met.items():
+            silence = self._store.get(*key)
+            if silence is None:
+                continue
+            count = self._count(silence)
+            missing = len(met) - (silence.status.matched or 0) - count.matched
+            if missing > 0:
+                count.matched += missing
+                count.last = max(count.last, *met.values())
+        self._met.clear()
+
+    def _count(self, silence: Silence) -> _Count:
         count = self._counts.get(silence.key)
         if count is None or count.uid != silence.uid:
             count = self._counts[silence.key] = _Count(silence.uid)
-        count.matched += 1
-        count.last = max(count.last, now)
+        return count
 
     async def run(self) -> None:
         """Write what there is to write, until cancelled. Nothing is done while there is no silence."""
@@ -83,6 +122,7 @@ class SilenceStatusWriter(Observer):
             await self._look()
 
     async def _look(self) -> None:
+        self._repair()
         now, todo = self._clock.now(), []
         for silence in self._store:
             if self._not_before.get(silence.key, 0.0) <= now and (status := self._news(silence, now)):
