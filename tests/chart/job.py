@@ -51,7 +51,8 @@ class Job:
         self._apply(_secret(self._name("webhook"), url=self._webhook("slack")))
         reference = {"name": self._name("webhook"), "key": "url"}
         self.sinks.slack.plan(500)
-        self._config("slack", defaultProvider="slack", slack={"webhookUrlSecretRef": reference}, retryConfig=RETRY)
+        slack = {"webhookUrlSecretRef": reference}
+        self._config("slack", defaultProvider="slack", slack=slack, retryConfig=RETRY, incidents={"enabled": True})
         self._event("slack", "slack")
         self._event("root", "root")
         self._config(
@@ -97,6 +98,12 @@ class Job:
         mails = [mail for mail in self.sinks.smtp.mails if self._name("root") in mail.raw.decode()]
         counts = {name: sum(self._webhook(name).endswith(path) for path in paths) for name in ("slack", "shared")}
         return counts | {"root": len(mails)}
+
+    def incidents(self):
+        """Phases of the incidents of the organisation that has them switched on."""
+        path = f"/apis/pipebell.io/v1alpha1/namespaces/{self.namespace}/incidents"
+        items = self.plane.request("GET", path)["items"]
+        return [item.get("status", {}).get("phase") for item in items if item["spec"]["orgSlug"] == self._name("slack")]
 
     def notices(self):
         """Kubernetes Events about the event that failed."""

@@ -115,6 +115,7 @@ def do_the_job(plane, sinks, operator, since):
     job.create()
     eventually(lambda: job.outcome() == job.expected, lambda: f"{job.outcome()}\n{operator.last_lines()}")
     eventually(job.notices, "a Warning about the event that failed")
+    eventually(lambda: job.incidents() == ["Open"], lambda: f"{job.incidents()}\n{operator.last_lines()}")
     assert job.arrived() == {"slack": 2, "shared": 1, "root": 1}
     # A condition that is written while its configuration changes meets a conflict, and the operator reads it again.
     eventually(lambda: job.disturb() or _reread(plane, since), "a conflict", 90.0)
@@ -134,6 +135,8 @@ def test_all_namespaces_every_right_is_needed_and_used(ground, sinks, installed)
     used = do_the_job(ground, sinks, operator, since)
     assert without_namespace(used) | ON_DEMAND == without_namespace(granted(render(values(sinks))))
     assert {right[0] for right in used if right[2] in {"configmaps", "leases"}} == {NAMESPACE}
+    incidents = {("incidents", verb) for verb in ("list", "watch", "create")} | {("incidents/status", "patch")}
+    assert incidents <= {right[2:] for right in used}
     assert "stopped" in operator.log_text()
 
 

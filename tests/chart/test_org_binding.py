@@ -6,6 +6,7 @@ import time
 import pytest
 from tests.chart.helm import CHART, NAMESPACE, helm, render
 
+INCIDENT = {"key": "nightly", "class": "Run", "openedBy": "first"}
 EVENT = {"event": "pipeline_failure", "pipelineId": "nightly"}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:pipebell-operator"
 CRDS = ["crd/notificationconfigs.pipebell.io", "crd/pipelineevents.pipebell.io"]
@@ -23,7 +24,7 @@ class Bound:
     def apply(self, namespace, kind, org, *arguments, name="trial", **spec):
         """What kubectl said of applying this, which is "" once it was taken."""
         document = {"apiVersion": "pipebell.io/v1alpha1", "kind": kind, "metadata": {"name": name}}
-        document["spec"] = {"orgSlug": org, **(EVENT if kind == "PipelineEvent" else {}), **spec}
+        document["spec"] = {"orgSlug": org, **{"PipelineEvent": EVENT, "Incident": INCIDENT}.get(kind, {}), **spec}
         command = ("apply", "-n", namespace, "-f", "-", *arguments)
         done = self.plane.kubectl(*command, input=json.dumps(document), check=False)
         return "" if done.returncode == 0 else done.stderr
@@ -48,7 +49,7 @@ def bound(plane, install):
     return bound
 
 
-@pytest.mark.parametrize("kind", ["PipelineEvent", "NotificationConfig"])
+@pytest.mark.parametrize("kind", ["PipelineEvent", "NotificationConfig", "Incident"])
 @pytest.mark.parametrize(
     ("namespace", "org", "taken"),
     [
