@@ -5,6 +5,7 @@ The URL is a credential: no message shows it.
 
 from __future__ import annotations
 
+import os
 import ssl
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from pipebell.core.finding import Finding
 from pipebell.core.render.text import masked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipebell.core.destinations.http import HttpKind, HttpTarget
     from pipebell.core.hosts import HostPolicy
 
@@ -75,17 +78,26 @@ def unresolved(target: HttpTarget) -> Finding:
 
 def unreachable(error: BaseException, url: str) -> Finding:
     """What went wrong, by what the operating system or OpenSSL said of it: a client's own text may quote the URL."""
-    host, port = place(url)
-    cause: BaseException | None = error
+    where = "{}:{}".format(*place(url))
     why, reason = "no connection", "ConnectionFailed"
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError) and (said := getattr(cause, "verify_message", "")):
-            message = f"the certificate of {host}:{port} is not trusted: {said}"
+            message = f"the certificate of {where} is not trusted: {said}"
             fix = "if it is your own CA, give its certificate by PIPEBELL_CA_FILE"
             return Finding("certificate", False, message, fix, "TlsCertificateInvalid")
-        if isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__:
+        if isinstance(cause, ssl.SSLError):
+            if said := getattr(cause, "reason", None):  # aiohttp's own have none, but a cause
+                message = f"no TLS connection to {where}: {said.replace('_', ' ').lower()}"
+                return Finding("TLS", False, message, "check the URL's port", "TlsFailed")
+        elif isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__:
             why, reason = "no answer in time", "Timeout"
-        why = getattr(cause, "strerror", None) or why
-        cause = cause.__cause__ or cause.__context__
+        elif isinstance(cause, OSError) and cause.errno:
+            why = os.strerror(cause.errno)
     fix = "check that a firewall lets it through"
-    return Finding("connection", False, f"{host}:{port} cannot be reached: {why}", fix, reason)
+    return Finding("connection", False, f"{where} cannot be reached: {why}", fix, reason)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
