@@ -346,3 +346,34 @@ async def test_opening_and_end_are_lines_of_digests_and_there_are_no_reminders(h
     assert house.status(end).incident.action.value == "Recovered"
     assert the_incident(house).status.phase == "Resolved"
     assert not house.slack.sent
+
+
+async def test_a_storm_is_a_few_messages_and_one_digest_and_so_is_its_end(house):
+    spec = {"openings": 3, "withinSeconds": 60}
+    trigger = {"event": "pipeline_failure", "providers": ["email", "pagerduty"], "cooldownSeconds": 0}
+    house.config(pagerduty=DUTY, eventTriggers=[trigger], incidents={**ON, "storm": spec})
+    failed = [await fail(house, pipelineId=f"p{number}") for number in range(8)]
+    assert len(house.email.sent) == 3
+    await house.clock.advance(30)
+    assert len(house.pagerduty.sent) == 8, "whoever is on call is told of each"
+    assert {item.destination for item in house.status(failed[7]).batch} == {"email"}
+    again = await fail(house, pipelineId="p7")
+    assert house.status(again).reason is Reason.REPEATED
+    ends = [await succeed(house, pipelineId=f"p{number}") for number in range(8)]
+    await house.clock.advance(30)
+    assert len(house.email.sent) == 6
+    assert {item.destination for item in house.status(ends[7]).batch} == {"email"}
+    assert {item.status.phase for item in house.incidents.store.values()} == {"Resolved"}
+
+
+async def test_after_a_storm_incidents_are_told_one_by_one_again(house):
+    trigger = {"event": "pipeline_failure", "providers": ["email"], "cooldownSeconds": 0}
+    house.config(eventTriggers=[trigger], incidents={**ON, "storm": {"openings": 1, "withinSeconds": 60}})
+    await fail(house, pipelineId="a")
+    held = await fail(house, pipelineId="b")
+    assert (house.status(held).reason, house.status(held).decision.stage) == (Reason.BATCHED, "digest")
+    await house.restart()
+    assert house.status(await fail(house, pipelineId="c")).reason is Reason.BATCHED
+    await house.clock.advance(61)
+    await fail(house, pipelineId="d")
+    assert len(house.email.sent) == 2

@@ -24,7 +24,7 @@ async def test_every_opening_has_its_end_and_no_end_lacks_its_opening(house, see
     house.config(
         slack=SLACK,
         eventTriggers=[trigger],
-        incidents={**ON, "flapping": {"changes": 0}},
+        incidents={**ON, "flapping": {"changes": 0}, "storm": {"openings": 0}},
         retryConfig={"maxAttempts": 100},
     )
     expected = defaultdict(list)  # failures of each incident of a pipeline, in order

@@ -5,7 +5,7 @@ No input or output: the engine asks it, tells it what came of events, and stores
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipebell.core.vocabulary import Severity
 
 PAST_KEPT: Final = 50_000  # keys whose last success and opening are remembered
+MOST_OPENINGS: Final = 1_000  # times of openings that are remembered of an organisation
 UNRESOLVED_KEPT: Final = 1_000  # of one namespace, beside those of the rest
 ENDED_KEPT: Final = 20_000  # resolved incidents that are remembered for the messages of their end
 
@@ -90,6 +91,7 @@ class Book:
     def __init__(self, on_outcome: Callable[[IncidentKey], None] = lambda _: None) -> None:
         self._current: dict[IncidentKey, Entry] = {}
         self._counts: Counter[str] = Counter()
+        self._openings: dict[tuple[str, str], deque[float]] = {}
         self._named: dict[tuple[str, str], Entry] = {}
         self._past: dict[IncidentKey, Past] = {}
         self._ended: dict[tuple[str, str], None] = {}
@@ -209,8 +211,25 @@ class Book:
 
     # ------------------------------------------------------------------ sending
 
-    def sending(self, entry: Entry, destinations: Sequence[str], uid: str, name: str) -> None:
+    def storms(self, namespace: str, org: str, rules: IncidentRules, now: float) -> bool:
+        """Whether so many incidents of an organisation were told of late that further ones are told together."""
+        times = self._openings.get((namespace, org))
+        if not times or not rules.storm_openings:
+            return False
+        while times and times[0] <= now - rules.storm_within:
+            times.popleft()
+        if not times:
+            del self._openings[namespace, org]
+        return len(times) >= rules.storm_openings
+
+    def _opens(self, incident: Incident, at: float) -> None:
+        key = (incident.key.namespace, incident.key.org)
+        self._openings.setdefault(key, deque(maxlen=MOST_OPENINGS)).append(at)
+
+    def sending(self, entry: Entry, destinations: Sequence[str], uid: str, name: str, now: float = 0.0) -> None:
         """An event is being sent to these for it: others of its key wait for what comes of that."""
+        if destinations and not entry.incident.told and uid not in entry.incident.under_way.values():
+            self._opens(entry.incident, now)
         entry.incident = reducer.sending(entry.incident, destinations, uid)
         if entry.incident.open:
             entry.sender, entry.sender_name = uid, name
@@ -250,6 +269,8 @@ class Book:
         """An incident that has begun, or was found."""
         incident = entry.incident
         self._named[incident.key.namespace, incident.name] = entry
+        if incident.opened is not None and not all(told.by_digest for told in incident.told.values()):
+            self._opens(incident, incident.opened)
         if incident.open:
             if incident.key not in self._current and incident.key.value != REST:
                 self._counts[incident.key.namespace] += 1
@@ -302,8 +323,11 @@ class Book:
 
     def forget(self, wanted: Callable[[IncidentKey], bool]) -> None:
         """Remember nothing of these keys."""
-        for entry in [entry for entry in self._named.values() if wanted(entry.incident.key)]:
+        gone = [entry for entry in self._named.values() if wanted(entry.incident.key)]
+        for entry in gone:
             self.remove(entry)
+        for pair in {(entry.incident.key.namespace, entry.incident.key.org) for entry in gone}:
+            self._openings.pop(pair, None)
         for key in [key for key in self._past if wanted(key)]:
             del self._past[key]
 

@@ -10,6 +10,8 @@ from pipebell.core.vocabulary import EventType
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pydantic import BaseModel
+
     from pipebell.core.incidents.spec import IncidentsSpec
 
 CLASSES: Final = {
@@ -53,6 +55,8 @@ class IncidentRules(NamedTuple):
     escalation: tuple[Escalation, ...] = ()
     flapping_changes: int = 6
     flapping_within: float = 3600.0
+    storm_openings: int = 10
+    storm_within: int = 60
 
     def auto_resolve_after(self, kind: IncidentClass) -> float:
         """Seconds after the last failure when an incident of this class ends by itself; 0 for never."""
@@ -75,6 +79,7 @@ def merged(specs: Iterable[IncidentsSpec | None]) -> IncidentRules | None:
 
     if value("enabled", default=False) is not True:
         return None
+    flapping, storm = [spec.flapping for spec in given], [spec.storm for spec in given]
     return IncidentRules(
         group_by=tuple(value("group_by", _DEFAULT.group_by)),
         only_final_attempt=value("only_final_attempt", _DEFAULT.only_final_attempt),
@@ -83,8 +88,10 @@ def merged(specs: Iterable[IncidentsSpec | None]) -> IncidentRules | None:
         notify_after=float(value("notify_after_seconds", _DEFAULT.notify_after)),
         remind_after=float(value("remind_after_seconds", _DEFAULT.remind_after)),
         notify_recovery=value("notify_recovery", _DEFAULT.notify_recovery),
-        flapping_changes=_nested(given, "changes", _DEFAULT.flapping_changes),
-        flapping_within=float(_nested(given, "within_seconds", _DEFAULT.flapping_within)),
+        flapping_changes=_nested(flapping, "changes", _DEFAULT.flapping_changes),
+        flapping_within=float(_nested(flapping, "within_seconds", _DEFAULT.flapping_within)),
+        storm_openings=_nested(storm, "openings", _DEFAULT.storm_openings),
+        storm_within=_nested(storm, "within_seconds", _DEFAULT.storm_within),
         auto_resolve=value("auto_resolve_after_seconds", None),
         escalation=tuple(
             Escalation(float(step.after_seconds), tuple(step.providers), float(step.repeat_seconds or 0))
@@ -93,7 +100,6 @@ def merged(specs: Iterable[IncidentsSpec | None]) -> IncidentRules | None:
     )
 
 
-def _nested(given: Iterable[IncidentsSpec], name: str, default: Any) -> Any:  # noqa: ANN401  (of any type)
-    """A field of `flapping`: objects merge field by field."""
-    specs = [spec.flapping for spec in given if spec.flapping is not None]
-    return next((found for spec in specs if (found := getattr(spec, name)) is not None), default)
+def _nested(given: Iterable[BaseModel | None], name: str, default: Any) -> Any:  # noqa: ANN401  (of any type)
+    """A field of an object within: these merge field by field too."""
+    return next((found for spec in given if spec is not None and (found := getattr(spec, name)) is not None), default)

@@ -53,6 +53,18 @@ class FlappingSpec(Spec):
     )
 
 
+class StormSpec(Spec):
+    """When so many incidents of an organisation open that they are told together."""
+
+    openings: Annotated[int, Field(strict=True, ge=0, le=1_000), BeforeValidator(whole_number)] | None = Field(
+        None,
+        description="So many incidents are told one by one, further ones in a digest; 0: no limit. Default 10.",
+    )
+    within_seconds: StepSeconds | None = Field(
+        None, description="Seconds in which so many may open, and after which the digest is due. Default 60."
+    )
+
+
 class IncidentsSpec(Spec):
     """Failures of one trouble as one incident, told once, until it recovers."""
 
@@ -96,6 +108,10 @@ class IncidentsSpec(Spec):
     )
     flapping: FlappingSpec | None = Field(
         None, description="When an incident stays open, with one message, although its pipeline succeeds now and then."
+    )
+    storm: StormSpec | None = Field(
+        None,
+        description="How many incidents of the organisation in a namespace are told one by one; on call, all are.",
     )
     escalation: Annotated[list[EscalationSpec], Field(max_length=10)] | None = Field(
         None, description="Who is told of an incident that nobody acknowledges. Replaces root's list as a whole."

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipebell.core.layers import part_of
+from pipebell.core.policy.batches import Rhythm, place
 from pipebell.core.policy.decision import Suppress, Wait, WaitsFor
-from pipebell.core.policy.digest import waiting
+from pipebell.core.policy.digest import told_later, waiting
 from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import Situation, Stage, exempt
 from pipebell.core.status import rfc3339
@@ -21,7 +23,7 @@ def cooldown(s: Situation) -> Decision | Situation:
     if exempt(s.event) or not s.matched.destinations:  # digests obey none
         return s
     if s.incident is not None and s.incident.key is not None:
-        return _opening(s) or s
+        return _opening(s) or _storm(s)
     if s.matched.cooldown == 0 or s.progress.attempted:
         return s._replace(suppressed=s.progress.suppressed)
     if not s.cooldown.known:
@@ -45,6 +47,28 @@ def _opening(s: Situation) -> Suppress | None:
     mark = s.matched.mark
     match = replace(s.matched, mark=mark._replace(due=until) if mark is not None else None)
     return Suppress(StageName.COOLDOWN, Reason.COOLDOWN, message, until, "", match.title, match, batch=waiting(s))
+
+
+def _storm(s: Situation) -> Decision | Situation:
+    """When many incidents open at once, further ones are told together; whoever is on call is told of each."""
+    facts, match, ongoing = s.incident, s.matched, s.ongoing
+    if facts is None or not facts.storm or ongoing is None or ongoing.told or s.progress.open or s.progress.tried:
+        return s
+    if not s.batches.known:
+        return Wait(StageName.DIGEST, WaitsFor.LEDGER, None, "which digests are due is being read", match=match)
+    layers, rhythm = s.resolved.layers, Rhythm(s.event.spec.org_slug, facts.rules.storm_within)
+    now: list[str] = []
+    later: list[str] = []
+    for name in match.destinations:
+        found = layers.destination(name)
+        together = found is not None and not found.kind.capabilities.resolves
+        (later if together else now).append(name)
+    wholes = dict.fromkeys(part_of(name)[0] for name in later)
+    placed = tuple(place(s.batches, rhythm, s.event.namespace, name, s.now) for name in wholes)
+    if not placed:
+        return s
+    s = s._replace(match=replace(match, destinations=tuple(now)), batch=(*waiting(s), *placed))
+    return s if now else told_later(s, StageName.DIGEST, s.batch, "many incidents have opened at once: ")
 
 
 def _running(s: Situation) -> Suppress | None:

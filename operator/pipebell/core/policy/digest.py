@@ -75,7 +75,7 @@ def digest(s: Situation) -> Decision | Situation:
     if not s.batches.known:
         message = "which digests are due is being read"
         return Wait(StageName.DIGEST, WaitsFor.LEDGER, None, message, match=match)
-    batch = waiting(s)
+    batch = tuple({item.destination: item for item in (*s.batch, *waiting(s))}.values())
     if match.destinations:
         return s._replace(batch=batch)
     return told_later(s, StageName.DIGEST, batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from pipebell.core.batching import DigestSpec
 from pipebell.core.incidents.reducer import (
     begin,
     below,
@@ -34,7 +35,6 @@ from pipebell.core.versions import as_number
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, IncidentAction, Reason, StageName
 
 if TYPE_CHECKING:
-    from pipebell.core.batching import DigestSpec
     from pipebell.core.event import Event
     from pipebell.core.incidents.state import Incident
     from pipebell.core.layers import Layers
@@ -185,17 +185,21 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     severity = s.match.severity if s.match is not None else _severity(s)
     title = s.match.title if s.match is not None else f"Incident {ended[0].name}"
     match = Match(severity, destinations, 0, title, mark=mark, held=held_now, note=_recovered(s, ended))
-    return apart(s._replace(match=replace(match, digest=_digest(s, ended)), skip=None))
+    return apart(s._replace(match=replace(match, digest=_digest(s, facts, ended)), skip=None))
 
 
-def _digest(s: Situation, ended: list[Incident]) -> DigestSpec | None:
+def _digest(s: Situation, facts: IncidentFacts, ended: list[Incident]) -> DigestSpec | None:
     """Whoever was told of it by a digest hears of its end by one: the settings are those of the failure's trigger."""
     kind = ended[0].event
-    if kind is None or not any(item.by_digest for each in ended for item in each.told.values()):
+    together = [item.destination for each in ended for item in each.told.values() if item.by_digest]
+    if kind is None or not together:
         return s.match.digest if s.match is not None else None
     spec, layers = s.event.spec.model_copy(update={"event": kind, "severity": None}), s.resolved.layers
     found = match_trigger(layers, spec, find_override(layers, spec))
-    return found.digest if isinstance(found, Match) else None
+    if isinstance(found, Match) and found.digest is not None:
+        return found.digest
+    every = facts.rules.storm_within  # many incidents had opened at once
+    return DigestSpec(every_seconds=every, destinations=list(dict.fromkeys(together))[:16])
 
 
 def _flapping(s: Situation, facts: IncidentFacts, found: list[Incident], mark: Mark) -> Decision | Situation:

@@ -108,7 +108,8 @@ class IncidentFacts(NamedTuple):
 
     `known`: whether the organisation's past is. `incident` is that of a failure's key; `counted`: it was counted there
     before. `recoverable` are those that a success may end. `sender` is the uid of the event that is being sent for one
-    of them, of which nothing has arrived anywhere yet.
+    of them, of which nothing has arrived anywhere yet. `storm`: so many of the organisation were told of late that
+    further ones are told together.
     """
 
     rules: IncidentRules
@@ -120,6 +121,7 @@ class IncidentFacts(NamedTuple):
     recoverable: tuple[Incident, ...] = ()
     sender: str | None = None
     sender_name: str = ""
+    storm: bool = False
 
 
 class Situation(NamedTuple):

@@ -160,6 +160,7 @@ class Incidents:
             recoverable=known.recoverable,
             sender=known.sender,
             sender_name=known.sender_name,
+            storm=known.key is not None and self.book.storms(state.namespace, state.org, rules, self._clock.now()),
         )
 
     def _resume(self, state: EventState, rules: IncidentRules) -> Part | None:
@@ -185,7 +186,7 @@ class Incidents:
             return decision
         if state.part.action in _TELLS and state.part.entry.incident.open:
             names = [name for name in decision.match.destinations if name not in decision.match.held]
-            self.book.sending(state.part.entry, names, state.uid, state.name)
+            self.book.sending(state.part.entry, names, state.uid, state.name, self._clock.now())
         return self._threaded(state.part, decision)
 
     def _mark(self, state: EventState, event: Event, decision: Decision, mark: Mark, rules: IncidentRules) -> None:

@@ -201,7 +201,8 @@ class Reconciler:
         """The same with what is known of digests and hourly limits, where the configuration has any."""
         layers = situation.resolved.layers
         budget = self.budgets.look(state, layers, situation.now)
-        if budget is None and not layers.batches and not state.batch:
+        storm = situation.incident is not None and situation.incident.storm
+        if budget is None and not layers.batches and not state.batch and not storm:
             return situation
         batches = self.batches.look(state.namespace, state.org) if not state.tried else NOTHING_WAITS
         return situation._replace(batches=batches, budget=budget)
