@@ -27,6 +27,15 @@ _END: Final = pattern(
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
+class _Times(NamedTuple):
+    """When a rule runs, as something to look up by."""
+
+    days: tuple[str, ...] | None
+    start: str
+    end: str
+    zone: str
+
+
 class QuietHours(Spec):
     """A time of the week at which only severe events are told at once."""
 
@@ -63,6 +72,11 @@ class QuietHours(Spec):
         return self.timezone or "UTC"
 
     @property
+    def times(self) -> _Times:
+        """When it runs."""
+        return _Times(tuple(self.days) if self.days is not None else None, self.from_, self.to, self.zone)
+
+    @property
     def mode(self) -> CatchUpMode:
         """What is told afterwards."""
         return self.catch_up or CatchUpMode.SUMMARY
@@ -90,37 +104,44 @@ def quiet_now(hours: Sequence[QuietHours], severity: Severity, now: float) -> Qu
     Times that touch or overlap are one: who is quiet on Saturday and on Sunday is told on Monday.
     """
     holding = [rule for rule in hours if rule.holds(severity)]
-    at = datetime.fromtimestamp(now, UTC)
-    first, until = _running(holding, at)
+    found = _quiet(tuple(rule.times for rule in holding), int(now // 60)) if holding else None
+    return None if found is None else Quiet(found[1], holding[found[0]])
+
+
+@lru_cache(maxsize=4096)
+def _quiet(rules: tuple[_Times, ...], minute: int) -> tuple[int, float] | None:
+    """Which rule runs in this minute since the epoch, and until when; they begin and end with whole minutes."""
+    at = datetime.fromtimestamp(minute * 60, UTC)
+    first, until = _running(rules, at)
     if first is None:
         return None
     latest = at + LONGEST
     while until < latest:
-        following, later = _running(holding, until)
+        following, later = _running(rules, until)
         if following is None or later <= until:
             break
         until = later
-    return Quiet(min(until, latest).timestamp(), first)
+    return first, min(until, latest).timestamp()
 
 
-def _running(rules: Sequence[QuietHours], at: datetime) -> tuple[QuietHours | None, datetime]:
+def _running(rules: Sequence[_Times], at: datetime) -> tuple[int | None, datetime]:
     """The first rule that holds at this moment, and the latest end of all that do."""
     first, end = None, at
-    for rule in rules:
+    for place, rule in enumerate(rules):
         until = _end_of(rule, at)
         if until is not None:
-            first = first or rule
+            first = place if first is None else first
             end = max(end, until)
     return first, end
 
 
-def _end_of(rule: QuietHours, at: datetime) -> datetime | None:
+def _end_of(rule: _Times, at: datetime) -> datetime | None:
     """When the rule's time that contains this moment ends (UTC); None when none does."""
     today = at.astimezone(ZoneInfo(rule.zone)).date()
     for day in (today - timedelta(days=1), today):
         if rule.days is not None and DAYS[day.weekday()] not in rule.days:
             continue
-        begins, ends = _span(rule.from_, rule.to, rule.zone, day)
+        begins, ends = _span(rule.start, rule.end, rule.zone, day)
         if begins <= at < ends:
             return ends
     return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from pipebell.core.fields import ONE_LINE, AnyCaseSeverity, Moment, OrgSlug, Spec, each_once, pattern
-from pipebell.core.globs import matches, matches_any
+from pipebell.core.globs import GlobSet
 from pipebell.core.status import StatusModel, Time
 from pipebell.core.vocabulary import CatchUpMode, EventType, Severity, SilencePhase
 
@@ -20,7 +21,7 @@ _SAID: Final = pattern(
     r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$",
     "must say in one line why nobody is told, such as 'migration of the warehouse'",
 )
-_Pipeline = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=ONE_LINE)]
+_Pipeline = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=ONE_LINE)]
 _Label = Annotated[str, StringConstraints(max_length=256, pattern=ONE_LINE)]
 
 
@@ -28,7 +29,7 @@ class SilenceSpec(Spec):
     """Which events are held back, until when, and why. What is unset does not matter."""
 
     org_slug: OrgSlug | None = Field(None, description="Only events of this organisation. Default: of every one.")
-    pipelines: Annotated[list[_Pipeline], Field(min_length=1, max_length=64)] | None = Field(
+    pipelines: Annotated[list[_Pipeline], Field(min_length=1, max_length=32)] | None = Field(
         None, description="Only events of these pipelines; * stands for any characters, ? for one. Default: of all."
     )
     events: Annotated[list[EventType], Field(min_length=1, max_length=16), AfterValidator(each_once)] | None = Field(
@@ -37,7 +38,7 @@ class SilenceSpec(Spec):
     labels: (
         Annotated[
             dict[Annotated[str, StringConstraints(max_length=63)], _Label],
-            Field(max_length=32),
+            Field(max_length=16),
         ]
         | None
     ) = Field(None, description="Only events with all these labels; in values, * stands for any characters, ? for one.")
@@ -75,7 +76,7 @@ class SilenceStatus(StatusModel):
     last_match: Time | None = Field(None, description="When the last one was held back; bookkeeping for people.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Silence:
     """A Silence as the engine holds it. `created` is seconds since the epoch.
 
@@ -133,7 +134,15 @@ class Silence:
             return False
         if spec.max_severity is not None and severity.rank > spec.max_severity.rank:
             return False
-        if spec.pipelines is not None and not matches_any(spec.pipelines, of_event.pipeline_id or ""):
-            return False
         labels = of_event.labels or {}
-        return all(key in labels and matches(value, labels[key]) for key, value in (spec.labels or {}).items())
+        if not all(key in labels and globs.hits(labels[key]) for key, globs in self._labels.items()):
+            return False
+        return self._pipelines is None or self._pipelines.hits(of_event.pipeline_id or "") != 0
+
+    @cached_property
+    def _pipelines(self) -> GlobSet | None:
+        return GlobSet([self.spec.pipelines]) if self.spec.pipelines is not None else None
+
+    @cached_property
+    def _labels(self) -> dict[str, GlobSet]:
+        return {key: GlobSet([[value]]) for key, value in (self.spec.labels or {}).items()}

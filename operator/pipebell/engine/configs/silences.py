@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.silences.resource import Silence
 
-MOST: Final = 1_000  # silences of a namespace that have not ended and are looked at for each of its events
+MOST: Final = 200  # silences of a namespace that have not ended and are looked at for each of its events
 
 log = structlog.get_logger(__name__)
 
