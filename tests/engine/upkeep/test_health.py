@@ -123,6 +123,22 @@ async def test_a_delivery_mends_it(ward):
     assert _conditions(ward)["Deliverable"] == ("True", "Delivered")
 
 
+async def test_what_was_not_used_yet_is_unknown(ward):
+    off = {"name": "off", "slack": {**OTHER, "enabled": False}}
+    ward.house.config(
+        slack=SLACK,
+        destinations=[{"name": "spare", "slack": OTHER}, off],
+        eventTriggers=[{**BOTH, "providers": ["email"]}],
+    )
+    await ward.send()
+    found = {item["name"]: (item["provider"], item["state"]) for item in ward.status()["destinations"]}
+    assert found == {
+        "email": ("email", "Healthy"),
+        "slack": ("slack", "Unknown"),
+        "spare": ("slack", "Unknown"),
+    }
+
+
 async def test_while_nothing_changes_nothing_is_written_for_it(ward):
     ward.house.config(slack=SLACK, eventTriggers=[BOTH])
     await ward.send()
@@ -219,7 +235,7 @@ async def test_a_renamed_destination_and_a_deleted_configuration_leave_nothing_b
     ward.house.config(**named, eventTriggers=[trigger])
     await ward.send(GONE)
     ward.keep()
-    assert [item["name"] for item in ward.status()["destinations"]] == ["alerts"]
+    assert [item["name"] for item in ward.status()["destinations"]] == ["alerts", "email"]
     trigger = {**BOTH, "providers": ["alarms"]}
     ward.house.config(destinations=[{"name": "alarms", "slack": SLACK}], eventTriggers=[trigger])
     assert ward.board.of(KEY) == {}

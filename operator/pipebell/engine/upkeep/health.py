@@ -88,9 +88,16 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         """Destinations that fail, or of which others have been told that they do."""
         return list(self._troubled.values())
 
-    def records(self, key: Key) -> list[DestinationStatus]:
-        """What stands on a configuration's status."""
-        return [channel.health.record(name, channel.provider) for name, channel in sorted(self.of(key).items())]
+    def records(self, config: ConfigObject) -> list[DestinationStatus]:
+        """What stands on a configuration's status, once anything is known: those not used yet are Unknown."""
+        known = self.of(config.key)
+        if not known:
+            return []
+        found = {name: channel.health.record(name, channel.provider) for name, channel in known.items()}
+        for name, kind in _own_names(config.spec) if config.spec is not None else ():
+            if name not in found:
+                found[name] = Health(since=config.created).record(name, kind)
+        return [found[name] for name in sorted(found)]
 
     def condition(self, config: ConfigObject) -> ConditionValue | None:
         """The condition `Deliverable`; None while nothing is known."""
@@ -327,6 +334,14 @@ def block_of(spec: NotificationSpec, name: str) -> BaseModel | None:
     if named is not None:
         return named.block(named.kind)
     return spec.block(name) if name in KINDS else None
+
+
+def _own_names(spec: NotificationSpec) -> Iterator[tuple[str, str]]:
+    """Destinations with an endpoint of their own that are not switched off, and their kinds."""
+    kinds = {kind: kind for kind in KINDS} | {item.name: item.kind for item in spec.destinations or ()}
+    for name, kind in kinds.items():
+        if _own_endpoint(spec, name) and getattr(block_of(spec, name), "enabled", None) is not False:
+            yield name, kind
 
 
 def _own_endpoint(spec: NotificationSpec, name: str) -> bool:

@@ -126,8 +126,7 @@ class UsageWriter(Observer):
         config = self._store.get(config.key) or config
         if self._health is not None:
             records = [
-                item.model_dump(by_alias=True, exclude_none=True, mode="json")
-                for item in self._health.records(config.key)
+                item.model_dump(by_alias=True, exclude_none=True, mode="json") for item in self._health.records(config)
             ]
             if records or config.status.destinations:
                 document["destinations"] = records or None
