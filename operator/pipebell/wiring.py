@@ -228,6 +228,7 @@ class App:
         self._resolver.subscribe(self.readiness)
         self.sharing.subscribe(self._board, self._recovery, self.incidents, self.engine, self.readiness, self._verifier)
         self._retention.subscribe(self._digests)
+        self.engine.incidents.available = self._definitions.hold_incidents
         judge = IncidentJudge(self.engine.incidents)
         for kind in KINDS_TOLD:
             self.engine.judges.subscribe(kind, judge)

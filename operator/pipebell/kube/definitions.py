@@ -54,6 +54,12 @@ class Definitions:
         """Whether a kind's field, such as `status.catchUp`, is served, as far as is known."""
         return not {ABSENT, path, path.partition(".")[0]}.intersection(self.missing.get(kind, ()))
 
+    def hold_incidents(self) -> bool:
+        """Whether the served definitions can say what incidents need."""
+        if "Incident" in self.missing:
+            return False
+        return not any(path.startswith("status.incident") for path in self.missing.get("PipelineEvent", ()))
+
     @property
     def remarks(self) -> list[str]:
         """In words, what is off."""

@@ -377,3 +377,34 @@ async def test_after_a_storm_incidents_are_told_one_by_one_again(house):
     await house.clock.advance(61)
     await fail(house, pipelineId="d")
     assert len(house.email.sent) == 2
+
+
+async def test_after_another_routing_key_the_delivery_says_that_the_old_alert_must_be_closed_by_hand(house):
+    configure(house, to=("pagerduty",))
+    await fail(house)
+    trigger = {"event": "pipeline_failure", "providers": ["pagerduty"], "cooldownSeconds": 0}
+    house.config(pagerduty={"routingKey": "f" * 32}, eventTriggers=[trigger], incidents=ON)
+    end = await succeed(house)
+    (delivery,) = house.status(end).deliveries
+    assert (delivery.phase, house.pagerduty.sent[-1][2].routing_key) == ("Delivered", "f" * 32)
+    assert "close the old alert by hand" in delivery.message
+
+
+async def test_a_success_that_is_too_old_to_be_told_closes_alerts_all_the_same(house):
+    configure(house, to=("slack", "pagerduty"))
+    await fail(house)
+    old = house.event(event="pipeline_success")
+    house.clock.trusted = True
+    await house.clock.advance(86_500)
+    await house.submit(old)
+    assert the_incident(house).status.phase == "Resolved"
+    assert [message.event.spec.event.value for _, message, _, _ in house.pagerduty.sent][-1] == "pipeline_success"
+    assert len([m for _, m, _, a in house.slack.sent if a.action is not Action.EDIT]) == 1
+
+
+async def test_where_the_api_cannot_hold_them_incidents_are_off(house):
+    configure(house)
+    house.engine.incidents.available = lambda: False
+    one, two = await fail(house), await fail(house)
+    assert not house.incidents.created
+    assert [house.status(event).incident for event in (one, two)] == [None, None]

@@ -17,6 +17,7 @@ from pipebell.core.incidents.book import Book, Entry
 from pipebell.core.incidents.record import fingerprint, spec_of
 from pipebell.core.incidents.rules import CLASSES, IncidentRules
 from pipebell.core.incidents.state import DIGEST, Told
+from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.situation import IncidentFacts, Resolved
@@ -45,6 +46,7 @@ _ACTIONS: Final = {
     NoticeKind.ACKNOWLEDGED: IncidentAction.ACKNOWLEDGED,
     NoticeKind.RESOLVED: IncidentAction.RECOVERED,
 }
+_CHANGES: Final = (IncidentAction.RECOVERED, IncidentAction.ACKNOWLEDGED)
 _STILL_FAILING: Final = CatchUpMode.STILL_FAILING
 _TELLS: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED, IncidentAction.ESCALATED)
 
@@ -109,9 +111,9 @@ class Part:
 class Incidents:
     """Looks incidents up for events, and changes them by what comes of these.
 
-    `known(org)` says whether an organisation's past is. `on_change(entry, urgent)` hears of what is to be stored:
-    transitions at once, counts when there is time; `on_recovered(entry, told)` of one that a
-    success has ended, and whether that goes out at once.
+    `available()` says whether the API can hold incidents at all, else they are off; `known(org)` whether an
+    organisation's past is known. `on_change(entry, urgent)` hears of what is to be stored: transitions at once, counts
+    when there is time; `on_recovered(entry, told)` of one that a success has ended, and whether that goes out at once.
     """
 
     def __init__(self, ports: Ports, known: Callable[[str], bool], wake: Callable[[Key], None]) -> None:
@@ -123,6 +125,7 @@ class Incidents:
         )
         self._known = known
         self.book = Book(lambda key: wake(Outcome(key)))
+        self.available: Callable[[], bool] = lambda: True
         self.on_change: Callable[[Entry, bool], None] = lambda _entry, _urgent: None
         self.on_recovered: Callable[[Entry, bool], None] = lambda _entry, _told: None
 
@@ -139,7 +142,7 @@ class Incidents:
     def look(self, state: EventState, event: Event, resolved: Resolved) -> IncidentFacts | None:
         """What is known of the incidents that an event may concern; None where they are off, or it concerns none."""
         rules = resolved.layers.incidents
-        if rules is None or self._api is None or event.exempt:
+        if rules is None or self._api is None or event.exempt or not self.available():
             return None
         if event.spec.event is not EventType.PIPELINE_SUCCESS and event.spec.event not in CLASSES:
             return None
@@ -315,6 +318,8 @@ class Incidents:
         handle = delivery.leads_on
         if before is not None and before.handle is not None and before.endpoint in ("", where):
             handle = before.handle
+        elif before is not None and before.endpoint not in ("", where) and part.action in _CHANGES:
+            self._other_alert(state, delivery, target)
         told = Told(name, target.kind, where, handle, part.action, epoch(delivery.delivered_time))
         severity = state.severity or Severity.INFO
         if part.action in _TELLS:
@@ -322,6 +327,13 @@ class Incidents:
         else:
             entry.incident = replace(entry.incident, told={**entry.incident.told, name: told})
         part.touched = True
+
+    @staticmethod
+    def _other_alert(state: EventState, delivery: Delivery, target: Target) -> None:
+        """On call, the first message has opened an alert that this one cannot reach: its endpoint was another one."""
+        if KINDS[target.kind].capabilities.resolves:
+            message = "the endpoint was changed since this alert was opened: close the old alert by hand"
+            state.deliveries[delivery.destination] = delivery.model_copy(update={"message": message})
 
     def settled(self, state: EventState) -> None:
         """A round of attempts is over."""
