@@ -61,6 +61,7 @@ from pipebell.probes import Probes
 from pipebell.providers.registry import build_providers
 from pipebell.retry import retry_until_available
 from pipebell.silencing import Silencing
+from pipebell.templates.runner import TemplateRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,6 +113,7 @@ class App:
         )
         self._background = Background()
         self._providers = build_providers(settings, clock)
+        self._templates = TemplateRunner(clock.now, lambda why: log.warning("template_process_lost", error=why))
         self._ledger = CooldownLedger()
         group = group_of(settings.installation or settings.root_configmap)
         self._identity = claim(f"{connection.server} {settings.namespace} {group}")
@@ -141,6 +143,7 @@ class App:
             providers=self._providers,
             installation=self._installation,
             incidents=KubeIncidents(self._client, self._scope),
+            templates=self._templates,
         )
         self._resolver = Resolver(
             self._store, self.root, ports, environ=environ, shared_namespaces=settings.shared_namespaces
@@ -352,6 +355,7 @@ class App:
             await provider.close()
         if self._heartbeat is not None:
             await self._heartbeat.close()
+        await self._templates.close()
         await self._health.close()
         await self._client.close()
         await self._watching.close()

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from pipebell.core.event import MAX_ERROR_MESSAGE, PipelineEventSpec
+from pipebell.core.fields import templates
 from pipebell.core.incidents.resource import IncidentSpec
-from pipebell.core.models import NotificationConfigSpec
+from pipebell.core.models import KINDS, NotificationConfigSpec
 from pipebell.core.silences.resource import SilenceSpec
 
 pytestmark = pytest.mark.cluster
@@ -219,6 +221,17 @@ GOOD = {
         resolution={"by": "bob", "note": None},
     ),
     "the longest key": incident(key="é" * 1024),
+    "a template of each kind": config(
+        **{kind: {to_camel(name): "{{ event.name }}" for name in templates(KINDS[kind].spec)} for kind in KINDS}
+    ),
+    "a template of several lines": email(textTemplate="a\n\t{{ b }}\r\n\u2028 ${ {} 日本\x00"),
+    "a template by null": slack(textTemplate=None, blocksTemplate=None),
+    "the longest template": email(htmlTemplate="x" * 8192),
+    "the longest template beyond ASCII": email(htmlTemplate="é" * 4096),
+    "as many templates as there may be": config(
+        destinations=[{"name": f"d{n}", "slack": {"textTemplate": "x" * 8192}} for n in range(16)]
+    ),
+    "a body by a template": webhook(format="template", bodyTemplate="{}"),
     "an override of everything": override(
         pipelines=["nightly-*", "dag/task[1]:é?", "*"],
         events=["pipeline_failure", "pipeline_success"],
@@ -516,6 +529,16 @@ BAD = {
     "snoozed without a zone": incident(snoozedUntil="2026-01-31T08:00:00"),
     "snoozed for a while": incident(snoozedUntil="2h"),
     "the phase in an incident's spec": incident(phase="Resolved"),
+    "an empty template": email(textTemplate=""),
+    "a template that is too long": email(textTemplate="x" * 8193),
+    "a template that is too long beyond ASCII": slack(textTemplate="é" * 4097),
+    "a template by name that is too long": named(jsm={"textTemplate": "é" * 4097}),
+    "a template as an object": slack(blocksTemplate=[{"type": "divider"}]),
+    "another kind's template": slack(htmlTemplate="x"),
+    "more templates than there may be": config(
+        email={"textTemplate": "x"},
+        destinations=[{"name": f"d{n}", "slack": {"textTemplate": "x" * 8192}} for n in range(16)],
+    ),
     "an override of no pipelines": override(pipelines=[]),
     "an override without pipelines": config(pipelineOverrides=[{"severity": "error"}]),
     "an override of an empty name": override(pipelines=[""]),

@@ -59,6 +59,22 @@ incident=$(kubectl get inc -o jsonpath='{.items[0].metadata.name}')
 kubectl wait "inc/$incident" --for=jsonpath='{.status.phase}'=Open --timeout=60s
 """
 
+# A configuration with a template, an event, and a template alone.
+TEMPLATES = """cat > acme.yaml <<END
+apiVersion: pipebell.io/v1alpha1
+kind: NotificationConfig
+metadata: {name: acme}
+spec: {orgSlug: acme_corp, email: {toEmails: [data@acme.example], subjectTemplate: "own {{ event.pipeline }}"}}
+END
+cat > event.yaml <<END
+apiVersion: pipebell.io/v1alpha1
+kind: PipelineEvent
+metadata: {name: mine}
+spec: {orgSlug: acme_corp, event: pipeline_failure, pipelineId: orders}
+END
+echo '<p>{{ org }}</p>' > email.htmlTemplate.j2
+"""
+
 ON_STAGE = {
     "README.md": Page(prelude=MENDED, names="error = 'no rows'", after="kubectl get pe", shows=("daily-sales",)),
     "docs/quickstart-org-admin.md": Page(
@@ -107,6 +123,9 @@ python spooled.py""",
             "--for=jsonpath='{.status.verification.destinations[0].ok}'=true"
         },
         shows=("namespaces", "ok    email: login", "email: Delivered"),
+    ),
+    "docs/templates.md": Page(
+        prelude=TEMPLATES, shows=("blocksTemplate: |", "own nightly-orders-load", "<p>acme_corp</p>", "own orders")
     ),
     "docs/silences.md": Page(
         stand_ins={"-n pipebell-system": ""},

@@ -97,3 +97,54 @@ def test_a_mistyped_name_holds_up_nobody_but_its_own_deliveries(world):
     assert deliveries["slack"]["phase"] == "Delivered"
     assert (deliveries["oncall"]["phase"], deliveries["oncall"]["reason"]) == ("Failed", "ConfigChanged")
     assert len(world.posts_to(hook)) == 1, "what was delivered is not repeated"
+
+
+def test_own_texts_are_sent_and_what_is_wrong_with_them_is_said(world, operator):
+    """One template works, one never does, one breaks on one event's data: everybody is told, by the text that works."""
+    namespace, hook, second = world.namespace(), f"Own{secrets.token_hex(4)}", f"Data{secrets.token_hex(4)}"
+    spec = {
+        "email": world.own_smtp(
+            "own@acme.example", htmlTemplate="<p>\n{{ event.message | safe }}", subjectTemplate="Own!"
+        ),
+        "slack": {"webhookUrl": world.slack.webhook(hook), "textTemplate": "Own words: {{ event.pipeline }}"},
+        "destinations": [
+            {
+                "name": "by-data",
+                "slack": {
+                    "webhookUrl": world.slack.webhook(second),
+                    "textTemplate": "{% if event.details.boom %}{{ '{:>999999999}'.format(1) }}{% endif %}Fine",
+                },
+            }
+        ],
+        "pipelineOverrides": [{"pipelines": ["o*"], "providers": ["email", "slack", "by-data"], "cooldownSeconds": 0}],
+    }
+    made = world.api.create(config(namespace, "acme", "acme_corp", **spec))
+    world.api.condition(made, "Ready")
+
+    def templates():
+        found = world.api.get(made).get("status", {}).get("conditions", [])
+        return next((item for item in found if item["type"] == "TemplatesValid"), None)
+
+    condition = eventually(templates, 60)
+    assert (condition["status"], condition["reason"]) == ("False", "Invalid")
+    assert condition["message"].startswith("email.htmlTemplate, line 2: unknown filter: filter safe is unknown")
+
+    one = world.api.create(event(namespace, "e1", "acme_corp", pipelineId="orders <!channel>"))
+    done = world.api.reaches(one, "Delivered")
+    assert "pipelineOverrides[0]" in done["status"]["decision"]["matched"]
+    marks = {item["destination"]: item.get("templateFallback") for item in done["status"]["deliveries"]}
+    assert marks["slack"] is marks["by-data"] is None
+    assert marks["email"].startswith("htmlTemplate, line 2: unknown filter")
+    (post,) = world.posts_to(hook)
+    assert json.loads(post.body)["text"] == "Own words: orders &lt;!channel&gt;"
+    (mail,) = world.mails_to("own@acme.example")
+    assert b"Subject: Own!" in mail.raw
+    assert b"Sent by Pipebell" in mail.raw
+
+    two = world.api.create(event(namespace, "e2", "acme_corp", pipelineId="orders", details={"boom": True}))
+    done = world.api.reaches(two, "Delivered")
+    marks = {item["destination"]: item.get("templateFallback") for item in done["status"]["deliveries"]}
+    assert marks["slack"] is None
+    assert "needs more than 32 MB" in marks["by-data"]
+    assert "Pipeline failed" in json.loads(world.posts_to(second)[-1].body)["text"]
+    assert "template_failed" in operator.text

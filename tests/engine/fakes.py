@@ -28,7 +28,7 @@ from pipebell.engine.events.bounds import Bounds
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
 from pipebell.engine.events.observer import Observer
-from pipebell.engine.ports import Ports
+from pipebell.engine.ports import BuiltInTexts, Ports, Templates
 from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
 from pipebell.engine.upkeep.incidents.telling import KINDS_TOLD, IncidentJudge
@@ -442,6 +442,7 @@ class House:
         self.secrets, self.namespaces, self.notices = FakeSecrets(), FakeNamespaces(), FakeNotices()
         self.email, self.slack = FakeProvider(self.clock), FakeProvider(self.clock)
         self.book, self.observer, self.ownership = ConfigStore(), Recording(), FakeOwnership()
+        self.templates: Templates = BuiltInTexts()
         self.max_age, self.environ = max_age, environ or {}
         self.bounds = bounds or Bounds()
         self.met: Callable[[Event], None] = lambda _: None
@@ -462,6 +463,7 @@ class House:
             providers={"email": self.email, "slack": self.slack, "pagerduty": self.pagerduty},
             installation=lambda: "4f1c-uid",
             incidents=self.incidents,
+            templates=self.templates,
         )
         self.ledger = CooldownLedger()
         self.resolver = Resolver(

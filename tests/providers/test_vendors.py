@@ -270,7 +270,7 @@ async def test_slack_is_left_alone_as_long_as_it_says(provider, slack):
 # ---------------------------------------------------------------------------- webhook
 
 
-@pytest.mark.parametrize("style", Format)
+@pytest.mark.parametrize("style", [style for style in Format if style is not Format.TEMPLATE])
 async def test_what_arrives_is_what_was_signed(provider, trust, style):
     key = b"pipebell-signing-key-of-now"
     async with HttpSink(trust=trust) as sink:

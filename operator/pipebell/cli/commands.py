@@ -57,6 +57,9 @@ COMMANDS: Final[dict[str, Entry]] = {
     "validate": Entry("pipebell.cli.validate", "Check files offline by the cluster's rules.", section=_CONFIGURATION),
     "verify": Entry("pipebell.cli.verify", "Check SMTP login and webhooks without sending.", section=_CONFIGURATION),
     "preview": Entry("pipebell.cli.preview", "Show what would be sent, where, and why.", "operator", _CONFIGURATION),
+    "template": Entry(
+        "pipebell.cli.template", "Try your own texts; show the built-in ones.", "operator", _CONFIGURATION
+    ),
     "run": Entry("pipebell.cli.run", "Run the operator.", "operator", _PLATFORM, raw=True),
     "cluster": Entry("pipebell.cli.cluster", "A real API server on this machine.", "cli,local", _PLATFORM, raw=True),
     "demo": Entry("pipebell.cli.demo", "Watch Pipebell do its job.", "operator,local", _PLATFORM, raw=True),

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, effective, elsewhere, observe, observe_incidents, preview_files, replicas
+from pipebell.cli import (
+    completion,
+    effective,
+    elsewhere,
+    observe,
+    observe_incidents,
+    own_texts,
+    preview_files,
+    replicas,
+)
 from pipebell.cli.client import Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -187,12 +196,15 @@ def make(
             preview.destinations[name]["waits"] = f"{error.reason.value}: {error.message}"
             continue
         kind = KINDS[found.layers.kind(name) or ""]
-        sent = partial(_sent, message, target, kind, name, now, thread=match.threads.get(name))
+        worded, failed = own_texts.worded(message, kind, found.layers.templates(name))
+        if failed:
+            preview.notes.append(f"{name}: {failed}; the built-in text is shown")
+        sent = partial(_sent, worded, target, kind, name, now, thread=match.threads.get(name))
         preview.destinations[name] |= {"provider": kind.name, **sent(installation)}
         if not installation and sent(_ANOTHER) != sent(""):
             preview.notes.append(f"{name}: {_UNKNOWN}")
         if isinstance(target, EmailTarget):
-            html = email_content(message, target.subject_prefix).html
+            html = email_content(worded, target.subject_prefix).html
     return preview, html
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from pipebell.cli import documents, dotenv, rules
+from pipebell.cli import documents, dotenv, own_texts, rules
 from pipebell.cli.options import output_option
 from pipebell.cli.terminal import clean
-from pipebell.core.errors import InvalidInput
+from pipebell.core.errors import InvalidInput, Problem
 from pipebell.core.models import NotificationSpec
 
 
@@ -82,6 +82,11 @@ def _result(document: rules.Document, found: list[rules.Document], env: dict[str
     secrets = {item.name: item.secret for item in found if item.secret is not None}
     problems, notes = rules.usable(document, root, env, secrets)
     needs = rules.variables(document.spec) if isinstance(document.spec, NotificationSpec) else []
+    if isinstance(document.spec, NotificationSpec):
+        problems += [
+            Problem(each.field, f"{f'line {each.line}: ' if each.line else ''}{each.reason}; the built-in text is used")
+            for each in own_texts.complaints(document.spec)
+        ]
     return {
         "file": document.file,
         "kind": document.kind,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.core import fields
+from pipebell.core import fields, template
 from pipebell.core.destinations.webhook import RESERVED
 from pipebell.core.models import KINDS
 from pipebell.core.silences import quiet, resource
@@ -72,6 +72,24 @@ def _exactly_one_block(model: type[BaseModel]) -> Fragment:  # noqa: ARG001  (a 
     return rule(f"[{given}].filter(given, given).size() == 1", f"needs exactly one of the blocks {', '.join(KINDS)}")
 
 
+def _templates_together(model: type[BaseModel]) -> Fragment:  # noqa: ARG001  (a validator's signature)
+    """All templates of a configuration. Each has its own limit in bytes; together their characters are counted."""
+
+    def sizes(of: str) -> str:
+        fields_of = [(f"{of}.{kind}", f"{of}.{kind}.{camel}") for kind, camel in _template_fields()]
+        return " + ".join(f"(has({block}) && has({field}) ? size({field}) : 0)" for block, field in fields_of)
+
+    named = f"(has(self.destinations) ? self.destinations.map(each, {sizes('each')}).sum() : 0)"
+    return rule(f"{sizes('self')} + {named} <= {template.ALL_TOGETHER}", template.TOO_MUCH)
+
+
+def _template_fields() -> Iterable[tuple[str, str]]:
+    for name, kind in KINDS.items():
+        for trait in fields.traits(kind.spec).values():
+            if trait.template is not None:
+                yield name, trait.camel
+
+
 # By the validator's qualified name: what says the same in the schema, for the model that has it. A mapping under
 # "properties" goes to the fields.
 VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] = {
@@ -96,6 +114,9 @@ VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] =
             fields.NO_RHYTHM,
         ),
     ),
+    "short_template": rule(
+        f"bytes(self).size() <= {template.LONGEST}", f"must have at most {template.LONGEST} bytes: shorten the template"
+    ),
     "canonical": {},  # both spellings are stored as they are, and read as one
     "camel_group": {},  # the same
     "whole_number": {},  # the API server reads 587.0 as 587 by itself
@@ -105,6 +126,7 @@ VALIDATORS: Final[dict[str, Fragment | Callable[[type[BaseModel]], Fragment]]] =
     "NamedDestination._exactly_one_block": _exactly_one_block,
     "NamedDestination._beside_the_block": {},  # the schema of a block there does not have these fields
     "NamedDestination._shorter_lists": {},  # the schema there has the shorter limit
+    "NotificationSpec._templates_together": _templates_together,
     "NotificationConfigSpec._nothing_of_roots": {},  # the schema does not have these fields
     "EventNamespaces._selector_goes_with_from": rule(
         "(self.from == 'Selector') == has(self.selector)", "selector goes with from: Selector, and only with it"

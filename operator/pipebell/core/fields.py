@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from pipebell.core import schedule
+from pipebell.core.template import Template
 from pipebell.core.vocabulary import Severity
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ class Trait:
     root_only: bool
     nested_max: int | None  # of a list: how long it may be in `destinations[]`
     beside: bool = False  # in `destinations[]` it stands beside the block
+    template: Template | None = None
 
 
 @cache
@@ -192,8 +194,15 @@ def traits(model: type[BaseModel]) -> Mapping[str, Trait]:
             root_only=ROOT_ONLY in marks,
             nested_max=nested if isinstance(nested, int) else None,
             beside=BESIDE in marks,
+            template=next((mark for mark in marks if isinstance(mark, Template)), None),
         )
     return MappingProxyType(result)
+
+
+@cache
+def templates(model: type[BaseModel]) -> Mapping[str, Template]:
+    """The fields of a model that hold templates, by name."""
+    return MappingProxyType({trait.name: trait.template for trait in traits(model).values() if trait.template})
 
 
 def _marks(annotation: object) -> Iterator[object]:

@@ -14,14 +14,14 @@ from pipebell.core.backoff import RetryPolicy
 from pipebell.core.destinations.base import DEFAULT_KIND
 from pipebell.core.destinations.block import Block, Section, make_block
 from pipebell.core.errors import NotReady
-from pipebell.core.fields import EMAIL, traits
+from pipebell.core.fields import EMAIL, templates, traits
 from pipebell.core.globs import matches_any
 from pipebell.core.incidents.rules import merged
 from pipebell.core.models import KINDS, RootSpec
 from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pipebell.core.destinations.base import Allow, Kind, Target
     from pipebell.core.incidents.rules import IncidentRules
@@ -238,6 +238,14 @@ class Layers:
         """Whether a destination is told that an incident is over."""
         found = self.destination(name)
         return found is None or found.block.get("send_recovery") is not False
+
+    def templates(self, name: str) -> Mapping[str, str]:
+        """The templates of a destination, or of the one that it is a part of, by their fields; {} where it has none."""
+        found = self.destination(name)
+        if found is None:
+            return {}
+        fields = ((field, found.block.get(field)) for field in templates(found.kind.spec))
+        return {field: text for field, text in fields if text is not None}
 
     def deliveries(self, name: str) -> tuple[str, ...]:
         """What a message to this destination is recorded under: its name, or `<name>/<n>` for each of its parts."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipebell.core.event import Event
     from pipebell.core.vocabulary import Severity
 
@@ -21,6 +23,8 @@ class Message:
     severity: Severity
     suppressed: int = 0
     note: str = ""
+    texts: Mapping[str, Any] = field(default_factory=dict)
+    """What the destination's own templates make of it, by the names of their fields; built-in texts for all others."""
 
     @property
     def test(self) -> bool:

@@ -10,9 +10,10 @@ business of these models, because they apply only after an organisation's settin
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
 
 from pipebell.core.batching import DigestSpec
 from pipebell.core.destinations.alertmanager import ALERTMANAGER, AlertmanagerSpec
@@ -54,12 +55,17 @@ from pipebell.core.fields import (
     OrgSlug,
     SecretRef,
     Spec,
+    templates,
     traits,
 )
 from pipebell.core.incidents.spec import IncidentsSpec
 from pipebell.core.overrides import OverrideRules, OverrideSpec
 from pipebell.core.silences.quiet import QuietHours
+from pipebell.core.template import ALL_TOGETHER, TOO_MUCH
 from pipebell.core.vocabulary import EventType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["KINDS", "NotificationConfigSpec", "NotificationSpec", "PipelineEventSpec", "RootSpec"]
 
@@ -100,6 +106,15 @@ class Blocks(Spec):
         """The block of a kind by its name."""
         found: DestinationSpec | None = getattr(self, _FIELDS[kind])
         return found
+
+    def templates(self) -> Iterator[tuple[str, str]]:
+        """The templates of the blocks, each with its place, such as `email.htmlTemplate`."""
+        for kind in KINDS:
+            block = self.block(kind)
+            for name in templates(type(block)) if block is not None else ():
+                text = getattr(block, name)
+                if text is not None:
+                    yield f"{kind}.{to_camel(name)}", text
 
 
 def _registered() -> dict[str, Kind]:
@@ -360,6 +375,20 @@ class NotificationSpec(Blocks):
             if names.count(name) > 1:
                 raise ValueError(f"destinations names {name} twice: keep one")
         return self
+
+    @model_validator(mode="after")
+    def _templates_together(self) -> Self:
+        size = sum(len(text.encode(errors="replace")) for _, text in self.all_templates())
+        if size > ALL_TOGETHER:
+            raise ValueError(TOO_MUCH)
+        return self
+
+    def all_templates(self) -> Iterator[tuple[str, str]]:
+        """The templates of all destinations, each with its place."""
+        yield from self.templates()
+        for item in self.destinations or ():
+            for place, text in item.templates():
+                yield f"destinations[{item.name}].{place}", text
 
     @cached_property
     def override_rules(self) -> OverrideRules | None:

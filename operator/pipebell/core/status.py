@@ -117,6 +117,9 @@ class Delivery(StatusModel):
     failover_to: Annotated[list[Word], Field(max_length=32)] | None = Field(
         None, description="The destinations of this list that stand in for this one."
     )
+    template_fallback: Message | None = Field(
+        None, description="Which of the destination's templates could not be used, and why: built-in texts stood in."
+    )
 
     @property
     def leads_on(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event, EventPage
     from pipebell.core.incidents.resource import Incident, IncidentPhase, IncidentSpec
+    from pipebell.core.message import Message
+    from pipebell.core.models import NotificationSpec
     from pipebell.core.ports import Clock, Provider
     from pipebell.core.shards import LeaseRecord
     from pipebell.core.silences.resource import Silence
@@ -133,6 +135,28 @@ class Notices(Protocol):
         """Post a Warning in the background, rate-limited; failures are only logged."""
 
 
+class Templates(Protocol):
+    """Organisations' own texts. Nothing is raised, and nobody waits long: built-in texts stand in for what fails."""
+
+    async def render(self, message: Message, kind: str, sources: Mapping[str, str]) -> tuple[Message, str]:
+        """The message with what these templates of a kind's fields make of it; and what failed, for people."""
+
+    async def check(self, spec: NotificationSpec) -> Sequence[object]:
+        """What is wrong with a configuration's templates, each as one line for people."""
+
+
+class BuiltInTexts:
+    """Where no templates can be run: see `Templates`."""
+
+    async def render(self, message: Message, kind: str, sources: Mapping[str, str]) -> tuple[Message, str]:  # noqa: ARG002
+        """Nothing is made, and that is said."""
+        return message, "templates cannot be run here"
+
+    async def check(self, spec: NotificationSpec) -> Sequence[object]:  # noqa: ARG002  (the Protocol's signature)
+        """Nothing is known of them."""
+        return ()
+
+
 class Leases(Protocol):
     """The Leases of one group of replicas. All methods raise ApiErrors, and give up within a few seconds."""
 
@@ -173,3 +197,4 @@ class Ports:
     providers: Mapping[str, Provider]
     installation: Callable[[], str] = _unnamed
     incidents: Incidents | None = None
+    templates: Templates = field(default_factory=BuiltInTexts)

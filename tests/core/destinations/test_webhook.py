@@ -34,6 +34,7 @@ from pipebell.core.vocabulary import Severity
 URL = "https://hooks.example.com/pipebell?token=confidential"
 NEW, OLD = "whsec_cGlwZWJlbGwtc2lnbmluZy1rZXktb2Ytbm93", "whsec_cGlwZWJlbGwtc2lnbmluZy1rZXktYmVmb3Jl"
 TOKEN = "Bearer confidential-token"
+BUILT_IN = [style for style in Format if style is not Format.TEMPLATE]
 EMPTY = {"error_message": None, "details": None, "links": None}
 
 
@@ -59,7 +60,7 @@ def verified(key, made, body=None):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("style", Format)
+@pytest.mark.parametrize("style", BUILT_IN)
 def test_the_library_verifies_a_signature_by_either_key(case, style):
     made = request(make(**CASES[case]), target(signingSecret=NEW, previousSigningSecret=OLD, format=style), attempt())
     for key in (NEW, OLD):
@@ -156,7 +157,7 @@ def read(made):
 @pytest.mark.parametrize("case", CASES)
 def test_the_library_reads_all_three_modes_alike(case):
     message = make(**CASES[case])
-    events = [read(request(message, target(format=style), attempt())) for style in Format if style != "standard"]
+    events = [read(request(message, target(format=style), attempt())) for style in BUILT_IN if style != "standard"]
     standard = json.loads(request(message, target(), attempt()).body)
     for event in events:
         assert event.get_data() == standard["data"]
@@ -168,7 +169,7 @@ def test_the_library_reads_all_three_modes_alike(case):
         assert event.get_time() == datetime(2026, 11, 23, 4, 15, 42, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("style", Format)
+@pytest.mark.parametrize("style", BUILT_IN)
 def test_a_trace_is_passed_on_alike_as_header_and_attribute(notify, style):
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     made = request(notify(traceparent=trace), target(format=style), attempt())
@@ -201,7 +202,7 @@ def size(made):
 
 
 @pytest.mark.parametrize("unit", ["😀", "é", "x", '"', "\\"])
-@pytest.mark.parametrize("style", Format)
+@pytest.mark.parametrize("style", BUILT_IN)
 def test_the_limit_is_kept_to_the_byte_and_cut_in_the_middle(notify, unit, style):
     text = "BEGIN" + unit * 100_000 + "END"
     made = request(
@@ -220,7 +221,7 @@ def test_the_limit_is_kept_to_the_byte_and_cut_in_the_middle(notify, unit, style
     assert shown["message"].endswith("last")
 
 
-@pytest.mark.parametrize("style", Format)
+@pytest.mark.parametrize("style", BUILT_IN)
 def test_what_just_fits_is_whole(notify, style):
     room = LIMIT - size(request(notify(details={"log": "x"}), target(format=style), attempt())) + 1
     room -= 2 if style is Format.STRUCTURED else 0  # it fits into a batch as well
@@ -243,7 +244,7 @@ def test_everything_at_its_longest_fits(notify):
         details={face * 200: [face * 9_000]},
         links=[{"title": face * 200, "url": "https://x/" + '"' * 2_038}] * 10,
     )
-    for style in Format:
+    for style in BUILT_IN:
         made = request(message, target(format=style), attempt())
         assert size(made) <= LIMIT
         document = json.loads(made.body)
@@ -255,7 +256,7 @@ def test_everything_at_its_longest_fits(notify):
 
 @settings(deadline=None, max_examples=60)
 @given(text=st.text(max_size=60), detail=st.text(max_size=20))
-@pytest.mark.parametrize("style", Format)
+@pytest.mark.parametrize("style", BUILT_IN)
 def test_hostile_text_is_neither_a_header_nor_a_control_character(notify, raw, style, text, detail):
     message = notify(
         pipeline_id=raw(text + "\r\nX-Evil: 1"), error_message=raw(text), details={detail: [detail, {detail: None}]}

@@ -248,3 +248,58 @@ async def test_conditions_that_this_process_has_not_judged_yet_are_written_as_th
     assert (made["Ready"]["reason"], made["Deliverable"]["reason"]) == ("Conflict", "DestinationFailing")
     edited = replace(known, generation=config.generation + 1)
     assert readiness.conditions(edited) is None  # it is judged at any moment
+
+
+# ---------------------------------------------------------------------- templates
+
+
+class FakeTemplates:
+    """Complains of what says so itself; remembers how often it was asked."""
+
+    def __init__(self):
+        self.checked = 0
+
+    async def check(self, spec):
+        self.checked += 1
+        return [f"{place}, line 1: is wrong" for place, text in spec.all_templates() if "wrong" in text]
+
+
+@pytest.fixture
+def templates(readiness):
+    readiness._runner = FakeTemplates()
+    return readiness._runner
+
+
+async def test_a_configuration_without_templates_has_no_condition_of_them(house, readiness, templates):
+    readiness.changed(house.config())
+    await settle_down()
+    assert set(conditions(house)) == {"Ready"}
+    assert templates.checked == 0
+
+
+async def test_wrong_templates_are_named_and_the_configuration_stays_ready(house, readiness, templates):
+    named = [{"name": "on-call", "slack": SLACK | {"textTemplate": "wrong"}}]
+    readiness.changed(house.config(email=EMAIL | {"textTemplate": "wrong", "htmlTemplate": "fine"}, destinations=named))
+    await settle_down()
+    found = conditions(house)
+    assert found["Ready"]["status"] == "True"
+    assert (found["TemplatesValid"]["status"], found["TemplatesValid"]["reason"]) == ("False", "Invalid")
+    assert found["TemplatesValid"]["message"] == (
+        "email.textTemplate, line 1: is wrong; destinations[on-call].slack.textTemplate, line 1: is wrong; "
+        "the built-in text is used where it fails"
+    )
+
+
+async def test_templates_are_tried_once_a_version_however_often_it_is_looked_at(house, readiness, templates):
+    config = house.config(email=EMAIL | {"textTemplate": "fine"})
+    for _ in range(3):
+        readiness.changed(config, fresh=True)
+        await settle_down()
+    assert templates.checked == 1
+    assert conditions(house)["TemplatesValid"]["status"] == "True"
+    readiness.changed(replace(config, generation=config.generation + 1))
+    mended = house.config(email=EMAIL | {"textTemplate": "wrong"})
+    readiness.changed(mended)
+    await settle_down()
+    assert templates.checked == 2
+    assert conditions(house)["TemplatesValid"]["status"] == "False"

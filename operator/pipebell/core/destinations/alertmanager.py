@@ -41,6 +41,7 @@ from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed
 from pipebell.core.render.facts import Facts, Link, facts
+from pipebell.core.template import TEXT, Template, TemplateText, template_field
 from pipebell.core.vocabulary import EventType, NotReadyReason, Severity
 from pipebell.core.wire import encode
 
@@ -75,6 +76,20 @@ _Labels = Annotated[
     Field(max_length=16),
 ]
 
+_OWN: Final = """\
+{{ event.headline }}
+{% for note in event.notes %}
+{{ note }}
+{% endfor %}
+
+{{ event.message }}
+
+{% for link in links %}
+{{ link.title }}: {{ link.url }}
+{% endfor %}
+{{ event.details_text }}
+"""
+
 
 @with_references
 class AlertmanagerSpec(DestinationSpec):
@@ -97,6 +112,7 @@ class AlertmanagerSpec(DestinationSpec):
         None, description="Bearer token, instead of username and password; write ${VAR}."
     )
     labels: _Labels | None = Field(None, description="Labels of every alert besides Pipebell's own.")
+    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN)] = template_field("the annotation description")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +210,7 @@ def alerts(message: Message, target: AlertmanagerTarget, attempt: Attempt) -> li
     return [
         {
             "labels": _labels(message, known, target, event.spec.event, message.severity),
-            "annotations": _annotations(known),
+            "annotations": _annotations(known, message.texts.get("text_template")),
             "startsAt": _moment(min(event.occurred, attempt.now)),
             "endsAt": _moment(end),
             **links,
@@ -218,11 +234,11 @@ def _labels(
     return {name: value for name, value in labels.items() if value}  # an empty label is none
 
 
-def _annotations(known: Facts) -> dict[str, str]:
+def _annotations(known: Facts, own: str | None) -> dict[str, str]:
     marks = "".join(f"[{mark}] " for mark in known.marks)
     made = {
         "summary": line(f"{marks}{known.headline}", _VALUE),
-        "description": block(known.message, DESCRIPTION),
+        "description": block(known.message if own is None else own, DESCRIPTION),
         "details": block(known.details, DESCRIPTION),
         "run": line(known.run, _VALUE),
         "attempt": known.attempt,

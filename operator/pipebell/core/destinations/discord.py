@@ -28,7 +28,8 @@ from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, SecretUrl, no_place
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import TICK, block, line, listed, shares, size
-from pipebell.core.render.facts import Facts, Link, facts
+from pipebell.core.render.facts import Facts, Link, facts, marked
+from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.wire import encode
 
 if TYPE_CHECKING:
@@ -64,6 +65,22 @@ _Name = Annotated[
     AfterValidator(no_placeholder),
 ]
 
+_MARKDOWN: Final = Language(lambda text: escape(text), lambda text: f"```\n{_ticked(text)}\n```" if text else "")
+_OWN: Final = """\
+{{ event.emoji }} **{{ event.title }}**: {{ event.pipeline or org }} ({{ org }})
+{% for note in event.notes %}
+{{ note }}
+{% endfor %}
+**Severity:** {{ severity | capitalize }}
+**When:** {{ event.when }}
+{% if event.message %}
+{{ event.message | code }}
+{% endif %}
+{% for link in links %}
+[{{ link.title }}](<{{ link.url | url }}>)
+{% endfor %}
+"""
+
 
 @with_references
 class DiscordSpec(DestinationSpec):
@@ -79,6 +96,9 @@ class DiscordSpec(DestinationSpec):
     username: _Name | None = Field(None, description="Name that the message is posted under. Default: the webhook's.")
     thread_id: Annotated[_Snowflake | None, FOLLOWS_ENDPOINT] = Field(
         None, description="ID of a thread or forum post of the webhook's channel to post in."
+    )
+    text_template: Annotated[TemplateText | None, Template(_MARKDOWN, _OWN)] = template_field(
+        "the text, instead of headline and card"
     )
 
 
@@ -139,6 +159,9 @@ def payload(message: Message, target: DiscordTarget) -> dict[str, Any]:
         "embeds": [_embed(known)],
         "allowed_mentions": {"parse": []},
     }
+    own = message.texts.get("text_template")
+    if own is not None:
+        made |= {"content": block(marked(known, own), CONTENT), "embeds": []}
     if target.username:
         made["username"] = target.username
     return made

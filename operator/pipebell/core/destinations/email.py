@@ -25,6 +25,7 @@ from pipebell.core.fields import (
     with_references,
 )
 from pipebell.core.render.text import listed
+from pipebell.core.template import HTML, LINE, TEXT, Template, TemplateText, template_field
 from pipebell.core.vocabulary import NotReadyReason, SmtpTls
 
 if TYPE_CHECKING:
@@ -35,6 +36,77 @@ _IMPLICIT_TLS_PORT: Final = 465
 _Addresses = Annotated[
     Annotated[list[EmailAddress], Field(max_length=100), Flagged(NESTED_MAX_FLAG, 50)] | None, FOLLOWS_ENDPOINT
 ]
+
+_SUBJECT: Final = "{{ event.severity | upper }}: {{ event.headline }}"
+_TEXT: Final = """\
+{{ event.emoji }} {{ event.headline }}
+
+{% for note in event.notes %}
+{{ note }}
+
+{% endfor %}
+Organisation: {{ org }}
+Pipeline:     {{ event.pipeline }}
+Run:          {{ event.run }}
+Severity:     {{ severity | capitalize }}
+When:         {{ event.when }}
+{% if event.message %}
+
+Message
+-------
+{{ event.message }}
+{% endif %}
+{% if event.details_text %}
+
+Details
+-------
+{{ event.details_text }}
+{% endif %}
+{% if links %}
+
+Links
+-----
+{% for link in links %}
+{{ link.title }}: {{ link.url }}
+{% endfor %}
+{% endif %}
+
+--\x20
+Sent by Pipebell for the PipelineEvent {{ event.source }}
+"""
+_HTML: Final = """\
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{{ event.headline }}</title></head>
+<body style="margin:0;padding:24px;background-color:#f0f2f5;font-family:-apple-system,'Segoe UI',Arial,sans-serif">
+<div style="max-width:640px;margin:0 auto;background-color:#ffffff;color:#1f2328">
+<h1 style="margin:0;padding:18px 24px;font-size:20px;color:#ffffff;background-color:{{ event.color }}">
+{{ event.emoji }} {{ event.headline }}</h1>
+{% for note in event.notes %}
+<p style="margin:0;padding:10px 24px;background-color:#fff8e5">{{ note }}</p>
+{% endfor %}
+<table style="padding:16px 24px;font-size:14px">
+<tr><td>Organisation</td><td>{{ org }}</td></tr>
+<tr><td>Pipeline</td><td>{{ event.pipeline }}</td></tr>
+<tr><td>Run</td><td>{{ event.run }}</td></tr>
+<tr><td>Severity</td><td>{{ severity | capitalize }}</td></tr>
+<tr><td>When</td><td>{{ event.when }}</td></tr>
+</table>
+{% for name, text in [["Message", event.message], ["Details", event.details_text]] %}
+{% if text %}
+<p style="margin:0;padding:0 24px;font-size:13px;color:#59636e">{{ name }}</p>
+<pre style="margin:6px 24px 20px 24px;padding:12px;background-color:#f6f8fa;white-space:pre-wrap">{{ text }}</pre>
+{% endif %}
+{% endfor %}
+{% for link in links %}
+<p style="margin:0;padding:0 24px 12px 24px"><a href="{{ link.url | url }}">{{ link.title }}</a></p>
+{% endfor %}
+<p style="margin:0;padding:14px 24px;font-size:12px;color:#59636e">
+Sent by Pipebell for the PipelineEvent {{ event.source }}</p>
+</div>
+</body>
+</html>
+"""
 
 
 @with_references
@@ -87,6 +159,11 @@ class EmailSpec(DestinationSpec):
         None, description="Recipients in copy; each an address or exactly ${VAR}. Replaces root's list as a whole."
     )
     subject_prefix: Text | None = Field(None, description="Put before every subject, such as [CloudAct].")
+    subject_template: Annotated[TemplateText | None, Template(LINE, _SUBJECT)] = template_field("the subject")
+    text_template: Annotated[TemplateText | None, Template(TEXT, _TEXT)] = template_field(
+        "the text; without htmlTemplate, the HTML says the same"
+    )
+    html_template: Annotated[TemplateText | None, Template(HTML, _HTML)] = template_field("the HTML")
 
 
 @dataclass(frozen=True, slots=True)

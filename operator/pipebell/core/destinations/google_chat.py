@@ -21,8 +21,10 @@ from pipebell.core.fields import ENDPOINT, SecretUrl, with_references
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, TICK, line, listed
-from pipebell.core.render.facts import Facts, Link, facts
+from pipebell.core.render.facts import Facts, Link, facts, marked
 from pipebell.core.render.fit import cut_middle, longest_fit
+from pipebell.core.render.text import clean
+from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.wire import encode
 
 if TYPE_CHECKING:
@@ -44,6 +46,27 @@ _MENTION_OR_LINK: Final = re.compile(r"<(?=\w+[:/])|@(?=all\b)", re.IGNORECASE)
 _STYLES: Final = str.maketrans({"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": TICK})
 _RESERVED_IN_LINKS: Final = str.maketrans({"<": "%3C", ">": "%3E", "|": "%7C"})
 
+_MENTION: Final = re.compile(r"<(?=users/)|@(?=all\b)", re.IGNORECASE)
+_MARKUP: Final = Language(
+    lambda text: escape(text),
+    lambda text: f"```\n{_verbatim(text)}\n```" if text else "",
+    lambda text: _MENTION.sub(lambda sign: sign[0] + JOINER, clean(text)),
+)
+_OWN: Final = """\
+{{ event.emoji }} *{{ event.title }}*: {{ event.pipeline or org }} ({{ org }})
+{% for note in event.notes %}
+{{ note }}
+{% endfor %}
+*Severity:* {{ severity | capitalize }}
+*When:* {{ event.when }}
+{% if event.message %}
+{{ event.message | code }}
+{% endif %}
+{% for link in links %}
+<{{ link.url | url }}|{{ link.title }}>
+{% endfor %}
+"""
+
 
 @with_references
 class GoogleChatSpec(DestinationSpec):
@@ -55,6 +78,7 @@ class GoogleChatSpec(DestinationSpec):
             "The space's webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef."
         ),
     )
+    text_template: Annotated[TemplateText | None, Template(_MARKUP, _OWN)] = template_field("the text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +101,12 @@ def request(message: Message, target: GoogleChatTarget, attempt: Attempt) -> Htt
         thread = {"name": f"{space[1]}/threads/{attempt.replies_to}"}
         query += "&messageReplyOption=REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD"
     known = facts(message)
+    own = message.texts.get("text_template")
     head, tail = _around(known)
 
     def build(longest: int) -> bytes:
-        made: dict[str, Any] = {"text": f"{head}\n{_body(known, longest)}{tail}"}
+        text = f"{head}\n{_body(known, longest)}{tail}" if own is None else cut_middle(marked(known, own), longest)
+        made: dict[str, Any] = {"text": text}
         return encode(made | {"thread": thread} if thread else made)
 
     url = target.url.partition("#")[0]

@@ -29,6 +29,7 @@ from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
+from pipebell.core.template import TEXT, Template, TemplateText, template_field
 from pipebell.core.vocabulary import Severity
 from pipebell.core.wire import encode
 
@@ -78,6 +79,21 @@ class Responder(Spec):
     name: _Name = Field(description="The team's, escalation's or schedule's name, or the user's e-mail address.")
 
 
+_OWN: Final = """\
+{{ event.headline }}
+{% for note in event.notes %}
+{{ note }}
+{% endfor %}
+
+{{ event.message }}
+
+{% for link in links %}
+{{ link.title }}: {{ link.url }}
+{% endfor %}
+{{ event.details_text }}
+"""
+
+
 @with_references
 class JsmSpec(DestinationSpec):
     """Alerts of Jira Service Management Operations, by the key of an API integration."""
@@ -90,6 +106,7 @@ class JsmSpec(DestinationSpec):
     responders: Annotated[Annotated[list[Responder], Field(max_length=20)] | None, FOLLOWS_ENDPOINT] = Field(
         None, description="Who is called. Default: what the integration says."
     )
+    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN)] = template_field("the description")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +162,7 @@ def _alert(message: Message, known: Facts, target: JsmTarget, alias: str) -> dic
     made: dict[str, Any] = {
         "message": line(f"{marks}{known.headline}", MESSAGE),
         "alias": alias,
-        "description": _description(known),
+        "description": block(message.texts.get("text_template") or _description(known), DESCRIPTION),
         "priority": PRIORITIES[message.severity],
         "source": line(f"pipebell {known.source}", SOURCE),
         "entity": line(known.pipeline or known.org, ENTITY),

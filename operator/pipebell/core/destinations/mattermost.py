@@ -19,7 +19,9 @@ from pipebell.core.fields import ENDPOINT, ONE_LINE, SecretUrl, no_placeholder, 
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, TICK, block, line, listed, shares, size
-from pipebell.core.render.facts import Facts, Link, facts
+from pipebell.core.render.facts import Facts, Link, facts, marked
+from pipebell.core.render.text import clean
+from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.wire import encode
 
 if TYPE_CHECKING:
@@ -38,6 +40,26 @@ _RESERVED_IN_LINKS: Final = str.maketrans({"(": "%28", ")": "%29", "<": "%3C", "
 
 _Line = Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(no_placeholder)]
 
+_MARKDOWN: Final = Language(
+    lambda text: escape(text),
+    lambda text: f"```\n{_verbatim(text)}\n```" if text else "",
+    lambda text: _harmless(clean(text)),
+)
+_OWN: Final = """\
+{{ event.emoji }} **{{ event.title }}**: {{ event.pipeline or org }} ({{ org }})
+{% for note in event.notes %}
+{{ note }}
+{% endfor %}
+**Severity:** {{ severity | capitalize }}
+**When:** {{ event.when }}
+{% if event.message %}
+{{ event.message | code }}
+{% endif %}
+{% for link in links %}
+[{{ link.title }}]({{ link.url | url }})
+{% endfor %}
+"""
+
 
 @with_references
 class MattermostSpec(DestinationSpec):
@@ -53,6 +75,9 @@ class MattermostSpec(DestinationSpec):
         None, description="Another channel than the webhook's (its name in the URL, such as town-square), or @user."
     )
     username: _Line | None = Field(None, description="Name that the message is posted under.")
+    text_template: Annotated[TemplateText | None, Template(_MARKDOWN, _OWN)] = template_field(
+        "the text, instead of headline and attachment"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +113,11 @@ def request(message: Message, target: MattermostTarget, attempt: Attempt) -> Htt
 def payload(message: Message, target: MattermostTarget) -> dict[str, Any]:
     """The message as Mattermost takes it, ready for JSON. Nobody is mentioned."""
     known = facts(message)
-    text = _text(known)
-    made: dict[str, Any] = {"text": text, "attachments": [_attachment(known, TEXT - size(text))]}
+    own = message.texts.get("text_template")
+    text = _text(known) if own is None else block(marked(known, own), TEXT)
+    made: dict[str, Any] = {"text": text}
+    if own is None:
+        made["attachments"] = [_attachment(known, TEXT - size(text))]
     if target.channel:
         made["channel"] = target.channel
     if target.username:

@@ -30,6 +30,7 @@ from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render import shown
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.fit import cut_middle, with_details
+from pipebell.core.template import LINE, Language, Template, TemplateText, template_field
 from pipebell.core.vocabulary import EventType
 from pipebell.core.wire import encode
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 512_000  # bytes of an event
 _SUMMARY: Final = 1024  # characters
+_OWN: Final = 400_000  # bytes of details that a template made
 _PART: Final = 255  # characters of source and component
 _KEY: Final = r"[A-Za-z0-9]{32}"
 _RULESET: Final = "R"  # what keys of rulesets begin with; these take no changes
@@ -67,6 +69,28 @@ _RoutingKey = Annotated[
 ]
 
 
+_JSON: Final = Language(json=True)
+_CUSTOM: Final = """\
+{
+  "message": "{{ event.message }}",
+  "details": {{ event.details }},
+  "run": "{{ event.run }}",
+  "owner": "{{ event.owner }}",
+  "labels": {{ event.labels }},
+  "notes": {{ event.notes }},
+  "event": "{{ event.source }}",
+  "organisation": "{{ org }}"
+}
+"""
+
+
+def _no_details(made: Any) -> str:  # noqa: ANN401  (JSON)
+    if not isinstance(made, dict):
+        return "makes no JSON object"
+    size = len(encode(made))
+    return "" if size <= _OWN else f"makes {size:,} bytes: at most {_OWN:,} have a place in an event"
+
+
 @with_references
 class PagerDutySpec(DestinationSpec):
     """PagerDuty, by an integration key of its Events API v2."""
@@ -84,6 +108,12 @@ class PagerDutySpec(DestinationSpec):
     change_events: Flag | None = Field(
         None,
         description="Whether a success is also recorded as a change event, which notifies nobody. Default false.",
+    )
+    summary_template: Annotated[TemplateText | None, Template(LINE, "{{ event.headline }}")] = template_field(
+        "the summary"
+    )
+    details_template: Annotated[TemplateText | None, Template(_JSON, _CUSTOM, lambda made: _no_details(made))] = (
+        template_field("custom_details, an object as JSON")
     )
 
 
@@ -160,7 +190,7 @@ def _payload(message: Message, known: Facts) -> dict[str, Any]:
     """What alerts and changes have in common."""
     marks = "".join(f"[{mark}] " for mark in known.marks)
     made = {
-        "summary": cut_summary(f"{marks}{known.headline}"),
+        "summary": cut_summary(f"{marks}{message.texts.get('summary_template', known.headline)}"),
         "source": cut_summary(known.pipeline or known.org, _PART),
         "component": cut_summary(known.pipeline, _PART),
         "timestamp": _timestamp(message.event.occurred),
@@ -184,6 +214,9 @@ def _timestamp(seconds: float) -> str | None:
 
 
 def _details(message: Message, known: Facts, details: Any, longest: int) -> dict[str, Any]:  # noqa: ANN401
+    own: dict[str, Any] | None = message.texts.get("details_template")
+    if own is not None:
+        return own
     made = {
         "message": cut_middle(known.message, longest),
         "details": details,

@@ -7,7 +7,7 @@ https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handli
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -41,8 +41,11 @@ from pipebell.core.fields import (
 )
 from pipebell.core.outcome import Action, Attempt, Verdict
 from pipebell.core.render import shown
-from pipebell.core.render.facts import Facts, facts
-from pipebell.core.render.mrkdwn import code, groups, inline, link_list, mrkdwn, phrase, section
+from pipebell.core.render.facts import Facts, facts, marked
+from pipebell.core.render.fit import cut_middle
+from pipebell.core.render.mrkdwn import code, escape, groups, inline, link_list, mrkdwn, phrase, section
+from pipebell.core.render.text import clean
+from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.vocabulary import NotReadyReason, Severity
 from pipebell.core.wire import decode, encode
 
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
 HOSTS: Final = ("hooks.slack.com", "hooks.slack-gov.com")
 _HEADLINE: Final = 300  # characters after escaping
 _NOTE: Final = 600
+_MOST_BLOCKS: Final = 50
+_MOST_TEXT: Final = 12_000  # characters of a text without blocks
 _BROADCAST: Final = re.compile("@(?=channel|here|everyone|group)", re.IGNORECASE)
 
 _Line = Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(no_placeholder)]
@@ -81,6 +86,70 @@ _User = Annotated[
         max_length=21,
     ),
 ]
+_BOUND: Final = 2900  # characters of a text in a block
+_MENTION: Final = re.compile("<(?=[!@])")
+
+
+def _nobody(text: str) -> str:
+    """Text that mentions nobody, whatever a template says: whom to mention is said by mentionUsers."""
+    return _BROADCAST.sub("@\u2060", _MENTION.sub("&lt;", clean(text)))
+
+
+_MRKDWN: Final = Language(
+    lambda text: escape(text).replace("`", "\u02cb"), lambda text: code("", text) if text else "", _nobody, url=escape
+)
+_JSON: Final = replace(_MRKDWN, json=True)
+_TEXT: Final = """\
+{{ event.emoji }} *{{ event.title }}*: {{ event.pipeline or org }} ({{ org }})
+{% for note in event.notes %}
+_{{ note }}_
+{% endfor %}
+*Severity:* {{ severity | capitalize }}   *When:* {{ event.when }}{% if event.run %}   *Run:* {{ event.run }}{% endif %}
+
+{% if event.message %}
+{{ event.message | code }}
+{% endif %}
+{% for link in links %}
+<{{ link.url | url }}|{{ link.title }}>
+{% endfor %}
+"""
+_BLOCKS: Final = """\
+[
+  {"type": "section", "text": {"type": "mrkdwn",
+    "text": "{{ event.emoji }} *{{ event.title }}*: {{ event.pipeline or org }}"}},
+  {"type": "section", "fields": [
+    {"type": "mrkdwn", "text": "*Organisation*\\n{{ org }}"},
+    {"type": "mrkdwn", "text": "*Severity*\\n{{ severity | capitalize }}"},
+    {"type": "mrkdwn", "text": "*When*\\n{{ event.when }}"}
+  ]}
+  {% if event.message %}
+  , {"type": "section", "text": {"type": "mrkdwn", "text": "{{ event.message | code }}"}}
+  {% endif %}
+  {% for link in links %}
+  , {"type": "section", "text": {"type": "mrkdwn", "text": "<{{ link.url | url }}|{{ link.title }}>"}}
+  {% endfor %}
+]
+"""
+
+
+def _no_blocks(made: Any) -> str:  # noqa: ANN401  (JSON)
+    """What is wrong with blocks that a template made."""
+    if (
+        not isinstance(made, list)
+        or not made
+        or not all(isinstance(block, dict) and block.get("type") for block in made)
+    ):
+        return 'makes no list of blocks, such as [{"type": "divider"}]'
+    if len(made) > _MOST_BLOCKS:
+        return f"makes {len(made)} blocks: Slack takes {_MOST_BLOCKS}"
+    return "mentions somebody in a block: name them in mentionUsers" if _mentioning(made) else ""
+
+
+def _mentioning(made: Any) -> bool:  # noqa: ANN401  (JSON)
+    """Whether a rich text holds an element that mentions."""
+    if isinstance(made, dict):
+        return made.get("type") in ("user", "usergroup", "broadcast") or any(map(_mentioning, made.values()))
+    return isinstance(made, list) and any(map(_mentioning, made))
 
 
 @with_references
@@ -111,6 +180,12 @@ class SlackSpec(DestinationSpec):
     mention_channel: Flag | None = Field(None, description="Whether to mention the whole channel.")
     mention_min_severity: AnyCaseSeverity | None = Field(
         None, description="Mention only from this severity on. Default critical."
+    )
+    text_template: Annotated[TemplateText | None, Template(_MRKDWN, _TEXT)] = template_field(
+        "the text; without blocksTemplate, it is all that is posted"
+    )
+    blocks_template: Annotated[TemplateText | None, Template(_JSON, _BLOCKS, lambda made: _no_blocks(made))] = (
+        template_field("the blocks, a list as JSON")
     )
 
 
@@ -198,10 +273,10 @@ def then(sent: Sent, response: Response) -> HttpRequest | None:
         del made["thread_ts"]
         made["channel"] = sent.target.channel
         return _posted(made, sent.target)
-    if unreadable and "attachments" in made:
+    if unreadable and made.get("attachments"):
         del made["attachments"]
         known = facts(sent.message)
-        if known.message:
+        if known.message and "text_template" not in sent.message.texts:
             made["text"] += "\n" + code("", known.message)
         return _posted(made, sent.target, sent.request.url)
     return None
@@ -218,11 +293,19 @@ def payload(message: Message, target: SlackTarget) -> dict[str, Any]:
     Nobody is mentioned but by `target`, and never by a test.
     """
     known = facts(message)
-    headline = _headline(known)
+    headline, own, own_blocks = (
+        _headline(known),
+        message.texts.get("text_template"),
+        message.texts.get("blocks_template"),
+    )
+    if own is not None:
+        headline = cut_middle(marked(known, own), _MOST_TEXT)
+    blocks = _blocks(known) if own_blocks is None else _fitting(own_blocks)
+    attachment = {"color": known.look.color, "fallback": headline.replace("*", ""), "blocks": blocks}
     mentions = [] if message.test else _mentions(message, target)
     made: dict[str, Any] = {
         "text": " ".join([*mentions, headline]),
-        "attachments": [{"color": known.look.color, "fallback": headline.replace("*", ""), "blocks": _blocks(known)}],
+        "attachments": [] if own is not None and own_blocks is None else [attachment],
         "unfurl_links": False,
         "unfurl_media": False,
     }
@@ -233,6 +316,15 @@ def payload(message: Message, target: SlackTarget) -> dict[str, Any]:
     if target.icon_emoji:
         made["icon_emoji"] = target.icon_emoji
     return made
+
+
+def _fitting(made: Any) -> Any:  # noqa: ANN401  (JSON)
+    """Blocks whose texts Slack takes."""
+    if isinstance(made, list):
+        return [_fitting(item) for item in made]
+    if isinstance(made, dict):
+        return {name: _fitting(item) for name, item in made.items()}
+    return cut_middle(made, _BOUND) if isinstance(made, str) else made
 
 
 def _mentions(message: Message, target: SlackTarget) -> list[str]:

@@ -45,6 +45,7 @@ from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render import gsm7
 from pipebell.core.render.facts import facts
 from pipebell.core.render.text import one_line
+from pipebell.core.template import LINE, Template, TemplateText, template_field
 from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ _Host = Annotated[
 ]
 _PerHour = Annotated[int, Field(strict=True, ge=1, le=10_000), BeforeValidator(whole_number)]
 
+_BODY: Final = "{{ severity | capitalize }}: {{ event.headline }} {{ event.message }}"
+
 
 @with_references
 class SmsSpec(DestinationSpec):
@@ -167,6 +170,7 @@ class SmsSpec(DestinationSpec):
     max_per_hour: _PerHour | None = Field(
         None, description="Messages in any 60 minutes; what is more is not sent. Default 30."
     )
+    body_template: Annotated[TemplateText | None, Template(LINE, _BODY)] = template_field("the message, one line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +297,23 @@ def text(message: Message, attempt: Attempt) -> str:
     known = facts(message)
     marks = "".join(f"[{mark}] " for mark in known.marks)
     tail = f" {_mark(attempt)}"
+    own: str | None = message.texts.get("body_template")
+    if own is not None:
+        return _own(gsm7.fold(f"{marks}{own}"), tail)
     head = gsm7.cut(gsm7.fold(f"{marks}{known.severity.capitalize()}: {known.headline}"), _HEAD)
     said = gsm7.fold(one_line(f"{known.brief[:_PLENTY]} {known.brief[_PLENTY:][-_PLENTY:]}", 3 * _PLENTY))
     for room in range(TEXT - gsm7.septets(head) - len(tail) - 1, 0, -1):
         made = f"{head}\n{gsm7.cut(said, room)}{tail}" if said else f"{head}{tail}"
         if gsm7.segments(made) <= 2:  # noqa: PLR2004  (an escape at the border of segments may take a septet more)
+            break
+    return made
+
+
+def _own(said: str, tail: str) -> str:
+    """What an organisation's own template made, in the room that there is."""
+    for room in range(TEXT - len(tail), 0, -1):
+        made = f"{gsm7.cut(said, room)}{tail}"
+        if gsm7.segments(made) <= 2:  # noqa: PLR2004  (as above)
             break
     return made
 

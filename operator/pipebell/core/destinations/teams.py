@@ -33,6 +33,8 @@ from pipebell.core.render import shown
 from pipebell.core.render.bounded import line
 from pipebell.core.render.facts import Facts, Link, facts
 from pipebell.core.render.fit import cut_middle, longest_fit
+from pipebell.core.render.text import clean
+from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.vocabulary import EventType, NotReadyReason, Severity
 from pipebell.core.wire import encode
 
@@ -96,6 +98,42 @@ class MentionedUser(Spec):
     ] = Field(description="The name that the mention shows.")
 
 
+_JSON: Final = Language(
+    lambda text: "\n".join(map(escape, text.split("\n"))),
+    lambda text: "\n\n".join(map(escape, text.split("\n"))),
+    lambda text: defused(clean(text)),
+    json=True,
+)
+_CARD: Final = """\
+{
+  "type": "AdaptiveCard",
+  "version": "1.4",
+  "body": [
+    {"type": "TextBlock", "size": "Medium", "weight": "Bolder", "wrap": true,
+      "text": "{{ event.emoji }} {{ event.headline }}"},
+    {"type": "FactSet", "facts": [
+      {"title": "Organisation", "value": "{{ org }}"},
+      {"title": "Severity", "value": "{{ severity | capitalize }}"},
+      {"title": "When", "value": "{{ event.when }}"}
+    ]},
+    {"type": "TextBlock", "wrap": true, "text": "{{ event.message }}"}
+  ]
+  {% if links %}
+  , "actions": [{"type": "Action.OpenUrl", "title": "{{ links[0].title }}", "url": "{{ links[0].url | url }}"}]
+  {% endif %}
+}
+"""
+_OWN: Final = 20_000  # bytes of a card that a template made: mentions and what is around it need room as well
+
+
+def _no_card(made: Any) -> str:  # noqa: ANN401  (JSON)
+    """What is wrong with a card that a template made."""
+    if not isinstance(made, dict) or made.get("type") != "AdaptiveCard" or not isinstance(made.get("body"), list):
+        return 'makes no card: it has to be {"type": "AdaptiveCard", "version": "1.4", "body": […]}'
+    size = len(encode(made))
+    return "" if size <= _OWN else f"makes a card of {size:,} bytes: Teams takes {_OWN:,}"
+
+
 @with_references
 class TeamsSpec(DestinationSpec):
     """Microsoft Teams through a workflow's webhook."""
@@ -112,6 +150,9 @@ class TeamsSpec(DestinationSpec):
     )
     mention_min_severity: AnyCaseSeverity | None = Field(
         None, description="Mention only from this severity on. Default critical."
+    )
+    card_template: Annotated[TemplateText | None, Template(_JSON, _CARD, lambda made: _no_card(made))] = template_field(
+        "the adaptive card, as JSON"
     )
 
 
@@ -156,6 +197,9 @@ def payload(message: Message, target: TeamsTarget, known: Facts, longest: int) -
     Nobody is mentioned but by `target`, and never by a test.
     """
     mentions = _mentions(message, target)
+    own = message.texts.get("card_template")
+    if own is not None:
+        return _posted(_with_mentions(own, mentions))
     card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -166,6 +210,16 @@ def payload(message: Message, target: TeamsTarget, known: Facts, longest: int) -
     buttons = _buttons(known)
     if buttons:
         card["actions"] = buttons
+    return _posted(card)
+
+
+def _with_mentions(own: dict[str, Any], mentions: list[dict[str, Any]]) -> dict[str, Any]:
+    """An organisation's own card, in which those are mentioned whom the configuration names."""
+    told = [_text(" ".join(mention["text"] for mention in mentions))] if mentions else []
+    return {**own, "msteams": {"width": "Full", "entities": mentions}, "body": [*told, *own["body"]]}
+
+
+def _posted(card: dict[str, Any]) -> dict[str, Any]:
     attachment = {
         "contentType": "application/vnd.microsoft.card.adaptive",
         "contentUrl": None,

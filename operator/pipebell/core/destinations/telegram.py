@@ -36,7 +36,9 @@ from pipebell.core.fields import (
 from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, block, line, shares, size
-from pipebell.core.render.facts import Facts, facts
+from pipebell.core.render.facts import Facts, facts, marked
+from pipebell.core.render.text import clean
+from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.wire import decode, encode
 
 if TYPE_CHECKING:
@@ -76,6 +78,22 @@ _Chat = Annotated[
 ]
 _Topic = Annotated[int, Field(strict=True, ge=1, le=2_147_483_647), BeforeValidator(whole_number)]
 
+_PLAIN: Final = Language(finish=lambda text: _harmless(clean(text)))
+_OWN: Final = """\
+{{ event.emoji }} {{ event.title }}: {{ event.pipeline or org }} ({{ org }})
+{% for note in event.notes %}
+{{ note }}
+{% endfor %}
+Severity: {{ severity | capitalize }}
+When: {{ event.when }}
+{% if event.message %}
+{{ event.message }}
+{% endif %}
+{% for link in links %}
+{{ link.title }}: {{ link.url }}
+{% endfor %}
+"""
+
 
 @with_references
 class TelegramSpec(DestinationSpec):
@@ -89,6 +107,9 @@ class TelegramSpec(DestinationSpec):
     )
     message_thread_id: Annotated[_Topic | None, FOLLOWS_ENDPOINT] = Field(
         None, description="ID of a topic of a group with topics."
+    )
+    text_template: Annotated[TemplateText | None, Template(_PLAIN, _OWN)] = template_field(
+        "the text, which has no markup"
     )
 
 
@@ -128,7 +149,11 @@ def target(block: Block) -> TelegramTarget:
 def request(message: Message, target: TelegramTarget, attempt: Attempt) -> HttpRequest:
     """What is sent; a reply to the message of an earlier delivery."""
     made = _Text()
-    _compose(made, facts(message))
+    own, known = message.texts.get("text_template"), facts(message)
+    if own is None:
+        _compose(made, known)
+    else:
+        made.add(block(marked(known, own), TEXT))
     body: dict[str, Any] = {
         "chat_id": target.chat_id,
         "text": made.text,

@@ -37,6 +37,7 @@ from pipebell.core.outcome import Attempt, Verdict
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.fit import cut_middle, with_details
 from pipebell.core.render.text import clean
+from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.core.wire import encode
 
@@ -75,6 +76,7 @@ class Format(StrEnum):
     BINARY = "cloudeventsBinary"
     STRUCTURED = "cloudeventsStructured"
     BATCH = "cloudeventsBatch"
+    TEMPLATE = "template"
 
 
 def not_reserved(value: str) -> str:
@@ -112,6 +114,29 @@ class Header(Sourced):
     ) = Field(None, description="Its value, or exactly ${VAR}; the whole value, such as Bearer and the token.")
 
 
+_JSON: Final = Language(json=True)
+_BODY: Final = """\
+{
+  "event": "{{ event.type }}",
+  "severity": "{{ severity }}",
+  "title": "{{ event.headline }}",
+  "org": "{{ org }}",
+  "pipeline": "{{ event.pipeline }}",
+  "run": "{{ event.run }}",
+  "message": "{{ event.message }}",
+  "details": {{ event.details }},
+  "links": {{ links }},
+  "suppressed": {{ suppressed }},
+  "test": {{ event.test }}
+}
+"""
+
+
+def _too_large(made: Any) -> str:  # noqa: ANN401  (JSON)
+    size = len(encode(made))
+    return "" if size <= LIMIT else f"makes {size:,} bytes: at most {LIMIT:,} are sent"
+
+
 @with_references
 class WebhookSpec(DestinationSpec):
     """An HTTPS endpoint of one's own."""
@@ -139,8 +164,11 @@ class WebhookSpec(DestinationSpec):
         None,
         description=(
             "standard: type, timestamp and data; cloudeventsBinary, cloudeventsStructured, cloudeventsBatch: "
-            "a CloudEvent. Default standard."
+            "a CloudEvent; template: what bodyTemplate makes. Default standard, or template where bodyTemplate is set."
         ),
+    )
+    body_template: Annotated[TemplateText | None, Template(_JSON, _BODY, lambda made: _too_large(made))] = (
+        template_field("the body, as JSON; for format: template")
     )
     headers: Annotated[Annotated[list[Header], Field(max_length=10)] | None, FOLLOWS_ENDPOINT] = Field(
         None, description="Further headers of every request, such as Authorization."
@@ -200,10 +228,25 @@ def target(block: Block) -> WebhookTarget:
         where=block.path,
         keys=tuple(_key(block, name, secret, signature) for name, secret in given.items()),
         signature=signature,
-        format=block.get("format") or Format.STANDARD,
+        format=_format(block),
         headers=_headers(block),
         credentials=tuple(given.values()),
     )
+
+
+def _format(block: Block) -> Format:
+    given, templated = block.get("format"), block.get("body_template") is not None
+    if given is None:
+        return Format.TEMPLATE if templated else Format.STANDARD
+    if templated and given is not Format.TEMPLATE:
+        raise NotReady(
+            NotReadyReason.INVALID,
+            f"{block.path}.bodyTemplate goes with format: template, and format is {given}: remove one of them",
+        )
+    if given is Format.TEMPLATE and not templated:
+        raise block.incomplete("body_template", "is not set, but format is template")
+    found: Format = given
+    return found
 
 
 def _key(block: Block, name: str, secret: str, signature: Signature) -> bytes:
@@ -303,7 +346,17 @@ def _batch(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, 
     return {"Content-Type": "application/cloudevents-batch+json; charset=utf-8"}, b"[" + body + b"]"
 
 
+def _template(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
+    """What the organisation's own template made; without it, the body of `standard`."""
+    own = message.texts.get("body_template", _NOTHING)
+    if own is _NOTHING:
+        return _standard(message, known, attempt)
+    return {"Content-Type": "application/json"}, encode(own)
+
+
+_NOTHING: Final = object()
 _FORMATS: Final = {
+    Format.TEMPLATE: _template,
     Format.STANDARD: _standard,
     Format.BINARY: _binary,
     Format.STRUCTURED: _structured,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipebell.core.render.facts import REPLAY, Facts, facts
+from pipebell.core.render.facts import REPLAY, Facts, facts, marked
 from pipebell.core.render.text import one_line
 
 if TYPE_CHECKING:
@@ -20,6 +22,14 @@ SUBJECT_LIMIT: Final = 250  # characters; mail programs show fewer, RFC 5322 let
 _PREFIX_LIMIT: Final = 80
 _PIPELINE_LIMIT: Final = 80
 _PREHEADER_LIMIT: Final = 140
+_BODY: Final = re.compile("<body[^>]*>", re.IGNORECASE)
+# Where an organisation has a template of the text alone: mail programs show the HTML.
+_PAGE: Final = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"></head><body>'
+    '<div dir="auto" style="white-space:pre-wrap;overflow-wrap:anywhere;'
+    "font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Helvetica,Arial,sans-serif\">{}</div>"
+    "</body></html>\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +49,34 @@ def email_content(message: Message, prefix: str | None = None, *, reply: bool = 
     """
     known = facts(message)
     rows = known.rows
-    subject = _subject(known, prefix or "", reply=reply)
+    own = message.texts
+    subject = _subject(known, prefix or "", own.get("subject_template"), reply=reply)
+    text, html = own.get("text_template"), own.get("html_template")
+    if text is not None and html is None:
+        html = _PAGE.format(escape(text))
+    if text is not None and html is not None:
+        return EmailContent(subject, marked(known, text), _marked_page(known, html))
     preheader = one_line(known.brief or known.headline, _PREHEADER_LIMIT)
-    html = _template().render(known=known, rows=rows, subject=subject, preheader=preheader)
-    return EmailContent(subject, _plain(known, rows), html)
+    page = _template().render(known=known, rows=rows, subject=subject, preheader=preheader) if html is None else ""
+    return EmailContent(subject, _plain(known, rows), page or _marked_page(known, html or ""))
 
 
-def _subject(known: Facts, prefix: str, *, reply: bool) -> str:
+def _marked_page(known: Facts, html: str) -> str:
+    """An organisation's own page, that says of a test that it is one."""
+    if not known.marks:
+        return html
+    marks = f"<p><strong>{escape(marked(known, '').strip())}</strong></p>"
+    body = _BODY.search(html)
+    return html[: body.end()] + marks + html[body.end() :] if body else marks + html
+
+
+def _subject(known: Facts, prefix: str, own: str | None, *, reply: bool) -> str:
     pipeline = one_line(known.pipeline, _PIPELINE_LIMIT)
     marks = (f"[{mark}]" for mark in known.marks if not (reply and mark == REPLAY))
-    words = ["Re:" if reply else "", one_line(prefix, _PREFIX_LIMIT), *marks, f"{known.severity}:"]
+    words = ["Re:" if reply else "", one_line(prefix, _PREFIX_LIMIT), *marks]
+    if own is not None:
+        return one_line(" ".join(word for word in (*words, own) if word), SUBJECT_LIMIT)
+    words.append(f"{known.severity}:")
     what = f"{known.title}: {pipeline} ({known.org})" if pipeline else f"{known.title} ({known.org})"
     return one_line(" ".join(word for word in (*words, what) if word), SUBJECT_LIMIT)
 

@@ -172,6 +172,11 @@ def _of_digest(message: Message, told: View) -> Facts:
     )
 
 
+def marked(known: Facts, text: str) -> str:
+    """An organisation's own text, that says of a test or a replay that it is one."""
+    return "".join(f"[{mark}] " for mark in known.marks) + text
+
+
 def _marks(message: Message) -> tuple[str, ...]:
     spec = message.event.spec
     return tuple(mark for mark, given in (("TEST", spec.test), (REPLAY, spec.replay_of)) if given)

@@ -87,6 +87,8 @@ class Readiness(ConfigFollower, ShardFollower):
         self._reviews: dict[tuple[str, str], None] = {}  # namespaces and organisations with many configurations
         self._wanted = asyncio.Event()
         self._states: dict[Key, _State] = {}
+        self._runner = ports.templates
+        self._tried: dict[Key, tuple[tuple[str, int], tuple[ConditionValue, ...]]] = {}
         self._conditions: dict[Key, tuple[ConditionValue, ...]] = {}
         self._written: dict[Key, tuple[str, int, tuple[ConditionValue, ...]]] = {}
         self._deliverable: Callable[[ConfigObject], ConditionValue | None] = lambda _: None
@@ -180,6 +182,7 @@ class Readiness(ConfigFollower, ShardFollower):
 
     def _forget(self, key: Key) -> None:
         self._states.pop(key, None)
+        self._tried.pop(key, None)
         self._conditions.pop(key, None)
         self._written.pop(key, None)
 
@@ -293,7 +296,7 @@ class Readiness(ConfigFollower, ShardFollower):
             disabled = config.spec is not None and config.spec.enabled is False
             message = "disabled: nothing is sent" if disabled else "notifications can be sent"
             ready = ConditionValue("Ready", status=True, reason="Ready", message=message)
-        return [ready, *self._sharing(config)]
+        return [ready, *self._sharing(config), *await self._templates(config)]
 
     async def _check(self, config: ConfigObject, *, fresh: bool) -> None:
         if config.spec is None:
@@ -317,6 +320,21 @@ class Readiness(ConfigFollower, ShardFollower):
             with contextlib.suppress(TimeoutError):
                 check = self._providers[target.kind].check(target, config.namespace)
                 await asyncio.wait_for(check, CHECK_PATIENCE)
+
+    async def _templates(self, config: ConfigObject) -> Sequence[ConditionValue]:
+        """Whether the configuration's own templates can be used. Nothing but an edit changes that."""
+        memo = (config.uid, config.generation)
+        known = self._tried.get(config.key)
+        if known is not None and known[0] == memo:
+            return known[1]
+        values: tuple[ConditionValue, ...] = ()
+        if config.spec is not None and any(True for _ in config.spec.all_templates()):
+            wrong = [str(each) for each in await self._runner.check(config.spec)]
+            message = "; ".join(wrong) + "; the built-in text is used where it fails" if wrong else "all can be used"
+            reason = "Invalid" if wrong else "Valid"
+            values = (ConditionValue("TemplatesValid", status=not wrong, reason=reason, message=clip(message)),)
+        self._tried[config.key] = (memo, values)
+        return values
 
     def _sharing(self, config: ConfigObject) -> Iterator[ConditionValue]:
         rule = config.spec.event_namespaces if config.spec is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ from pipebell.core.message import Message
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Attempt, Outcome, Thread, Verdict, delivery_id
 from pipebell.core.policy.settle import settle
-from pipebell.core.status import Delivery, rfc3339
+from pipebell.core.status import Delivery, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Reason
 from pipebell.engine.events.endpoints import Waiter
 from pipebell.engine.events.state import next_attempt
@@ -88,6 +88,7 @@ class Deliverer:
         self._resolver, self._endpoints = resolver, endpoints
         self._observer, self._on_delivered = observer, on_delivered
         self._installation, self._max_age = ports.installation, max_age
+        self._templates = ports.templates
         self._since = self._clock.now()
 
     async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
@@ -148,6 +149,7 @@ class Deliverer:
 
     async def _one(self, state: EventState, delivery: Delivery, sending: Sending) -> None:
         target = sending.decision.targets[delivery.destination]
+        message, fallback = await self._worded(state, delivery, sending, target)
         recipients = tuple(delivery.retry_recipients) if delivery.retry_recipients else None
         allowed = partial(self._ownership.may_send, state.org)
         began = self._clock.now()
@@ -166,9 +168,9 @@ class Deliverer:
             alert=thread.alert,
         )
         try:
-            outcome = await self._send(sending.message, target, attempt)
+            outcome = await self._send(message, target, attempt)
             if outcome.verdict is Verdict.PERMANENT and outcome.reason in _LOGIN_REFUSED:
-                outcome = await self._with_fresh_secrets(delivery, sending, attempt, outcome)
+                outcome = await self._with_fresh_secrets(delivery, replace(sending, message=message), attempt, outcome)
         except Fenced:
             sending.fenced = True
             self._endpoints.forfeited(target.endpoint, state.uid)
@@ -182,6 +184,8 @@ class Deliverer:
         else:
             self._endpoints.answered(*who, outcome)
         settled = settle(delivery, outcome, sending.resolved.layers.retry, began, ended, refusal)
+        if fallback != (delivery.template_fallback or ""):
+            settled = settled.model_copy(update={"template_fallback": clip(fallback) or None})
         state.deliveries[delivery.destination] = settled
         self._observer.on_attempt(state, target.kind, outcome, ended - began)
         shared = target.trusted and outcome.verdict is not Verdict.DELIVERED and _customised(sending, delivery)
@@ -193,6 +197,19 @@ class Deliverer:
             _log_failure(state, settled, outcome)
         if settled.delivered_time and not delivery.delivered_time:
             self._on_delivered(state, settled, target)
+
+    async def _worded(
+        self, state: EventState, delivery: Delivery, sending: Sending, target: Target
+    ) -> tuple[Message, str]:
+        """The message in the words of the destination's own templates, and which of them failed."""
+        sources = sending.resolved.layers.templates(delivery.destination)
+        if not sources:
+            return sending.message, ""
+        message, fallback = await self._templates.render(sending.message, target.kind, sources)
+        if fallback:
+            names = {"namespace": state.namespace, "name": state.name, "destination": delivery.destination}
+            log.warning("template_failed", org=state.org, reason=fallback, **names)
+        return message, fallback
 
     async def _send(self, message: Message, target: Target, attempt: Attempt) -> Outcome:
         feasible = KINDS[target.kind].feasible(target, attempt) if attempt.action is not Action.SEND else attempt
