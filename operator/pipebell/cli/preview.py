@@ -74,6 +74,7 @@ class Preview:
     override: str | None = None
     severity: str | None = None
     cooldown: str | None = None
+    digest: str | None = None
     destinations: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -181,6 +182,7 @@ def make(
     now_or_later = [name for name in (*match.destinations, *later) if isinstance(decision, Deliver) or name in later]
     preview.trigger = f"{event.spec.event.value} → {', '.join(now_or_later or match.destinations)}"
     preview.severity, preview.cooldown = match.severity.value, _cooldown(event, decision, match)
+    preview.digest = match.digest.words if match.digest is not None and match.batched else None
     suppressed = decision.suppressed if isinstance(decision, Deliver) else 0
     message = Message(event, match.severity, suppressed)
     html = None
@@ -346,6 +348,7 @@ def _print(preview: Preview) -> None:
         ("override", preview.override),
         ("severity", preview.severity),
         ("cooldown", preview.cooldown),
+        ("digest", preview.digest),
         ("decision", preview.decision),
     ):
         if value:

@@ -14,7 +14,7 @@ from pipebell.cli import completion, elsewhere, replay_failed, show, watching
 from pipebell.cli.client import EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.core.errors import PipebellError
-from pipebell.core.vocabulary import API_VERSION, FINAL_PHASES, Phase
+from pipebell.core.vocabulary import API_VERSION, FINAL_PHASES, Phase, Reason
 from pipebell.sdk.record import draw_name
 
 
@@ -106,6 +106,9 @@ def choose(event: dict[str, Any], wanted: list[str], *, force: bool) -> list[str
     if force:
         return wanted or None
     if phase == Phase.SUPPRESSED:
+        if status.get("reason") == Reason.BATCHED:
+            told = "; ".join(f"{item['destination']} is told by {item['digest']}" for item in status.get("batch") or ())
+            raise NothingToReplay(f"{name} waits for a digest: {told}; --force sends it all the same")
         by = status.get("suppressedBy")
         raise NothingToReplay(f"{name} was held back by a cooldown, {by} stands for it; --force sends it all the same")
     if done := [place for place in wanted if place in deliveries and place not in failed]:

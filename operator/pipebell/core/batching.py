@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from pipebell.core import schedule
 from pipebell.core.fields import (
     NO_RHYTHM,
     TWO_RHYTHMS,
@@ -44,6 +45,15 @@ class DigestSpec(Spec):
             "of on-call systems (pagerduty, jsm, alertmanager)."
         ),
     )
+
+    @property
+    def words(self) -> str:
+        """When digests go out, for people."""
+        if self.enabled is False:
+            return "none"
+        if self.schedule is not None:
+            return schedule.words(self.schedule, self.timezone or "UTC")
+        return f"{self.every_seconds} s after the first event"
 
     @model_validator(mode="after")
     def _one_rhythm(self) -> Self:

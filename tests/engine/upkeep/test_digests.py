@@ -369,6 +369,24 @@ async def test_a_forged_digest_is_not_due_and_bars_no_real_one(house):
     assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
 
 
+async def test_a_digest_that_failed_is_sent_again_word_by_word_and_nothing_else_is(house):
+    house.config(eventTriggers=[trigger()])
+    house.email.script = [Outcome(Verdict.PERMANENT, "Smtp550", "no")]
+    async with running(house):
+        await house.submit(house.event())
+        await house.clock.advance(3605)
+    (failed,) = digests(house)
+    assert house.status(failed).phase is Phase.FAILED
+    notice = failed.spec.notice.model_dump(by_alias=True, exclude_none=True, mode="json")
+    again = house.event(replayOf={"name": failed.name, "destinations": ["email"]}, notice=notice)
+    other = house.event(replayOf={"name": failed.name}, notice=notice | {"content": {"groups": []}})
+    foreign = house.event(org="globex", replayOf={"name": failed.name}, notice=notice)
+    await house.submit(again, other, foreign)
+    assert house.status(again).phase is Phase.DELIVERED
+    assert house.status(other).reason is Reason.NOT_DUE
+    assert house.status(foreign).phase is Phase.SKIPPED
+
+
 async def test_a_moment_that_a_wrong_clock_wrote_is_waited_for_no_longer_than_its_interval(house):
     house.config(eventTriggers=[trigger()])
     house.clock._now += 90 * 86_400
@@ -458,6 +476,22 @@ async def test_what_fails_for_good_gives_its_place_back(house):
         Phase.DELIVERED,
         Phase.SUPPRESSED,
     ]
+
+
+async def test_after_a_restart_what_failed_holds_no_place_and_what_is_under_way_holds_one(house):
+    house.config(maxNotificationsPerHour=1, eventTriggers=[trigger(None, cooldownSeconds=0)])
+    house.clock._now = (house.clock.now() // 3600 + 1) * 3600 + 100
+    house.email.script = [Outcome(Verdict.PERMANENT, "Smtp550", "no"), Outcome(Verdict.RETRY, "Smtp451", "later")]
+    failed, tried = house.event(), house.event()
+    await house.submit(failed)
+    await house.submit(tried)
+    assert house.status(tried).reason is Reason.RETRYING
+    await house.restart()
+    third = house.event()
+    await house.submit(third)
+    assert house.status(third).reason is Reason.BATCHED
+    await house.clock.advance(30)
+    assert house.status(tried).phase is Phase.DELIVERED
 
 
 async def test_roots_limit_is_of_a_namespace_and_of_roots_endpoints_alone(house):

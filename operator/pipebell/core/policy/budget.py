@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipebell.core.layers import Layers
     from pipebell.core.policy.decision import Decision
 
+_MANY: Final = (NoticeKind.DIGEST, NoticeKind.CATCH_UP, NoticeKind.STORM)  # one message for many events each
 _RECOVERIES: Final = (EventType.PIPELINE_SUCCESS, EventType.CHANNEL_RECOVERED)
 
 
@@ -52,10 +53,10 @@ class BudgetFacts(NamedTuple):
 def counted(event: Event, severity: Severity, destinations: Collection[str], layers: Layers) -> tuple[bool, bool]:
     """Whether an event that is told there counts in the organisation's own limit, and in root's."""
     spec = event.spec
-    digest = spec.notice is not None and spec.notice.kind is NoticeKind.DIGEST
-    if spec.event in _RECOVERIES and not digest:
+    many = spec.notice is not None and spec.notice.kind in _MANY
+    if spec.event in _RECOVERIES and not many:
         return False, False
-    free = spec.test is True or spec.replay_of is not None or (severity is Severity.CRITICAL and not digest)
+    free = spec.test is True or spec.replay_of is not None or (severity is Severity.CRITICAL and not many)
     own = layers.max_per_hour is not None and not free
     root = layers.root_max_per_hour is not None and any(layers.on_root(name) for name in destinations)
     return own, root
@@ -72,7 +73,7 @@ def budget(s: Situation) -> Decision | Situation:
     facts, notice = s.budget, s.event.spec.notice
     if facts is None or facts.claimed or s.progress.tried:
         return s
-    if notice is not None and notice.kind is NoticeKind.DIGEST:  # it counts, and is one message for many
+    if notice is not None and notice.kind in _MANY:  # it counts, and is never held back
         return s
     if not facts.known:
         message = "how many were told in this hour is being read"

@@ -62,6 +62,7 @@ def changes(layers: Layers, spec: PipelineEventSpec) -> str:
             ("severity", before.severity.value, after.severity.value),
             ("providers", ", ".join(before.destinations), ", ".join(after.destinations)),
             ("cooldownSeconds", str(before.cooldown), str(after.cooldown)),
+            ("digest", *(each.digest.words if each.digest is not None else "none" for each in (before, after))),
         )
         said = "; ".join(f"{name} {old} → {new}" for name, old, new in rows if old != new)
     return f"{found.title}: {said or 'changes nothing'}"

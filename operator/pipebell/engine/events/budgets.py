@@ -115,7 +115,7 @@ class Budgets:
         if told is not None:
             for purse in purses:
                 self._note(purse, event.uid, event.spec.org_slug, told)
-        elif purses and event.uid not in self._purses:
+        elif purses and _under_way(event) and event.uid not in self._purses:
             self._claim(event.uid, event.spec.org_slug, purses)
 
     def needs(self, event: Event, now: float) -> bool:
@@ -136,6 +136,11 @@ class Budgets:
 
     def _counts(self, uid: str, purses: tuple[Purse, ...]) -> bool:
         return any(uid in self._under_way.get(purse, ()) for purse in purses)
+
+
+def _under_way(event: Event) -> bool:
+    """Whether something was tried for an event that has not come to its end."""
+    return not event.status.finished and any(item.last_attempt_time for item in event.status.deliveries or ())
 
 
 def first_told(event: Event) -> float | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from pipebell.core.errors import ApiError, InvalidEvent, NotFound, Unavailable
+from pipebell.core.layers import part_of
 from pipebell.core.policy.claim import Claim
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import NoticeKind, Reason, StageName
@@ -133,13 +134,32 @@ class Digests:
     # ------------------------------------------------------------------ judging
 
     async def judge(self, event: Event, resolved: Resolved) -> Claim:
-        """A digest is due when members that the operator recorded name it, and it is its moment."""
-        notice = event.spec.notice
-        batch = self._batches.get(event.namespace, event.name)
-        if not self._ledger.opened(event.spec.org_slug):
+        """A digest is due when members that the operator recorded name it and its moment has come; so is its replay."""
+        notice, org = event.spec.notice, event.spec.org_slug
+        if not self._ledger.opened(org):
             raise Unavailable("which digests are due is being read")
         destination = notice.destination if notice is not None else None
-        if batch is None or not batch.vouched or batch.stage is Stage.OPEN or batch.destination != destination:
+        if destination is None or not (self._known(event, destination) or await self._repeats(event)):
             return Claim(due=False, stage=StageName.DIGEST, message="no event that is known waits for this digest")
-        names = resolved.layers.deliveries(batch.destination)
-        return Claim(due=True, stage=StageName.DIGEST, destinations=names, title=f"digest for {batch.destination}")
+        names = resolved.layers.deliveries(destination)
+        if event.spec.replay_of is not None and event.spec.replay_of.destinations is not None:
+            again = event.spec.replay_of.destinations
+            names = tuple(name for name in names if name in again or part_of(name)[0] in again)
+        return Claim(due=True, stage=StageName.DIGEST, destinations=names, title=f"digest for {destination}")
+
+    def _known(self, event: Event, destination: str) -> bool:
+        batch = self._batches.get(event.namespace, event.name)
+        if batch is None or not batch.vouched or batch.stage is Stage.OPEN:
+            return False
+        return batch.destination == destination
+
+    async def _repeats(self, event: Event) -> bool:
+        """Whether it is a replay, word by word, of a digest that was sent for this organisation."""
+        if event.spec.replay_of is None:
+            return False
+        try:
+            found = await self._events.get(event.namespace, event.spec.replay_of.name)
+        except (NotFound, InvalidEvent):
+            return False
+        same = found.spec.notice == event.spec.notice and found.spec.org_slug == event.spec.org_slug
+        return same and found.status.finished and bool(found.status.deliveries)

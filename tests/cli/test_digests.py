@@ -1,0 +1,97 @@
+"""What `preview` and `why` say of digests and hourly limits."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import yaml
+from click.testing import CliRunner
+from tests.core.policy.test_decide import config, event, situation
+
+from pipebell.cli import observe, why
+from pipebell.cli.preview import command
+from pipebell.core.status import BatchRecord, Delivery, EventStatus, rfc3339
+from pipebell.core.vocabulary import Phase, Reason
+
+SPEC = {
+    "orgSlug": "acme",
+    "email": {"smtpHost": "smtp.example.com", "fromEmail": "a@example.com", "toEmails": ["b@example.com"]},
+    "slack": {"webhookUrl": "https://hooks.slack.com/services/T/B/X"},
+    "eventTriggers": [
+        {
+            "event": "pipeline_failure",
+            "providers": ["email", "slack"],
+            "digest": {"schedule": "0 8 * * 1-5", "timezone": "Europe/Berlin", "destinations": ["email"]},
+        },
+        {"event": "system_error", "digest": {"everySeconds": 3600}},
+    ],
+}
+
+
+def previewed(tmp_path, kind):
+    documents = {
+        "config": {"kind": "NotificationConfig", "metadata": {"name": "acme"}, "spec": SPEC},
+        "event": {"kind": "PipelineEvent", "metadata": {"name": "e"}, "spec": {"orgSlug": "acme", "event": kind}},
+    }
+    for name, document in documents.items():
+        text = yaml.safe_dump({"apiVersion": "pipebell.io/v1alpha1", **document})
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    files = ["-f", str(tmp_path / "event.yaml"), "--config", str(tmp_path / "config.yaml")]
+    plain = CliRunner().invoke(command, files, catch_exceptions=False)
+    return json.loads(CliRunner().invoke(command, [*files, "-o", "json"], catch_exceptions=False).stdout), plain.stdout
+
+
+def test_preview_says_what_waits_until_when(tmp_path):
+    shown, text = previewed(tmp_path, "pipeline_failure")
+    assert shown["decision"] == "would be sent"
+    assert shown["digest"] == "at 08:00 on Monday through Friday (Europe/Berlin)"
+    assert shown["destinations"]["email"]["later"].startswith("email is told by digest-")
+    assert "body" in shown["destinations"]["slack"]
+    assert "pipeline_failure → slack, email" in text
+
+
+def test_preview_of_what_is_told_by_digests_alone(tmp_path):
+    shown, text = previewed(tmp_path, "system_error")
+    assert shown["decision"].startswith("Suppressed/Batched: email is told by digest-")
+    assert shown["digest"] == "3600 s after the first event"
+    assert list(shown["destinations"]) == ["email"]
+    assert "none holds back what a digest tells" in text
+
+
+def test_why_names_what_waits():
+    status = EventStatus(
+        phase=Phase.SUPPRESSED,
+        reason=Reason.BATCHED,
+        batch=[BatchRecord(destination="email", digest="digest-x", due="2026-01-31T08:00:00.000Z")],
+    )
+    this = replace(event(), status=status)
+    said = why.make(this, situation(this), "a configuration")
+    assert "email is told of it by digest-x, due 2026-01-31T08:00:00.000Z" in said.notes
+
+
+def test_an_override_that_changes_the_digest_says_so():
+    rules = [{"pipelines": ["*"], "digest": {"everySeconds": 60}}]
+    given = situation(configuration=config(pipelineOverrides=rules))
+    rows = {row.stage: row for row in why.make(given.event, given, "a configuration").stages}
+    assert rows["override"].matched == "pipelineOverrides[0]: digest none → 60 s after the first event"
+    assert rows["digest"].answer == "Suppressed/Batched"
+
+
+def test_an_open_digest_and_the_hours_count_are_known_from_the_other_events():
+    now = time.time()
+    resolved = config(
+        maxNotificationsPerHour=1, eventTriggers=[{"event": "pipeline_failure", "digest": {"everySeconds": 3600}}]
+    )
+    first = observe.situation(event(), resolved, [], now)
+    due = first.now + 1800
+    name = "digest-20260131-080000-0123456789abcdef"
+    record = BatchRecord(destination="email", digest=name, due=rfc3339(due))
+    other = replace(event(), uid="other", status=EventStatus(phase=Phase.SUPPRESSED, batch=[record]))
+    told = [Delivery(destination="email", phase=Phase.DELIVERED, delivered_time=rfc3339(now))]
+    sent = replace(event(), uid="sent", status=EventStatus(phase=Phase.DELIVERED, deliveries=told))
+    found = observe.situation(event(), resolved, [other, sent], now)
+    assert [digest.name for digest in found.batches.open["email"]] == [name]
+    assert found.budget.own == (1, 1)
+    assert first.budget.own == (1, 0)
