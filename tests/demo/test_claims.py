@@ -10,6 +10,7 @@ from rich.console import Console
 from pipebell.demo import Stage, hostility
 from pipebell.demo.cast import (
     AFTER_BURST,
+    BURST_EVENTS,
     BY_ROOT,
     DISABLED,
     EVERYWHERE,
@@ -17,6 +18,7 @@ from pipebell.demo.cast import (
     HOSTILE,
     NO_ROOT,
     PARTIAL,
+    RECOVERED,
     RETRIED,
     STOOD_IN,
     VENDORS,
@@ -120,6 +122,21 @@ def test_a_stand_in_that_was_none_is_noticed(evidence):
     )
 
 
+def test_an_end_in_a_conversation_of_its_own_is_noticed(evidence):
+    (last,) = evidence.mails_of(RECOVERED)
+    alone = replace(last, raw=last.raw.replace(b"In-Reply-To:", b"X-Was:"))
+    attempts = [alone if mail is last else mail for mail in evidence.attempts]
+    assert broken(replace(evidence, attempts=attempts)) == ["its two e-mails are one conversation"]
+
+
+def test_an_incident_that_is_still_open_is_noticed(evidence):
+    ((name, incident),) = evidence.incidents.items()
+    status = incident["status"] | {"phase": "Open"}
+    still = {name: incident | {"status": status}}
+    told = ["three failures of cyberdyne were one incident, taken over and recovered"]
+    assert broken(replace(evidence, incidents=still)) == told
+
+
 def test_a_slack_that_was_asked_again_after_its_404_is_noticed(evidence):
     again = evidence.posts_of(PARTIAL, refused=True)[0]
     assert "Slack was asked once, said 404 and was not asked again" in broken(
@@ -147,13 +164,13 @@ def test_a_status_that_kept_the_retries_to_itself_is_noticed(evidence):
 
 
 def test_a_second_delivery_of_the_burst_is_noticed(evidence):
-    other = next(key for key in evidence.events if evidence.status(key).get("phase") == "Suppressed")
+    other = next(key for key in BURST_EVENTS if evidence.status(key).get("phase") == "Suppressed")
     told = broken(with_status(evidence, other, phase="Delivered", reason=""))
     assert "of 50 failures, one was sent" in told
 
 
 def test_a_wrong_sender_of_the_burst_is_noticed(evidence):
-    other = next(key for key in evidence.events if evidence.status(key).get("phase") == "Suppressed")
+    other = next(key for key in BURST_EVENTS if evidence.status(key).get("phase") == "Suppressed")
     assert broken(with_status(evidence, other, suppressedBy="somebody")) == ["the others name it"]
 
 

@@ -27,6 +27,10 @@ PARTIAL_FILE: Final = "acme/acme-billing-failed"
 EVERYWHERE: Final = "soylent/menu-failed"
 RESOLVED: Final = "soylent/menu-succeeded"
 STOOD_IN: Final = "wonka/chocolate-failed"
+TAKEN_BY: Final = "miles@cyberdyne.example"
+OPENED: Final = "cyberdyne/upgrade-failed-1"
+REPEATED: Final = ("cyberdyne/upgrade-failed-2", "cyberdyne/upgrade-failed-3")
+RECOVERED: Final = "cyberdyne/upgrade-succeeded"
 AFTER_BURST: Final = "stark/nightly-load-after"
 BURST_EVENTS: Final = tuple(f"stark/nightly-load-{number:02}" for number in range(1, BURST + 1))
 
@@ -72,6 +76,9 @@ ENDS: Final[dict[str, End]] = {
     EVERYWHERE: End(Phase.DELIVERED),
     RESOLVED: End(Phase.DELIVERED),
     STOOD_IN: End(Phase.DELIVERED, Reason.FAILED_OVER, mails=1),
+    OPENED: _BY_MAIL,
+    **dict.fromkeys(REPEATED, End(Phase.SUPPRESSED, Reason.REPEATED)),
+    RECOVERED: _BY_MAIL,
     AFTER_BURST: _BY_MAIL,
 }
 ALL_EVENTS: Final = (*ENDS, *BURST_EVENTS)

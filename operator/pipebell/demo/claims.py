@@ -27,11 +27,14 @@ from pipebell.demo.cast import (
     EVERYWHERE,
     FULL,
     NO_ROOT,
+    OPENED,
     PARTIAL,
     PARTIAL_FILE,
+    RECOVERED,
     RETRIED,
     SHORT_COOLDOWN,
     STOOD_IN,
+    TAKEN_BY,
     TYPO,
     VENDORS,
 )
@@ -231,6 +234,19 @@ def _failover(evidence: Evidence) -> Iterator[Claim]:
     yield Claim("with the message that PagerDuty would have had", True, "chocolate-river" in body(mail, "plain"))
 
 
+def _incident(evidence: Evidence) -> Iterator[Claim]:
+    (incident,) = evidence.incidents.values()
+    status = incident.get("status", {})
+    told = [status.get(name) for name in ("phase", "failures", "acknowledgedBy", "resolvedBy")]
+    wanted = ["Resolved", 3, TAKEN_BY, RECOVERED.partition("/")[2]]
+    yield Claim("three failures of cyberdyne were one incident, taken over and recovered", wanted, told)
+    (first,), (last,) = evidence.mails_of(OPENED), evidence.mails_of(RECOVERED)
+    replied = (last.message["In-Reply-To"], last.message["References"])
+    yield Claim("its two e-mails are one conversation", (first.message["Message-ID"],) * 2, replied)
+    said = " ".join(body(last, "plain").split())
+    yield Claim("the second says how often it failed", True, "Recovered after" in said and "3 failures" in said)
+
+
 def _silence(evidence: Evidence) -> Iterator[Claim]:
     for text, event in (("disabled: not even root is told", DISABLED), ("nobody configured: nobody is told", NO_ROOT)):
         sent = len(evidence.mails_of(event, refused=True)) + len(evidence.posts_of(event, refused=True))
@@ -324,6 +340,7 @@ GROUPS: Final[tuple[Callable[[Evidence], Iterator[Claim]], ...]] = (
     _burst,
     _vendors,
     _failover,
+    _incident,
     _silence,
     _hostile,
     _economy,

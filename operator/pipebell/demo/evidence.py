@@ -60,6 +60,7 @@ class Evidence:
     alerts: Sequence[Alert] = ()
     cards: Sequence[Object] = ()
     shown: Sequence[Shown] = ()
+    incidents: Mapping[str, Object] = field(default_factory=dict)
 
     @property
     def channel_notices(self) -> list[str]:
@@ -132,6 +133,7 @@ def collect(stage: Stage, typo: Refusal, seen: Sequence[Seen], credentials: Sequ
         alerts=stage.outside.pagerduty.alerts,
         cards=stage.outside.teams.cards,
         shown=list(stage.outside.slack.shown),
+        incidents=stage.items("incidents"),
     )
 
 

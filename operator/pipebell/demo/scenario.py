@@ -8,6 +8,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.status import epoch, rfc3339
 from pipebell.core.vocabulary import FINAL_PHASES, Phase
 from pipebell.demo.cast import (
@@ -20,11 +21,15 @@ from pipebell.demo.cast import (
     EVERYWHERE,
     HOOLI_MAILBOX,
     NO_ROOT,
+    OPENED,
     PARTIAL,
+    RECOVERED,
+    REPEATED,
     RESOLVED,
     RETRIED,
     SHORT_COOLDOWN,
     STOOD_IN,
+    TAKEN_BY,
 )
 from pipebell.demo.evidence import Evidence, Refusal, collect
 from pipebell.demo.files import objects, shipped
@@ -96,6 +101,7 @@ class Scenario:
         self._mistype()
         self._everywhere()
         self._fail_over()
+        self._last_and_end()
         self._wait_for_the_rest()
         self._after_the_cooldown()
 
@@ -123,7 +129,7 @@ class Scenario:
 
     def _configure(self) -> None:
         stage = self._stage
-        with self._steps("kubectl apply: root configuration and seven organisations") as note:
+        with self._steps("kubectl apply: root configuration and the organisations") as note:
             stage.put_root(stage.root_json())
             stage.apply(
                 objects(
@@ -136,6 +142,7 @@ class Scenario:
                 )
             )
             stage.apply(objects("vendors.yaml", **self._vendors, **self._places))
+            stage.apply(objects("incident.yaml"))
             for sample, namespace in (("partial", "acme"), ("disabled", "quiet")):
                 stage.cluster.kubectl("apply", "-n", namespace, "-f", shipped(f"configs/samples/{sample}.yaml"))
             self._leave_a_record()
@@ -183,6 +190,25 @@ class Scenario:
         with self._steps("a failure to a PagerDuty integration that was deleted, with e-mail to stand in") as note:
             self._stage.apply(objects("failover.yaml"))
             note(self._told(self._wait_for([STOOD_IN])[STOOD_IN]))
+
+    def _last_and_end(self) -> None:
+        with self._steps("a pipeline that fails three times, somebody who takes it over, and its success") as note:
+            for event in (OPENED, *REPEATED):
+                self._happen(event, "pipeline_failure")
+            (name,) = (key.partition("/")[2] for key in self._stage.items("incidents"))
+            patch = json.dumps({"spec": {"acknowledgement": {"by": TAKEN_BY}}})
+            self._stage.cluster.kubectl("patch", "inc", name, "-n", "cyberdyne", "--type=merge", "-p", patch)
+            self._stage.until(lambda: self._incident_is(IncidentPhase.ACKNOWLEDGED), "the acknowledgement", _PATIENCE)
+            self._happen(RECOVERED, "pipeline_success")
+            self._stage.until(lambda: self._incident_is(IncidentPhase.RESOLVED), "the incident's end", _PATIENCE)
+            note("one incident: told, repeated twice, acknowledged, recovered")
+
+    def _happen(self, event: str, kind: str) -> None:
+        self._stage.apply(objects("upgrade.yaml", name=event.partition("/")[2], event=kind))
+        self._wait_for([event])
+
+    def _incident_is(self, phase: IncidentPhase) -> bool:
+        return {_phase(item) for item in self._stage.items("incidents").values()} == {phase.value}
 
     @property
     def _credentials(self) -> tuple[str, ...]:

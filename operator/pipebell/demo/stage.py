@@ -114,7 +114,7 @@ class Stage:
     def install(self) -> None:
         """Apply manifests/ as a user does: resources, account and rights (no node is there to run the Deployment)."""
         self.cluster.kubectl("apply", "--server-side", "-k", shipped("manifests"))
-        names = [f"crd/{plural}.{GROUP}" for plural in ("notificationconfigs", "pipelineevents")]
+        names = [f"crd/{plural}.{GROUP}" for plural in ("notificationconfigs", "pipelineevents", "incidents")]
         self.cluster.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
 
     def start_sinks(self) -> None:
@@ -178,7 +178,7 @@ class Stage:
         return text.replace(host, f'"smtp_host": "{self.smtp.host}"').replace(port, f'"smtp_port": {self.smtp.port}')
 
     def items(self, plural: str) -> dict[str, dict[str, Any]]:
-        """All NotificationConfigs or PipelineEvents by `namespace/name`, as they are now."""
+        """All objects of one of Pipebell's kinds by `namespace/name`, as they are now."""
         found = self.cluster.request("GET", f"/apis/{GROUP}/{VERSION}/{plural}")["items"]
         return {f"{item['metadata']['namespace']}/{item['metadata']['name']}": item for item in found}
 
