@@ -59,28 +59,28 @@ class Engine(ConfigFollower, ShardFollower):
         self._reconciler = Reconciler(
             ports, resolver, self.observers, self._roster, self.room, self._turns, self.endpoints, max_age
         )
-        self.observers.subscribe(self._reconciler.batches)
+        self.observers.subscribe(self._reconciler.books.batches)
         self._look_for_overdue()
 
     @property
     def incidents(self) -> Incidents:
         """What is known of incidents."""
-        return self._reconciler.incidents
+        return self._reconciler.books.incidents
 
     @property
     def judges(self) -> Judges:
         """Who says whether a notice is due."""
-        return self._reconciler.judges
+        return self._reconciler.books.judges
 
     @property
     def batches(self) -> Batches:
         """What waits for which digest."""
-        return self._reconciler.batches
+        return self._reconciler.books.batches
 
     @property
     def budgets(self) -> Budgets:
         """What hourly limits are counted by."""
-        return self._reconciler.budgets
+        return self._reconciler.books.budgets
 
     def fold(self, event: Event) -> None:
         """A pass over all events has met this one: digests and hourly limits know of it. Raises ValueError."""
@@ -101,7 +101,7 @@ class Engine(ConfigFollower, ShardFollower):
     @property
     def holds(self) -> Holds:
         """What silences and quiet hours hold back."""
-        return self._reconciler.holds
+        return self._reconciler.books.holds
 
     @property
     def unfinished(self) -> int:

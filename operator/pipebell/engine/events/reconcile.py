@@ -15,16 +15,15 @@ import structlog
 
 from pipebell.core.errors import Fenced, NotReady, Rejected
 from pipebell.core.policy import failover
-from pipebell.core.policy.batches import NOTHING_WAITS
 from pipebell.core.policy.budget import counts
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.expiry import is_overdue
 from pipebell.core.policy.settle import EventSummary, summarise
-from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
+from pipebell.core.policy.situation import Resolved, Situation
 from pipebell.core.shards import shard_of
 from pipebell.core.status import clip, epoch, rfc3339
-from pipebell.core.vocabulary import EventType, Phase, Reason, StageName
+from pipebell.core.vocabulary import Phase, Reason, StageName
 from pipebell.engine.events import plan
 from pipebell.engine.events.batches import Batches
 from pipebell.engine.events.budgets import Budgets
@@ -33,6 +32,7 @@ from pipebell.engine.events.holds import Holds
 from pipebell.engine.events.incidents import Incidents
 from pipebell.engine.events.judges import Judges
 from pipebell.engine.events.keys import LEASE, Config, Ledger, Outcome, Turn
+from pipebell.engine.events.observe import Books, Observing
 from pipebell.engine.events.recorder import Recorder
 from pipebell.engine.events.rounds import Rounds
 from pipebell.engine.events.state import Life, Parked, drop, next_attempt
@@ -40,7 +40,6 @@ from pipebell.engine.events.state import Life, Parked, drop, next_attempt
 if TYPE_CHECKING:
     from pipebell.core.destinations.base import Target
     from pipebell.core.event import Event
-    from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Decision
     from pipebell.core.silences.hold import Hold
     from pipebell.core.status import Delivery
@@ -57,9 +56,6 @@ if TYPE_CHECKING:
 LARGEST: Final = (3 << 19) - (64 << 10)  # bytes of an event: etcd's limit of 1.5 MiB, less room for its status
 FIRST_PARKED, LONGEST_PARKED = 30.0, 900.0  # seconds between two tries to record what the API refuses
 ANNOUNCE_AFTER: Final = 2.0  # seconds that an event waits for another one before its status says so
-
-_UNKNOWN: Final = CooldownFacts(known=False)
-_NEW: Final = Progress()
 
 log = structlog.get_logger(__name__)
 
@@ -82,10 +78,16 @@ class Reconciler:
         self._resolver, self._observer, self._max_age = resolver, observer, max_age
         self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
         self._parked: dict[str, None] = {}
-        self.judges, self.holds = Judges(), Holds()
-        self.batches, self.budgets = Batches(turns.ledger), Budgets(turns.ledger)
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
-        self.incidents = Incidents(ports, turns.knows, room.wake)
+        self.books = Books(
+            turns=turns,
+            judges=Judges(),
+            holds=Holds(),
+            batches=Batches(turns.ledger),
+            budgets=Budgets(turns.ledger),
+            incidents=Incidents(ports, turns.knows, room.wake),
+        )
+        self._observing = Observing(ports.clock, resolver, room, self.recorder, self.books, max_age)
         deliverer = Deliverer(ports, resolver, endpoints, observer, self._delivered, max_age)
         self._rounds = Rounds(ports.clock, deliverer, turns, observer, self._record, max_age)
 
@@ -99,15 +101,16 @@ class Reconciler:
         if state.parked is not None:
             await self._record_parked(state, state.parked)
             return
-        situation = await self._observe(state)
-        if situation is None:
+        event = await self._load(state)
+        if event is None or await self._close_overdue(state):
             return
+        situation = await self._observing.observe(state, event)
         decision = decide(situation)
         self._note(state, situation, decision)
         try:
             await self._carry_out(state, situation, decision)
         finally:
-            self.batches.abandon(state)  # of what is recorded, nothing is left to abandon
+            self.books.batches.abandon(state)  # of what is recorded, nothing is left to abandon
 
     async def _carry_out(self, state: EventState, situation: Situation, decision: Decision) -> None:
         decision = await self._with_incidents(state, situation, decision)
@@ -126,11 +129,11 @@ class Reconciler:
     async def _with_incidents(self, state: EventState, situation: Situation, decision: Decision) -> Decision:
         """What a decision means to incidents is so at once; an Incident is created before anything names it."""
         if situation.incident is not None or situation.original is not None or state.part is not None:
-            decision = self.incidents.apply(state, situation, decision)
+            decision = self.books.incidents.apply(state, situation, decision)
             if state.part is not None:  # it takes part in no other cooldown
                 self._turns.release(state)
                 state.key = None
-                await self.incidents.ensure(state)
+                await self.books.incidents.ensure(state)
         return decision
 
     def _note(self, state: EventState, situation: Situation, decision: Decision) -> None:
@@ -145,100 +148,31 @@ class Reconciler:
             return
         if isinstance(decision, Deliver) and situation.budget is not None:
             own, root = counts(situation._replace(match=decision.match))
-            self.budgets.claim(state, own=own, root=root)
+            self.books.budgets.claim(state, own=own, root=root)
         if decision.batch != state.batch:
             new = [item for item in decision.batch if item not in state.batch]
             state.batch = decision.batch
-            self.batches.enter(state, new)
+            self.books.batches.enter(state, new)
 
-    # ------------------------------------------------------------------ observing
+    # ------------------------------------------------------------------ reading
 
-    async def _observe(self, state: EventState) -> Situation | None:
-        """What deciding goes by. None when there is nothing to decide."""
-        event = await self._load(state)
-        if event is None:
-            return None
-        now = self._clock.now()
-        tried = state.tried
-        configuration: Resolved | Skip | NotReady | None = None
+    async def _close_overdue(self, state: EventState) -> bool:
+        """End what is too old to be tried for the first time. True where that has ended the event."""
         max_age = self._max_age if self._clock.trusted else math.inf  # ages are not to be believed then
-        if is_overdue(state.created, now, max_age):
-            if tried:
-                plan.close_overdue(state, max_age)
-                if not state.open():
-                    await self._settle(state)
-                    return None
-            configuration = await self._configuration(state, event) if tried or self._may_recover(event) else None
-        else:
-            configuration = await self._configuration(state, event)
-        original = None
-        if event.spec.replay_of is not None and not tried:
-            original = await self._original(event, event.spec.replay_of.name)
-        claim = None
-        if isinstance(configuration, Resolved) and event.spec.notice is not None:
-            claim = await self.judges.judge(event, configuration)
-            self._begin_notice(state, event, claim, configuration)
-        facts, incident = _UNKNOWN, None
-        if isinstance(configuration, Resolved) and not exempt(event):
-            incident = self.incidents.look(state, event, configuration)
-            if incident is None or incident.key is None:
-                facts = self._turns.look(state, event, configuration.reference)
-        silences = () if event.exempt else self.holds.silences(event.namespace, now)
-        progress = _NEW
-        if state.deliveries or state.suppressed or state.batch:
-            names = [item.destination for item in state.open()]
-            stand_ins = [item.destination for item in state.open() if item.failover_for]
-            progress = Progress(tried, state.attempted, names, state.suppressed, stand_ins, state.batch)
-        situation = Situation(
-            *(event, self._clock.now(), max_age, configuration, facts, progress, original),
-            claim=claim,
-            silences=silences,
-            incident=incident,
-        )
-        return self._with_limits(state, situation) if isinstance(configuration, Resolved) else situation
-
-    def _with_limits(self, state: EventState, situation: Situation) -> Situation:
-        """The same with what is known of digests and hourly limits, where the configuration has any."""
-        layers = situation.resolved.layers
-        budget = self.budgets.look(state, layers, situation.now)
-        storm = situation.incident is not None and situation.incident.storm
-        if budget is None and not layers.batches and not state.batch and not storm:
-            return situation
-        batches = self.batches.look(state.namespace, state.org) if not state.tried else NOTHING_WAITS
-        return situation._replace(batches=batches, budget=budget)
-
-    def _may_recover(self, event: Event) -> bool:
-        """Whether an event that is too old to be told may end an incident all the same."""
-        return event.spec.event is EventType.PIPELINE_SUCCESS and len(self.incidents.book) > 0
-
-    def _begin_notice(self, state: EventState, event: Event, claim: Claim, resolved: Resolved) -> None:
-        notice, rules = event.spec.notice, resolved.layers.incidents
-        if claim.due and notice is not None and notice.incident is not None and rules is not None:
-            entry = self.incidents.book.named(event.namespace, notice.incident)
-            if entry is not None:
-                self.incidents.begin_notice(state, event, entry, rules)
+        if not state.tried or not is_overdue(state.created, self._clock.now(), max_age):
+            return False
+        plan.close_overdue(state, max_age)
+        if state.open():
+            return False
+        await self._settle(state)
+        return True
 
     def _delivered(self, state: EventState, delivery: Delivery, target: Target) -> None:
         """A destination has an event's message."""
         self._turns.delivered(state, delivery)
-        self.incidents.delivered(state, delivery, target)
+        self.books.incidents.delivered(state, delivery, target)
         if delivery.delivered_time is not None:
-            self.budgets.delivered(state, epoch(delivery.delivered_time))
-
-    async def _configuration(self, state: EventState, event: Event) -> Resolved | Skip | NotReady:
-        # Before it is read: what changes meanwhile must wake this event.
-        self._room.join(state, Config(state.namespace, state.org))
-        try:
-            return await self._resolver.resolve(event.namespace, state.org)
-        except NotReady as error:
-            return error
-
-    async def _original(self, event: Event, name: str) -> Original:
-        """What is there of the event that this one repeats."""
-        found = await self.recorder.look_up(event.namespace, name)
-        if found is None:
-            return Original()
-        return Original.of(found, event.spec.org_slug)
+            self.books.budgets.delivered(state, epoch(delivery.delivered_time))
 
     async def _load(self, state: EventState) -> Event | None:
         """The event to work on: read again where it is not in memory, or has waited and may have changed."""
@@ -380,7 +314,7 @@ class Reconciler:
         """A silence or quiet hours hold it back: it takes part in no cooldown, and is told of afterwards."""
         self._turns.release(state)
         state.key = None
-        state.catch_up = self.holds.begin(state.namespace, state.org, hold)
+        state.catch_up = self.books.holds.begin(state.namespace, state.org, hold)
         extra = {
             "suppressedUntil": rfc3339(hold.until),
             "catchUp": state.catch_up.model_dump(by_alias=True, exclude_none=True, mode="json"),
@@ -388,7 +322,7 @@ class Reconciler:
         try:
             await self._finish(state, EventSummary(Phase.SUPPRESSED, decision.reason, clip(decision.message)), extra)
         finally:
-            self.holds.end(state.namespace, state.org, state.catch_up)
+            self.books.holds.end(state.namespace, state.org, state.catch_up)
 
     async def _batch(self, state: EventState, decision: Batch) -> None:
         state.deliveries.clear()
@@ -416,7 +350,7 @@ class Reconciler:
 
         It is woken at `at` (seconds since the epoch) too.
         """
-        self.incidents.settled(state)
+        self.books.incidents.settled(state)
         summary = summarise(list(state.deliveries.values()))
         if summary.phase.final:
             await self._finish(state, summary)
@@ -443,14 +377,14 @@ class Reconciler:
             recorded = await self.recorder.record(state, summary, extra)
         except Rejected as error:
             self._park(state, Parked(summary, extra, FIRST_PARKED), error)
-            self.batches.recorded(state)  # it is decided: it goes out with the others
+            self.books.batches.recorded(state)  # it is decided: it goes out with the others
             return False
         if recorded:
-            self.batches.recorded(state)
+            self.books.batches.recorded(state)
         if state.parked is not None:  # what was refused a moment ago is told by this
             self._unpark(state)
         if recorded:
-            self.incidents.recorded(state)
+            self.books.incidents.recorded(state)
         else:
             self.end(state)
         return recorded
@@ -493,7 +427,7 @@ class Reconciler:
     def _finished(self, state: EventState, summary: EventSummary) -> None:
         self.end(state)
         if state.catch_up is not None and summary.phase is Phase.SUPPRESSED:
-            self.holds.recorded(state.namespace, state.org, state.catch_up)
+            self.books.holds.recorded(state.namespace, state.org, state.catch_up)
         if summary.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
             _log_end(state, summary)
         self._observer.on_finished(state, summary, self._clock.now())
@@ -510,14 +444,14 @@ class Reconciler:
     def _release(self, state: EventState) -> None:
         """It is not sent any more, or not for now: if it was its turn, it is the next one's."""
         self._turns.release(state)
-        self.incidents.ended(state)
+        self.books.incidents.ended(state)
 
     def forget(self, state: EventState) -> None:
         """It waits for nothing any more."""
         self._parked.pop(state.uid, None)
         self._room.leave(state)
         self._endpoints.forget(state.uid)
-        self.budgets.release(state.uid)
+        self.books.budgets.release(state.uid)
 
     async def end_by_error(self, state: EventState, error: Exception) -> None:
         """An exception that nobody expected ends this event, recorded, and nothing else."""
