@@ -170,7 +170,8 @@ def test_a_dead_pager_fails_over_to_the_phone_once_although_the_operator_dies_be
     world.api.create(config(namespace, "c", namespace, **spec))
     vendors.pagerduty.script("/v2/enqueue").always = lambda _: Respond(500, "{}")
     try:
-        vendors.twilio.plan(Respond(201, "{}", wait=10.0))
+        slow = iter([Respond(201, "{}", wait=60.0)])  # to the message, not to a look for it
+        vendors.twilio.script().always = lambda post: next(slow, None) if post.method == "POST" else None
         made = world.api.create(event(namespace, "e1", namespace))
         eventually(lambda: vendors.twilio.messages, 60, "a text message")
         instead = delivery(world.api.get(made), "sms/1")
@@ -185,6 +186,7 @@ def test_a_dead_pager_fails_over_to_the_phone_once_although_the_operator_dies_be
         assert due < datetime.fromisoformat(delivery(found, "sms/1")["deliveredTime"])
     finally:
         vendors.pagerduty.script("/v2/enqueue").clear()
+        vendors.twilio.script().clear()
     found = world.api.reaches(made, "Delivered", 60)
     assert "reason" not in found["status"], "in the end it has arrived where it should"
     assert [message["To"] for message in vendors.twilio.messages] == [number]
