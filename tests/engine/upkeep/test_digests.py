@@ -169,6 +169,17 @@ async def test_the_api_is_away_when_it_is_due(house):
     assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
 
 
+async def test_many_that_are_due_at_once_are_made_soon_and_namespaces_take_turns(house):
+    for namespace, orgs in (("many", 150), ("few", 1)):
+        for number in range(orgs):
+            house.config(org=f"{namespace}-{number}", namespace=namespace, name=f"c{number}", eventTriggers=[trigger()])
+            await house.submit(house.event(org=f"{namespace}-{number}", namespace=namespace))
+    async with running(house):
+        await house.clock.advance(3601.5)
+    assert len(house.events.created) == 151
+    assert "few" in [namespace for namespace, _ in house.events.created[:20]]
+
+
 async def test_what_the_api_refuses_is_not_retried_hot_and_comes_in_the_end(house):
     house.config(eventTriggers=[trigger()])
     tries = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 EVERY: Final = 1.0  # seconds between two looks at what is due
 AFTER_REFUSAL: Final = 300.0  # seconds until what the API refuses is tried again
 FORGET_EVERY: Final = 600.0  # seconds between two looks at what is over
-AT_ONCE: Final = 20  # digests made in one look; the others follow in the next
+AT_ONCE: Final = 20  # digests made at the same time
 
 log = structlog.get_logger(__name__)
 
@@ -53,20 +55,33 @@ class Digests:
             if self._clock.now() >= forget_at:
                 self._batches.forget(self._clock.now())
                 forget_at = self._clock.now() + FORGET_EVERY
-            for batch in self._due()[:AT_ONCE]:
-                try:
-                    await self._make(batch)
-                except ApiError as error:
-                    log.warning("digest_postponed", namespace=batch.namespace, name=batch.name, error=str(error))
-                    break  # whatever ails the API ails it for the others as well
+            due = self._due()
+            for start in range(0, len(due), AT_ONCE):
+                some = [batch for batch in due[start : start + AT_ONCE] if self._ready(batch)]
+                done = await asyncio.gather(*(self._try(batch) for batch in some))
+                if not all(done):  # whatever ails the API ails it for the others as well
+                    break
+
+    async def _try(self, batch: Batch) -> bool:
+        """Whether the API has answered."""
+        try:
+            await self._make(batch)
+        except ApiError as error:
+            log.warning("digest_postponed", namespace=batch.namespace, name=batch.name, error=str(error))
+            return False
+        return True
 
     def _due(self) -> list[Batch]:
-        """The longest due come first."""
+        """Namespaces take turns; in each, the longest due come first."""
         if not len(self._batches):
             return []
-        now = self._clock.now()
+        now, places = self._clock.now(), Counter[str]()
         due = [batch for batch in self._batches.open() if max(batch.fires, batch.retry_at) <= now]
-        return sorted((batch for batch in due if self._ready(batch)), key=lambda batch: (batch.retry_at, batch.fires))
+        turns = []
+        for batch in sorted(due, key=lambda each: (each.retry_at, each.fires)):
+            places[batch.namespace] += 1
+            turns.append((places[batch.namespace], batch))
+        return [batch for _, batch in sorted(turns, key=lambda turn: turn[0])]
 
     def _ready(self, batch: Batch) -> bool:
         """Whether all of its members are known and recorded."""
