@@ -164,6 +164,12 @@ class Layers:
         limit: int | None = self._restrict.max_notifications_per_hour if self._restrict else None
         return limit
 
+    @property
+    def singly(self) -> bool:
+        """Whether no event can be told together with others. Cheap, for it is asked for each event."""
+        org, root = self.org, self.root
+        return (org is None or org.spec.singly) and (root is None or root.spec.singly)
+
     @cached_property
     def batches(self) -> bool:
         """Whether any event may be told together with others."""

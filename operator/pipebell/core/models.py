@@ -402,6 +402,14 @@ class NotificationSpec(Blocks):
         blocks |= {item.name: item.whole for item in self.destinations or ()}
         return {name: block.failover for name, block in blocks.items() if block.failover}
 
+    @cached_property
+    def singly(self) -> bool:
+        """Whether nothing in it has events told together: neither a digest nor an hourly limit."""
+        rules = (*(self.event_triggers or ()), *(self.pipeline_overrides or ()))
+        restrict = self.restrict if isinstance(self, RootSpec) else None
+        limited = restrict is not None and restrict.max_notifications_per_hour is not None
+        return self.max_notifications_per_hour is None and not limited and all(rule.digest is None for rule in rules)
+
     def named(self, name: str) -> NamedDestination | None:
         """The destination of this name in `destinations`."""
         return next((item for item in self.destinations or () if item.name == name), None)

@@ -3,6 +3,9 @@
 import pytest
 
 from pipebell.core.batching import DigestSpec
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import NotificationConfigSpec, RootSpec
+from pipebell.core.placeholders import Environment, OrgSecrets
 from pipebell.core.policy.batches import BatchFacts, OpenDigest, Rhythm, max_items_of, place, rhythm_of
 
 NOW = 1_750_000_000.0  # 2025-06-15T15:06:40Z
@@ -66,3 +69,22 @@ def test_the_name_says_when_and_how_many_lines():
     rhythm = rhythm_of(DigestSpec(every_seconds=60, max_items=7), "acme")
     assert max_items_of(rhythm.name("team", "email", NOW)) == 7
     assert max_items_of("anything") == 100
+
+
+@pytest.mark.parametrize(
+    ("org", "root", "singly"),
+    [
+        ({}, {}, True),
+        ({"eventTriggers": [{"event": "system_error"}]}, {"restrict": {"org_may_set": ["channel"]}}, True),
+        ({"eventTriggers": [{"event": "system_error", "digest": {"everySeconds": 60}}]}, {}, False),
+        ({"pipelineOverrides": [{"pipelines": ["*"], "digest": {"everySeconds": 60}}]}, {}, False),
+        ({"maxNotificationsPerHour": 5}, {}, False),
+        ({}, {"event_triggers": [{"event": "system_error", "digest": {"every_seconds": 60}}]}, False),
+        ({}, {"restrict": {"max_notifications_per_hour": 5}}, False),
+    ],
+)
+def test_whether_anything_can_be_told_together_is_known_of_each_layer(org, root, singly):
+    own = Layer(NotificationConfigSpec.model_validate({"orgSlug": "acme", **org}), OrgSecrets(None, {}))
+    below = Layer(RootSpec.model_validate(root), Environment({}), root=True)
+    assert Layers(own, below).singly is singly
+    assert Layers(None, below).singly is (singly or bool(org))

@@ -88,7 +88,7 @@ class Engine(ConfigFollower, ShardFollower):
         self.batches.fold(event, now)
         if event.status.deliveries and event.status.config_ref is not None:
             layers = self._resolver.without_secrets(event.status.config_ref)
-            if layers.max_per_hour is not None or layers.root_max_per_hour is not None:
+            if not layers.singly:
                 self.budgets.fold(event, layers, now)
 
     # ------------------------------------------------------------------ coming and going

@@ -91,8 +91,10 @@ class Observing:
     def _with_limits(self, state: EventState, situation: Situation) -> Situation:
         """The same with what is known of digests and hourly limits, where the configuration has any."""
         layers = situation.resolved.layers
-        budget = self._books.budgets.look(state, layers, situation.now)
         storm = situation.incident is not None and situation.incident.storm
+        if layers.singly and not state.batch and not storm:
+            return situation
+        budget = self._books.budgets.look(state, layers, situation.now)
         if budget is None and not layers.batches and not state.batch and not storm:
             return situation
         batches = self._books.batches.look(state.namespace, state.org) if not state.tried else NOTHING_WAITS
