@@ -18,7 +18,7 @@ from pipebell.cluster import tools
 
 _RUN_PYTHON = Path(__file__).with_name("snippet.py")
 _PARTS = ("charts", "configs", "crds", "manifests")  # what pages name by paths of the checkout
-_SECONDS = 300.0
+_SECONDS = 500.0
 
 
 @dataclass(frozen=True)

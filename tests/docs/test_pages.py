@@ -160,15 +160,17 @@ pipebell incidents --all""",
 
 # Without anything of Pipebell's: what is installed is what the page installs.
 UNINSTALL = "helm uninstall pipebell --namespace pipebell-system"
-NO_DEFINITIONS = "kubectl delete -f crds --ignore-not-found"
+# The definitions as if somebody else had applied them.
+DISOWN = """kubectl annotate crd --all meta.helm.sh/release-name- meta.helm.sh/release-namespace-
+kubectl label crd --all app.kubernetes.io/managed-by-"""
 INSTALL = "helm install pipebell charts/pipebell --namespace pipebell-system --create-namespace"
 ON_BARE = {
     "docs/install.md": Page(
         stand_ins={" …": "", "=…": "=x"},
         before={
-            "--take-ownership": f"{UNINSTALL}; {NO_DEFINITIONS}; kubectl apply --server-side -f crds",
-            "--set crds.enabled=false": f"{UNINSTALL}; {NO_DEFINITIONS}; kubectl apply --server-side -f crds",
-            "kubectl apply --server-side -k manifests": f"{UNINSTALL}; {NO_DEFINITIONS}",
+            "--take-ownership": f"{UNINSTALL}; {DISOWN}\n! {INSTALL} 2> said; grep 'invalid ownership metadata' said",
+            "--set crds.enabled=false": f"{UNINSTALL}; {DISOWN}",
+            "kubectl apply --server-side -k manifests": UNINSTALL,
             "helm upgrade": f"{INSTALL} --take-ownership",
         },
         files={"kind: Kustomization": "overlays/mine/kustomization.yaml"},
@@ -223,6 +225,7 @@ def on_bare(tmp_path_factory):
         yield Reader(tmp_path_factory.mktemp("bare"), cluster)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [name for name in TYPED if name not in ON_BARE])
 def test_pages_of_a_cluster_with_pipebell(on_stage, name):
     namespace = f"page-{secrets.token_hex(4)}"
@@ -231,6 +234,7 @@ def test_pages_of_a_cluster_with_pipebell(on_stage, name):
     on_stage.cluster.delete_namespace(namespace)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ON_BARE)
 def test_pages_that_install(on_bare, name):
     namespace = f"page-{secrets.token_hex(4)}"
