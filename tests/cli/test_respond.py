@@ -218,6 +218,6 @@ def test_incidents_are_proposed_by_name_without_resolved_ones(alone, incident, n
 @pytest.mark.parametrize(("told", "written"), [("", "ana"), ("a\nb" + "x" * 300, ("a b" + "x" * 300)[:256])])
 def test_where_the_cluster_does_not_say_who_one_is_the_machine_does(monkeypatch, capsys, told, written):
     monkeypatch.setattr("getpass.getuser", lambda: "ana")
-    assert respond._myself(SimpleNamespace(user=lambda: told)) == written
+    assert respond.myself(SimpleNamespace(user=lambda: told)) == written
     said = capsys.readouterr().err
     assert said == ("" if told else "The cluster does not say who you are: ana, as this machine has it, is written.\n")

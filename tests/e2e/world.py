@@ -60,7 +60,7 @@ class World:
         """Leave no object behind that a later operator would work on."""
         while self._namespaces:
             namespace = self._namespaces.pop()
-            for plural in ("pipelineevents", "notificationconfigs"):
+            for plural in ("pipelineevents", "incidents", "silences", "notificationconfigs"):
                 self.api.request("DELETE", f"{GROUP}/namespaces/{namespace}/{plural}")
 
     def operator(self, *, kubeconfig=None, python=sys.executable, **settings):
