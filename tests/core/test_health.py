@@ -116,6 +116,7 @@ def test_the_condition_names_what_fails_and_since_when():
 
 def test_a_condition_is_never_longer_than_the_api_takes():
     dead = Health()
-    dead.observe(Evidence(HealthState.FAILING, "Timeout", "x" * 5000), 100.0)
+    dead.observe(Evidence(HealthState.FAILING, "R" * 500, "x" * 5000), 100.0)
     assert len(deliverable([(f"name-{number}", dead) for number in range(28)]).message) <= 1024
-    assert len(dead.record("a", "slack").message) <= 512
+    record = dead.record("a", "slack")
+    assert (len(record.message), len(record.reason)) == (512, 64)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CHANNEL_EVENTS: Final = frozenset({EventType.CHANNEL_FAILING, EventType.CHANNEL_RECOVERED})
 TELL_AFTER: Final = 600.0  # seconds that a destination has to fail before others are told
+WORD: Final = 64  # characters of a reason
 MESSAGE: Final = 512  # characters that a status keeps of an answer: a list of destinations must stay small
 
 
@@ -107,7 +108,7 @@ class Health:
                 began = self.trouble  # a pause in between has mended nothing
             self._turn(seen.state, min(began, now))
         self.since = min(self.since, now)
-        self.reason, self.message = seen.reason, clip(seen.message, MESSAGE)
+        self.reason, self.message = clip(seen.reason, WORD), clip(seen.message, MESSAGE)
         return before != (self.state, self.reason, self.message)
 
     def probed(self, seen: Evidence, now: float) -> bool:
@@ -182,7 +183,7 @@ def _past(time: str | None, now: float) -> float | None:
         return None
     try:
         return min(epoch(time), now)
-    except ValueError:  # nothing that we wrote
+    except (ValueError, OverflowError):  # nothing that we wrote
         return None
 
 
