@@ -131,8 +131,8 @@ python spooled.py""",
         stand_ins={"-n pipebell-system": ""},
         prelude=f"{FAILED}kubectl delete nc before",
         before={
-            "pipebell silences": "true",
-            "unsilence": "pipebell send --org acme_corp --pipeline orders-nightly --message x --wait || true; "
+            "unsilence": "kubectl wait sil/migration --for=jsonpath='{.status.phase}'=Active --timeout=60s; "
+            "pipebell send --org acme_corp --pipeline orders-nightly --message x --wait || true; "
             "kubectl get pe,silences",
         },
         after="kubectl get pe,silences",
