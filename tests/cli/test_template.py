@@ -75,6 +75,13 @@ def test_what_templates_make_is_shown_for_an_event_of_ones_own(tmp_path):
     assert "&lt;" not in said  # the sample's
 
 
+def test_what_is_cut_and_what_is_escaped_is_said(tmp_path):
+    path = config(tmp_path / "acme.yaml", discord={"textTemplate": "{{ org }} {{ 'x' * 1999 }}"})
+    (shown,) = json.loads(run("test", path, "-o", "json").stdout)
+    assert shown["notes"] == ["escaped: acme_corp", "cut: 2,000 of 2,010 characters are shown"]
+    assert "cut: 2,000" in run("test", path).stdout
+
+
 def test_one_template_alone_says_by_its_name_what_it_is_for(tmp_path):
     path = tmp_path / "slack.textTemplate.j2"
     path.write_text("own {{ org }}")

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from pipebell.templates.runner import Complaint
 
 
-def worded(message: Message, kind: Kind, sources: Mapping[str, str]) -> tuple[Message, str]:
-    """The message in the words of a destination's templates, and which of them failed."""
+def worded(
+    message: Message, kind: Kind, sources: Mapping[str, str], escaped: dict[str, list[str]] | None = None
+) -> tuple[Message, str]:
+    """The message in the words of a destination's templates, and which of them failed.
+
+    `escaped` is given the values, by field, that do not stand there as they are.
+    """
     if not sources:
         return message, ""
 
     async def work() -> tuple[Message, str]:
-        runner = TemplateRunner(time.monotonic)
+        runner = TemplateRunner(time.monotonic, on_escaped=None if escaped is None else escaped.__setitem__)
         try:
             return await runner.render(message, kind.name, sources)
         finally:

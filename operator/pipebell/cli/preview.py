@@ -184,7 +184,7 @@ def make(
     preview.severity, preview.cooldown = match.severity.value, _cooldown(event, decision, match)
     preview.digest = match.digest.words if match.digest is not None and match.batched else None
     suppressed = decision.suppressed if isinstance(decision, Deliver) else 0
-    message = Message(event, match.severity, suppressed)
+    message = Message(event, match.severity, suppressed, match.note, event.status.incident)
     html = None
     fallbacks = decision.fallbacks if isinstance(decision, Deliver) else {}
     for name, said in later.items():

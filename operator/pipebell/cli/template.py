@@ -19,12 +19,14 @@ from pipebell.core.fields import templates
 from pipebell.core.message import Message
 from pipebell.core.models import KINDS, NotificationConfigSpec, NotificationSpec
 from pipebell.core.render.samples import samples
+from pipebell.core.render.text import one_line
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES
 from pipebell.kube.parse import parse_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SHOWN: Final = 100  # characters of a value that was escaped
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -144,10 +146,17 @@ def _shown(spec: NotificationSpec, message: Message, title: str) -> Iterator[Sho
         complaint = wrong.get(place)
         if complaint is not None:
             shown.problem, shown.line = complaint.reason, complaint.line
-        told, failed = own_texts.worded(message, KINDS[kind], {to_snake(name): source})
+        escaped: dict[str, list[str]] = {}
+        told, failed = own_texts.worded(message, KINDS[kind], {to_snake(name): source}, escaped)
         shown.text = told.texts.get(to_snake(name))
         shown.problem = shown.problem or failed
         shown.characters = len(shown.text) if isinstance(shown.text, str) else len(json.dumps(shown.text))
+        shown.notes = [
+            f"escaped: {one_line(value, _SHOWN)}" for value in dict.fromkeys(escaped.get(to_snake(name), ()))
+        ]
+        limit = templates(KINDS[kind].spec)[to_snake(name)].limit
+        if limit is not None and shown.characters > limit:
+            shown.notes.append(f"cut: {limit:,} of {shown.characters:,} characters are shown")
         yield shown
 
 
@@ -161,3 +170,5 @@ def _print(shown: list[Shown]) -> None:
             text = each.text if isinstance(each.text, str) else json.dumps(each.text, indent=2, ensure_ascii=False)
             click.echo(clean(text))
             click.echo(f"({each.characters:,} characters)")
+        for note in each.notes:
+            click.echo(clean(note))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipebell.core.event import Event
+    from pipebell.core.status import IncidentRecord
     from pipebell.core.vocabulary import Severity
 
 
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 class Message:
     """What every renderer takes: the event, how bad it is, and how many like it were suppressed since the last one.
 
-    `note` is what there is to say of its incident.
+    `note` is what there is to say of its incident, `incident` what it did to that, where incidents are on.
     """
 
     event: Event
     severity: Severity
     suppressed: int = 0
     note: str = ""
+    incident: IncidentRecord | None = None
     texts: Mapping[str, Any] = field(default_factory=dict)
     """What the destination's own templates make of it, by the names of their fields; built-in texts for all others."""
 

@@ -73,11 +73,15 @@ HTML: Final = Language(
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Marks a field as a template. `starter` makes about the built-in text; `accepts` complains of what was made."""
+    """Marks a field as a template. `starter` makes about the built-in text; `accepts` complains of what was made.
+
+    `limit` is how many bytes or characters the receiver shows: what is longer is cut visibly.
+    """
 
     language: Language
     starter: str
     accepts: Callable[[Any], str] = _fine
+    limit: int | None = None
 
 
 def short_template(value: str) -> str:
@@ -103,8 +107,11 @@ class Printed(NamedTuple):
     way: str = ""
 
 
-def assemble(text: str, values: Sequence[Printed], template: Template) -> Any:  # noqa: ANN401  (text, or JSON)
-    """What a template made, with its values in their places. Raises TemplateError."""
+def assemble(text: str, values: Sequence[Printed], template: Template, escaped: list[str] | None = None) -> Any:  # noqa: ANN401  (text, or JSON)
+    """What a template made, with its values in their places. Raises TemplateError.
+
+    `escaped` is given the values that do not stand there as they are.
+    """
     language = template.language
     parts = _MARK.split(text)
     made: list[str] = []
@@ -112,6 +119,9 @@ def assemble(text: str, values: Sequence[Printed], template: Template) -> Any:  
     size = 0
     for place, part in enumerate(parts):
         made.append(_printed(values, int(part), language, within=within) if place % 2 else part)
+        if place % 2 and escaped is not None and int(part) < len(values):
+            raw = said(values[int(part)].value)
+            escaped += [raw] if raw not in made[-1] else []
         size += len(made[-1])
         if size > MOST:
             raise TemplateError(f"makes more than {MOST:,} characters")

@@ -57,11 +57,16 @@ class TemplateRunner:
     """Runs templates, one job at a time, in a process that is started when there is the first one.
 
     `now` is seconds, for how long a template rests that had to be killed. `on_lost` is told why the process had to be
-    started anew.
+    started anew, `on_escaped` of each field's values that do not stand in a text as they are.
     """
 
-    def __init__(self, now: Callable[[], float], on_lost: Callable[[str], None] = lambda _: None) -> None:
-        self._now, self._on_lost = now, on_lost
+    def __init__(
+        self,
+        now: Callable[[], float],
+        on_lost: Callable[[str], None] = lambda _: None,
+        on_escaped: Callable[[str, list[str]], None] | None = None,
+    ) -> None:
+        self._now, self._on_lost, self._on_escaped = now, on_lost, on_escaped
         self._turn, self._checks = asyncio.Lock(), asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._resting: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -84,7 +89,7 @@ class TemplateRunner:
                 failed += await self._blame(namespace, message, usable, texts, known)
             else:
                 for name in usable:
-                    _take(answer["results"][0][name], name, known[name], texts, failed)
+                    self._take(answer["results"][0][name], name, known[name], texts, failed)
         return replace(message, texts=texts), "; ".join(failed)
 
     async def _blame(
@@ -104,8 +109,24 @@ class TemplateRunner:
                 if "away" not in answer:
                     self._rest(namespace, text)
             else:
-                _take(answer["results"][0][name], name, known[name], texts, failed)
+                self._take(answer["results"][0][name], name, known[name], texts, failed)
         return failed
+
+    def _take(
+        self, made: Mapping[str, Any], name: str, template: Template, texts: dict[str, Any], failed: list[str]
+    ) -> None:
+        """Put what a template made among the texts, or why it could not among what failed."""
+        if "error" in made:
+            where = f", line {made['line']}" if made["line"] else ""
+            failed.append(f"{to_camel(name)}{where}: {made['error']}")
+            return
+        escaped: list[str] | None = None if self._on_escaped is None else []
+        try:
+            texts[name] = assemble(made["text"], [Printed(*value) for value in made["values"]], template, escaped)
+        except TemplateError as error:
+            failed.append(f"{to_camel(name)}: {error}")
+        if self._on_escaped is not None and escaped:
+            self._on_escaped(name, escaped)
 
     async def check(self, spec: NotificationSpec) -> list[Complaint]:
         """What is wrong with a configuration's templates: each is compiled, and run over all samples."""
@@ -213,18 +234,6 @@ async def _talk(process: asyncio.subprocess.Process, line: bytes) -> dict[str, A
 def _kill(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         process.kill()
-
-
-def _take(made: Mapping[str, Any], name: str, template: Template, texts: dict[str, Any], failed: list[str]) -> None:
-    """Put what a template made among the texts, or why it could not among what failed."""
-    if "error" in made:
-        where = f", line {made['line']}" if made["line"] else ""
-        failed.append(f"{to_camel(name)}{where}: {made['error']}")
-        return
-    try:
-        texts[name] = assemble(made["text"], [Printed(*value) for value in made["values"]], template)
-    except TemplateError as error:
-        failed.append(f"{to_camel(name)}: {error}")
 
 
 def _line_of(source: str, word: str) -> int | None:

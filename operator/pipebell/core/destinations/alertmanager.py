@@ -112,7 +112,9 @@ class AlertmanagerSpec(DestinationSpec):
         None, description="Bearer token, instead of username and password; write ${VAR}."
     )
     labels: _Labels | None = Field(None, description="Labels of every alert besides Pipebell's own.")
-    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN)] = template_field("the annotation description")
+    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN, limit=DESCRIPTION)] = template_field(
+        "the annotation description"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class DiscordSpec(DestinationSpec):
     thread_id: Annotated[_Snowflake | None, FOLLOWS_ENDPOINT] = Field(
         None, description="ID of a thread or forum post of the webhook's channel to post in."
     )
-    text_template: Annotated[TemplateText | None, Template(_MARKDOWN, _OWN)] = template_field(
+    text_template: Annotated[TemplateText | None, Template(_MARKDOWN, _OWN, limit=CONTENT)] = template_field(
         "the text, instead of headline and card"
     )
 

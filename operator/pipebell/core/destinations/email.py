@@ -159,7 +159,9 @@ class EmailSpec(DestinationSpec):
         None, description="Recipients in copy; each an address or exactly ${VAR}. Replaces root's list as a whole."
     )
     subject_prefix: Text | None = Field(None, description="Put before every subject, such as [CloudAct].")
-    subject_template: Annotated[TemplateText | None, Template(LINE, _SUBJECT)] = template_field("the subject")
+    subject_template: Annotated[TemplateText | None, Template(LINE, _SUBJECT, limit=250)] = template_field(
+        "the subject"
+    )
     text_template: Annotated[TemplateText | None, Template(TEXT, _TEXT)] = template_field(
         "the text; without htmlTemplate, the HTML says the same"
     )

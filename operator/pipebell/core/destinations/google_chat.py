@@ -78,7 +78,7 @@ class GoogleChatSpec(DestinationSpec):
             "The space's webhook (https), or exactly ${VAR}. It is a credential: prefer ${VAR} or webhookUrlSecretRef."
         ),
     )
-    text_template: Annotated[TemplateText | None, Template(_MARKUP, _OWN)] = template_field("the text")
+    text_template: Annotated[TemplateText | None, Template(_MARKUP, _OWN, limit=_LONGEST)] = template_field("the text")
 
 
 @dataclass(frozen=True, slots=True)

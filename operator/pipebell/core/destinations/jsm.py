@@ -106,7 +106,9 @@ class JsmSpec(DestinationSpec):
     responders: Annotated[Annotated[list[Responder], Field(max_length=20)] | None, FOLLOWS_ENDPOINT] = Field(
         None, description="Who is called. Default: what the integration says."
     )
-    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN)] = template_field("the description")
+    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN, limit=DESCRIPTION)] = template_field(
+        "the description"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class MattermostSpec(DestinationSpec):
         None, description="Another channel than the webhook's (its name in the URL, such as town-square), or @user."
     )
     username: _Line | None = Field(None, description="Name that the message is posted under.")
-    text_template: Annotated[TemplateText | None, Template(_MARKDOWN, _OWN)] = template_field(
+    text_template: Annotated[TemplateText | None, Template(_MARKDOWN, _OWN, limit=TEXT)] = template_field(
         "the text, instead of headline and attachment"
     )
 

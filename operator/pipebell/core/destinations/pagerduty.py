@@ -109,8 +109,8 @@ class PagerDutySpec(DestinationSpec):
         None,
         description="Whether a success is also recorded as a change event, which notifies nobody. Default false.",
     )
-    summary_template: Annotated[TemplateText | None, Template(LINE, "{{ event.headline }}")] = template_field(
-        "the summary"
+    summary_template: Annotated[TemplateText | None, Template(LINE, "{{ event.headline }}", limit=_SUMMARY)] = (
+        template_field("the summary")
     )
     details_template: Annotated[TemplateText | None, Template(_JSON, _CUSTOM, lambda made: _no_details(made))] = (
         template_field("custom_details, an object as JSON")

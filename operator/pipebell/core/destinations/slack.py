@@ -181,7 +181,7 @@ class SlackSpec(DestinationSpec):
     mention_min_severity: AnyCaseSeverity | None = Field(
         None, description="Mention only from this severity on. Default critical."
     )
-    text_template: Annotated[TemplateText | None, Template(_MRKDWN, _TEXT)] = template_field(
+    text_template: Annotated[TemplateText | None, Template(_MRKDWN, _TEXT, limit=_MOST_TEXT)] = template_field(
         "the text; without blocksTemplate, it is all that is posted"
     )
     blocks_template: Annotated[TemplateText | None, Template(_JSON, _BLOCKS, lambda made: _no_blocks(made))] = (

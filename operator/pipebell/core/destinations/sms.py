@@ -170,7 +170,9 @@ class SmsSpec(DestinationSpec):
     max_per_hour: _PerHour | None = Field(
         None, description="Messages in any 60 minutes; what is more is not sent. Default 30."
     )
-    body_template: Annotated[TemplateText | None, Template(LINE, _BODY)] = template_field("the message, one line")
+    body_template: Annotated[TemplateText | None, Template(LINE, _BODY, limit=TEXT - 8)] = template_field(
+        "the message, one line"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class TelegramSpec(DestinationSpec):
     message_thread_id: Annotated[_Topic | None, FOLLOWS_ENDPOINT] = Field(
         None, description="ID of a topic of a group with topics."
     )
-    text_template: Annotated[TemplateText | None, Template(_PLAIN, _OWN)] = template_field(
+    text_template: Annotated[TemplateText | None, Template(_PLAIN, _OWN, limit=TEXT)] = template_field(
         "the text, which has no markup"
     )
 

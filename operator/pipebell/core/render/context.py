@@ -76,9 +76,12 @@ def context(message: Message) -> dict[str, Any]:
 
 
 def _incident(message: Message) -> dict[str, Any] | None:
-    notice = message.event.spec.notice
+    notice, record = message.event.spec.notice, message.incident
     if notice is None or notice.incident is None:
-        return None
+        if record is None:
+            return None
+        made = {"name": record.name, "action": record.action.value, "failures": record.failures}
+        return {**made, "step": None, "content": {}, "note": message.note}
     content = cleaned(shortened(notice.content, DETAILS_SHOWN)) if notice.content else {}
     return {
         "name": notice.incident,
@@ -86,6 +89,7 @@ def _incident(message: Message) -> dict[str, Any] | None:
         "step": notice.step,
         "failures": content.get("failures"),
         "content": content,
+        "note": message.note,
     }
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, NamedTuple
 
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.message import Message
-from pipebell.core.status import EventStatus
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NoticeKind
+from pipebell.core.status import EventStatus, IncidentRecord
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, IncidentAction, NoticeKind
 
 _CREATED: Final = 1_769_846_400.0  # 2026-01-31T08:00:00Z
 _FULL: Final = {
@@ -60,6 +61,9 @@ def samples() -> tuple[Sample, ...]:
         _sample("a test", failure, _FULL | {"test": True}),
         _sample("a replay", failure, _FULL | {"replayOf": {"name": "earlier"}}),
     ]
+    counted = IncidentRecord(name="acme-nightly-orders-load", action=IncidentAction.WORSENED, failures=3)
+    worse = replace(found[0].message, note="Failing since 04:00 UTC, 3 times.", incident=counted)
+    found.append(Sample("a failure of an open incident", worse))
     for notice, kind in _NOTICES.items():
         content = {"failures": 17, "firstError": "no rows", "lastError": "no rows", "since": "2026-01-31T04:00:00Z"}
         spec = {"kind": notice.value, "incident": "acme-nightly-orders-load", "step": 1, "content": content}

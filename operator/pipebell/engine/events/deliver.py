@@ -93,7 +93,8 @@ class Deliverer:
 
     async def attempt(self, state: EventState, situation: Situation, decision: Deliver) -> Sending:
         """Try every destination that is due; comes back when all have answered, or after a while with the slow ones."""
-        message = Message(situation.event, decision.match.severity, state.suppressed, decision.match.note)
+        incident = state.part.record if state.part is not None else None
+        message = Message(situation.event, decision.match.severity, state.suppressed, decision.match.note, incident)
         sending = Sending(situation.resolved, decision, message)
         due = self._all_due(state, decision, decision.targets)
         state.restored = False
