@@ -97,6 +97,10 @@ TABLE = {
     "nothing is known of the past": (
         situation(incident=IncidentFacts(RULES, known=False)), Wait, "retryExpected", None, "",
     ),
+    "others were created before it": (
+        situation(incident=IncidentFacts(RULES, early=True)),
+        Wait, "retryExpected", Reason.WAITING_FOR_SENDER, "",
+    ),
     "it succeeded since": (
         situation(incident=IncidentFacts(RULES, key=KEY, past=Past(Success(Order(START + 1, 9))))),
         Suppress, "incident", Reason.SUPERSEDED, "default triggers",

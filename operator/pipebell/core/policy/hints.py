@@ -38,6 +38,10 @@ HINTS: Final[dict[tuple[StageName, Reason | None], str]] = {
         "nothing to do: it is told at {until} if no other attempt of this run has come; "
         "onlyFinalAttempt: false tells each"
     ),
+    (
+        StageName.RETRY_EXPECTED,
+        Reason.WAITING_FOR_SENDER,
+    ): "nothing to do: it is decided after events created before it",
     (StageName.RETRY_EXPECTED, None): (
         "nothing to do: it is decided as soon as the operator has read what was told before"
     ),

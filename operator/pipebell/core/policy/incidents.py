@@ -86,9 +86,8 @@ def retry_expected(s: Situation) -> Decision | Situation:
         return s
     if s.progress.tried and not s.may_recover:
         return s
-    if not facts.known:  # of a success, what it has ended has to be known even when it is on its way
-        message = "what was told before is being read"
-        return Wait(StageName.RETRY_EXPECTED, WaitsFor.LEDGER, None, message, match=s.match)
+    if not facts.known or facts.early:  # of a success, what it has ended has to be known even when it is on its way
+        return _not_yet(s, facts) or s
     if facts.key is None or s.match is None or not facts.rules.only_final_attempt:
         return s
     failure = failure_of(s.event, s.match.severity)
@@ -103,6 +102,18 @@ def retry_expected(s: Situation) -> Decision | Situation:
 
 
 _FLAPS: Final = "Flapping: it fails and recovers again and again"
+
+
+def _not_yet(s: Situation, facts: IncidentFacts) -> Wait | None:
+    """Wait for what came before to be known, and decided."""
+    if not facts.known:
+        message = "what was told before is being read"
+        return Wait(StageName.RETRY_EXPECTED, WaitsFor.LEDGER, None, message, match=s.match)
+    if s.progress.tried:
+        return None
+    message = "waits for earlier events to be decided"
+    return Wait(StageName.RETRY_EXPECTED, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, match=s.match)
+
 
 RETRY_EXPECTED = Stage(StageName.RETRY_EXPECTED, retry_expected)
 

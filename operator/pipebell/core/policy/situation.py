@@ -109,7 +109,7 @@ class IncidentFacts(NamedTuple):
     `known`: whether the organisation's past is. `incident` is that of a failure's key; `counted`: it was counted there
     before. `recoverable` are those that a success may end. `sender` is the uid of the event that is being sent for one
     of them, of which nothing has arrived anywhere yet. `storm`: so many of the organisation were told of late that
-    further ones are told together.
+    further ones are told together. `early`: others that were created before it are not decided yet.
     """
 
     rules: IncidentRules
@@ -122,6 +122,7 @@ class IncidentFacts(NamedTuple):
     sender: str | None = None
     sender_name: str = ""
     storm: bool = False
+    early: bool = False
 
 
 class Situation(NamedTuple):

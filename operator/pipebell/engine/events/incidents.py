@@ -14,19 +14,23 @@ import structlog
 
 from pipebell.core.errors import ApiError, Conflict, Fenced, Unavailable
 from pipebell.core.incidents.book import Book, Entry
+from pipebell.core.incidents.keys import IncidentKey
 from pipebell.core.incidents.record import fingerprint, spec_of
+from pipebell.core.incidents.resource import IncidentClass
 from pipebell.core.incidents.rules import CLASSES, IncidentRules
 from pipebell.core.incidents.state import DIGEST, Told
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.situation import IncidentFacts, Resolved
+from pipebell.core.shards import shard_of
 from pipebell.core.status import IncidentRecord, epoch
+from pipebell.core.versions import as_number
 from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
 from pipebell.engine.events.keys import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from pipebell.core.destinations.base import Target
     from pipebell.core.event import Event
@@ -125,6 +129,9 @@ class Incidents:
         )
         self._known = known
         self.book = Book(lambda key: wake(Outcome(key)))
+        self._wake = wake
+        self._undecided: dict[tuple[str, str], dict[str, tuple[float, float, int]]] = {}
+        """Events that came before the past was known, by organisation: they are decided in order of creation."""
         self.available: Callable[[], bool] = lambda: True
         self.on_change: Callable[[Entry, bool], None] = lambda _entry, _urgent: None
         self.on_recovered: Callable[[Entry, bool], None] = lambda _entry, _told: None
@@ -147,7 +154,11 @@ class Incidents:
         if event.spec.event is not EventType.PIPELINE_SUCCESS and event.spec.event not in CLASSES:
             return None
         if not self._known(state.org):
+            if state.part is None and not state.tried:
+                self._undecided.setdefault((state.namespace, state.org), {})[state.uid] = _order(event)
             return IncidentFacts(rules, known=False)
+        if state.part is None and not state.tried and self._overtakes(state, event):
+            return IncidentFacts(rules, early=True)
         part = state.part
         if part is None and state.status.incident is not None:
             part = self._resume(state, rules)
@@ -166,6 +177,36 @@ class Incidents:
             storm=known.key is not None and self.book.storms(state.namespace, state.org, rules, self._clock.now()),
         )
 
+    def expect(self, event: Event) -> None:
+        """An event that nobody has looked at yet came before the past was known: others do not overtake it."""
+        if event.exempt or event.status.deliveries or event.status.incident is not None:
+            return
+        if event.spec.event is EventType.PIPELINE_SUCCESS or event.spec.event in CLASSES:
+            self._undecided.setdefault((event.namespace, event.spec.org_slug), {})[event.uid] = _order(event)
+
+    def release(self, shards: Collection[int]) -> None:
+        """These organisations are another replica's now, or are about to be read anew."""
+        for place in [place for place in self._undecided if shard_of(place[1]) in shards]:
+            del self._undecided[place]
+
+    def _overtakes(self, state: EventState, event: Event) -> bool:
+        """Whether events that were created before this one wait to be decided."""
+        waiting = self._undecided.get((state.namespace, state.org))
+        if not waiting:
+            return False
+        mine = _order(event)
+        return any(order < mine for uid, order in waiting.items() if uid != state.uid)
+
+    def _decided(self, state: EventState) -> None:
+        """It keeps nobody waiting any more."""
+        place = (state.namespace, state.org)
+        waiting = self._undecided.get(place)
+        if waiting is None or waiting.pop(state.uid, None) is None:
+            return
+        if not waiting:
+            del self._undecided[place]
+        self._wake(order_key(state.namespace, state.org))
+
     def _resume(self, state: EventState, rules: IncidentRules) -> Part | None:
         """The part of an event that a process before this one has begun with; None where its incident is gone."""
         record = state.status.incident
@@ -180,6 +221,8 @@ class Incidents:
     def apply(self, state: EventState, situation: Situation, decision: Decision) -> Decision:
         """Do at once what a decision says. Comes back with which earlier messages are followed up."""
         facts = situation.incident
+        if facts is not None and facts.known and not facts.early:
+            self._decided(state)
         mark = decision.mark if isinstance(decision, Skip) else decision.match.mark if decision.match else None
         if facts is not None and mark is not None:
             self._mark(state, situation.event, decision, mark, facts.rules)
@@ -366,5 +409,16 @@ class Incidents:
 
     def ended(self, state: EventState) -> None:
         """An event's way is over, or it is not sent for now."""
+        self._decided(state)
         if state.part is not None:
             self.book.finished(state.part.entry, state.uid)
+
+
+def _order(event: Event) -> tuple[float, float, int]:
+    """The order in which events are decided that came before the past was known."""
+    return event.created, event.occurred, as_number(event.resource_version)
+
+
+def order_key(namespace: str, org: str) -> Outcome:
+    """What whoever overtakes others waits for."""
+    return Outcome(IncidentKey(namespace, org, IncidentClass.RUN, ""))

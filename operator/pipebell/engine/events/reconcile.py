@@ -29,7 +29,7 @@ from pipebell.engine.events.batches import Batches
 from pipebell.engine.events.budgets import Budgets
 from pipebell.engine.events.deliver import Deliverer
 from pipebell.engine.events.holds import Holds
-from pipebell.engine.events.incidents import Incidents
+from pipebell.engine.events.incidents import Incidents, order_key
 from pipebell.engine.events.judges import Judges
 from pipebell.engine.events.keys import LEASE, Config, Ledger, Outcome, Turn
 from pipebell.engine.events.observe import Books, Observing
@@ -478,6 +478,8 @@ def _outcomes(situation: Situation) -> list[Key]:
     facts = situation.incident
     if facts is None:
         return []
+    if facts.early:
+        return [order_key(situation.event.namespace, situation.event.spec.org_slug)]
     found = [facts.key] if facts.key is not None else [item.key for item in facts.recoverable]
     return [Outcome(key) for key in found]
 

@@ -69,9 +69,15 @@ class Recovery(ShardFollower):
         """An event of a shard of ours, as the watch tells of it."""
         seen = self._seen.get(shard_of(event.spec.org_slug))
         if seen is None:
-            self._engine.submit(event, stale=True)
+            if self._engine.submit(event, stale=True):
+                self._expect(event)
         elif as_number(event.resource_version) > seen.get(event.namespace, seen.get(None, 0)):
             self._engine.submit(event)
+
+    def _expect(self, event: Event | None) -> None:
+        """It is to be decided before what was created after it."""
+        if event is not None and self._incidents is not None:
+            self._incidents.expect(event)
 
     async def run(self) -> None:
         """A pass for each gain, until cancelled."""
@@ -101,8 +107,8 @@ class Recovery(ShardFollower):
         if self._incidents is not None:
             self._incidents.loaded()
         for state in sorted(unfinished, key=_order):
-            if shard_of(state.org) in ours:
-                self._engine.admit(state)
+            if shard_of(state.org) in ours and self._engine.admit(state):
+                self._expect(state.event)
         self._engine.start_cooldowns(ours)
         seconds = round(self._clock.now() - began, 2)
         log.info("cooldowns_rebuilt", events=count, unfinished=len(unfinished), seconds=seconds, shards=len(ours))
@@ -145,9 +151,10 @@ class Recovery(ShardFollower):
         return state
 
 
-def _order(state: EventState) -> tuple[float, float]:
+def _order(state: EventState) -> tuple[float, float, int]:
     """The order in which what is unfinished is gone on with: of creation, and of what happened in one second."""
-    return state.created, state.event.occurred if state.event is not None else state.created
+    occurred = state.event.occurred if state.event is not None else state.created
+    return state.created, occurred, as_number(state.resource_version)
 
 
 def _fold(ledger: CooldownLedger, engine: Engine, event: Event) -> None:

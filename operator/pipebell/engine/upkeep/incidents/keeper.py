@@ -138,6 +138,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
 
     def on_shards_released(self, shards: Collection[int]) -> None:
         """See `ShardFollower`."""
+        self._forget(shards)
+        self._incidents.release(shards)
+
+    def _forget(self, shards: Collection[int]) -> None:
         for entry in [entry for entry in self._book.all() if shard_of(entry.incident.key.org) in shards]:
             self._writer.forget(entry)
             self._deadlines.set(f"{entry.incident.key.namespace}/{entry.incident.name}", None)
@@ -148,7 +152,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
 
         Without the definition, or the right to list it, there are none.
         """
-        self.on_shards_released(shards)
+        self._forget(shards)
         self._ordinals.clear()
         try:
             async for page in self._api.scan():
@@ -172,6 +176,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         entry.extra = Stored(_DEFAULTS, resource, seen=seen, looked=not incident.open)
         self._book.add(entry)
         self._ordinals[entry] = set()
+
+    def expect(self, event: Event) -> None:
+        """An event of the past that is not finished is to be decided before those that were created after it."""
+        self._incidents.expect(event)
 
     def fold(self, event: Event) -> None:
         """An event of the past says what its incident may not say yet."""
