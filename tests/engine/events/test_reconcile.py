@@ -321,6 +321,18 @@ async def test_events_too_old_expire_while_they_wait():
     await house.engine.close(0)
 
 
+async def test_an_event_that_is_exactly_as_old_as_it_may_get_at_a_look_expires_by_the_next_one():
+    house = House(max_age=100)
+    house.no_root()
+    house.config(email={"toEmails": ["a@example.com"]})
+    event = house.events.add(replace(house.event(), created=house.clock.now() + 25.5 - 100))  # looks come every 25.5 s
+    await house.submit(event)
+    assert house.status(event).phase is Phase.PENDING
+    await house.clock.advance(60)
+    assert (house.status(event).phase, house.status(event).reason) == (Phase.SKIPPED, Reason.EXPIRED)
+    await house.engine.close(0)
+
+
 async def test_nothing_expires_by_a_clock_that_is_not_trusted():
     house = House(max_age=100)
     house.no_root()

@@ -87,5 +87,5 @@ class Roster:
             state.payload_bytes = 0
 
     def created_between(self, after: float, until: float) -> list[str]:
-        """Uids of those created after the one and not after the other (seconds since the epoch)."""
-        return [uid for uid, state in self._active.items() if after < state.created <= until]
+        """Uids of those created before the one time and not before the other (seconds since the epoch)."""
+        return [uid for uid, state in self._active.items() if after <= state.created < until]
