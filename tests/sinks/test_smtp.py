@@ -118,7 +118,7 @@ async def test_logins_in_plain_text_only_if_asked_for(trust, offered):
         assert connection.supports_extension("auth") is offered
 
 
-# The client here does not always close a socket whose TLS handshake it has refused: that is not the sink's to answer for.
+# The client does not always close a socket whose TLS handshake it has refused: that is not for the sink to answer for.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_who_does_not_trust_its_authority_does_not_get_in(sink, trust):
     for context in (None, Trust().client()):
