@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.core.policy.test_decide import MISSING, SLACK, config, event, situation
 
-from pipebell.core.policy.claim import Claim
 from pipebell.core.policy.decide import decide, explain
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait
+from pipebell.core.policy.facts import Claim
 from pipebell.core.policy.hints import hint
 from pipebell.core.vocabulary import Reason, Severity, StageName
 

@@ -18,9 +18,9 @@ from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment
 from pipebell.core.policy.batches import BatchFacts
-from pipebell.core.policy.budget import BudgetFacts, Share
 from pipebell.core.policy.decide import STAGES, decide, explain
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait, WaitsFor
+from pipebell.core.policy.facts import BudgetFacts, Share
 from pipebell.core.policy.sent import Sent
 from pipebell.core.policy.situation import CooldownFacts, IncidentFacts, Original, Progress, Resolved, Situation
 from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus

@@ -9,7 +9,7 @@ from tests.engine.fakes import EMAIL, House, settle_down
 
 from pipebell.core.errors import Forbidden, NotFound, Rejected
 from pipebell.core.outcome import Action, Outcome, Thread, Verdict
-from pipebell.core.policy.claim import Claim
+from pipebell.core.policy.facts import Claim
 from pipebell.core.vocabulary import NoticeKind, Phase, Reason, StageName
 from pipebell.engine.upkeep.notices import Made, NoticeMaker
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import part_of
@@ -24,30 +24,6 @@ if TYPE_CHECKING:
 
 _MANY: Final = (NoticeKind.DIGEST, NoticeKind.CATCH_UP, NoticeKind.STORM)  # one message for many events each
 _RECOVERIES: Final = (EventType.PIPELINE_SUCCESS, EventType.CHANNEL_RECOVERED)
-
-
-class Share(NamedTuple):
-    """A limit an hour, and how much of it is used up: events told in this clock hour, and those under way."""
-
-    limit: int
-    used: int
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether nothing is left of it."""
-        return self.used >= self.limit
-
-
-class BudgetFacts(NamedTuple):
-    """What is known of the limits that hold for an event; None where there is no such limit.
-
-    `known`: whether the organisation's past is. `claimed`: it counts as under way already.
-    """
-
-    known: bool = True
-    own: Share | None = None
-    root: Share | None = None
-    claimed: bool = False
 
 
 def counted(event: Event, severity: Severity, destinations: Collection[str], layers: Layers) -> tuple[bool, bool]:

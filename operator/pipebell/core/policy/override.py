@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.facts import Override
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Reason, StageName
@@ -12,15 +13,7 @@ from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Reason, StageName
 if TYPE_CHECKING:
     from pipebell.core.event import PipelineEventSpec
     from pipebell.core.layers import Layers
-    from pipebell.core.overrides import OverrideSpec
     from pipebell.core.policy.decision import Decision
-
-
-class Override(NamedTuple):
-    """The override that an event meets. `title` names it for people."""
-
-    spec: OverrideSpec
-    title: str
 
 
 def find_override(layers: Layers, spec: PipelineEventSpec) -> Override | None:

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.incidents.state import Incident
     from pipebell.core.layers import Layers
-    from pipebell.core.policy.budget import BudgetFacts
-    from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Decision, Skip
+    from pipebell.core.policy.facts import BudgetFacts, Claim, Override
     from pipebell.core.policy.match import Match
-    from pipebell.core.policy.override import Override
     from pipebell.core.policy.sent import Sent
     from pipebell.core.silences.resource import Silence
     from pipebell.core.status import ConfigReference

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import PipelineEventSpec
     from pipebell.core.layers import Layers
     from pipebell.core.policy.decision import Decision
-    from pipebell.core.policy.override import Override
+    from pipebell.core.policy.facts import Override
 
 _T = TypeVar("_T")
 _NOTHING: Final = TriggerSpec(event=EventType.PIPELINE_FAILURE)  # a trigger that says nothing, whatever its type

@@ -7,7 +7,7 @@ anything names it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,17 +24,17 @@ from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.situation import IncidentFacts, Resolved
 from pipebell.core.shards import shard_of
-from pipebell.core.status import IncidentRecord, epoch
+from pipebell.core.status import epoch
 from pipebell.core.versions import as_number
 from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
 from pipebell.engine.events.keys import Outcome
+from pipebell.engine.events.part import Part, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from pipebell.core.destinations.base import Target
     from pipebell.core.event import Event
-    from pipebell.core.incidents.resource import Incident as Resource
     from pipebell.core.policy.decision import Decision
     from pipebell.core.policy.match import Mark
     from pipebell.core.policy.situation import Situation
@@ -55,61 +55,6 @@ _STILL_FAILING: Final = CatchUpMode.STILL_FAILING
 _TELLS: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED, IncidentAction.ESCALATED)
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Stored:
-    """What is kept of an incident beside itself.
-
-    `rules` are those that it was decided by last. `resource` is it as the API has it, None until it was created, and
-    for good where the API `refused` it. `written` is the status that stands there, `at` when it was written (seconds
-    since the epoch). While something is `making`, a status that says it was made must not be written. `due` is when it
-    was last said to be told. `seen` is what people said in its spec when that was looked at last. `looked`: what time
-    and people have brought since it was found is known, so that it may be said whether something is due. `check` is
-    when it is looked at although nothing is due, since its configuration has changed.
-    """
-
-    rules: IncidentRules
-    resource: Resource | None = None
-    refused: bool = False
-    creating: asyncio.Task[None] | None = None
-    written: dict[str, object] = field(default_factory=dict)
-    at: float = 0.0
-    making: int = 0
-    due: float | None = None
-    seen: tuple[object, ...] = ()
-    looked: bool = True
-    check: float | None = None
-
-
-@dataclass(slots=True)
-class Part:
-    """An event's part in incidents: the first one of `entries` is its own, and a success may have ended more.
-
-    `ordinal` is which failure of it this was, 0 for what is none. `touched`: something changed that is to be stored
-    once the event's own status says so.
-    """
-
-    entries: tuple[Entry, ...]
-    action: IncidentAction
-    rules: IncidentRules
-    ordinal: int = 0
-    confirmed: bool = False
-    touched: bool = False
-
-    @property
-    def entry(self) -> Entry:
-        """Its own incident."""
-        return self.entries[0]
-
-    @property
-    def record(self) -> IncidentRecord | None:
-        """What its status says; None where the incident could not be created."""
-        stored: Stored = self.entry.extra
-        if stored.resource is None:
-            return None
-        incident = self.entry.incident
-        return IncidentRecord(name=incident.name, action=self.action, failures=self.ordinal or incident.failures)
 
 
 class Incidents:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pipebell.core.policy.claim import NOBODY_ASKED
+from pipebell.core.policy.facts import NOBODY_ASKED
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
-    from pipebell.core.policy.claim import Claim
+    from pipebell.core.policy.facts import Claim
     from pipebell.core.policy.situation import Resolved
     from pipebell.core.vocabulary import NoticeKind
 

@@ -15,8 +15,8 @@ from pipebell.engine.events.keys import Config
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
-    from pipebell.core.policy.claim import Claim
     from pipebell.core.policy.decision import Skip
+    from pipebell.core.policy.facts import Claim
     from pipebell.core.ports import Clock
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.batches import Batches

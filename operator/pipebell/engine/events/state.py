@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pipebell.core.policy.settle import EventSummary
     from pipebell.core.status import CatchUpRecord, ConfigReference
     from pipebell.core.vocabulary import Severity, StageName
-    from pipebell.engine.events.incidents import Part
     from pipebell.engine.events.keys import Key
     from pipebell.engine.events.ledger import CooldownKey
+    from pipebell.engine.events.part import Part
 
 
 class Life(Enum):

@@ -16,7 +16,7 @@ import structlog
 from pipebell.core.digest import Tally, member_of
 from pipebell.core.errors import ApiError, InvalidEvent, NotFound, NotReady, Unavailable
 from pipebell.core.layers import part_of
-from pipebell.core.policy.claim import Claim
+from pipebell.core.policy.facts import Claim
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.situation import Resolved

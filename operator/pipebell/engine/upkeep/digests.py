@@ -10,7 +10,7 @@ import structlog
 
 from pipebell.core.errors import ApiError, InvalidEvent, NotFound, Unavailable
 from pipebell.core.layers import part_of
-from pipebell.core.policy.claim import Claim
+from pipebell.core.policy.facts import Claim
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import NoticeKind, Reason, StageName
 from pipebell.engine.events.batches import Stage

@@ -23,7 +23,7 @@ from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import IncidentAction, NoticeKind, Reason, Severity
 from pipebell.engine.configs.follower import ConfigFollower
-from pipebell.engine.events.incidents import Stored
+from pipebell.engine.events.part import Stored
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Deadlines
 from pipebell.engine.upkeep.incidents import telling

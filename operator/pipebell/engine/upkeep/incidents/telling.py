@@ -12,8 +12,8 @@ from pipebell.core.incidents.reducer import STABLE, escalation_at, lasted, next_
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
-from pipebell.core.policy.claim import Claim
 from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.facts import Claim
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.status import EventStatus, rfc3339

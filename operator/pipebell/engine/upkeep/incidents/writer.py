@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.book import Entry
     from pipebell.core.incidents.resource import Incident as Resource
     from pipebell.core.ports import Clock
-    from pipebell.engine.events.incidents import Stored
+    from pipebell.engine.events.part import Stored
     from pipebell.engine.ports import Incidents, Ownership
 
 EACH: Final = 10.0  # seconds between two writes of one incident's counts
