@@ -320,6 +320,29 @@ async def test_whoever_stood_in_for_the_pager_hears_of_the_end(house):
     assert told(house.slack)[:2] == [f"{opening.name} send", f"{end.name} reply"]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_whom_another_stood_in_for_counts_as_told_and_nobody_hears_of_each_failure(house, restart):
+    trigger = {"event": "pipeline_failure", "providers": ["pagerduty"], "cooldownSeconds": 0}
+    house.config(
+        pagerduty=DUTY | {"failover": ["slack"]},
+        slack=SLACK,
+        eventTriggers=[trigger, {**trigger, "event": "pipeline_late", "providers": ["email"]}],
+        incidents=ON,
+    )
+    house.pagerduty.script = [BROKEN] * 4
+    await fail(house)
+    await house.clock.advance(11)
+    if restart:
+        await house.restart()
+    second, third = await fail(house), await fail(house)
+    assert [house.status(event).reason for event in (second, third)] == [Reason.REPEATED] * 2
+    assert len(house.slack.sent) == 1
+    new, worse = await fail(house, event="pipeline_late"), await fail(house, severity="critical")
+    assert [message.event.name for _, message, _, _ in house.email.sent] == [new.name], "it was not told before"
+    assert house.status(worse).reason is Reason.FAILED_OVER
+    assert len(house.slack.sent) == 2
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_who_is_not_to_hear_of_the_end_does_not(house, wanted):
     trigger = {"event": "pipeline_failure", "providers": ["slack", "pagerduty"], "cooldownSeconds": 0}

@@ -113,9 +113,13 @@ def below(incident: Incident, rules: IncidentRules, now: float) -> tuple[bool, f
 
 
 def untold(incident: Incident, destinations: Sequence[str], uid: str = "") -> tuple[str, ...]:
-    """Those that have not been told of it, and that no other event is being sent to."""
+    """Those that have not been told of it, nor others in their stead, and that no other event is being sent to."""
     return tuple(
-        name for name in destinations if name not in incident.told and incident.under_way.get(name, uid) in ("", uid)
+        name
+        for name in destinations
+        if name not in incident.told
+        and name not in incident.stood_in_for
+        and incident.under_way.get(name, uid) in ("", uid)
     )
 
 

@@ -81,11 +81,11 @@ class Acknowledgement:
 class Incident:
     """One incident. Times are seconds since the epoch, None for never.
 
-    `failures` were counted. `told` are the destinations that have a message of it, `under_way` those for which an
-    event (by uid) is still being tried. `due` is when a pending one is told without another failure. `retry_run` is the
-    run whose next attempt is expected. `failed_occurred` is when the last failure says that it occurred, `failed_order`
-    when it was created. `changes` are times at which it went from succeeding to failing or back, of late; while it is
-    `flapping`, `well` says that it succeeded last.
+    `failures` were counted. `told` are the destinations that have a message of it, `under_way` those for which an event
+    (by uid) is still being tried, `stood_in_for` those whose failover has it instead. `due` is when a pending one is
+    told without another failure. `retry_run` is the run whose next attempt is expected. `failed_occurred` is when the
+    last failure says that it occurred, `failed_order` when it was created. `changes` are times at which it went from
+    succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last.
     """
 
     key: IncidentKey
@@ -109,6 +109,7 @@ class Incident:
     opened: float | None = None
     told: Mapping[str, Told] = field(default_factory=dict)
     under_way: Mapping[str, str] = field(default_factory=dict)
+    stood_in_for: frozenset[str] = frozenset()
     due: float | None = None
     retry_run: str | None = None
     reminders: int = 0

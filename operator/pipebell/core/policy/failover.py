@@ -90,6 +90,12 @@ def originals(deliveries: Iterable[Delivery], stand_in: Delivery) -> Iterator[De
             yield item
 
 
+def stood_in_for(deliveries: Collection[Delivery]) -> frozenset[str]:
+    """Those in whose stead somebody else has the message."""
+    arrived = [item for item in deliveries if item.delivered_time is not None]
+    return frozenset(each.destination for item in arrived for each in originals(deliveries, item))
+
+
 def relieve(deliveries: Deliveries) -> None:
     """End those stand-ins that have not reached anybody, and are not needed any more: the message has arrived."""
     for name, item in list(deliveries.items()):

@@ -22,6 +22,7 @@ from pipebell.core.incidents.state import DIGEST, Told
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
+from pipebell.core.policy.failover import stood_in_for
 from pipebell.core.policy.situation import IncidentFacts, Resolved
 from pipebell.core.shards import shard_of
 from pipebell.core.status import epoch
@@ -326,6 +327,9 @@ class Incidents:
     def settled(self, state: EventState) -> None:
         """A round of attempts is over."""
         if state.part is not None and state.part.action in _TELLS:
+            entry, whom = state.part.entry, stood_in_for(state.deliveries.values())
+            if whom - entry.incident.stood_in_for:
+                entry.incident = replace(entry.incident, stood_in_for=entry.incident.stood_in_for | whom)
             self.book.settled(state.part.entry, [item.destination for item in state.open()], state.uid)
 
     def recorded(self, state: EventState) -> None:

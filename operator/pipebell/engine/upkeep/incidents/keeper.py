@@ -18,6 +18,7 @@ from pipebell.core.incidents.rules import IncidentRules
 from pipebell.core.incidents.state import DIGEST, Acknowledgement, Told
 from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Skip
+from pipebell.core.policy.failover import stood_in_for
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
@@ -220,6 +221,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             ended = epoch(status.completion_time) if status.completion_time else event.created
             told.setdefault(item.destination, Told(item.destination, endpoint=DIGEST, action=action, at=ended))
         incident = entry.incident
+        if action in _FAILED and (whom := stood_in_for(status.deliveries or ())):
+            incident = replace(incident, stood_in_for=incident.stood_in_for | whom)
         if len(told) > len(incident.told):
             times = [item.at for item in told.values()]
             incident = replace(
