@@ -10,10 +10,11 @@ from tests.chart.helm import CHART, NAMESPACE, REPOSITORY, HelmError, helm, rend
 from tests.chart.test_values import ALL_ON, KNOBS, merge, nested
 
 from pipebell.cluster import ClusterError
+from pipebell.core.crds import RESOURCES
 
 MONITORING = REPOSITORY / "tests" / "chart" / "monitoring-crds.yaml"
 OPERATOR = "pipebell-operator"
-CRDS = ["crd/notificationconfigs.pipebell.io", "crd/pipelineevents.pipebell.io"]
+CRDS = sorted(f"crd/{resource.name}" for resource in RESOURCES)
 SERVED = ["a", "b", "c"]
 EVERYTHING = {
     **ALL_ON,

@@ -8,6 +8,7 @@ from tests.chart.helm import CHART, NAMESPACE, helm, render
 from tests.chart.job import Job, trust, values
 from tests.chart.pod import operator_of
 
+from pipebell.core.crds import RESOURCES
 from pipebell.sinks import SlackSink, SmtpSink, Trust, running
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipebell-operator"
@@ -48,7 +49,7 @@ def installed(ground, sinks, tmp_path):
     def run(**others):
         command = ("upgrade", "--install", "pipebell", CHART, "--namespace", NAMESPACE)
         helm(*command, values=values(sinks, **others), kubeconfig=ground.kubeconfig)
-        crds = ("crd/notificationconfigs.pipebell.io", "crd/pipelineevents.pipebell.io")
+        crds = (f"crd/{resource.name}" for resource in RESOURCES)
         ground.kubectl("wait", "--for=condition=Established", *crds, "--timeout=30s")
         process = operator_of(ground, tmp_path)
         started.append(process)

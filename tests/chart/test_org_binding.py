@@ -6,10 +6,12 @@ import time
 import pytest
 from tests.chart.helm import CHART, NAMESPACE, helm, render
 
+from pipebell.core.crds import RESOURCES
+
 INCIDENT = {"key": "nightly", "class": "Run", "openedBy": "first"}
 EVENT = {"event": "pipeline_failure", "pipelineId": "nightly"}
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:pipebell-operator"
-CRDS = ["crd/notificationconfigs.pipebell.io", "crd/pipelineevents.pipebell.io"]
+CRDS = sorted(f"crd/{resource.name}" for resource in RESOURCES)
 
 
 class Bound:

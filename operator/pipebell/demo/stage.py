@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from pipebell.cluster import Cluster, ClusterError, Progress, folders, programs, tools
 from pipebell.cluster.processes import Process
 from pipebell.cluster.state import State
+from pipebell.core.crds import RESOURCES
 from pipebell.core.vocabulary import GROUP, VERSION
 from pipebell.demo.files import shipped
 from pipebell.demo.process import OperatorProcess, StageError
@@ -114,7 +115,7 @@ class Stage:
     def install(self) -> None:
         """Apply manifests/ as a user does: resources, account and rights (no node is there to run the Deployment)."""
         self.cluster.kubectl("apply", "--server-side", "-k", shipped("manifests"))
-        names = [f"crd/{plural}.{GROUP}" for plural in ("notificationconfigs", "pipelineevents", "incidents")]
+        names = [f"crd/{resource.name}" for resource in RESOURCES]
         self.cluster.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
 
     def start_sinks(self) -> None:
