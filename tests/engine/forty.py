@@ -218,15 +218,15 @@ def _settings(data: dict[str, Any], configuration: str) -> str:
         shown["added to eventTriggers"] = [{"event": event, "digest": it} for event, it in chosen["digest"].items()]
     if "silences" in chosen:
         shown["a Silence's spec"] = chosen["silences"][0]
-    return "".join(f"{key}: {_flow(value)}\n" for key, value in shown.items())
+    return "".join(f"{key}:{_flow(value)}\n" for key, value in shown.items())
 
 
 def _flow(value: Any) -> str:
     """YAML, each item of a list in a line."""
     if isinstance(value, list):
-        return "".join(f"\n  - {_flow(item)}" for item in value)
+        return "".join(f"\n  -{_flow(item)}" for item in value)
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
-    return text.strip().removesuffix("\n...")
+    return " " + text.strip().removesuffix("\n...")
 
 
 def _table(data: dict[str, Any], expected: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from pipebell.core.layers import Fallback
-from pipebell.core.policy.failover import due_at, next_due, relieve, stand_in, withdrawn
+from pipebell.core.policy.failover import due_at, next_due, relieve, stand_in, stood_in_for, withdrawn
 from pipebell.core.policy.triggers import MAX_DELIVERIES
 from pipebell.core.status import Delivery, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
@@ -95,3 +95,27 @@ def test_one_that_stands_in_for_two_is_needed_as_long_as_one_has_not_arrived():
 def test_who_is_not_wanted_any_more(wanted, fallbacks, is_withdrawn):
     deliveries = {"a": delivery(failover_to=["x"]), "x": delivery("x", failover_for="a")}
     assert withdrawn(deliveries, deliveries["x"], wanted, fallbacks) is is_withdrawn
+
+
+@pytest.mark.parametrize(
+    ("arrived", "whom"),
+    [
+        ({"x": NOW}, {"a", "b"}),  # one stands in for both
+        ({"a": NOW}, set()),
+        ({}, set()),  # under way is not there yet
+    ],
+)
+def test_whom_others_stood_in_for(arrived, whom):
+    given = [
+        delivery("a", Phase.FAILED, failover_to=["x"]),
+        delivery("b", Phase.FAILED, failover_to=["x"]),
+        delivery("c", Phase.FAILED),
+        delivery("x", failover_for="a"),
+    ]
+    found = [
+        each.model_copy(update={"delivered_time": rfc3339(arrived[each.destination])})
+        if each.destination in arrived
+        else each
+        for each in given
+    ]
+    assert stood_in_for(found) == whom
