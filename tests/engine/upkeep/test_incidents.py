@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.engine.events.test_incidents import configure, fail, succeed, the_incident, told
@@ -317,3 +318,117 @@ async def test_flapping_is_told_once_and_how_it_ends_even_over_restarts(house):
     assert message.event.spec.error_message.startswith("Recovered: it failed")
     assert len(house.slack.sent) == 5
     assert {item.status.phase for item in house.incidents.store.values()} == {"Resolved"}
+
+
+# ---------------------------------------------------------------------- clocks that were wrong
+
+
+YEAR = 365 * 24 * HOUR
+
+
+async def written_by_a_wrong_clock(house, **status):
+    """Restart with these times, a year ahead, on the incident."""
+    await house.clock.advance(30)
+    incident = the_incident(house)
+    await house.close()
+    ahead = {name: rfc3339(house.clock.now() + YEAR) for name, given in status.items() if given is True}
+    kept = incident.status.model_dump(by_alias=True, exclude_none=True, mode="json") | status | ahead
+    parsed = type(incident.status).model_validate(kept)
+    house.incidents.store[incident.namespace, incident.name] = replace(incident, status=parsed)
+    await house.restart()
+    await house.clock.advance(1)
+
+
+@pytest.mark.parametrize("field", ["nextReminderTime", "openedTime", "firstFailureTime", "lastFailureTime"])
+async def test_a_reminder_comes_after_its_own_interval_whatever_a_wrong_clock_wrote(house, field):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    await written_by_a_wrong_clock(house, **{field: True})
+    await house.clock.advance(4 * HOUR + 5)
+    assert len(notices(house, "Reminder")) == 1
+    said = house.slack.sent[1][1].event.spec.error_message
+    assert said.startswith(("Failing for 4 h, 1 time", "Failing for 3 h 59 min, 1 time"))  # from the restart on
+
+
+async def test_the_escalation_goes_on_whatever_a_wrong_clock_wrote(house):
+    configure(house, to=("slack",), remindAfterSeconds=0, escalation=STEPS)
+    await fail(house)
+    await written_by_a_wrong_clock(house, nextEscalationTime=True, openedTime=True)
+    await house.clock.advance(1800 + 5)
+    assert notices(house, "Escalation")
+
+
+async def test_what_is_pending_is_told_whatever_a_wrong_clock_wrote(house):
+    configure(house, notifyAfterSeconds=600)
+    await fail(house)
+    assert not house.slack.sent
+    await written_by_a_wrong_clock(house, nextOpeningTime=True, firstFailureTime=True)
+    await house.clock.advance(605)
+    assert len(house.slack.sent) == 1
+
+
+async def test_an_incident_ends_by_itself_whatever_a_wrong_clock_wrote(house):
+    configure(house, autoResolveAfterSeconds=HOUR)
+    await fail(house)
+    await written_by_a_wrong_clock(house, lastFailureTime=True)
+    await house.clock.advance(HOUR + 5)
+    assert the_incident(house).status.phase == "Resolved"
+
+
+async def test_flapping_ends_whatever_a_wrong_clock_wrote(house):
+    configure(house, remindAfterSeconds=0)
+    await fail(house)
+    ahead = [rfc3339(house.clock.now() + YEAR)]
+    flaps = {"type": "Flapping", "status": "True", "reason": "Failing", "message": "", "lastTransitionTime": ahead[0]}
+    await written_by_a_wrong_clock(house, changes=ahead, conditions=[flaps])
+    await house.clock.advance(HOUR + 5)
+    assert not the_incident(house).status.conditions
+
+
+async def test_failures_are_told_after_an_end_in_the_future(house):
+    configure(house)
+    await fail(house)
+    await succeed(house)
+    await written_by_a_wrong_clock(house, resolvedTime=True, openedTime=True)
+    await house.clock.advance(HOUR)
+    event = await fail(house)
+    assert house.status(event).phase == "Delivered"
+
+
+# ---------------------------------------------------------------------- what people call themselves
+
+
+async def test_whoever_ends_an_incident_by_hand_is_no_success(house):
+    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    configure(house, to=("slack", "pagerduty"))
+    await fail(house)
+    await house.clock.advance(60)
+    say(house, resolution={"by": "ann"})
+    await house.clock.advance(1)
+    texts = {event.spec.error_message for event in notices(house, "Resolved")}
+    assert texts == {"Ended by ann after 1 min, 1 time."}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_an_event_that_is_called_as_somebody_is_ends_nothing_again(house, restart):
+    configure(house)
+    await fail(house)
+    say(house, resolution={"by": "ann"})
+    await house.clock.advance(1)
+    if restart:
+        await house.restart()
+    event = house.event("ann", event="pipeline_success")
+    await house.submit(event)
+    await house.clock.advance(1)
+    assert house.status(event).phase == "Skipped"
+    assert len(house.slack.sent) == 1
+
+
+async def test_a_failure_from_before_an_end_by_hand_counts_after_a_restart_too(house):
+    configure(house)
+    await fail(house)
+    say(house, resolution={"by": "ann"})
+    await house.clock.advance(1)
+    await house.restart()
+    late = await fail(house, occurredAt=rfc3339(house.clock.now() - 10))  # nobody has seen the pipeline succeed
+    assert house.status(late).phase == "Delivered"

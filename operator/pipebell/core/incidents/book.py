@@ -288,9 +288,9 @@ class Book:
             past = past._replace(success=success)
         self._remember(incident.key, past._replace(opening=opening))
 
-    def end(self, entry: Entry, by: str, now: float) -> None:
-        """It is over."""
-        entry.incident = reducer.resolve(entry.incident, by, now)
+    def end(self, entry: Entry, by: str, now: float, *, by_hand: bool = False) -> None:
+        """It is over. `by_hand`: a person says so."""
+        entry.incident = reducer.resolve(entry.incident, by, now, by_hand=by_hand)
         key = entry.incident.key
         self._remember(key, self.past(key)._replace(changes=entry.incident.changes))
         self.ended(entry)
@@ -340,7 +340,7 @@ class Book:
     def _note_end(self, entry: Entry) -> None:
         incident = entry.incident
         self._ended[incident.key.namespace, incident.name] = None
-        if incident.resolved_by:
+        if incident.resolved_by and not incident.by_hand:
             self._ended_by.setdefault((incident.key.namespace, incident.resolved_by), {})[entry] = None
         if len(self._ended) > ENDED_KEPT:
             oldest = self._named.pop(next(iter(self._ended)), None)

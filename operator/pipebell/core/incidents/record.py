@@ -162,6 +162,8 @@ def incident_of(item: Resource) -> Incident:
         incident = replace(incident, acknowledgement=given, acknowledged=_seconds(status.acknowledged_time))
     elif incident.phase is IncidentPhase.ACKNOWLEDGED:
         incident = replace(incident, phase=IncidentPhase.OPEN)
+    if spec.resolution is not None and spec.resolution.by == incident.resolved_by:
+        incident = replace(incident, by_hand=True)
     if spec.snoozed_until is not None and incident.open:
         incident = replace(incident, snoozed_until=spec.snoozed_until.timestamp())
     return incident
@@ -169,7 +171,12 @@ def incident_of(item: Resource) -> Incident:
 
 def success_that_ended(incident: Incident) -> Success | None:
     """The success by which it ended, as far as that is known of a resolved one."""
-    if incident.resolved is None or incident.resolved_by in NOT_EVENTS or " " in incident.resolved_by:
+    if (
+        incident.resolved is None
+        or incident.by_hand
+        or incident.resolved_by in NOT_EVENTS
+        or " " in incident.resolved_by
+    ):
         return None
     return Success(Order(incident.resolved, 0))
 

@@ -174,7 +174,7 @@ def told(incident: Incident, told: Told, severity: Severity, rules: IncidentRule
 def recovers(incident: Incident, success: Success, by: str = "") -> bool:
     """Whether a success, the event `by`, ends this incident, or has ended it."""
     if not incident.open:
-        return bool(by) and incident.resolved_by == by
+        return bool(by) and incident.resolved_by == by and not incident.by_hand
     if incident.failed_order is not None and success.order < incident.failed_order:
         return False
     if (
@@ -205,13 +205,14 @@ def stable_at(incident: Incident, rules: IncidentRules) -> float | None:
     return max(incident.changes, default=0.0) + rules.flapping_within if incident.flapping else None
 
 
-def resolve(incident: Incident, by: str, now: float) -> Incident:
-    """It is over."""
+def resolve(incident: Incident, by: str, now: float, *, by_hand: bool = False) -> Incident:
+    """It is over. `by_hand`: a person says so."""
     return replace(
         incident,
         phase=IncidentPhase.RESOLVED,
         resolved=now,
         resolved_by=by,
+        by_hand=by_hand,
         due=None,
         retry_run=None,
         next_reminder=None,
@@ -236,6 +237,39 @@ def acknowledge(incident: Incident, given: Acknowledgement | None, snoozed: floa
 
 
 # ---------------------------------------------------------------------- time
+
+
+def as_of(incident: Incident, now: float) -> Incident:
+    """What was written, as it can be by now: of what was, nothing lies ahead, and nothing waits longer than it may."""
+    return replace(
+        incident,
+        first_failure=_earlier(incident.first_failure, now),
+        last_failure=_earlier(incident.last_failure, now),
+        opened=_earlier(incident.opened, now),
+        told={name: replace(told, at=min(told.at, now)) for name, told in incident.told.items()},
+        acknowledged=_earlier(incident.acknowledged, now),
+        resolved=_earlier(incident.resolved, now),
+        changes=tuple(min(time, now) for time in incident.changes),
+        snoozed_until=_earlier(incident.snoozed_until, now + LONGEST_WAIT),
+    )
+
+
+def by_rules(incident: Incident, rules: IncidentRules, now: float, cooldown: float = 0.0) -> Incident:
+    """The same with nothing due later than these rules, and its trigger's cooldown in seconds, could have it."""
+    opening = rules.retry_expected if incident.retry_run is not None else max(rules.notify_after, cooldown)
+    after = replace(incident, due=_earlier(incident.due, now + opening))
+    if rules.remind_after:
+        after = replace(after, next_reminder=_earlier(after.next_reminder, now + rules.reminder(after.reminders + 1)))
+    if rules.escalation:
+        first = after.opened if after.step == 0 and after.opened is not None else now
+        longest = max(max(step.after, step.repeat) for step in rules.escalation)
+        wait = rules.escalation[0].after if after.step == 0 else longest
+        after = replace(after, next_escalation=_earlier(after.next_escalation, first + wait))
+    return after
+
+
+def _earlier(time: float | None, latest: float) -> float | None:
+    return None if time is None else min(time, latest)
 
 
 def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident, tuple[Notice, ...]]:

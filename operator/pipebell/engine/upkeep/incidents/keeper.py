@@ -19,6 +19,9 @@ from pipebell.core.incidents.state import DIGEST, Acknowledgement, Told
 from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.failover import stood_in_for
+from pipebell.core.policy.match import Match
+from pipebell.core.policy.override import find_override
+from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.incidents.resource import Incident as Resource
     from pipebell.core.incidents.state import Incident
+    from pipebell.core.layers import Layers
     from pipebell.core.policy.situation import Resolved
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.engine import Engine
@@ -167,7 +171,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             self.trouble = None
 
     def _found(self, resource: Resource) -> None:
-        incident = incident_of(resource)
+        incident = reducer.as_of(incident_of(resource), self._clock.now())
         if not incident.open:
             self._book.found_past(incident, success_that_ended(incident))
             if incident.resolved is None or incident.resolved < self._clock.now() - KEPT:
@@ -216,9 +220,11 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         for delivery in status.deliveries or ():
             name, at = delivery.destination, delivery.delivered_time
             if at is not None and name not in told:
-                told[name] = Told(name, delivery.provider or "", "", delivery.leads_on, action, epoch(at))
+                when = min(epoch(at), self._clock.now())
+                told[name] = Told(name, delivery.provider or "", "", delivery.leads_on, action, when)
         for item in status.batch or () if action in _FAILED else ():
             ended = epoch(status.completion_time) if status.completion_time else event.created
+            ended = min(ended, self._clock.now())
             told.setdefault(item.destination, Told(item.destination, endpoint=DIGEST, action=action, at=ended))
         incident = entry.incident
         if action in _FAILED and (whom := stood_in_for(status.deliveries or ())):
@@ -285,7 +291,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         if isinstance(resolved, Skip) or rules is None or not reaches(entry.incident.key, rules):
             self._end(entry, "ConfigChanged")
             return
-        stored.rules = _completed(entry, rules)
+        stored.rules = _completed(entry, rules, resolved.layers, self._clock.now())
         if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
             self._seen(entry, stored.resource)
         before, now = entry.incident, self._clock.now()
@@ -372,7 +378,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             return
         stored.seen = said
         if resource.spec.resolution is not None:
-            self._end(entry, resource.spec.resolution.by)
+            self._end(entry, resource.spec.resolution.by, by_hand=True)
             return
         spec = resource.spec.acknowledgement
         given = Acknowledgement(spec.by, spec.note or "") if spec is not None else None
@@ -404,10 +410,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         else:
             self._changed(entry, True)
 
-    def _end(self, entry: Entry, by: str) -> None:
+    def _end(self, entry: Entry, by: str, *, by_hand: bool = False) -> None:
         """Somebody, or the configuration, ends it: alerts on call are closed, and nobody gets a new message."""
         now = self._clock.now()
-        self._book.end(entry, by, now)
+        self._book.end(entry, by, now, by_hand=by_hand)
         self._once(self._told_of(entry, reducer.Notice(NoticeKind.RESOLVED, 1, now)))
 
     # ------------------------------------------------------------------ what is over
@@ -468,12 +474,17 @@ def _resolved_at(item: Resource) -> float:
         return item.created
 
 
-def _completed(entry: Entry, rules: IncidentRules) -> IncidentRules:
-    """After a takeover: times that follow from what events said and the resource did not say yet."""
+def _completed(entry: Entry, rules: IncidentRules, layers: Layers, now: float) -> IncidentRules:
+    """After a takeover: times that follow from what events said and the resource did not say yet, or said wrongly."""
     incident = entry.incident
     if incident.open and incident.opened is not None:
         if incident.next_reminder is None and incident.reminders == 0 and rules.remind_after:
             entry.incident = replace(incident, next_reminder=incident.opened + rules.reminder(1))
         if incident.next_escalation is None and incident.step == 0 and rules.escalation:
             entry.incident = replace(entry.incident, next_escalation=incident.opened + rules.escalation[0].after)
+    if incident.open:
+        spec = telling.as_event(incident, now).spec
+        match = match_trigger(layers, spec, find_override(layers, spec)) if incident.due is not None else None
+        cooldown = match.cooldown if isinstance(match, Match) else 0.0
+        entry.incident = reducer.by_rules(entry.incident, rules, now, cooldown)
     return rules

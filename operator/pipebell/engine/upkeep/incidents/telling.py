@@ -57,7 +57,7 @@ def spec_of(incident: Incident, notice: Notice, now: float) -> dict[str, Any]:
             "due": rfc3339(notice.due),
         },
     }
-    if incident.resolved_by == STABLE and notice.kind is NoticeKind.REMINDER:
+    if _is_stable(incident) and notice.kind is NoticeKind.REMINDER:
         return {name: value for name, value in spec.items() if value is not None} | {"event": "pipeline_success"}
     if incident.severity is not None:
         spec["severity"] = incident.severity.value
@@ -81,7 +81,7 @@ def _said(incident: Incident, notice: Notice, now: float) -> str:
         return f"Recovered after {_times(incident, incident.resolved or now)}."
     if notice.kind is NoticeKind.RESOLVED:
         return f"Ended by {incident.resolved_by} after {_times(incident, now)}."
-    if incident.resolved_by == STABLE:
+    if _is_stable(incident):
         return _over(incident, now)
     lines = [f"Failing for {_times(incident, now)}."]
     if notice.kind is NoticeKind.ACKNOWLEDGED and incident.acknowledgement is not None:
@@ -92,6 +92,11 @@ def _said(incident: Incident, notice: Notice, now: float) -> str:
     if incident.last_error and incident.last_error != incident.first_error:
         lines.append(f"Last error: {incident.last_error}")
     return "\n".join(lines)
+
+
+def _is_stable(incident: Incident) -> bool:
+    """Whether it had flapped, and ended by succeeding for long."""
+    return incident.resolved_by == STABLE and not incident.by_hand
 
 
 def _times(incident: Incident, now: float) -> str:
@@ -149,7 +154,7 @@ class IncidentJudge:
         return _due(incident, names) if names else _superseded("everybody was told of it")
 
     def _told(self, incident: Incident, *, expected: bool) -> Claim:
-        if incident.resolved_by == STABLE:  # which is what it says
+        if _is_stable(incident):  # which is what it says
             return (
                 replace(_due(incident, tuple(incident.told)), severity=Severity.INFO)
                 if expected
