@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 from tests.core.silences.test_resource import silence
 from tests.engine.fakes import START
 
+from pipebell.core.silences.resource import Silence
 from pipebell.core.vocabulary import SilencePhase
 from pipebell.engine.configs import silences
 from pipebell.engine.configs.silences import SilenceStore
@@ -82,3 +84,34 @@ def test_of_a_crowd_the_oldest_count(store, monkeypatch):
     for number, name in enumerate("dcba"):
         store.put(replace(silence(name), created=START + number))
     assert names(store, "team", START + 10) == ["c", "d"]
+
+
+def test_thousands_are_looked_through_when_one_begins_or_ends_and_not_for_each_event(store, monkeypatch):
+    looked = []
+    phase = Silence.phase
+    monkeypatch.setattr(Silence, "phase", lambda self, now: looked.append(now) or phase(self, now))
+    for number in range(1000):
+        store.put(silence(f"over-{number}", ends=-1))
+    store.put(silence("later", startsAt="2025-06-15T15:10:00Z"))
+    events = [START + number / 100 for number in range(10_000)]
+    assert sum(len(store.of("team", now)) for now in events) == 0
+    assert set(looked) == {START}
+    begins = store.get("team", "later").starts
+    assert (names(store, "team", begins - 0.001), names(store, "team", begins)) == ([], ["later"])
+    ends = store.get("team", "later").ends
+    assert (names(store, "team", ends - 0.001), names(store, "team", ends)) == (["later"], [])
+    assert names(store, "team", START) == []  # a clock was set back
+    store.put(silence("new"))
+    assert names(store, "team", START) == ["new"]
+    store.remove("team", "new")
+    assert names(store, "team", START) == []
+
+
+def test_a_crowd_is_told_of_in_the_log_once_and_not_for_each_event(store, monkeypatch):
+    monkeypatch.setattr(silences, "MOST", 2)
+    for name in "abc":
+        store.put(silence(name))
+    with capture_logs() as logs:
+        for _ in range(100):
+            store.of("team", START)
+    assert [log["event"] for log in logs] == ["silences_ignored"]

@@ -131,3 +131,14 @@ async def test_quiet_hours_count_on_no_silence(night):
     await night.fails("orders")
     await later(night, 70)
     assert status(night, "other").matched is None
+
+
+async def test_namespaces_take_turns_however_many_silences_one_of_them_makes(night):
+    for name in ("a", "b"):
+        for number in range(100):
+            night.silence(f"{name}-{number}", namespace=f"crowd-{name}")
+    night.silence("migration")
+    await later(night, 3)
+    assert status(night).phase == "Active"
+    await later(night, 60)
+    assert len(night.silences.writes) == 201

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -19,6 +20,14 @@ MOST: Final = 200  # silences of a namespace that have not ended and are looked 
 log = structlog.get_logger(__name__)
 
 
+class _Holding(NamedTuple):
+    """Those of a namespace that hold events back, from a time on until another one begins or ends."""
+
+    silences: Sequence[Silence]
+    since: float
+    until: float
+
+
 class SilenceStore:
     """All Silences, by namespace. `home` is the operator's own namespace: silences there concern all others too."""
 
@@ -26,6 +35,7 @@ class SilenceStore:
         self.home = home
         self._listed: set[str | None] = set()
         self._namespaces: dict[str, dict[str, Silence]] = {}
+        self._holding: dict[str, _Holding] = {}
         self._followers: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
@@ -66,6 +76,7 @@ class SilenceStore:
             return
         self._namespaces.setdefault(silence.namespace, {})[silence.name] = silence
         if known is None or known.spec != silence.spec or known.uid != silence.uid:
+            self._holding.pop(silence.namespace, None)
             self._changed()
 
     def remove(self, namespace: str, name: str) -> None:
@@ -75,6 +86,7 @@ class SilenceStore:
             return
         if not found:
             del self._namespaces[namespace]
+        self._holding.pop(namespace, None)
         self._changed()
 
     def keep(self, namespace: str | None, names: Collection[tuple[str, str]]) -> None:
@@ -93,10 +105,18 @@ class SilenceStore:
         own = self._active(namespace, now)
         return own if namespace == self.home else [*own, *self._active(self.home, now)]
 
-    def _active(self, namespace: str, now: float) -> list[Silence]:
+    def _active(self, namespace: str, now: float) -> Sequence[Silence]:
         found = self._namespaces.get(namespace)
         if not found:
-            return []
+            return ()
+        known = self._holding.get(namespace)
+        if known is None or not known.since <= now < known.until:  # not for each event: there may be thousands
+            moments = (moment for silence in found.values() for moment in (silence.starts, silence.ends))
+            until = min((moment for moment in moments if moment > now), default=math.inf)
+            known = self._holding[namespace] = _Holding(self._look(namespace, found, now), now, until)
+        return known.silences
+
+    def _look(self, namespace: str, found: dict[str, Silence], now: float) -> list[Silence]:
         active = [silence for silence in found.values() if silence.phase(now) is SilencePhase.ACTIVE]
         if len(active) > MOST:
             log.warning("silences_ignored", namespace=namespace, active=len(active), counted=MOST)

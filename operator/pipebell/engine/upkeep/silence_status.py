@@ -61,6 +61,7 @@ class SilenceStatusWriter(Observer):
         self._silences, self._store = silences, store
         self._counts: dict[tuple[str, str], _Count] = {}
         self._not_before: dict[tuple[str, str], float] = {}
+        self._served: dict[str, float] = {}  # namespaces whose turn it was, and when
         self._wanted, self._folding = asyncio.Event(), folding
         self._met: dict[tuple[str, str], dict[str, float]] = {}
 
@@ -123,16 +124,27 @@ class SilenceStatusWriter(Observer):
 
     async def _look(self) -> None:
         self._repair()
-        now, todo = self._clock.now(), []
-        for silence in self._store:
-            if self._not_before.get(silence.key, 0.0) <= now and (status := self._news(silence, now)):
-                todo.append((silence, status))
-                if len(todo) == AT_ONCE:
-                    break
-        for silence, status in todo:
+        now = self._clock.now()
+        for silence, status in self._turn(now):
             await self._write(silence, status, now)
         if len(self._not_before) > len(self._store):
             self._not_before = {key: at for key, at in self._not_before.items() if at > now}
+
+    def _turn(self, now: float) -> list[tuple[Silence, dict[str, Any]]]:
+        """What is written now. Namespaces take turns, whatever one of them has to write."""
+        found: dict[str, list[tuple[Silence, dict[str, Any]]]] = {}
+        for silence in self._store:
+            of_namespace = found.get(silence.namespace, ())
+            if len(of_namespace) == AT_ONCE or self._not_before.get(silence.key, 0.0) > now:
+                continue
+            if status := self._news(silence, now):
+                found.setdefault(silence.namespace, []).append((silence, status))
+        self._served = {name: at for name, at in self._served.items() if name in found}
+        waiting = sorted(found, key=lambda name: self._served.get(name, 0.0))
+        rounds = itertools.zip_longest(*(found[name] for name in waiting[:AT_ONCE]))
+        todo = [item for items in rounds for item in items if item is not None][:AT_ONCE]
+        self._served |= {silence.namespace: now for silence, _ in todo}
+        return todo
 
     def _news(self, silence: Silence, now: float) -> dict[str, Any]:
         """What this replica has to write on a silence now."""
