@@ -182,7 +182,7 @@ class App:
             max_age=settings.event_max_age,
             covered=self.incidents.covers,
         )
-        self._digests = Digests(ports, self._ledger, self.engine, notices)
+        self._digests = Digests(ports, self._resolver, self._ledger, self.engine, notices)
         self.silencing = Silencing(
             settings,
             ports,

@@ -477,7 +477,9 @@ class House:
         self.engine.endpoints._jitter = lambda: 0.0
         self.events.clock, self.events.on_created = self.clock.now, self.engine.submit
         self.engine.observers.subscribe(self.observer)
-        self.digests = Digests(self.ports, self.ledger, self.engine, NoticeMaker(self.ports, self.max_age))
+        self.digests = Digests(
+            self.ports, self.resolver, self.ledger, self.engine, NoticeMaker(self.ports, self.max_age)
+        )
         self.resolver.subscribe(self.observer)
         self.keeper = IncidentKeeper(
             self.ports, self.engine, self.resolver, NoticeMaker(self.ports, self.max_age), ttl=2_592_000.0

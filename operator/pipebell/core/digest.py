@@ -209,6 +209,11 @@ class Tally:
         """How many members there are."""
         return self._counts.total()
 
+    @property
+    def orgs(self) -> set[str]:
+        """Whose members they are, as far as their pipelines are kept."""
+        return {org for org, _ in self._pipelines}
+
     def add(self, member: Member) -> None:
         """Count one more."""
         if not self.total:

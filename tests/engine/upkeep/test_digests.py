@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from tests.engine.fakes import settle_down
@@ -11,7 +12,7 @@ from tests.engine.fakes import settle_down
 from pipebell.core.digest import parse
 from pipebell.core.errors import Rejected
 from pipebell.core.outcome import Outcome, Verdict
-from pipebell.core.shards import ALL_SHARDS
+from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.vocabulary import Phase, Reason
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/X"}
@@ -592,3 +593,74 @@ async def test_with_incidents_on_what_is_told_by_digests_alone_is_lost_nowhere(h
     async with running(house):
         await house.clock.advance(3700)
     assert [lines(sent) for sent in told(house, house.email)] == [sorted(event.name for event in events[:2])]
+
+
+# ---------------------------------------------------------------------- silences and quiet hours
+
+
+QUIET = [{"from": "15:30", "to": "18:00"}]  # the tests begin at 15:06:40 UTC
+
+
+async def test_a_digest_that_is_due_in_quiet_hours_comes_at_their_end(house):
+    house.config(eventTriggers=[trigger()], quietHours=QUIET)
+    event = house.event()
+    await house.submit(event)
+    async with running(house):
+        await house.clock.advance(2 * 3600)
+        assert not house.email.sent
+        await house.clock.advance(3300)
+        assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
+
+
+async def test_what_is_critical_comes_in_quiet_hours_too(house):
+    house.config(eventTriggers=[trigger(severity="critical")], quietHours=QUIET)
+    await house.submit(house.event())
+    async with running(house):
+        await house.clock.advance(3610)
+        assert len(house.email.sent) == 1
+
+
+async def test_a_digest_that_is_due_in_a_silence_of_everything_comes_at_its_end_by_hand_too(house):
+    house.config(eventTriggers=[trigger()])
+    event = house.event()
+    await house.submit(event)
+    silences = house.silence(86_400)
+    async with running(house):
+        await house.clock.advance(2 * 3600)
+        assert not house.email.sent
+        silences.clear()
+        await house.clock.advance(65)
+        assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
+
+
+async def test_a_silence_of_some_pipelines_moves_no_digest(house):
+    house.config(eventTriggers=[trigger()])
+    await house.submit(house.event())
+    (silence,) = house.silence(86_400)
+    spec = silence.spec.model_copy(update={"pipelines": ["p"]})
+    house.engine.holds.silences = lambda *_: [replace(silence, spec=spec)]
+    async with running(house):
+        await house.clock.advance(3610)
+        assert len(house.email.sent) == 1
+
+
+async def test_quiet_hours_of_one_organisation_move_nothing_of_another(house):
+    of_root = {
+        "org_slug": "root",
+        "default_provider": "email",
+        "restrict": {"max_notifications_per_hour": 1},
+        "email": {"smtp_host": "mail.example.com", "from_email": "a@example.com", "to_emails": ["ops@example.com"]},
+        "event_triggers": [{"event": "pipeline_failure", "cooldown_seconds": 0, "providers": ["email"]}],
+    }
+    house.root.update({"config.json": json.dumps(of_root)}, "1")
+    house.ledger.finish_fold()
+    orgs = [org for org in map(str, range(1000)) if shard_of(org) == shard_of("acme")][:2]
+    quiet = [{"from": "15:30", "to": "18:00"}]
+    house.config(org=orgs[0], name="quiet", email={}, quietHours=quiet)
+    first, *held = [house.event(org=org) for org in ("acme", orgs[0], orgs[1])]
+    async with running(house):
+        await house.submit(first)
+        await house.submit(*held)
+        await house.clock.advance(3300)
+        (overflow,) = digests(house)
+        assert lines(overflow) == sorted(event.name for event in held)

@@ -52,6 +52,12 @@ def held_by_silence(silences: Iterable[Silence], event: Event, severity: Severit
     return Hold(last.by, last.mode, last.ends, message, last)
 
 
+def silent(silences: Iterable[Silence], event: Event, severity: Severity, now: float) -> Hold | None:
+    """The silence that holds everything of an organisation back now, up to this severity."""
+    everything = (each for each in silences if each.spec.pipelines is each.spec.events is each.spec.labels is None)
+    return held_by_silence(everything, event, severity, now)
+
+
 def held_by_quiet_hours(hours: Sequence[QuietHours], severity: Severity, now: float) -> Hold | None:
     """The quiet hours that hold an event of this severity back now."""
     found = quiet_now(hours, severity, now) if hours else None

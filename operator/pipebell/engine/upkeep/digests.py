@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from pipebell.core.errors import ApiError, InvalidEvent, NotFound, Unavailable
+from pipebell.core.errors import ApiError, InvalidEvent, NotFound, NotReady, Unavailable
+from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.layers import part_of
 from pipebell.core.policy.facts import Claim
-from pipebell.core.status import rfc3339
+from pipebell.core.policy.situation import Resolved
+from pipebell.core.silences.hold import held_by_quiet_hours, silent
+from pipebell.core.status import EventStatus, rfc3339
 from pipebell.core.vocabulary import NoticeKind, Reason, StageName
 from pipebell.engine.events.batches import Stage
 from pipebell.engine.upkeep.notices import Made
@@ -19,8 +22,8 @@ from pipebell.engine.upkeep.notices import Made
 if TYPE_CHECKING:
     from typing import Any
 
-    from pipebell.core.event import Event
-    from pipebell.core.policy.situation import Resolved
+    from pipebell.core.digest import Member
+    from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.batches import Batch
     from pipebell.engine.events.engine import Engine
     from pipebell.engine.events.ledger import CooldownLedger
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 EVERY: Final = 1.0  # seconds between two looks at what is due
 AFTER_REFUSAL: Final = 300.0  # seconds until what the API refuses is tried again
 FORGET_EVERY: Final = 600.0  # seconds between two looks at what is over
+HELD: Final = 60.0  # seconds until it is seen that what holds a digest back is over before its time
 AT_ONCE: Final = 20  # digests made at the same time
 
 log = structlog.get_logger(__name__)
@@ -42,9 +46,12 @@ class Digests:
     what an hourly limit is counted by until the hour ends.
     """
 
-    def __init__(self, ports: Ports, ledger: CooldownLedger, engine: Engine, maker: NoticeMaker) -> None:
+    def __init__(
+        self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, engine: Engine, maker: NoticeMaker
+    ) -> None:
         self._clock, self._ownership, self._events = ports.clock, ports.ownership, ports.events
         self._ledger, self._batches, self._budgets, self._maker = ledger, engine.batches, engine.budgets, maker
+        self._resolver, self._holds = resolver, engine.holds
         engine.judges.subscribe(NoticeKind.DIGEST, self)
 
     async def run(self) -> None:
@@ -93,7 +100,14 @@ class Digests:
         if worst is None or oldest is None:
             return
         if batch.stage is Stage.OPEN:
+            until = await self._held_until(batch, worst)
+            if until is not None:
+                batch.retry_at = min(until, self._clock.now() + HELD)
+                return
+            if not self._ready(batch):  # another member is being recorded meanwhile
+                return
             self._batches.closed(batch, Stage.MAKING)
+            worst, oldest = batch.tally.worst or worst, batch.tally.oldest or oldest
         spec: dict[str, Any] = {
             "orgSlug": oldest.org,
             "event": worst.event,
@@ -112,6 +126,30 @@ class Digests:
             batch.retry_at = self._clock.now() + EVERY
         else:
             self._batches.closed(batch, Stage.MADE)
+
+    async def _held_until(self, batch: Batch, worst: Member) -> float | None:
+        """When what holds all of it back now is over; None where something of it may be told."""
+        ends = []
+        for org in batch.tally.orgs:
+            now = self._clock.now()
+            silences, hold = self._holds.silences(batch.namespace, now), None
+            if silences is None:
+                return None
+            if silences:
+                spec = PipelineEventSpec(org_slug=org, event=worst.event)
+                event = Event(batch.namespace, batch.name, "", "", 1, now, spec, EventStatus())
+                hold = silent(silences, event, worst.severity, now)
+            if hold is None:
+                try:
+                    resolved = await self._resolver.resolve(batch.namespace, org)
+                except NotReady:
+                    return None
+                hours = resolved.layers.quiet_hours if isinstance(resolved, Resolved) else ()
+                hold = held_by_quiet_hours(hours, worst.severity, now)
+            if hold is None:
+                return None
+            ends.append(hold.until)
+        return min(ends, default=None)
 
     async def _in_the_way(self, batch: Batch) -> bool:
         """Whether an event of this name was none of the operator's; then it goes, for nothing was sent for it."""
