@@ -93,7 +93,8 @@ class Book:
         self._counts: Counter[str] = Counter()
         self._openings: dict[tuple[str, str], deque[float]] = {}
         self._named: dict[tuple[str, str], Entry] = {}
-        self._past: dict[IncidentKey, Past] = {}
+        self._past: dict[str, dict[IncidentKey, Past]] = {}  # by namespace
+        self._pasts = 0
         self._ended: dict[tuple[str, str], None] = {}
         self._ended_by: dict[tuple[str, str], dict[Entry, None]] = {}
         self._on_outcome = on_outcome
@@ -119,7 +120,7 @@ class Book:
 
     def past(self, key: IncidentKey) -> Past:
         """What came before, of this key."""
-        return self._past.get(key, _NOTHING)
+        return self._past.get(key.namespace, {}).get(key, _NOTHING)
 
     # ------------------------------------------------------------------ deciding
 
@@ -328,14 +329,25 @@ class Book:
             self.remove(entry)
         for pair in {(entry.incident.key.namespace, entry.incident.key.org) for entry in gone}:
             self._openings.pop(pair, None)
-        for key in [key for key in self._past if wanted(key)]:
-            del self._past[key]
+        for key in [key for found in self._past.values() for key in found if wanted(key)]:
+            self._forget_past(key)
 
     def _remember(self, key: IncidentKey, past: Past) -> None:
-        self._past.pop(key, None)
-        self._past[key] = past
-        if len(self._past) > PAST_KEPT:
-            del self._past[next(iter(self._past))]
+        self._forget_past(key)
+        self._past.setdefault(key.namespace, {})[key] = past
+        self._pasts += 1
+        if self._pasts > PAST_KEPT:  # at the cost of whoever has most: other namespaces' are not to be lost by that
+            found = self._past[key.namespace]
+            if len(found) <= PAST_KEPT // len(self._past):
+                found = max(self._past.values(), key=len)
+            self._forget_past(next(iter(found)))
+
+    def _forget_past(self, key: IncidentKey) -> None:
+        found = self._past.get(key.namespace, {})
+        if found.pop(key, None) is not None:
+            self._pasts -= 1
+            if not found:
+                del self._past[key.namespace]
 
     def _note_end(self, entry: Entry) -> None:
         incident = entry.incident
