@@ -388,6 +388,31 @@ async def test_a_refusal_is_tried_again_a_minute_later_and_is_told_on_the_silenc
     assert night.told == ["Held back by silence migration: 1"]
 
 
+async def test_what_could_not_be_recorded_before_the_end_is_told_afterwards(night):
+    night.silence(seconds=60)
+    await night.fails("orders")
+    refused, calls = night.event(pipelineId="billing"), night.events.patch_status
+
+    async def refuse(namespace, name, *given):
+        if name == refused.name:
+            raise Rejected("denied by a policy")
+        return await calls(namespace, name, *given)
+
+    night.events.patch_status = refuse
+    await night.submit(refused)
+    await later(night, 120)
+    assert night.told == ["Held back by silence migration: 1"]
+    night.events.patch_status = calls
+    await later(night, 300)
+    assert night.status(refused).reason is Reason.SILENCED
+    assert night.told == ["Held back by silence migration: 1"] * 2
+    told = [line["name"] for event in night.catch_up_events for line in event.spec.notice.content["groups"][0]["lines"]]
+    assert sorted(told) == sorted(["event-1", refused.name])
+    await night.kill()
+    await later(night, 300)
+    assert len(night.told) == 2
+
+
 # ---------------------------------------------------------------------- claims
 
 

@@ -320,6 +320,23 @@ async def test_flapping_is_told_once_and_how_it_ends_even_over_restarts(house):
     assert {item.status.phase for item in house.incidents.store.values()} == {"Resolved"}
 
 
+async def test_a_failure_that_could_not_be_recorded_at_once_is_counted_on_the_incident(house):
+    configure(house)
+    await fail(house)
+    calls = house.events.patch_status
+
+    async def refuse(*_given):
+        raise Rejected("denied by a policy")
+
+    house.events.patch_status = refuse
+    await fail(house)
+    house.events.patch_status = calls
+    await house.clock.advance(120)
+    await fail(house)
+    await house.clock.advance(30)
+    assert the_incident(house).status.failures == 3
+
+
 # ---------------------------------------------------------------------- clocks that were wrong
 
 

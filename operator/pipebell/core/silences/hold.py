@@ -54,7 +54,7 @@ def held_by_silence(silences: Iterable[Silence], event: Event, severity: Severit
 
 def silent(silences: Iterable[Silence], event: Event, severity: Severity, now: float) -> Hold | None:
     """The silence that holds everything of an organisation back now, up to this severity."""
-    everything = (each for each in silences if each.spec.pipelines is each.spec.events is each.spec.labels is None)
+    everything = (each for each in silences if not (each.spec.pipelines or each.spec.events or each.spec.labels))
     return held_by_silence(everything, event, severity, now)
 
 

@@ -65,11 +65,15 @@ class Holds:
 
         What was told of already is not told of again: the same silence, made anew, begins something new.
         """
-        group, due = Group(namespace, org, hold.by), round(hold.until, 3)
+        return self.again(namespace, org, hold.record())
+
+    def again(self, namespace: str, org: str, record: CatchUpRecord) -> CatchUpRecord:
+        """The same for what could not be recorded before: what was due meanwhile was told without it."""
+        group, due = Group(namespace, org, record.by), round(epoch(record.due), 3)
         while (group, due) in self._told:
             due = round(due + STEP, 3)
         self._under_way[group] += 1
-        return CatchUpRecord(by=hold.by, mode=hold.mode, due=rfc3339(due))
+        return record.model_copy(update={"due": rfc3339(due)})
 
     def recorded(self, namespace: str, org: str, record: CatchUpRecord) -> None:
         """Its status says that it is held back."""

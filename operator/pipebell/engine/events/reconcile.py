@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
     from pipebell.core.silences.hold import Hold
-    from pipebell.core.status import Delivery
+    from pipebell.core.status import CatchUpRecord, Delivery
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.endpoints import Endpoints
     from pipebell.engine.events.keys import Key
@@ -317,7 +317,7 @@ class Reconciler:
         state.catch_up = self.books.holds.begin(state.namespace, state.org, hold)
         extra = {
             "suppressedUntil": rfc3339(hold.until),
-            "catchUp": state.catch_up.model_dump(by_alias=True, exclude_none=True, mode="json"),
+            "catchUp": _document(state.catch_up),
         }
         try:
             await self._finish(state, EventSummary(Phase.SUPPRESSED, decision.reason, clip(decision.message)), extra)
@@ -404,6 +404,17 @@ class Reconciler:
         state.parked = None
 
     async def _record_parked(self, state: EventState, parked: Parked) -> None:
+        held = state.catch_up if parked.extra is not None and "catchUp" in parked.extra else None
+        if held is not None and parked.extra is not None:
+            state.catch_up = self.books.holds.again(state.namespace, state.org, held)
+            parked = replace(parked, extra={**parked.extra, "catchUp": _document(state.catch_up)})
+        try:
+            await self._try_parked(state, parked)
+        finally:
+            if held is not None and state.catch_up is not None:
+                self.books.holds.end(state.namespace, state.org, state.catch_up)
+
+    async def _try_parked(self, state: EventState, parked: Parked) -> None:
         try:
             recorded = await self.recorder.record(state, parked.summary, parked.extra)
         except Rejected as error:
@@ -412,7 +423,9 @@ class Reconciler:
         self._unpark(state)
         if not recorded:
             self.end(state)
-        elif parked.summary.phase.final:
+            return
+        self.books.incidents.recorded(state)
+        if parked.summary.phase.final:
             self._finished(state, parked.summary)
         else:
             state.event = None
@@ -471,6 +484,10 @@ class Reconciler:
         except Exception:
             log.exception("internal_error_not_recorded", namespace=state.namespace, name=state.name)
             self.end(state)
+
+
+def _document(record: CatchUpRecord) -> dict[str, Any]:
+    return record.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
 def _outcomes(situation: Situation) -> list[Key]:
