@@ -337,6 +337,21 @@ async def test_a_failure_that_could_not_be_recorded_at_once_is_counted_on_the_in
     assert the_incident(house).status.failures == 3
 
 
+async def test_a_message_that_somebody_else_has_made_before_does_not_stand_in_the_way(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    name = f"{the_incident(house).name}-reminder-1"
+    forged = house.event(name, notice={"kind": "Reminder", "incident": the_incident(house).name, "step": 1})
+    await house.submit(forged)
+    assert house.status(forged).reason is Reason.NOT_DUE
+    await house.clock.advance(4 * HOUR + 5)
+    assert [message.event.name for _, message, _, _ in house.slack.sent][1:] == [name]
+    assert house.events.store["team", name].uid != forged.uid
+    await house.restart()
+    await house.clock.advance(60)
+    assert len(house.slack.sent) == 2
+
+
 # ---------------------------------------------------------------------- clocks that were wrong
 
 

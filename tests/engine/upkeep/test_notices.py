@@ -50,6 +50,15 @@ async def test_each_is_made_once(house):
     assert house.events.created == [("team", "channel-1")]
 
 
+async def test_a_claim_of_its_name_that_came_to_nothing_makes_room_and_an_event_of_somebodys_does_not(house):
+    maker, moment = NoticeMaker(house.ports, AGE), house.clock.now()
+    await house.submit(house.event("claimed", event="channel_failing", notice={"kind": "Channel"}))
+    house.event("theirs")
+    assert (await maker.make("team", "claimed", SPEC, moment)).made is Made.CREATED
+    assert (await maker.make("team", "theirs", SPEC, moment)).made is Made.EXISTS
+    assert house.events.store["team", "theirs"].spec.notice is None
+
+
 async def test_nothing_is_made_for_a_moment_that_no_event_would_be_sent_for(house):
     maker = NoticeMaker(house.ports, AGE)
     assert (await maker.make("team", "old", SPEC, house.clock.now() - AGE - 1)).made is Made.TOO_OLD

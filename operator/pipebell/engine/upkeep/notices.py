@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from pipebell.core.errors import Conflict, NotFound, Rejected
+from pipebell.core.errors import Conflict, InvalidEvent, NotFound, Rejected
 from pipebell.core.status import clip
-from pipebell.core.vocabulary import NoticeKind
+from pipebell.core.vocabulary import NoticeKind, Reason
 from pipebell.retry import retry_until_available
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ class NoticeMaker:
         if kind not in _NEVER_TOO_OLD and self._clock.now() - moment > self._max_age:
             return Making(Made.TOO_OLD)
         try:
-            await retry_until_available(
-                lambda: self._events.create(namespace, name, spec),
-                what=f"create event {namespace}/{name}",
-                limit=PATIENCE,
-                sleep=self._clock.sleep,
-            )
+            try:
+                await self._create(namespace, name, spec)
+            except Conflict:
+                if kind in _NEVER_TOO_OLD or not await self._made_room(namespace, name):
+                    raise  # the makers of those see to it themselves
+                await self._create(namespace, name, spec)
         except Conflict:
             return Making(Made.EXISTS)
         except (Rejected, NotFound) as error:
@@ -80,3 +80,25 @@ class NoticeMaker:
             return Making(Made.REFUSED, clip(str(error)))
         log.info("notice_made", namespace=namespace, name=name, kind=kind.value)
         return Making(Made.CREATED)
+
+    async def _create(self, namespace: str, name: str, spec: Mapping[str, Any]) -> None:
+        await retry_until_available(
+            lambda: self._events.create(namespace, name, spec),
+            what=f"create event {namespace}/{name}",
+            limit=PATIENCE,
+            sleep=self._clock.sleep,
+        )
+
+    async def _made_room(self, namespace: str, name: str) -> bool:
+        """Whether the event of this name was a claim that came to nothing; then it goes, for nothing was sent for it."""
+        try:
+            found = await self._events.get(namespace, name)
+            if found.spec.notice is None or found.status.reason is not Reason.NOT_DUE:
+                return False
+            log.warning("notice_forged", namespace=namespace, name=name)
+            await self._events.delete(namespace, name, found.uid)
+        except NotFound:
+            return True
+        except (InvalidEvent, Conflict, Rejected):
+            return False
+        return True
