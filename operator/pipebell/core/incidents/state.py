@@ -85,8 +85,8 @@ class Incident:
     (by uid) is still being tried, `stood_in_for` those whose failover has it instead. `due` is when a pending one is
     told without another failure. `retry_run` is the run whose next attempt is expected. `failed_occurred` is when the
     last failure says that it occurred, `failed_order` when it was created. `changes` are times at which it went from
-    succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last. `by_hand`: a person
-    ended it, and `resolved_by` is what that person is called.
+    succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last. `by_hand`: a
+    person ended it, and `resolved_by` is what that person is called.
     """
 
     key: IncidentKey

@@ -90,7 +90,7 @@ class NoticeMaker:
         )
 
     async def _made_room(self, namespace: str, name: str) -> bool:
-        """Whether the event of this name was a claim that came to nothing; then it goes, for nothing was sent for it."""
+        """Whether the event of this name was a claim that came to nothing; then it goes: nothing was sent for it."""
         try:
             found = await self._events.get(namespace, name)
             if found.spec.notice is None or found.status.reason is not Reason.NOT_DUE:
