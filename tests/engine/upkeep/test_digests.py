@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from tests.engine.fakes import settle_down
+from tests.engine.fakes import EMAIL, settle_down
 
 from pipebell.core.digest import parse
 from pipebell.core.errors import Rejected
@@ -664,3 +664,29 @@ async def test_quiet_hours_of_one_organisation_move_nothing_of_another(house):
         await house.clock.advance(3300)
         (overflow,) = digests(house)
         assert lines(overflow) == sorted(event.name for event in held)
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"slack": SLACK, "defaultProvider": "slack"}, {"email": EMAIL}])
+async def test_what_one_organisation_changes_meanwhile_takes_no_others_events_away(house, change):
+    of_root = {
+        "org_slug": "root",
+        "default_provider": "email",
+        "restrict": {"max_notifications_per_hour": 1},
+        "email": {"smtp_host": "mail.example.com", "from_email": "a@example.com", "to_emails": ["ops@example.com"]},
+        "event_triggers": [{"event": "pipeline_failure", "cooldown_seconds": 0, "providers": ["email"]}],
+    }
+    house.root.update({"config.json": json.dumps(of_root)}, "1")
+    house.ledger.finish_fold()
+    one, two = [org for org in map(str, range(1000)) if shard_of(org) == shard_of("acme")][:2]
+    house.config(org=one, name="one", email={})
+    first, *held = [house.event(org=org) for org in ("acme", one, two)]
+    async with running(house):
+        for event in (first, *held):
+            await house.submit(event)
+        house.config(org=one, name="one", **({"email": {}} | change))
+        await house.clock.advance(3700)
+    (overflow,) = digests(house)
+    assert lines(overflow) == sorted(event.name for event in held)
+    assert house.status(overflow).phase is Phase.DELIVERED
+    (target,) = [target for _, notification, target, _ in house.email.sent if notification.event.name == overflow.name]
+    assert target.host == "mail.example.com"

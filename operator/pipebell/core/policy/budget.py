@@ -82,18 +82,26 @@ def _rhythms(s: Situation, names: dict[str, None], *, own: bool) -> Iterator[tup
         if own:
             yield name, Rhythm(org, hourly="own")
         else:
-            yield name, Rhythm(f"shard-{shard_of(org):02}", hourly=f"root {_target(s, name)}")
+            yield name, _shared(s.resolved.layers, org, name)
 
 
-def _target(s: Situation, name: str) -> str:
+def shared_name(layers: Layers, org: str, namespace: str, destination: str, due: float) -> str:
+    """The digest of root's excess that an organisation's messages to a destination join, as they would go by now."""
+    return _shared(layers, org, destination).name(namespace, destination, due)
+
+
+def _shared(layers: Layers, org: str, name: str) -> Rhythm:
+    return Rhythm(f"shard-{shard_of(org):02}", hourly=f"root {_target(layers, org, name)}")
+
+
+def _target(layers: Layers, org: str, name: str) -> str:
     """Who is told there, as a word: organisations may have recipients of their own on root's endpoints."""
-    layers = s.resolved.layers
     parts = []
     for part in layers.deliveries(name):
         try:
             target = layers.target(part)
         except NotReady as error:
-            parts.append(f"{s.event.spec.org_slug} {error.reason}")
+            parts.append(f"{org} {error.reason}")
         else:
             parts.append(repr((target.kind, target.endpoint, target.recipients)))
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]

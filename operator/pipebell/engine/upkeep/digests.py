@@ -11,6 +11,7 @@ import structlog
 from pipebell.core.errors import ApiError, InvalidEvent, NotFound, NotReady, Unavailable
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.layers import part_of
+from pipebell.core.policy.budget import shared_name
 from pipebell.core.policy.facts import Claim
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.silences.hold import held_by_quiet_hours, silent
@@ -109,7 +110,7 @@ class Digests:
             self._batches.closed(batch, Stage.MAKING)
             worst, oldest = batch.tally.worst or worst, batch.tally.oldest or oldest
         spec: dict[str, Any] = {
-            "orgSlug": oldest.org,
+            "orgSlug": await self._org_of(batch, oldest),
             "event": worst.event,
             "severity": worst.severity.value,
             "notice": {
@@ -126,6 +127,20 @@ class Digests:
             batch.retry_at = self._clock.now() + EVERY
         else:
             self._batches.closed(batch, Stage.MADE)
+
+    async def _org_of(self, batch: Batch, oldest: Member) -> str:
+        """Whose configuration says who is told: of several that share it, the first that still leads to the same."""
+        orgs = batch.tally.orgs
+        for org in (oldest.org, *sorted(orgs - {oldest.org})) if len(orgs) > 1 else ():
+            try:
+                found = await self._resolver.resolve(batch.namespace, org)
+            except NotReady:
+                continue
+            if isinstance(found, Resolved) and batch.name == shared_name(
+                found.layers, org, batch.namespace, batch.destination, batch.due
+            ):
+                return org
+        return oldest.org
 
     async def _held_until(self, batch: Batch, worst: Member) -> float | None:
         """When what holds all of it back now is over; None where something of it may be told."""
