@@ -17,9 +17,16 @@ Token = Annotated[str, StringConstraints(max_length=253)]
 Word = Annotated[str, StringConstraints(max_length=64)]
 
 
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds since the epoch
+
+
 def rfc3339(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond (rounded half up)."""
+    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond (rounded half up).
+
+    What lies before the year 1 or after 9999, as a time there in another zone may, is the first or last second of them.
+    """
     whole, thousandths = divmod(round(seconds * 1000), 1000)
+    whole = min(max(whole, _FIRST), _LAST)
     return f"{_to_the_second(whole)}.{thousandths:03d}Z"
 
 

@@ -413,6 +413,16 @@ async def test_what_could_not_be_recorded_before_the_end_is_told_afterwards(nigh
     assert len(night.told) == 2
 
 
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59.999999Z"])
+async def test_a_silence_to_the_end_of_all_times_holds_back_and_can_be_lifted_twice(night, end):
+    for number in (1, 2):
+        night.silence(endsAt=end)
+        assert await night.fails("orders") == [Reason.SILENCED]
+        night.lift()
+        await later(night, 10)
+        assert night.told == ["Held back by silence migration: 1"] * number
+
+
 # ---------------------------------------------------------------------- claims
 
 

@@ -690,3 +690,16 @@ async def test_what_one_organisation_changes_meanwhile_takes_no_others_events_aw
     assert house.status(overflow).phase is Phase.DELIVERED
     (target,) = [target for _, notification, target, _ in house.email.sent if notification.event.name == overflow.name]
     assert target.host == "mail.example.com"
+
+
+@pytest.mark.parametrize(
+    "when", ["9999-12-31T23:59:59-05:00", "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00+14:00"]
+)
+async def test_an_event_of_the_end_of_all_times_stops_nobodys_digests(house, when):
+    house.config(eventTriggers=[trigger()])
+    house.config(org="globex", name="g", namespace="other", eventTriggers=[trigger()])
+    strange, other = house.event(occurredAt=when), house.event(org="globex", namespace="other")
+    async with running(house):
+        await house.submit(strange, other)
+        await house.clock.advance(3610)
+    assert sorted(lines(sent) for sent in told(house, house.email)) == sorted([[strange.name], [other.name]])

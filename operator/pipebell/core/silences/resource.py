@@ -14,8 +14,11 @@ from pipebell.core.status import StatusModel, Time
 from pipebell.core.vocabulary import CatchUpMode, EventType, Severity, SilencePhase
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pipebell.core.event import Event
 
+_FARTHEST: Final = 253_402_214_400.0  # the last day of the year 9999
 NO_TIME_LEFT: Final = "endsAt is not later than startsAt: a silence ends after it begins"
 _SAID: Final = pattern(
     r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$",
@@ -76,6 +79,11 @@ class SilenceStatus(StatusModel):
     last_match: Time | None = Field(None, description="When the last one was held back; bookkeeping for people.")
 
 
+def _seconds(moment: datetime) -> float:
+    """Since the epoch; of a year that times cannot be written in, in its zone or ours, as far as they can."""
+    return min(max(moment.timestamp(), 0.0), _FARTHEST)
+
+
 @dataclass(frozen=True)
 class Silence:
     """A Silence as the engine holds it. `created` is seconds since the epoch.
@@ -110,12 +118,12 @@ class Silence:
     @property
     def starts(self) -> float:
         """When it begins (seconds since the epoch)."""
-        return self.spec.starts_at.timestamp() if self.spec.starts_at is not None else self.created
+        return _seconds(self.spec.starts_at) if self.spec.starts_at is not None else self.created
 
     @property
     def ends(self) -> float:
         """When it ends (seconds since the epoch)."""
-        return self.spec.ends_at.timestamp()
+        return _seconds(self.spec.ends_at)
 
     def phase(self, now: float) -> SilencePhase:
         """Where it stands at `now` (seconds since the epoch)."""
