@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from pipebell.core.models import KINDS, NotificationConfigSpec
 from pipebell.core.outcome import Attempt
 from pipebell.core.placeholders import OrgSecrets
 from pipebell.core.policy.situation import Original
+from pipebell.core.render.facts import facts
+from pipebell.core.render.text import TOO_LONG
 from pipebell.core.status import ConfigReference
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -314,3 +317,105 @@ def test_what_somebody_elses_template_makes_is_shown_as_it_is(body):
     for kind in KINDS.values():
         if isinstance(kind, HttpKind):
             assert set(_as_read(kind, body)) <= {"shown"}
+
+
+def _target(name):
+    spec = NotificationConfigSpec.model_validate({"orgSlug": "acme", name: KINDS[name].example})
+    return Layers(Layer(spec, OrgSecrets(None, {})), None).target(f"{name}/1" if name == "sms" else name)
+
+
+def _of(name, **changes):
+    return _sent(make(**changes), _target(name), KINDS[name], name, 0.0)
+
+
+LONG = {
+    "plain": "".join(f"line {number}: no such column\n" for number in range(2000))[:32_768],
+    "one sign": "x" * 32_768,
+    "no letters": "=" * 32_768,
+    "four bytes": "\U0001f4a5" * 32_768,
+    "markup": "".join(f'{n} <b>&amp; *x* _y_ `z` @here {{a}} [c](d) \\ "q" 日本\n' for n in range(900))[:32_768],
+    "marks": "a\n… (cut off: 12 characters) …\n… (cut off: 1,234 more characters)\n" * 450,
+}
+MANY = {f"key-{number}": f'value\n"{number}"' for number in range(600)}  # 16 KiB as JSON
+LINKS = [
+    {"title": f"Run {number}", "url": f"https://ci.example.com/{number}?a=1&b={'p' * 400}"} for number in range(10)
+]
+WHOLE = {"email": {"details"}, "pagerduty": set(), "webhook": set()}  # they have room for all else of it
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("text", LONG)
+def test_what_is_cut_is_said_for_each_kind_by_its_fields(name, text):
+    sent = _of(name, error_message=LONG[text], details=MANY, links=LINKS)
+    cut = {each["field"]: each for each in sent["cut"]}
+    assert all(0 <= each["shown"] < each["length"] for each in sent["cut"])
+    if name in WHOLE:
+        if text != "four bytes":  # 128 KiB of them
+            assert set(cut) == WHOLE[name]
+        return
+    assert cut["message"]["length"] == len(LONG[text].strip("\n"))
+    assert cut["message"]["shown"] > (100 if name == "sms" else 400)
+    if name != "sms":  # whose "..." counts nothing, and which tells no details
+        missing = cut["message"]["length"] - cut["message"]["shown"]
+        assert f"(cut off: {missing:,} " in sent["body"]
+        assert cut["details"]["length"] > 16_384 > cut["details"]["shown"] > 400
+        ended = facts(make(details=MANY)).details  # with a mark of its own, that they are too long for all kinds
+        counted = {len(ended), len(ended) - len(TOO_LONG)}
+        assert any(f"(cut off: {each - cut['details']['shown']:,} " in sent["body"] for each in counted)
+    assert set(cut) <= {"message", "details", "links"}
+
+
+@pytest.mark.parametrize("name", ["slack", "discord"])
+def test_of_links_those_are_counted_that_are_there(name):
+    sent = _of(name, links=LINKS)
+    (links,) = sent["cut"]
+    assert (links["field"], links["length"]) == ("links", 10)
+    assert f"(cut off: {10 - links['shown']} more links)" in sent["body"]
+    assert links["shown"] == sum(f"example.com/{number}?" in sent["body"] for number in range(10))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_nothing_is_cut_of_a_small_event(name):
+    assert _of(name)["cut"] == []
+    odd = {"a": [1, None, True, 'x\n"y"'], "": {}, "<b>": "&lt;"}
+    changes = {"details": odd, "owner": "<@U1>", "labels": {"a": "b c, d"}, "pipeline_id": "täglich <b>& *x* {a}"}
+    assert _of(name, error_message="Zeile 1\nline 2 <!channel> `a` &amp; {x} \\ …", **changes)["cut"] == []
+    assert _of(name, error_message=None, details=None, links=None)["cut"] == []
+
+
+def test_a_short_text_that_has_no_room_either_is_said():
+    sent = _of("sms", pipeline_id="p" * 512, error_message=None)
+    (cut,) = sent["cut"]
+    assert (cut["field"], cut["length"], cut["shown"]) == (
+        "pipeline",
+        512,
+        sum(map(len, re.findall("pp+", sent["text"]))),
+    )
+    sent = _of("discord", owner="o" * 256)
+    (cut,) = sent["cut"]
+    half = cut["shown"] // 2
+    assert (cut["field"], cut["length"]) == ("owner", 256)
+    assert f"`{'o' * (cut['shown'] - half)}…{'o' * half}`" in sent["body"]
+
+
+def test_what_an_own_template_makes_is_cut_by_its_own_name():
+    message = replace(make(error_message="e" * 9000), texts={"text_template": "own words " * 1000})
+    sent = _sent(message, _target("discord"), KINDS["discord"], "discord", 0.0)
+    (cut,) = sent["cut"]
+    assert (cut["field"], cut["length"]) == ("textTemplate", 10_000)
+    assert abs(len(json.loads(sent["body"])["content"]) - cut["shown"]) < 50
+
+
+def test_the_table_of_what_is_cut_comes_after_what_is_sent_and_only_then(cli, tmp_path, event_file):
+    config = tmp_path / "config.yaml"
+    document = {"apiVersion": "pipebell.io/v1alpha1", "kind": "NotificationConfig", "metadata": {"name": "acme"}}
+    block = {"webhookUrl": "https://hooks.slack.com/services/T/B/X"}
+    config.write_text(
+        yaml.safe_dump(document | {"spec": {"orgSlug": "acme", "slack": block, "defaultProvider": "slack"}})
+    )
+    assert "SHOWN" not in cli("preview", "-f", event_file, "--config", config).out
+    event_file.write_text(json.dumps(EVENT | {"spec": {**EVENT["spec"], "errorMessage": "x" * 32_768}}))
+    done = cli("preview", "-f", event_file, "--config", config)
+    assert done.out.endswith("\nFIELD    LENGTH             SHOWN\nmessage  32,768 characters  2,864\n")
+    sent = cli("preview", "-f", event_file, "--config", config, "-o", "json").json["destinations"]["slack"]
+    assert sent["cut"] == [{"field": "message", "length": 32_768, "shown": 2864}]

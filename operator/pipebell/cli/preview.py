@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ import click
 
 from pipebell.cli import (
     completion,
+    cuts,
     effective,
     elsewhere,
     observe,
@@ -297,6 +298,7 @@ def _sent(
             "message": mail.as_bytes().decode("utf-8", "surrogateescape"),
             "text": content.text,
             "subject": content.subject,
+            "cut": cuts.found(message, lambda told: astuple(email_content(told, target.subject_prefix))),
         }
     if isinstance(kind, HttpKind):
         request = kind.request(message, target, attempt)
@@ -307,6 +309,7 @@ def _sent(
             **kind.measures(request),
             "headers": {name: struck(value, *secrets) for name, value in headers.items()},
             "body": body,
+            "cut": cuts.found(message, lambda told: cuts.decoded(kind.request(told, target, attempt).body)),
             **_as_read(kind, body),
         }
     return {}
@@ -362,6 +365,8 @@ def _print(preview: Preview) -> None:
         if "later" in sent:
             continue
         _print_sent(sent)
+        for line in cuts.table(sent.get("cut", ())):
+            click.echo(line)
 
 
 def _print_sent(sent: dict[str, Any]) -> None:

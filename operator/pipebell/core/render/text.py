@@ -22,7 +22,7 @@ _UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}\ud800-\udfff\ufffe\uffff]")
 _GAPS: Final = re.compile(f"[{_CONTROLS}\\s]+")
 _SPACE: Final = re.compile(r"\s")
 _DEEPEST: Final = 60  # levels: what receivers and their parsers are known to take
-_TOO_LONG: Final = "\n… (cut off: too long to show in full)"
+TOO_LONG: Final = "\n… (cut off: too long to show in full)"
 
 
 def clean(text: str) -> str:
@@ -114,10 +114,10 @@ def pretty(details: dict[str, Any], limit: int) -> str:
     except Exception:  # noqa: BLE001  (anything may be in there)
         text, ending = _as_far_as_possible(details, limit)
     if len(text) > limit:
-        text, ending = text[:limit], _TOO_LONG
+        text, ending = text[:limit], TOO_LONG
     text = clean(text)
     if len(text) * 3 > limit and len(encoded := text.encode()) > limit:
-        text, ending = encoded[:limit].decode(errors="ignore"), ending or _TOO_LONG
+        text, ending = encoded[:limit].decode(errors="ignore"), ending or TOO_LONG
     return text + ending
 
 
