@@ -29,6 +29,17 @@ FAILURE = {
     "details": {"step": "load"},
 }
 
+# What pipelines say of themselves; the other types are told by monitors and by the operator.
+OF_PIPELINES = [
+    EventType.PIPELINE_FAILURE,
+    EventType.PIPELINE_SUCCESS,
+    EventType.PIPELINE_STARTED,
+    EventType.DATA_QUALITY_FAILURE,
+    EventType.DATA_QUALITY_WARNING,
+    EventType.RATE_LIMIT_EXCEEDED,
+    EventType.SYSTEM_ERROR,
+]
+
 
 async def test_a_call_in_the_seeds_shape_creates_the_event(fake, service_for):
     receipt = await service_for(fake.url).notify_pipeline_failure(**FAILURE)
@@ -50,7 +61,7 @@ async def test_a_call_in_the_seeds_shape_creates_the_event(fake, service_for):
     assert fake.tokens == ["Bearer secret-token"]
 
 
-@pytest.mark.parametrize("event", list(EventType))
+@pytest.mark.parametrize("event", OF_PIPELINES)
 async def test_each_type_has_its_method_in_both_twins(event, fake, service_for):
     service = service_for(fake.url)
     more = {"links": {"Run": "https://ci/1"}, "severity": "CRITICAL", "occurred_at": datetime(2026, 1, 2, tzinfo=UTC)}
@@ -67,7 +78,7 @@ async def test_each_type_has_its_method_in_both_twins(event, fake, service_for):
 
 
 def test_the_seeds_argument_order_holds_for_every_method():
-    for event in EventType:
+    for event in OF_PIPELINES:
         names = list(inspect.signature(getattr(NotificationService, f"notify_{event}")).parameters)
         assert names[1:6] == ["org_slug", "pipeline_id", "pipeline_logging_id", "error_message", "details"]
 
