@@ -23,12 +23,13 @@ def operator(world):
 
 def test_two_channels_and_two_mailboxes_of_one_organisation(world):
     namespace = world.namespace()
+    data, audit = f"data@{namespace}.example", f"audit@{namespace}.example"
     spec = {
-        "email": world.own_smtp("data@acme.example"),
+        "email": world.own_smtp(data),
         "slack": {"webhookUrl": world.slack.webhook("Named_first")},
         "destinations": [
             {"name": "on-call", "slack": {"webhookUrl": world.slack.webhook("Named_second"), "channel": "#on-call"}},
-            {"name": "auditors", "email": world.own_smtp("audit@acme.example")},
+            {"name": "auditors", "email": world.own_smtp(audit)},
         ],
         "eventTriggers": [
             {"event": "pipeline_failure", "providers": ["email", "slack", "on-call", "auditors"], "cooldownSeconds": 0}
@@ -41,7 +42,7 @@ def test_two_channels_and_two_mailboxes_of_one_organisation(world):
     assert {name: item["provider"] for name, item in deliveries.items()} == {
         "email": "email", "slack": "slack", "on-call": "slack", "auditors": "email",
     }  # fmt: skip
-    assert [len(world.mails_to(who)) for who in ("data@acme.example", "audit@acme.example")] == [1, 1]
+    assert [len(world.mails_to(who)) for who in (data, audit)] == [1, 1]
     assert [len(world.posts_to(hook)) for hook in ("Named_first", "Named_second")] == [1, 1]
     identities = {
         post.headers["x-pipebell-delivery"] for hook in ("Named_first", "Named_second") for post in world.posts_to(hook)

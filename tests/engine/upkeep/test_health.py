@@ -111,6 +111,31 @@ async def test_health_goes_into_the_bookkeeping_write(ward):
     assert _conditions(ward) == {"Ready": ("True", "Ready"), "Deliverable": ("False", "DestinationFailing")}
 
 
+async def test_an_event_that_is_slow_to_end_makes_no_write_of_its_health_alone(ward):
+    ward.house.config(slack=SLACK, eventTriggers=[BOTH])
+    await settle_down()
+    ward.house.configs.patches.clear()
+    ward.house.slack.gate = asyncio.Event()  # the e-mail is delivered long before
+    await ward.house.submit(ward.house.event())
+    await ward.house.clock.advance(2)
+    assert ward.house.configs.patches == []
+    ward.house.slack.gate.set()
+    await ward.house.clock.advance(61)
+    (_, written), *more = ward.house.configs.patches
+    assert not more
+    assert written["counters"]["delivered"] == 1
+
+
+async def test_health_does_not_wait_for_the_end_of_an_event_that_is_tried_for_long(ward):
+    ward.house.config(slack=SLACK, eventTriggers=[BOTH])
+    await settle_down()
+    ward.house.slack.gate = asyncio.Event()
+    await ward.house.submit(ward.house.event())
+    await ward.house.clock.advance(5)
+    assert ward.status()["destinations"][0]["state"] == "Healthy"
+    ward.house.slack.gate.set()
+
+
 async def test_a_delivery_mends_it(ward):
     ward.house.config(slack=SLACK, eventTriggers=[BOTH])
     await ward.send(GONE)

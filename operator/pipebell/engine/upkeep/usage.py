@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PER_CONFIG: Final = 60.0  # seconds between two writes for one configuration
 OVERALL: Final = 0.5  # seconds between two writes at all
+HEALTH_WAITS: Final = 3.0  # seconds for the end of the event that showed it: both are one write then
 
 log = structlog.get_logger(__name__)
 
@@ -48,12 +49,14 @@ class _Page:
     keys: dict[EventType, CooldownKey] = field(default_factory=dict)
     last: _Last | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    health: bool = False
-    """A destination's health has changed."""
+    health: float | None = None
+    """When a destination's health has changed."""
 
-    @property
-    def news(self) -> bool:
-        return self.last is not None or self.health
+    def due(self, now: float) -> bool:
+        """Whether there is something to write by now: an event's end at once, so that what comes with it goes along."""
+        if now - self.written < PER_CONFIG:
+            return False
+        return self.last is not None or (self.health is not None and abs(now - self.health) >= HEALTH_WAITS)
 
 
 class UsageWriter(Observer):
@@ -89,16 +92,16 @@ class UsageWriter(Observer):
 
     def on_health(self, key: Key) -> None:
         """A destination of this configuration has turned out to work, or not to."""
-        self._pages.setdefault(key, _Page()).health = True
+        page = self._pages.setdefault(key, _Page())
+        if page.health is None:
+            page.health = self._clock.now()
 
     async def run(self) -> None:
         """Write what there is to write, until cancelled."""
         while True:
             await self._clock.sleep(OVERALL)
             now = self._clock.now()
-            due = next(
-                (key for key, page in self._pages.items() if page.news and now - page.written >= PER_CONFIG), None
-            )
+            due = next((key for key, page in self._pages.items() if page.due(now)), None)
             if due is not None:
                 await self._write(due, now)
 
@@ -118,7 +121,7 @@ class UsageWriter(Observer):
             )
         except (ApiError, Fenced) as error:
             log.info("usage_not_written", namespace=key[0], name=key[1], error=str(error))
-            self._pages[key].health |= page.health  # else nobody would say so before the next change
+            self._pages[key].health = page.health  # else nobody would say so before the next change
 
     def _document(self, config: ConfigObject, counted: Mapping[str, Any]) -> dict[str, Any]:
         """What is to be written now. Conditions belong to several, so they are those of this very moment."""
