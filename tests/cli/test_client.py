@@ -188,3 +188,11 @@ def test_a_server_that_says_when_to_ask_again_is_asked_again(cli, tmp_path):
         assert "storage is (re)initializing; try again later" in one_line(cli("incidents", "--kubeconfig", path))
         server.shutdown()
     assert answers == []
+
+
+@pytest.mark.parametrize("command", [["preview"], ["why"], ["replay"], ["ack"], ["resolve"], ["unsilence"]])
+@pytest.mark.parametrize("name", ["", "a/status", "?watch=true", "A_b", ".", "x\n"])
+def test_what_can_be_no_name_is_not_asked_for(cli, cluster, namespace, command, name):
+    """As part of a path it would be another request."""
+    said = one_line(cli(*command, name, "--kubeconfig", cluster.kubeconfig, "-n", namespace))
+    assert "no name" in said or "there is no" in said or "not found" in said

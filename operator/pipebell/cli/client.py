@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from pipebell.core.errors import Conflict, NotFound, Rejected, Unavailable
+from pipebell.core.fields import NAME
 from pipebell.core.vocabulary import GROUP, VERSION
 from pipebell.sdk.access import find
 from pipebell.sdk.api import Answer, Api
@@ -64,7 +66,7 @@ class Client:
 
     def get(self, resource: str, name: str, namespace: str | None = None) -> dict[str, Any]:
         """One of Pipebell's objects."""
-        return self._ask("GET", f"{self._path(resource, namespace)}/{quote(name)}", resource, name, namespace)
+        return self._ask("GET", f"{self._path(resource, namespace)}/{_segment(name)}", resource, name, namespace)
 
     def list(
         self,
@@ -100,7 +102,7 @@ class Client:
 
     def annotate(self, resource: str, name: str, annotations: dict[str, str], namespace: str) -> dict[str, Any]:
         """Set annotations of one of Pipebell's objects."""
-        path = f"{self._path(resource, namespace)}/{quote(name)}"
+        path = f"{self._path(resource, namespace)}/{_segment(name)}"
         return self._ask("PATCH", path, resource, name, namespace, {"metadata": {"annotations": annotations}})
 
     def patch(
@@ -108,11 +110,13 @@ class Client:
     ) -> dict[str, Any]:
         """Merge-patch an object's spec (RFC 7396). Raises Conflict when it is no longer of this resourceVersion."""
         body = {"metadata": {"resourceVersion": version}, "spec": change}
-        return self._ask("PATCH", f"{self._path(resource, namespace)}/{quote(name)}", resource, name, namespace, body)
+        return self._ask(
+            "PATCH", f"{self._path(resource, namespace)}/{_segment(name)}", resource, name, namespace, body
+        )
 
     def delete(self, resource: str, name: str, namespace: str | None = None) -> None:
         """Remove an object."""
-        self._ask("DELETE", f"{self._path(resource, namespace)}/{quote(name)}", resource, name, namespace)
+        self._ask("DELETE", f"{self._path(resource, namespace)}/{_segment(name)}", resource, name, namespace)
 
     def user(self) -> str:
         """Whom the API server takes us for; "" where it does not say."""
@@ -125,7 +129,7 @@ class Client:
 
     def core(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """A core object (`secrets`, `configmaps`) by name; None when there is none."""
-        path = f"/api/v1/namespaces/{namespace or self.namespace}/{kind}/{quote(name)}"
+        path = f"/api/v1/namespaces/{_segment(namespace or self.namespace)}/{kind}/{_segment(name)}"
         try:
             return self._ask("GET", path, kind, name, namespace)
         except NotFound:
@@ -133,19 +137,18 @@ class Client:
 
     def uid(self, namespace: str) -> str:
         """A namespace's uid."""
-        found = self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}", "namespaces", namespace, namespace)
+        found = self._ask("GET", f"/api/v1/namespaces/{_segment(namespace)}", "namespaces", namespace, namespace)
         return str(found["metadata"]["uid"])
 
     def labels(self, namespace: str) -> dict[str, str]:
         """A namespace's labels."""
-        found = self._ask("GET", f"/api/v1/namespaces/{quote(namespace)}", "namespaces", namespace, namespace)
+        found = self._ask("GET", f"/api/v1/namespaces/{_segment(namespace)}", "namespaces", namespace, namespace)
         return dict(found["metadata"].get("labels") or {})
 
     def leases(self, namespace: str, label: str) -> Sequence[dict[str, Any]]:
         """All Leases of a namespace that have this label."""
-        path = (
-            f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace)}/leases?{urlencode({'labelSelector': label})}"
-        )
+        place = _segment(namespace)
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{place}/leases?{urlencode({'labelSelector': label})}"
         items: Sequence[dict[str, Any]] = self._ask("GET", path, "leases", "", namespace).get("items") or []
         return items
 
@@ -163,7 +166,7 @@ class Client:
         return [str(item["metadata"]["name"]) for item in found.get("items") or ()]
 
     def _path(self, resource: str, namespace: str | None) -> str:
-        return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace or self.namespace}/{resource}"
+        return f"/apis/{GROUP}/{VERSION}/namespaces/{_segment(namespace or self.namespace)}/{resource}"
 
     def _ask(
         self, method: str, path: str, resource: str, name: str, namespace: str | None, body: object = None
@@ -220,3 +223,10 @@ def _absent(answer: Answer, kind: str, name: str, namespace: str) -> str:
     if details.get("name"):
         return f"there is no {kind} {name} in namespace {namespace}"
     return f"the cluster does not know {kind}s: install Pipebell's CRDs (kubectl apply --server-side -f crds/)"
+
+
+def _segment(name: str) -> str:
+    """A name as a part of a path. Raises NotFound for what can be none: it would ask for something else."""
+    if not re.fullmatch(NAME, name):
+        raise NotFound(f"{name!r} is not found: it is no name (lower-case letters, digits, '-' and '.')")
+    return name

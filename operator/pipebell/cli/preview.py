@@ -125,8 +125,9 @@ def command(event: str | None, event_file: Path | None, access: Access, output: 
     offline = options["config_file"] is not None or options["root_file"] is not None
     with Client(access) as client:
         now = time.time()
-        item = elsewhere.event(client, event) if event else None
-        if item is None:
+        if event is not None:
+            item = elsewhere.event(client, event)
+        else:
             assert event_file is not None  # noqa: S101  (checked above)
             item = preview_files.event(event_file, access.namespace, "default" if offline else client.namespace, now)
         subject = parse_event(item)
