@@ -11,7 +11,7 @@ import click
 
 from pipebell.cli import completion, elsewhere, replicas, show, spool
 from pipebell.cli.client import CONFIGS, EVENTS, Client
-from pipebell.cli.options import Access, cluster_options
+from pipebell.cli.options import Access, cluster_options, table_option
 from pipebell.cli.standing import channels
 from pipebell.cli.terminal import clean
 from pipebell.core.errors import NotFound, Rejected
@@ -40,14 +40,7 @@ _DROPPED_FIRST: Final = ("RUN", "CONFIG", "INCIDENT", "SEVERITY", "DELIVERIES", 
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The newest ones.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="In every namespace.")
 @click.option("--absolute", is_flag=True, help="Times instead of ages.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "wide", "name", "json"]),
-    default="text",
-    show_default=True,
-    help="wide: every column; name: names alone, for other commands.",
-)
+@table_option
 @replicas.operator_option
 @cluster_options
 def command(

@@ -11,7 +11,7 @@ import click
 
 from pipebell.cli import completion, show
 from pipebell.cli.client import INCIDENTS, Client
-from pipebell.cli.options import Access, cluster_options
+from pipebell.cli.options import Access, cluster_options, table_option
 from pipebell.cli.terminal import clean, style
 from pipebell.core.errors import NotFound, Rejected
 from pipebell.core.incidents.resource import IncidentPhase
@@ -36,14 +36,7 @@ _WIDE_ONLY: Final = ("CLASS", "LAST", "REMINDER", "RESOLVED BY")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The newest ones.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="In every namespace.")
 @click.option("--absolute", is_flag=True, help="Times instead of ages.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "wide", "name", "json"]),
-    default="text",
-    show_default=True,
-    help="wide: every column; name: names alone, for other commands.",
-)
+@table_option
 @cluster_options
 def command(
     org: str | None,

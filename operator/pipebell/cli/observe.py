@@ -10,7 +10,7 @@ import click
 from pipebell.cli import observe_incidents
 from pipebell.cli.client import EVENTS, SILENCES
 from pipebell.core.errors import InvalidInput, NotFound, Rejected
-from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
+from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.engine.events.batches import Batches
 from pipebell.engine.events.budgets import Budgets
@@ -113,7 +113,7 @@ def situation(
     if not event.status.finished:
         progress = _progress(event)
     others = list(others)
-    if isinstance(configuration, Resolved) and not exempt(event):
+    if isinstance(configuration, Resolved) and not event.exempt:
         facts = _cooldown(event, configuration, others)
     known = observe_incidents.known(event, configuration, around.incidents)
     found = Situation(event, now, max_age, configuration, facts, progress, original, incident=known)

@@ -57,3 +57,15 @@ def output_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)(
         function
     )
+
+
+def table_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`-o` of commands that list objects as a table."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "wide", "name", "json"]),
+        default="text",
+        show_default=True,
+        help="wide: every column; name: names alone, for other commands.",
+    )(function)

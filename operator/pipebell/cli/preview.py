@@ -37,7 +37,7 @@ from pipebell.core.outcome import Attempt, delivery_id
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress
 from pipebell.core.policy.override import changes
-from pipebell.core.policy.situation import CooldownFacts, Resolved, exempt
+from pipebell.core.policy.situation import CooldownFacts, Resolved
 from pipebell.core.policy.triggers import with_fallbacks
 from pipebell.core.render.email import email_content
 from pipebell.core.render.text import struck
@@ -246,7 +246,7 @@ def _cooldown(event: Event, decision: Decision, match: Match) -> str:
     rule = f"{match.cooldown} s" if match.cooldown else "none"
     if isinstance(decision, Batch):
         return "none holds back what a digest tells"
-    if exempt(event):
+    if event.exempt:
         return "tests, replays and notices neither obey nor start one"
     if isinstance(decision, Suppress) and decision.hold is not None:
         return f"{rule}; what is held back takes part in none"

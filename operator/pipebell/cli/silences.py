@@ -10,7 +10,7 @@ import click
 
 from pipebell.cli import completion, replicas, show
 from pipebell.cli.client import SILENCES, Client
-from pipebell.cli.options import Access, cluster_options
+from pipebell.cli.options import Access, cluster_options, table_option
 from pipebell.cli.terminal import clean, style
 from pipebell.core.crds import SILENCED_BY
 from pipebell.core.errors import NotFound, Rejected
@@ -30,14 +30,7 @@ _WIDE_ONLY: Final = ("TICKET", "CATCH UP", "LAST", "EVENTS", "LABELS", "UP TO")
 @click.argument("org", required=False, shell_complete=completion.organisations)
 @click.option("--all", "everything", is_flag=True, help="Those that are over as well.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="In every namespace.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "wide", "name", "json"]),
-    default="text",
-    show_default=True,
-    help="wide: every column; name: names alone, for other commands.",
-)
+@table_option
 @replicas.operator_option
 @cluster_options
 def command(

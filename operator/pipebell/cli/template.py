@@ -20,7 +20,6 @@ from pipebell.core.message import Message
 from pipebell.core.models import KINDS, NotificationConfigSpec, NotificationSpec
 from pipebell.core.render.samples import samples
 from pipebell.core.render.text import one_line
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES
 from pipebell.kube.parse import parse_event
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def _message(path: Path | None) -> tuple[Message, str]:
         sample = samples()[0]
         return sample.message, f"the sample {sample.name}"
     event = parse_event(preview_files.event(path, None, "default", samples()[0].message.event.created))
-    return Message(event, event.spec.severity or DEFAULT_SEVERITIES[event.spec.event]), str(path)
+    return Message(event, event.severity), str(path)
 
 
 def _specification(path: Path, place: str | None) -> NotificationSpec:

@@ -23,10 +23,11 @@ from pipebell.core.fields import (
     pattern,
     whole_number,
 )
-from pipebell.core.vocabulary import EventType, NoticeKind
+from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NoticeKind
 
 if TYPE_CHECKING:
     from pipebell.core.status import EventStatus
+    from pipebell.core.vocabulary import Severity
 
 MAX_ERROR_MESSAGE: Final = 32_768  # characters
 DETAILS_SHOWN: Final = 16 * 1024  # bytes of UTF-8 of the details that a message shows
@@ -170,8 +171,13 @@ class Event:
     """About how many bytes the API stores for it, its status aside; 0 where it is small."""
 
     @property
+    def severity(self) -> Severity:
+        """How bad it is by itself: what it says, else its type; a trigger or an override may say otherwise."""
+        return self.spec.severity or DEFAULT_SEVERITIES[self.spec.event]
+
+    @property
     def exempt(self) -> bool:
-        """Tests, replays and notices: they obey no cooldown and start none."""
+        """Tests, replays and notices: what holds others back does not concern them, and they hold back nobody."""
         return self.spec.test is True or self.spec.replay_of is not None or self.spec.notice is not None
 
     @property

@@ -100,18 +100,21 @@ def mask_lines(
 
 def _mask(text: str, values: Iterable[str], patterns: Iterable[re.Pattern[str]], filler: str) -> str:
     """`filler` stands for each line break that a mask swallows."""
+    values = tuple(values)
 
     def covered(match: re.Match[str]) -> str:
         keep = match.groupdict().get("keep") or ""
         swallowed = match[0].count("\n") - keep.count("\n")
         return keep + MASK + filler * swallowed
 
-    for value in values:
-        text = text.replace(value, MASK + filler * value.count("\n"))
-    if not text.isascii() or "\x1b" in text:
-        text = _UNSEEN.sub("", text)
+    def struck(text: str) -> str:
         for value in values:
             text = text.replace(value, MASK + filler * value.count("\n"))
+        return text
+
+    text = struck(text)
+    if not text.isascii() or "\x1b" in text:
+        text = struck(_UNSEEN.sub("", text))
     text = _keys(text, filler)
     text = _WORD.sub(lambda match: _addresses(match[0]) if "://" in match[0] else match[0], text)
     text = _TOKEN.sub(lambda match: _web_tokens(match[0]) if "eyJ" in match[0] else match[0], text)

@@ -13,7 +13,7 @@ from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Deliver, Skip, Suppress, Wait
-from pipebell.core.policy.situation import CooldownFacts, IncidentFacts, Progress, Resolved, Situation, exempt
+from pipebell.core.policy.situation import CooldownFacts, IncidentFacts, Progress, Resolved, Situation
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.status import ConfigReference, EventStatus, rfc3339
 from pipebell.core.vocabulary import IncidentAction, NoticeKind
@@ -190,7 +190,7 @@ class World:
 
     def decide(self, event, counted=""):
         facts = None
-        if self.rules is not None and not exempt(event):
+        if self.rules is not None and not event.exempt:
             known = self.book.look(event, self.rules, counted)
             facts = IncidentFacts(
                 rules=self.rules,

@@ -8,7 +8,7 @@ from pipebell.core.policy.decision import Skip, Suppress
 from pipebell.core.policy.facts import NOBODY_ASKED
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.situation import Stage
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Reason, StageName
+from pipebell.core.vocabulary import Reason, StageName
 
 if TYPE_CHECKING:
     from pipebell.core.policy.decision import Decision
@@ -25,8 +25,7 @@ def claim(s: Situation) -> Decision | Situation:
     destinations = tuple(name for name in said.destinations if s.resolved.layers.enabled(name))
     if not destinations:
         return Skip(said.stage, Reason.NO_PROVIDER_ENABLED, "no destination of it is enabled", said.title)
-    spec = s.event.spec
-    severity = said.severity or spec.severity or DEFAULT_SEVERITIES[spec.event]
+    severity = said.severity or s.event.severity
     return s._replace(match=Match(severity, destinations, 0, said.title, said.threads))
 
 

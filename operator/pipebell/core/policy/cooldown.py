@@ -10,7 +10,7 @@ from pipebell.core.policy.batches import Rhythm, place
 from pipebell.core.policy.decision import Suppress, Wait, WaitsFor
 from pipebell.core.policy.digest import told_later, waiting
 from pipebell.core.policy.sent import Sent, suppressed_until
-from pipebell.core.policy.situation import Situation, Stage, exempt
+from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Reason, StageName
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def cooldown(s: Situation) -> Decision | Situation:
     """Suppress within the window, wait for a sender of the same key; pass on with how many were suppressed before."""
-    if exempt(s.event) or not s.matched.destinations:  # digests obey none
+    if s.event.exempt or not s.matched.destinations:  # digests obey none
         return s
     if s.incident is not None and s.incident.key is not None:
         return _opening(s) or _storm(s)

@@ -9,7 +9,7 @@ from pipebell.core.layers import part_of
 from pipebell.core.models import KINDS
 from pipebell.core.policy.batches import Waiting, place, rhythm_of
 from pipebell.core.policy.decision import Batch, Wait, WaitsFor
-from pipebell.core.policy.situation import Situation, Stage, exempt
+from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.status import clip
 from pipebell.core.vocabulary import Reason, StageName
 
@@ -29,7 +29,7 @@ def apart(s: Situation) -> Situation:
     """
     match, recorded = s.matched, {item.destination for item in s.progress.batch}
     wanted = match.digest
-    if wanted is not None and (wanted.enabled is False or exempt(s.event) or s.progress.tried):
+    if wanted is not None and (wanted.enabled is False or s.event.exempt or s.progress.tried):
         wanted = None
     if wanted is None and not recorded:
         return s

@@ -28,11 +28,11 @@ from pipebell.core.policy.decision import Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.digest import apart
 from pipebell.core.policy.match import Mark, Match
 from pipebell.core.policy.override import find_override
-from pipebell.core.policy.situation import Situation, Stage, exempt
+from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.status import rfc3339
 from pipebell.core.versions import as_number
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, IncidentAction, Reason, StageName
+from pipebell.core.vocabulary import EventType, IncidentAction, Reason, StageName
 
 if TYPE_CHECKING:
     from pipebell.core.event import Event
@@ -82,7 +82,7 @@ def _occurred(event: Event) -> float | None:
 def retry_expected(s: Situation) -> Decision | Situation:
     """Hold back what the run itself will try again."""
     facts = s.incident
-    if facts is None or exempt(s.event):
+    if facts is None or s.event.exempt:
         return s
     if s.progress.tried and not s.may_recover:
         return s
@@ -124,7 +124,7 @@ RETRY_EXPECTED = Stage(StageName.RETRY_EXPECTED, retry_expected)
 def incident(s: Situation) -> Decision | Situation:
     """Count a failure, and hold it back below the thresholds; have a success end what it recovers."""
     facts = s.incident
-    if facts is None or exempt(s.event):
+    if facts is None or s.event.exempt:
         return s.skip or s
     if s.event.spec.event is EventType.PIPELINE_SUCCESS:
         return _success(s, facts)
@@ -193,7 +193,7 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
             return s._replace(match=replace(s.match, mark=mark, note=_recovered(s, ended)), skip=None)
         skip = s.skip or Skip(StageName.INCIDENT, Reason.NO_TRIGGER, "nobody was told of the incident that it ends")
         return replace(skip, stage=StageName.INCIDENT, mark=mark)
-    severity = s.match.severity if s.match is not None else _severity(s)
+    severity = s.match.severity if s.match is not None else s.event.severity
     title = s.match.title if s.match is not None else f"Incident {ended[0].name}"
     match = Match(severity, destinations, 0, title, mark=mark, held=held_now, note=_recovered(s, ended))
     return apart(s._replace(match=replace(match, digest=_digest(s, facts, ended)), skip=None))
@@ -215,7 +215,7 @@ def _digest(s: Situation, facts: IncidentFacts, ended: list[Incident]) -> Digest
 
 def _flapping(s: Situation, facts: IncidentFacts, found: list[Incident], mark: Mark) -> Decision | Situation:
     """A success that ends nothing, for failures have followed so many before: that is told once."""
-    severity, title, layers = _severity(s), f"Incident {found[0].name}", s.resolved.layers
+    severity, title, layers = s.event.severity, f"Incident {found[0].name}", s.resolved.layers
     told = [name for item in found for name in item.told if _usable(layers, name, closes_only=False)]
     destinations = tuple(dict.fromkeys((*told, *s.progress.open)))
     new = any(not item.flapping for item in found) or bool(s.progress.open)  # on its way, it goes on
@@ -247,10 +247,6 @@ def _usable(layers: Layers, name: str, *, closes_only: bool) -> bool:
     if found is None or not (layers.enabled(name) and layers.sends_recovery(name)):
         return False
     return found.kind.capabilities.acknowledges or not closes_only
-
-
-def _severity(s: Situation) -> Severity:
-    return s.event.spec.severity or DEFAULT_SEVERITIES[s.event.spec.event]
 
 
 INCIDENT = Stage(StageName.INCIDENT, incident)

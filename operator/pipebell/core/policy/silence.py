@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipebell.core.policy.decision import Suppress
-from pipebell.core.policy.situation import Situation, Stage, exempt
+from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.vocabulary import Reason, StageName
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def silence(s: Situation) -> Decision | Situation:
     """Suppress what a silence means; what is on its way already goes on."""
-    if not s.silences or s.progress.tried or exempt(s.event):
+    if not s.silences or s.progress.tried or s.event.exempt:
         return s
     hold = held_by_silence(s.silences, s.event, s.matched.severity, s.now)
     return s if hold is None else _suppress(s, hold, StageName.SILENCE, Reason.SILENCED)
@@ -25,7 +25,7 @@ def silence(s: Situation) -> Decision | Situation:
 def quiet_hours(s: Situation) -> Decision | Situation:
     """Suppress what quiet hours hold back; what is on its way already goes on."""
     hours = s.resolved.layers.quiet_hours
-    if not hours or s.silences is None or s.progress.tried or exempt(s.event):
+    if not hours or s.silences is None or s.progress.tried or s.event.exempt:
         return s
     hold = held_by_quiet_hours(hours, s.matched.severity, s.now)
     return s if hold is None else _suppress(s, hold, StageName.QUIET_HOURS, Reason.QUIET_HOURS)

@@ -40,11 +40,6 @@ class Resolved:
     config: ConfigObject | None
 
 
-def exempt(event: Event) -> bool:
-    """Tests, replays and notices: whatever holds others back does not concern them, and they hold back nobody."""
-    return event.exempt
-
-
 class CooldownFacts(NamedTuple):
     """What is known of an event's cooldown key.
 

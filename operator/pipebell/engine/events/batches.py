@@ -15,7 +15,7 @@ from pipebell.core.digest import MAX_ITEMS, Tally, member_of
 from pipebell.core.policy.batches import BatchFacts, OpenDigest, max_items_of
 from pipebell.core.shards import shard_of
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, NoticeKind, Reason
+from pipebell.core.vocabulary import NoticeKind, Reason
 from pipebell.engine.events.observer import Observer
 from pipebell.engine.shards.follower import ShardFollower
 
@@ -133,7 +133,7 @@ class Batches(ShardFollower, Observer):
     def enter(self, state: EventState, waiting: Sequence[Waiting]) -> None:
         """These were decided, and are about to be recorded: `recorded` or `abandon` follows."""
         assert state.event is not None  # noqa: S101  (it was decided a moment ago; tells mypy)
-        severity = state.severity or DEFAULT_SEVERITIES[state.event.spec.event]
+        severity = state.severity or state.event.severity
         if not waiting:
             return
         self._entering[state.uid] = _Entering(member_of(state.event, severity), tuple(waiting))
@@ -208,7 +208,7 @@ class Batches(ShardFollower, Observer):
         fires = min(due, now + max(0.0, due - decided))
         batch = self._batch(event.namespace, event.spec.org_slug, record.digest, record.destination, due, fires)
         batch.vouched = True
-        severity = event.status.severity or event.spec.severity or DEFAULT_SEVERITIES[event.spec.event]
+        severity = event.status.severity or event.severity
         _count(batch, event.uid, member_of(event, severity))
 
     def _batch(self, namespace: str, org: str, name: str, destination: str, due: float, fires: float) -> Batch:

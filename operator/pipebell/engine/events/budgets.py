@@ -13,7 +13,6 @@ from pipebell.core.policy.budget import counted
 from pipebell.core.policy.facts import BudgetFacts, Share
 from pipebell.core.shards import shard_of
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -109,7 +108,7 @@ class Budgets:
         told = first_told(event)
         if told is not None and told // HOUR != self._hour:
             return
-        severity = event.status.severity or event.spec.severity or DEFAULT_SEVERITIES[event.spec.event]
+        severity = event.status.severity or event.severity
         names = [item.destination for item in event.status.deliveries or ()]
         own, root = counted(event, severity, names, layers)
         purses = tuple(_purses(event.namespace, event.spec.org_slug, own=own, root=root))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pipebell.core.errors import NotReady
 from pipebell.core.policy.batches import NOTHING_WAITS
 from pipebell.core.policy.expiry import is_overdue
-from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation, exempt
+from pipebell.core.policy.situation import CooldownFacts, Original, Progress, Resolved, Situation
 from pipebell.core.vocabulary import EventType
 from pipebell.engine.events.keys import Config
 
@@ -70,7 +70,7 @@ class Observing:
             claim = await self._books.judges.judge(event, configuration)
             self._begin_notice(state, event, claim, configuration)
         facts, incident = _UNKNOWN, None
-        if isinstance(configuration, Resolved) and not exempt(event):
+        if isinstance(configuration, Resolved) and not event.exempt:
             incident = self._books.incidents.look(state, event, configuration)
             if incident is None or incident.key is None:
                 facts = self._books.turns.look(state, event, configuration.reference)

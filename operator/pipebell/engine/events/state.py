@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipebell.core.policy.batches import Waiting
 from pipebell.core.policy.settle import given_up
 from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, Phase, Reason
+from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.ledger import key_for
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class EventState:
             status=status,
             deliveries={item.destination: item for item in status.deliveries or []},
             suppressed=status.suppressed_count or 0,
-            severity=event.spec.severity or DEFAULT_SEVERITIES[event.spec.event],
+            severity=event.severity,
             restored=bool(status.deliveries),
             batch=_batch(status),
         )

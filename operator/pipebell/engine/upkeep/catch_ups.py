@@ -25,7 +25,7 @@ from pipebell.core.shards import shard_of
 from pipebell.core.silences.catch_up import TRIES, Content, Group, content_of, group_of, merged, name_of, words
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import rfc3339
-from pipebell.core.vocabulary import DEFAULT_SEVERITIES, CatchUpMode, NoticeKind, Phase, StageName
+from pipebell.core.vocabulary import CatchUpMode, NoticeKind, Phase, StageName
 from pipebell.engine.events.observer import Observer
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.upkeep.notices import Made
@@ -288,7 +288,7 @@ def _collect(telling: _Telling, event: Event, silences: Collection[Silence], now
         return
     if mode is CatchUpMode.STILL_FAILING and event.status.incident is not None:
         return  # what still fails of it, its incident tells
-    severity = event.status.severity or event.spec.severity or DEFAULT_SEVERITIES[event.spec.event]
+    severity = event.status.severity or event.severity
     layers = telling.configuration.layers if telling.configuration is not None else None
     hold = held_by_silence(silences, event, severity, now)
     if hold is None and layers is not None and telling.group.silenced:
