@@ -57,7 +57,7 @@ def test_killed_between_the_providers_yes_and_the_record_it_sends_the_same_again
     with world.another(SmtpSink(users=world.users, trust=world.trust)) as sink:
         spec = world.slack_only("Yes", email=world.own_smtp("a@b.io", port=sink.port))
         world.api.create(config(namespace, "c", "yes", **spec | trigger(providers=["slack", "email"])))
-        world.slack.plan(Respond(wait=5.0), path=hook)
+        world.slack.plan(Respond(wait=60.0), path=hook)  # until it is killed
         made = world.api.create(event(namespace, "e1", "yes"))
         eventually(lambda: world.posts_to("Yes") and sink.mails, 10, "both have it")
         # the e-mail's success is recorded although Slack is slow; wait for that, so that only Slack is open

@@ -124,7 +124,7 @@ def test_a_success_ends_the_alerts(world, sinks, namespace):
 def test_killed_between_twilios_yes_and_the_record_nobody_gets_it_twice(world, operator, sinks, namespace):
     twilio = sinks["api.twilio.com"]
     before = len(twilio.messages)
-    yes = Respond(status=201, body='{"sid": "SM0123456789abcdef0123456789abcdef"}', wait=8.0)
+    yes = Respond(status=201, body='{"sid": "SM0123456789abcdef0123456789abcdef"}', wait=60.0)  # until it is killed
     twilio.plan(yes, yes)
     made = world.api.create(event(namespace, "lost", "acme_corp", event="system_error"))
     eventually(lambda: len(twilio.messages) == before + 2, 15, "Twilio has both")

@@ -135,7 +135,7 @@ def test_a_success_resolves_what_failures_of_several_runs_share(world, vendors, 
 
 def test_killed_before_the_record_pagerduty_has_one_alert(world, vendors, operator, namespace):
     """The operator dies three times while PagerDuty's yes is on the way."""
-    vendors.pagerduty.plan(*[Respond(202, "{}", wait=5.0)] * 3, path="/v2/enqueue")
+    vendors.pagerduty.plan(*[Respond(202, "{}", wait=60.0)] * 3, path="/v2/enqueue")
     made = world.api.create(event(namespace, "e1", namespace))
 
     def alert():

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from pipebell.core.errors import Conflict, NotFound, Rejected, Unavailable
-from pipebell.core.fields import NAME
-from pipebell.core.vocabulary import GROUP, VERSION
+from pipebell.core.vocabulary import GROUP, NAME, VERSION
 from pipebell.sdk.access import find
 from pipebell.sdk.api import Answer, Api
 

@@ -17,7 +17,6 @@ from pipebell.core.destinations.http import HttpTarget
 from pipebell.core.errors import InvalidInput, NotReady, Problem
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.explain import explain
-from pipebell.core.fields import NAME
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec, NotificationSpec
@@ -25,7 +24,7 @@ from pipebell.core.placeholders import variables_of
 from pipebell.core.policy.triggers import destinations_in_use
 from pipebell.core.root import parse_notification_json, parse_root
 from pipebell.core.silences.resource import SilenceSpec
-from pipebell.core.vocabulary import API_VERSION, NotReadyReason
+from pipebell.core.vocabulary import API_VERSION, NAME, NotReadyReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

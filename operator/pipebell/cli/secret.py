@@ -13,8 +13,8 @@ from pipebell.cli import documents, dotenv, manifests, migration, rules
 from pipebell.cli.client import CONFIGS, Client
 from pipebell.cli.options import Access, cluster_options
 from pipebell.core.errors import InvalidInput
-from pipebell.core.fields import NAME
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
+from pipebell.core.vocabulary import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 
 from pipebell.core import schedule
 from pipebell.core.template import Template
-from pipebell.core.vocabulary import Severity
+from pipebell.core.vocabulary import NAME, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,7 +51,6 @@ HTTPS_URL: Final = r"https://[A-Za-z0-9._:\[\]-]+([/?][!-#%-~]*)?"  # printable 
 LINK_URL: Final = r"^https?://[^\x00-\x20\x7f]+$"
 ORG_SLUG: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 ONE_LINE: Final = r"^[^\x00-\x1f\x7f]*$"
-NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 DESTINATION_NAME: Final = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
 DESTINATION: Final = r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,38}[A-Za-z0-9])?$"
 GLOB: Final = r"^[A-Za-z0-9_.*?-]+$"

@@ -9,6 +9,7 @@ from pipebell.backports import StrEnum
 GROUP: Final = "pipebell.io"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
+NAME: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"  # of an object: a DNS subdomain (RFC 1123), of at most 253 characters
 VERIFY: Final = f"{GROUP}/verify"  # the annotation of a NotificationConfig that asks for `status.verification`
 
 
