@@ -94,6 +94,10 @@ lock: $(READY) ## Pin every package again, newest versions
 	@$(COMPILE) -c requirements.lock --extra operator -o requirements-operator.lock pyproject.toml
 	@$(COMPILE) -c requirements.lock --group build -o requirements-build.lock
 
+.PHONY: screenshots
+screenshots: $(READY) ## Photograph the messages that docs/destinations shows (installs Chromium where it can)
+	@PYTHONPATH=tests $(BIN)/python -m pictures $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was made here; the control plane stays in the user's cache
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
