@@ -47,6 +47,7 @@ def test_every_kind_that_has_a_file_is_registered():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_example_is_complete(kind):
+    assert "${" not in json.dumps(KINDS[kind].example), f"{kind}: its example has values, no variables"
     target = Layers(org({kind: KINDS[kind].example}), None).target(kind)
     assert (target.kind, target.trusted) == (kind, False)
     assert Layers(None, root({kind: KINDS[kind].example})).target(kind).trusted
