@@ -9,7 +9,7 @@ from pipebell.core.incidents.book import Book, Entry
 from pipebell.core.incidents.keys import IncidentKey
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
 from pipebell.core.incidents.state import Incident
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.policy.settle import EventSummary
 from pipebell.core.status import Delivery
 from pipebell.core.vocabulary import EventType, Phase, Reason, Severity
@@ -69,7 +69,7 @@ def test_what_a_cooldown_holds_back_is_counted():
 
 def test_attempts_are_counted_by_what_came_of_them():
     metrics = Metrics(anybody)
-    metrics.on_attempt(state(), "slack", Outcome(Verdict.RETRY, "Http503"), 0.2)
+    metrics.on_attempt(state(), "slack", Outcome(OutcomeKind.RETRY, "Http503"), 0.2)
     labels = {"provider": "slack", "outcome": "retry", "reason": "Http503"}
     assert value(metrics, "pipebell_delivery_attempts_total", **labels) == 1
     assert value(metrics, "pipebell_delivery_attempt_duration_seconds_sum", provider="slack") == 0.2

@@ -262,7 +262,7 @@ class Metrics(Observer):
 
     def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Observer's)
         """See `Observer`."""
-        self._attempts.labels(provider, outcome.verdict.name.lower(), outcome.reason).inc()
+        self._attempts.labels(provider, outcome.kind.name.lower(), outcome.reason).inc()
         self._seconds.labels(provider).observe(seconds)
 
     def on_failover(self, state: EventState, stand_in: Delivery) -> None:

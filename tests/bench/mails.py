@@ -12,7 +12,7 @@ from pipebell.core.destinations.email import EmailTarget
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.message import Message
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.status import EventStatus
 from pipebell.core.vocabulary import Severity
 from pipebell.providers.email import EmailProvider
@@ -60,7 +60,7 @@ async def send(provider: EmailProvider, target: EmailTarget, count: int) -> None
             known = Event("bench", f"e{number}", f"uid-{number}", "1", 1, now, spec, EventStatus())
             attempt = Attempt(f"uid-{number}.email")
             outcome = await provider.send(Message(known, Severity.ERROR), target, attempt)
-            if outcome.verdict is not Verdict.DELIVERED:
+            if outcome.kind is not OutcomeKind.DELIVERED:
                 raise RuntimeError(f"not sent: {outcome}")
 
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))

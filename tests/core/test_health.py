@@ -3,7 +3,7 @@
 import pytest
 
 from pipebell.core.health import Evidence, Health, HealthState, deliverable, evidence, login_refused
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.status import DestinationStatus, rfc3339
 
 GOOD = Evidence(HealthState.HEALTHY)
@@ -14,23 +14,23 @@ DEAD = Evidence(HealthState.FAILING, "ConnectionFailed", "no connection")
 @pytest.mark.parametrize(
     ("outcome", "shared", "state"),
     [
-        (Outcome(Verdict.DELIVERED), False, "Healthy"),
-        (Outcome(Verdict.RETRY, "Smtp450", accepted=True), False, "Healthy"),
-        (Outcome(Verdict.RETRY, "Timeout"), False, "Failing"),
-        (Outcome(Verdict.RETRY, "Timeout"), True, "Failing"),
-        (Outcome(Verdict.PERMANENT, "SmtpAuthFailed"), True, "Failing"),
-        (Outcome(Verdict.PERMANENT, "Http404"), False, "Failing"),
-        (Outcome(Verdict.PERMANENT, "Http400"), False, "Failing"),
-        (Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed"), False, "Failing"),
+        (Outcome(OutcomeKind.DELIVERED), False, "Healthy"),
+        (Outcome(OutcomeKind.RETRY, "Smtp450", accepted=True), False, "Healthy"),
+        (Outcome(OutcomeKind.RETRY, "Timeout"), False, "Failing"),
+        (Outcome(OutcomeKind.RETRY, "Timeout"), True, "Failing"),
+        (Outcome(OutcomeKind.PERMANENT, "SmtpAuthFailed"), True, "Failing"),
+        (Outcome(OutcomeKind.PERMANENT, "Http404"), False, "Failing"),
+        (Outcome(OutcomeKind.PERMANENT, "Http400"), False, "Failing"),
+        (Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed"), False, "Failing"),
         # Of one message: too large, or beyond the organisation's own budget.
-        (Outcome(Verdict.PERMANENT, "Http413"), False, None),
-        (Outcome(Verdict.PERMANENT, "RateLimited"), False, None),
+        (Outcome(OutcomeKind.PERMANENT, "Http413"), False, None),
+        (Outcome(OutcomeKind.PERMANENT, "RateLimited"), False, None),
         # A recipient or a channel that the organisation chose says nothing of an endpoint that is everybody's.
-        (Outcome(Verdict.PERMANENT, "Smtp550"), False, "Failing"),
-        (Outcome(Verdict.PERMANENT, "Smtp550"), True, None),
-        (Outcome(Verdict.PERMANENT, "Http404"), True, None),
-        (Outcome(Verdict.PAUSE, "Http429"), False, "Paused"),
-        (Outcome(Verdict.PAUSE, "Smtp421", untried=True), False, None),
+        (Outcome(OutcomeKind.PERMANENT, "Smtp550"), False, "Failing"),
+        (Outcome(OutcomeKind.PERMANENT, "Smtp550"), True, None),
+        (Outcome(OutcomeKind.PERMANENT, "Http404"), True, None),
+        (Outcome(OutcomeKind.PAUSE, "Http429"), False, "Paused"),
+        (Outcome(OutcomeKind.PAUSE, "Smtp421", untried=True), False, None),
     ],
 )
 def test_what_an_attempt_says_of_its_destination(outcome, shared, state):

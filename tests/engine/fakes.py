@@ -16,7 +16,7 @@ from pipebell.core.finding import Finding
 from pipebell.core.incidents.resource import Incident, IncidentSpec, IncidentStatus
 from pipebell.core.message import Message
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
-from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.outcome import Attempt, Outcome, OutcomeKind
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus
 from pipebell.core.status import EventStatus, NotificationConfigStatus
@@ -366,8 +366,8 @@ class FakeProvider:
         if self.gate is not None:
             await self.gate.wait()
         if notification.event.name in self.busy_for:
-            return Outcome(Verdict.PAUSE, "Smtp421", "not this one")
-        answer = self.script.pop(0) if self.script else Outcome(Verdict.DELIVERED)
+            return Outcome(OutcomeKind.PAUSE, "Smtp421", "not this one")
+        answer = self.script.pop(0) if self.script else Outcome(OutcomeKind.DELIVERED)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -386,7 +386,7 @@ class FakeProvider:
 
     async def probe(self, target: Any, namespace: str = "") -> Outcome | None:
         self.probed.append((self._clock.now(), target, namespace))
-        return self.trials.pop(0) if self.trials else Outcome(Verdict.DELIVERED)
+        return self.trials.pop(0) if self.trials else Outcome(OutcomeKind.DELIVERED)
 
     async def close(self) -> None:
         pass

@@ -15,7 +15,7 @@ from tests.engine.fakes import FakeProvider
 from tests.engine.nights import Night
 
 from pipebell.core.digest import parse
-from pipebell.core.outcome import Action, Outcome, Verdict
+from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.status import epoch
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Refusing(FakeProvider):
 
     async def send(self, notification: Message, target: Any, attempt: Attempt) -> Outcome:
         if notification.event.name in self.refused:
-            return Outcome(Verdict.PERMANENT, "Http404", "no_service")
+            return Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
         return await super().send(notification, target, attempt)
 
 

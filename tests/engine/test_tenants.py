@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from tests.engine.fakes import FakeProvider, House, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase
 
 UNCOOLED = [{"event": "pipeline_failure", "cooldownSeconds": 0}]
@@ -22,8 +22,8 @@ class Tarpit(FakeProvider):
         event = notification.event
         if event.namespace == "evil" or event.spec.org_slug == "slow":
             await self._clock.sleep(60.0)
-            return Outcome(Verdict.RETRY, "Timeout", "no answer in time")
-        return Outcome(Verdict.DELIVERED)
+            return Outcome(OutcomeKind.RETRY, "Timeout", "no answer in time")
+        return Outcome(OutcomeKind.DELIVERED)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def test_a_configuration_that_flaps_leaves_one_timer(house):
         retryConfig={"maxAttempts": 3, "initialDelaySeconds": 86_000, "maxDelaySeconds": 86_000},
     )
     house.ports.providers["email"] = provider = FakeProvider(house.clock)
-    provider.script = [Outcome(Verdict.RETRY, "Smtp451", "later")]
+    provider.script = [Outcome(OutcomeKind.RETRY, "Smtp451", "later")]
     await house.submit(house.event())
     assert house.engine.room.deadlines == 1
     for _ in range(200):

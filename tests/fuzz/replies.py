@@ -13,7 +13,7 @@ from tests.fuzz.texts import hostile, json_value, short
 
 from pipebell.core.destinations.email import EmailTarget
 from pipebell.core.destinations.http import HttpKind, Response, Sent, classify_response
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.providers import smtp_answers, smtp_outcomes
 
 _TO = tuple(f"{who}@example.com" for who in "abcd")
@@ -51,7 +51,7 @@ _conversation = st.tuples(
 
 def judge_outcome(outcome: Outcome, *secrets: str) -> None:
     """An outcome that people and the status can take."""
-    assert isinstance(outcome.verdict, Verdict)
+    assert isinstance(outcome.kind, OutcomeKind)
     one_line(outcome.message)
     assert len(outcome.message) < 8_000
     assert outcome.reason.isalnum() or not outcome.reason
@@ -68,7 +68,7 @@ def _check_smtp(given):
     smtp_answers.throttled(reply)
     smtp_answers.too_many_recipients(reply)
     smtp_answers.too_many_connections(reply)
-    assert smtp_answers.rule_for(stage, reply).verdict
+    assert smtp_answers.rule_for(stage, reply).kind
     one_line(smtp_answers.hint_for(stage, reply))
     assert not set(receipt.lost()) & set(receipt.left())
     for outcome in (

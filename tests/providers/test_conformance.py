@@ -17,7 +17,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec
-from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.outcome import Attempt, Outcome, OutcomeKind
 from pipebell.core.placeholders import OrgSecrets
 from pipebell.providers.email import EmailProvider
 from pipebell.providers.http import Http
@@ -45,7 +45,7 @@ class Bench:
     target: Any
     elsewhere: list[Any]  # targets where nothing works
     secrets: tuple[str, ...]
-    answers: dict[Verdict, list[Any]]
+    answers: dict[OutcomeKind, list[Any]]
     where: dict[str, Any] = field(default_factory=dict)
 
     def plan(self, *answers):
@@ -86,9 +86,9 @@ def email_bench(trust, tls):
         ],
         (USER, PASSWORD),
         {
-            Verdict.RETRY: [Say(status=f"451 {echo}"), DROP, KEEP_AND_DROP, HANG],
-            Verdict.PERMANENT: [Say(status=f"554 {echo}")],
-            Verdict.PAUSE: [Say(status=f"421 {echo}")],
+            OutcomeKind.RETRY: [Say(status=f"451 {echo}"), DROP, KEEP_AND_DROP, HANG],
+            OutcomeKind.PERMANENT: [Say(status=f"554 {echo}")],
+            OutcomeKind.PAUSE: [Say(status=f"421 {echo}")],
         },
     )
 
@@ -130,12 +130,17 @@ def http_bench(kind):
             ],
             secrets,
             {
-                Verdict.RETRY: [
+                OutcomeKind.RETRY: [
                     *(Respond(500, echo), Respond(503, TOKEN), Respond(408, ""), DROP, KEEP_AND_DROP, HANG),
                     *(Respond(200, '{"ok": false}'), Respond(200, f"<html>{echo}</html>")),
                 ],
-                Verdict.PERMANENT: [Respond(404, echo), Respond(403, TOKEN), Respond(400, echo), redirect(target.url)],
-                Verdict.PAUSE: [Respond(429, TOKEN, {"Retry-After": "3"}), Respond(429, echo)],
+                OutcomeKind.PERMANENT: [
+                    Respond(404, echo),
+                    Respond(403, TOKEN),
+                    Respond(400, echo),
+                    redirect(target.url),
+                ],
+                OutcomeKind.PAUSE: [Respond(429, TOKEN, {"Retry-After": "3"}), Respond(429, echo)],
             },
         )
 
@@ -176,28 +181,28 @@ async def bench(request, trust, tls):
 
 async def test_delivers(bench, notification):
     outcome = await bench.provider.send(notification, bench.target, Attempt("uid.x"))
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert (outcome.reason, outcome.message) == ("", "")
     assert len(bench.sink.journal.accepted) == 1
 
 
-async def test_sorts_answers_by_verdict_and_bounds_its_time(bench, notification):
-    for verdict, answers in bench.answers.items():
+async def test_sorts_answers_by_kind_and_bounds_its_time(bench, notification):
+    for kind, answers in bench.answers.items():
         for answer in answers:
             bench.plan(answer)
             async with asyncio.timeout(15):  # far from the hours that a sender without bounds would wait
                 outcome = await bench.provider.send(notification, bench.target, Attempt("uid.x"))
-            assert outcome.verdict is verdict, answer
+            assert outcome.kind is kind, answer
             assert outcome.reason
             assert outcome.message
             assert outcome.message.isprintable()
 
 
 async def test_identity_is_the_same_at_every_attempt(bench, notification):
-    bench.plan(*bench.answers[Verdict.RETRY][:3])
+    bench.plan(*bench.answers[OutcomeKind.RETRY][:3])
     for _ in range(4):
         outcome = await bench.provider.send(notification, bench.target, Attempt("uid.x"))
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert len(bench.identities()) == 4
     assert len(set(bench.identities())) == 1
     await bench.provider.send(notification, bench.target, Attempt("other.x"))
@@ -206,14 +211,14 @@ async def test_identity_is_the_same_at_every_attempt(bench, notification):
 
 async def test_hosts_are_checked_before_anything_is_sent(bench, notification):
     outcome = await bench.guarded.send(notification, bench.target, Attempt("uid.x"))
-    assert outcome.verdict is Verdict.HOST_NOT_ALLOWED
+    assert outcome.kind is OutcomeKind.HOST_NOT_ALLOWED
     with pytest.raises(NotReady):
         await bench.guarded.check(bench.target)
     await bench.provider.check(bench.target)
     trusted = replace(bench.target, trusted=True)
     await bench.guarded.check(trusted)
     assert bench.sink.journal.all == []
-    assert (await bench.guarded.send(notification, trusted, Attempt("uid.x"))).verdict is Verdict.DELIVERED
+    assert (await bench.guarded.send(notification, trusted, Attempt("uid.x"))).kind is OutcomeKind.DELIVERED
 
 
 async def test_verifying_sends_nothing_comes_to_an_end_and_tells_no_secret(bench, caplog):
@@ -253,7 +258,7 @@ async def test_no_secret_anywhere(bench, notification, caplog):
     told += [await one.send(notification, bench.target, Attempt("uid.x")) for one in (bench.stranger, bench.guarded)]
     with pytest.raises(NotReady) as refused:
         await bench.guarded.check(bench.target)
-    assert {outcome.verdict for outcome in told} == set(Verdict)
+    assert {outcome.kind for outcome in told} == set(OutcomeKind)
     everything = "\n".join(
         [
             *map(repr, told),
@@ -271,13 +276,13 @@ async def test_no_secret_anywhere(bench, notification, caplog):
 async def test_nothing_is_raised_for_what_the_other_side_does(bench, notification):
     for target in bench.elsewhere:
         outcome = await bench.provider.send(notification, target, Attempt("uid.x"))
-        assert outcome.verdict in (Verdict.RETRY, Verdict.PERMANENT)
+        assert outcome.kind in (OutcomeKind.RETRY, OutcomeKind.PERMANENT)
 
 
 async def test_after_a_restart_of_the_other_side_it_goes_on(bench, notification):
     await bench.provider.send(notification, bench.target, Attempt("1.x"))
     await bench.sink.stop()
     outcome = await bench.provider.send(notification, bench.target, Attempt("2.x"))
-    assert outcome.verdict is Verdict.RETRY
+    assert outcome.kind is OutcomeKind.RETRY
     await bench.sink.start()
-    assert (await bench.provider.send(notification, bench.target, Attempt("2.x"))).verdict is Verdict.DELIVERED
+    assert (await bench.provider.send(notification, bench.target, Attempt("2.x"))).kind is OutcomeKind.DELIVERED

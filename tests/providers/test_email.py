@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.messages import make
 
 from pipebell.core.fields import EMAIL
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.providers.email import build_message
 
 GOLDEN = Path(__file__).parent / "golden" / "email.eml"
@@ -103,7 +103,7 @@ def test_hostile_text_brings_no_header(notification, at, attempt, pipeline, mess
 
 async def test_nobody_left_to_serve(email, notification, at, sink):
     outcome = await email.send(notification, at(sink.port), Attempt("x", recipients=("gone@example.com",)))
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert sink.connections == 0
 
 
@@ -118,7 +118,7 @@ async def test_nobody_left_to_serve(email, notification, at, sink):
 async def test_the_envelope_is_what_is_left(email, notification, at, sink, recipients, served):
     target = at(sink.port, cc=("c@example.com", "a@example.com"))
     outcome = await email.send(notification, target, Attempt("x", recipients))
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert sink.mails[0].recipients == served
 
 
@@ -144,14 +144,14 @@ async def test_roots_addresses_reach_nobodys_status_and_are_served_all_the_same(
     sink.refuse("b@example.com", "550 5.1.1 <B@Example.com>: unknown", None)
     sink.refuse("c@example.com", "450 4.2.0 <c@example.com>: greylisted", 1)
     first = await email.send(notification, target, Attempt("x"))
-    assert (first.verdict, first.accepted) == (Verdict.RETRY, True)
+    assert (first.kind, first.accepted) == (OutcomeKind.RETRY, True)
     (late,), (lost,) = first.retry_recipients, first.refused
     assert late.startswith("platform-")
     assert lost != late
     assert not re.search(r"[bc]@example", f"{first}", re.IGNORECASE)
     assert late in first.message
     second = await email.send(notification, target, Attempt("x", recipients=first.retry_recipients))
-    assert second.verdict is Verdict.DELIVERED
+    assert second.kind is OutcomeKind.DELIVERED
     assert [mail.recipients for mail in sink.mails] == [("a@example.com",), ("c@example.com",)]
 
 

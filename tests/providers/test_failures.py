@@ -4,7 +4,7 @@ import ssl
 import aiosmtplib
 import pytest
 
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.core.render.text import masked
 from pipebell.providers.failures import FAILURES, outcome_of
 
@@ -15,35 +15,35 @@ def caused(error, cause):
 
 
 CASES = [
-    (ssl.SSLCertVerificationError(1, "certificate verify failed"), Verdict.PERMANENT, "TlsCertificateInvalid"),
-    (ssl.SSLError(1, "wrong version number"), Verdict.RETRY, "TlsFailed"),
-    (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), Verdict.RETRY, "DnsFailed"),
-    (TimeoutError(), Verdict.RETRY, "Timeout"),
-    (ConnectionRefusedError(111, "refused"), Verdict.RETRY, "ConnectionFailed"),
-    (ConnectionResetError(104, "reset"), Verdict.RETRY, "ConnectionLost"),
-    (OSError(113, "no route"), Verdict.RETRY, "ConnectionFailed"),
-    (aiosmtplib.SMTPServerDisconnected("gone"), Verdict.RETRY, "ConnectionLost"),
-    (aiosmtplib.SMTPReadTimeoutError("slow"), Verdict.RETRY, "Timeout"),
+    (ssl.SSLCertVerificationError(1, "certificate verify failed"), OutcomeKind.PERMANENT, "TlsCertificateInvalid"),
+    (ssl.SSLError(1, "wrong version number"), OutcomeKind.RETRY, "TlsFailed"),
+    (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OutcomeKind.RETRY, "DnsFailed"),
+    (TimeoutError(), OutcomeKind.RETRY, "Timeout"),
+    (ConnectionRefusedError(111, "refused"), OutcomeKind.RETRY, "ConnectionFailed"),
+    (ConnectionResetError(104, "reset"), OutcomeKind.RETRY, "ConnectionLost"),
+    (OSError(113, "no route"), OutcomeKind.RETRY, "ConnectionFailed"),
+    (aiosmtplib.SMTPServerDisconnected("gone"), OutcomeKind.RETRY, "ConnectionLost"),
+    (aiosmtplib.SMTPReadTimeoutError("slow"), OutcomeKind.RETRY, "Timeout"),
     (
         caused(aiosmtplib.SMTPConnectError("x"), ssl.SSLCertVerificationError()),
-        Verdict.PERMANENT,
+        OutcomeKind.PERMANENT,
         "TlsCertificateInvalid",
     ),
-    (caused(ConnectionError("x"), caused(ValueError("https://secret"), TimeoutError())), Verdict.RETRY, "Timeout"),
+    (caused(ConnectionError("x"), caused(ValueError("https://secret"), TimeoutError())), OutcomeKind.RETRY, "Timeout"),
 ]
 
 
-@pytest.mark.parametrize(("error", "verdict", "reason"), CASES, ids=lambda case: type(case).__name__)
-def test_what_errors_mean(error, verdict, reason):
+@pytest.mark.parametrize(("error", "kind", "reason"), CASES, ids=lambda case: type(case).__name__)
+def test_what_errors_mean(error, kind, reason):
     outcome = outcome_of(error, "smtp.example.com")
-    assert (outcome.verdict, outcome.reason) == (verdict, reason)
+    assert (outcome.kind, outcome.reason) == (kind, reason)
     assert outcome.message.startswith("smtp.example.com: ")
     assert "secret" not in outcome.message
 
 
 def test_the_table_is_whole():
     assert {row.reason for row in FAILURES} == {reason for _, _, reason in CASES}
-    assert FAILURES[-1].kind is OSError
+    assert FAILURES[-1].error is OSError
 
 
 def test_the_operating_systems_words_are_told():

@@ -13,7 +13,7 @@ from pipebell.core.destinations.base import Hosts
 from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.errors import Fenced, NotReady
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.providers.dns import Dns
 from pipebell.providers.failures import Unanswered
 from pipebell.providers.http import Http, NotAdmitted
@@ -186,7 +186,7 @@ async def test_a_name_that_leads_inside_is_refused_by_its_address(tls, sink):
     provider = HttpProvider(ANYWHERE, http, HostPolicy(), lambda: 0.0)
     target = SlackTarget(f"https://hooks.tenant.example:{sink.port}/x", where="webhook")
     outcome = await provider.send(make(), target, Attempt("e.slack"))
-    assert (outcome.verdict, outcome.reason) == (Verdict.HOST_NOT_ALLOWED, "HostNotAllowed")
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed")
     assert "hooks.tenant.example leads to an address" in outcome.message
     assert "PIPEBELL_PRIVATE_HOSTS" in outcome.message
     await provider.close()
@@ -223,9 +223,9 @@ async def test_an_admitted_private_host_is_reached_and_roots_own_need_no_leave(t
     strict = Http(tls, 5.0, admits=HostPolicy().admits_address)
     provider = HttpProvider(ANYWHERE, Http(tls, 5.0), HostPolicy(), lambda: 0.0, strict)
     trusted = SlackTarget(sink.webhook(), trusted=True)
-    assert (await provider.send(make(), trusted, Attempt("e.slack"))).verdict is Verdict.DELIVERED
-    assert (await provider.send(make(), replace(trusted, trusted=False), Attempt("e.slack"))).verdict is (
-        Verdict.HOST_NOT_ALLOWED
+    assert (await provider.send(make(), trusted, Attempt("e.slack"))).kind is OutcomeKind.DELIVERED
+    assert (await provider.send(make(), replace(trusted, trusted=False), Attempt("e.slack"))).kind is (
+        OutcomeKind.HOST_NOT_ALLOWED
     )
     with pytest.raises(NotReady):
         await provider.check(replace(trusted, trusted=False))

@@ -13,7 +13,7 @@ from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.destinations.telegram import TELEGRAM, TelegramTarget
 from pipebell.core.health import login_refused
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.providers.http import Http
 from pipebell.providers.registry import build_providers
 from pipebell.providers.webhook import HttpProvider
@@ -21,7 +21,7 @@ from pipebell.settings import Settings
 from pipebell.sinks import HttpSink, Respond, SlackSink
 
 SECRET = "s3cret-part-of-a-url"
-DELIVERED, RETRY, PERMANENT, PAUSE = Verdict.DELIVERED, Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE
+DELIVERED, RETRY, PERMANENT, PAUSE = OutcomeKind.DELIVERED, OutcomeKind.RETRY, OutcomeKind.PERMANENT, OutcomeKind.PAUSE
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def _targets(url):
 async def test_what_each_kind_asks(provider, anywhere, name, asked):
     kind, target = _targets(anywhere.url)[name]
     outcome = await provider(kind).probe(target, "team")
-    assert outcome.verdict is DELIVERED
+    assert outcome.kind is DELIVERED
     (post,) = anywhere.requests
     assert ((post.method, post.path), post.body) == (asked, b"")
     if name in ("token", "alertmanager"):
@@ -82,7 +82,7 @@ async def test_what_each_kind_asks(provider, anywhere, name, asked):
 
 @pytest.mark.parametrize("name", ["slack", "token", "discord", "telegram", "alertmanager"])
 @pytest.mark.parametrize(
-    ("answer", "verdict", "refused"),
+    ("answer", "expected", "refused"),
     [
         (Respond(400, "invalid_payload"), DELIVERED, False),
         (Respond(405, ""), DELIVERED, False),
@@ -94,32 +94,32 @@ async def test_what_each_kind_asks(provider, anywhere, name, asked):
         (Respond(502, "<html>"), RETRY, False),
     ],
 )
-async def test_what_an_answer_says(provider, anywhere, name, answer, verdict, refused):
+async def test_what_an_answer_says(provider, anywhere, name, answer, expected, refused):
     kind, target = _targets(anywhere.url)[name]
     anywhere.plan(answer)
     outcome = await provider(kind).probe(target)
-    assert (outcome.verdict, login_refused(outcome.reason)) == (verdict, refused)
+    assert (outcome.kind, login_refused(outcome.reason)) == (expected, refused)
     assert SECRET not in repr(outcome)
 
 
 async def test_slacks_word_for_a_token_that_does_not_work(provider, anywhere):
     anywhere.plan(Respond(200, '{"ok":false,"error":"invalid_auth"}'))
     outcome = await provider(SLACK).probe(_targets(anywhere.url)["token"][1])
-    assert (outcome.verdict, outcome.reason) == (PERMANENT, "LoginRefused")
+    assert (outcome.kind, outcome.reason) == (PERMANENT, "LoginRefused")
     assert "invalid_auth" in outcome.message
 
 
 async def test_what_is_not_there_is_no_surprise(provider):
     outcome = await provider(SLACK).probe(SlackTarget(f"https://127.0.0.1:1/{SECRET}"))
-    assert (outcome.verdict, outcome.reason) == (RETRY, "ConnectionFailed")
+    assert (outcome.kind, outcome.reason) == (RETRY, "ConnectionFailed")
     assert SECRET not in repr(outcome)
     (refused,) = [await provider(SLACK, "elsewhere.example").probe(SlackTarget("https://127.0.0.1:1/x"))]
-    assert refused.verdict is Verdict.HOST_NOT_ALLOWED
+    assert refused.kind is OutcomeKind.HOST_NOT_ALLOWED
 
 
 async def test_slacks_own_webhooks_take_no_message_by_it(provider, trust):
     async with SlackSink(trust=trust) as slack:
-        assert (await provider(SLACK).probe(SlackTarget(slack.webhook()))).verdict is DELIVERED
+        assert (await provider(SLACK).probe(SlackTarget(slack.webhook()))).kind is DELIVERED
         assert slack.posts == []
 
 
@@ -147,9 +147,9 @@ class _Clock:
 
 
 async def test_a_mail_server_is_logged_in_to_and_sent_nothing(email, sink, at):
-    assert (await email.probe(at(sink.port))).verdict is DELIVERED
+    assert (await email.probe(at(sink.port))).kind is DELIVERED
     refused = await email.probe(at(sink.port, password="another-secret"))
-    assert (refused.verdict, refused.reason, login_refused(refused.reason)) == (PERMANENT, "SmtpAuthFailed", True)
+    assert (refused.kind, refused.reason, login_refused(refused.reason)) == (PERMANENT, "SmtpAuthFailed", True)
     assert "another-secret" not in repr(refused)
     assert (await email.probe(at(1))).reason == "ConnectionFailed"
     assert (await email.probe(at(sink.port, use_tls=False))).reason == "TlsRequired"
@@ -158,4 +158,4 @@ async def test_a_mail_server_is_logged_in_to_and_sent_nothing(email, sink, at):
 
 async def test_a_mail_server_that_may_not_be_reached_is_not(email_with, sink, at):
     outcome = await email_with(hosts=HostPolicy()).probe(at(sink.port))
-    assert outcome.verdict is Verdict.HOST_NOT_ALLOWED
+    assert outcome.kind is OutcomeKind.HOST_NOT_ALLOWED

@@ -8,7 +8,7 @@ import pytest
 
 from pipebell.core.destinations.sms import SMS, SmsTarget
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.vocabulary import Reason
 from pipebell.providers.budget import Budgeted
 from pipebell.providers.http import Http
@@ -86,25 +86,25 @@ async def test_the_operator_keeps_its_budget():
 
 async def test_a_message_is_sent_once(sms, twilio, target, notification):
     outcome = await sms.send(notification, target, attempt())
-    assert (outcome.verdict, outcome.handle) == (Verdict.DELIVERED, f"SM{0:032x}")
+    assert (outcome.kind, outcome.handle) == (OutcomeKind.DELIVERED, f"SM{0:032x}")
     assert [post.method for post in twilio.requests] == ["POST"]
 
 
 async def test_an_answer_that_never_came_is_looked_for_and_not_sent_again(sms, twilio, target, notification):
     twilio.plan(KEEP_AND_DROP)
     first = await sms.send(notification, target, attempt())
-    assert first.verdict is Verdict.RETRY
+    assert first.kind is OutcomeKind.RETRY
     assert "may have arrived" in first.message
     second = await sms.send(notification, target, attempt(after=5, again=True))
-    assert second.verdict is Verdict.DELIVERED
+    assert second.kind is OutcomeKind.DELIVERED
     assert len(twilio.kept()) == 1
 
 
 async def test_one_that_was_not_taken_over_is_sent_again(sms, twilio, target, notification):
     twilio.plan(Respond(503, ""))
-    assert (await sms.send(notification, target, attempt())).verdict is Verdict.RETRY
+    assert (await sms.send(notification, target, attempt())).kind is OutcomeKind.RETRY
     twilio.journal.all.clear()
-    assert (await sms.send(notification, target, attempt(after=5, again=True))).verdict is Verdict.DELIVERED
+    assert (await sms.send(notification, target, attempt(after=5, again=True))).kind is OutcomeKind.DELIVERED
     assert [post.method for post in twilio.requests] == ["GET", "POST"]
 
 
@@ -117,7 +117,7 @@ async def test_a_process_that_died_after_sending_repeats_nothing(sms, twilio, ta
     sent = len(twilio.kept())
     outcome = await Budgeted(reborn).send(notification, target, attempt(after=12))
     await reborn.close()
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert len(twilio.kept()) == sent
     assert len(twilio.looked()) == 1
 
@@ -131,7 +131,7 @@ async def test_each_number_looks_for_its_own(sms, twilio, target, notification):
 
 async def test_a_login_that_is_refused_is_permanent_and_shows_nothing(sms, twilio, target, notification):
     outcome = await sms.send(notification, replace(target, password="wrong-token"), attempt(after=12))
-    assert outcome.verdict is Verdict.PERMANENT
+    assert outcome.kind is OutcomeKind.PERMANENT
     assert "check accountSid" in outcome.message
     assert "token" not in outcome.message.replace("authToken", "")
     assert [post.method for post in twilio.requests] == ["GET", "POST"]
@@ -146,7 +146,7 @@ async def send(sms, message, target, *names, after=0.5):
 
 async def test_what_is_more_than_an_hours_is_not_sent(sms, twilio, target, notification):
     outcomes = await send(sms, notification, target, "1", "2", "3", "4")
-    assert [outcome.verdict for outcome in outcomes] == [Verdict.DELIVERED] * 3 + [Verdict.PERMANENT]
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.DELIVERED] * 3 + [OutcomeKind.PERMANENT]
     assert (outcomes[3].reason, outcomes[3].ends_as) == ("RateLimited", Reason.RATE_LIMITED)
     assert "sms.maxPerHour is 3" in outcomes[3].message
     assert len(twilio.kept()) == 3
@@ -155,21 +155,21 @@ async def test_what_is_more_than_an_hours_is_not_sent(sms, twilio, target, notif
 async def test_the_hour_slides(sms, target, notification):
     await send(sms, notification, target, "1", after=0)
     await send(sms, notification, target, "2", "3", after=1800)
-    for after, verdict in ((3599, Verdict.PERMANENT), (3600, Verdict.DELIVERED), (3601, Verdict.PERMANENT)):
+    for after, kind in ((3599, OutcomeKind.PERMANENT), (3600, OutcomeKind.DELIVERED), (3601, OutcomeKind.PERMANENT)):
         (outcome,) = await send(sms, notification, target, f"at {after}", after=after)
-        assert outcome.verdict is verdict
+        assert outcome.kind is kind
 
 
 async def test_one_message_counts_once_however_often_it_is_tried(sms, twilio, target, notification):
     twilio.plan(Respond(500, ""), Respond(500, ""), Respond(500, ""))
     await send(sms, notification, target, "1", "1", "1", "1")
-    assert [o.verdict for o in await send(sms, notification, target, "2", "3")] == [Verdict.DELIVERED] * 2
+    assert [o.kind for o in await send(sms, notification, target, "2", "3")] == [OutcomeKind.DELIVERED] * 2
 
 
 async def test_what_was_refused_costs_nothing(sms, twilio, target, notification):
     twilio.plan(*[Respond(400, "{}"), Respond(429, "")] * 3)
     await send(sms, notification, target, *"abcdef")
-    assert {o.verdict for o in await send(sms, notification, target, "1", "2", "3")} == {Verdict.DELIVERED}
+    assert {o.kind for o in await send(sms, notification, target, "1", "2", "3")} == {OutcomeKind.DELIVERED}
 
 
 async def test_one_organisation_takes_nothing_from_another(sms, target, notification):
@@ -178,7 +178,7 @@ async def test_one_organisation_takes_nothing_from_another(sms, target, notifica
     spec = event.spec.model_copy(update={"org_slug": "globex"})
     for other in (replace(event, namespace="elsewhere"), replace(event, spec=spec)):
         (outcome,) = await send(sms, replace(notification, event=other), target, f"x.{other.namespace}")
-        assert outcome.verdict is Verdict.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
 
 
 async def test_made_up_organisations_get_no_further_on_roots_account(sms, target, notification):
@@ -191,4 +191,4 @@ async def test_made_up_organisations_get_no_further_on_roots_account(sms, target
         outcomes += await send(sms, made_up, roots, f"x.{number}")
     assert [outcome.reason for outcome in outcomes] == ["", "", "", "RateLimited", "RateLimited"]
     (outcome,) = await send(sms, replace(notification, event=replace(event, namespace="elsewhere")), roots, "y")
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED

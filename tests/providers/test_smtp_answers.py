@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.providers.smtp_answers import (
     HINTS,
     RULES,
@@ -18,7 +18,7 @@ from pipebell.providers.smtp_answers import (
     too_many_recipients,
 )
 
-RETRY, PERMANENT, PAUSE = Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE
+RETRY, PERMANENT, PAUSE = OutcomeKind.RETRY, OutcomeKind.PERMANENT, OutcomeKind.PAUSE
 CONNECT, TLS, AUTH, MAIL, RCPT, DATA = Stage
 
 # By stage: an answer, what follows, and the reason. Texts are those of servers in use.
@@ -78,10 +78,10 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "code", "text", "verdict", "reason"), TABLE)
-def test_what_answers_mean(stage, code, text, verdict, reason):
+@pytest.mark.parametrize(("stage", "code", "text", "kind", "reason"), TABLE)
+def test_what_answers_mean(stage, code, text, kind, reason):
     reply = Reply(code, text)
-    assert (rule_for(stage, reply).verdict, reason_for(stage, reply)) == (verdict, reason)
+    assert (rule_for(stage, reply).kind, reason_for(stage, reply)) == (kind, reason)
 
 
 def test_every_rule_is_used():

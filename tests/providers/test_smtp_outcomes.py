@@ -4,11 +4,11 @@ import base64
 
 import pytest
 
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.providers.smtp_answers import Reply, Stage
 from pipebell.providers.smtp_outcomes import Receipt, answered, broken, misunderstood, settled
 
-RETRY, PERMANENT, PAUSE, DELIVERED = Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE, Verdict.DELIVERED
+RETRY, PERMANENT, PAUSE, DELIVERED = OutcomeKind.RETRY, OutcomeKind.PERMANENT, OutcomeKind.PAUSE, OutcomeKind.DELIVERED
 A, B, C = EVERYBODY = ("a@x", "b@x", "c@x")
 OK, BUSY, WRONG = None, Reply(451, "busy"), Reply(550, "unknown")
 SLOWER, LATER = Reply(450, "4.7.1 too much mail"), Reply(450, "4.7.1 later")
@@ -36,7 +36,7 @@ def test_the_servers_text_is_clipped_to_one_clean_line(at):
 
 
 @pytest.mark.parametrize(
-    ("answers", "verdict", "again", "lost", "sent", "reason"),
+    ("answers", "kind", "again", "lost", "sent", "reason"),
     [
         ((OK, OK, OK), DELIVERED, (), (), False, ""),
         ((OK, WRONG, WRONG), DELIVERED, (), (B, C), False, "SomeRecipientsRefused"),
@@ -53,10 +53,10 @@ def test_the_servers_text_is_clipped_to_one_clean_line(at):
         ((OK,), RETRY, (B, C), (), True, "MoreTransactions"),
     ],
 )
-def test_recipients_one_by_one(answers, verdict, again, lost, sent, reason, at):
+def test_recipients_one_by_one(answers, kind, again, lost, sent, reason, at):
     receipt = receipt_of(*answers)
     outcome = settled(receipt, "<id>", at(587))
-    assert (outcome.verdict, outcome.retry_recipients, outcome.refused) == (verdict, again, lost)
+    assert (outcome.kind, outcome.retry_recipients, outcome.refused) == (kind, again, lost)
     assert (outcome.accepted, outcome.reason) == (sent, reason)
     assert all(f"{who} ({reply.code}: {reply.text})" in outcome.message for who, reply in receipt.refused.items())
     assert outcome.message_id == ("<id>" if receipt.accepted else None)
@@ -104,7 +104,7 @@ def test_when_everybody_is_settled_it_does_not_matter_how_the_conversation_ends(
         answered(Stage.RCPT, Reply(421, "4.7.0 Error: too many errors"), receipt, "<id>", at(587)),
         broken(ConnectionResetError(), receipt, "<id>", at(587)),
     ):
-        assert (outcome.verdict, outcome.refused) == (PERMANENT, EVERYBODY)
+        assert (outcome.kind, outcome.refused) == (PERMANENT, EVERYBODY)
 
 
 def test_a_message_without_an_answer_may_have_arrived(at):

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from pipebell.core.errors import Fenced
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.providers.turns import Turns
 
-BUSY = Outcome(Verdict.PAUSE, "Smtp421")
+BUSY = Outcome(OutcomeKind.PAUSE, "Smtp421")
 
 
 def yes():

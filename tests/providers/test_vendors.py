@@ -14,7 +14,7 @@ from pipebell.core.destinations.teams import payload as teams_payload
 from pipebell.core.destinations.webhook import WEBHOOK, Format, Signature, WebhookTarget
 from pipebell.core.errors import Fenced
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render.facts import facts
 from pipebell.core.vocabulary import Severity
 from pipebell.core.wire import encode
@@ -59,7 +59,7 @@ def integration(sink, **changes):
 @pytest.mark.parametrize("case", CASES)
 async def test_pagerduty_takes_every_message(provider, pagerduty, case):
     outcome = await provider(PAGERDUTY).send(make(**CASES[case]), integration(pagerduty, change_events=True), ATTEMPT)
-    assert (outcome.verdict, outcome.message) == (Verdict.DELIVERED, "")
+    assert (outcome.kind, outcome.message) == (OutcomeKind.DELIVERED, "")
     assert len(pagerduty.alerts) == (0 if case in ("pipeline_success", "pipeline_started") else 1)
 
 
@@ -91,8 +91,8 @@ async def test_when_the_change_is_refused_the_attempt_is_repeated_without_harm(p
     sender, target = provider(PAGERDUTY), integration(pagerduty, change_events=True)
     await sender.send(make(), target, ATTEMPT)
     pagerduty.plan(None, 500)
-    assert (await sender.send(make(**SUCCESS), target, ATTEMPT)).verdict is Verdict.RETRY
-    assert (await sender.send(make(**SUCCESS), target, ATTEMPT)).verdict is Verdict.DELIVERED
+    assert (await sender.send(make(**SUCCESS), target, ATTEMPT)).kind is OutcomeKind.RETRY
+    assert (await sender.send(make(**SUCCESS), target, ATTEMPT)).kind is OutcomeKind.DELIVERED
     (alert,) = pagerduty.alerts
     assert alert.log == ["trigger", "resolve"]
     assert len(pagerduty.changes) == 1
@@ -108,24 +108,24 @@ async def test_a_replica_that_may_not_send_any_more_stops_between_two_requests(p
 
 async def test_pagerduty_takes_the_longest_message(provider, pagerduty):
     message = make(error_message=HUGE, details={"log": HUGE * 8}, pipeline_id="😀" * 512)
-    assert (await provider(PAGERDUTY).send(message, integration(pagerduty), ATTEMPT)).verdict is Verdict.DELIVERED
+    assert (await provider(PAGERDUTY).send(message, integration(pagerduty), ATTEMPT)).kind is OutcomeKind.DELIVERED
 
 
 async def test_pagerduty_names_what_is_wrong(provider, pagerduty):
     wrong = replace(integration(pagerduty), routing_key="too-short")
     outcome = await provider(PAGERDUTY).send(make(), wrong, ATTEMPT)
-    assert outcome.verdict is Verdict.PERMANENT
+    assert outcome.kind is OutcomeKind.PERMANENT
     assert "'routing_key' is invalid" in outcome.message
     pagerduty.plan(429)
     busy = await provider(PAGERDUTY).send(make(), integration(pagerduty), ATTEMPT)
-    assert (busy.verdict, busy.retry_after, busy.first_pause) == (Verdict.PAUSE, None, 30.0)
+    assert (busy.kind, busy.retry_after, busy.first_pause) == (OutcomeKind.PAUSE, None, 30.0)
 
 
 async def test_somebody_takes_care_of_an_alert_and_then_it_is_over(provider, pagerduty):
     sender, target = provider(PAGERDUTY), integration(pagerduty)
     for action in (Action.SEND, Action.ACKNOWLEDGE, Action.RESOLVE):
         outcome = await sender.send(make(), target, replace(ATTEMPT, action=action, alert="an incident"))
-        assert outcome.verdict is Verdict.DELIVERED
+        assert outcome.kind is OutcomeKind.DELIVERED
     (alert,) = pagerduty.alerts
     assert (alert.log, alert.open) == (["trigger", "acknowledge", "resolve"], False)
 
@@ -142,7 +142,7 @@ async def teams(trust):
 @pytest.mark.parametrize("case", CASES)
 async def test_a_channel_of_teams_shows_every_message(provider, teams, case):
     outcome = await provider(TEAMS).send(make(**CASES[case]), TeamsTarget(teams.workflow("Ops")), ATTEMPT)
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert len(teams.cards) == 1
 
 
@@ -150,7 +150,7 @@ async def test_teams_shows_the_longest_message_which_it_would_drop_silently_if_i
     crowd = tuple(MentionedUser(id=f"user-{number}", name="😀" * 60) for number in range(20))
     target = TeamsTarget(teams.workflow(), mention_users=crowd, mention_min_severity=Severity.INFO)
     message = make(error_message=HUGE, details={"log": HUGE}, pipeline_id="😀" * 512, owner="😀" * 256)
-    assert (await provider(TEAMS).send(message, target, ATTEMPT)).verdict is Verdict.DELIVERED
+    assert (await provider(TEAMS).send(message, target, ATTEMPT)).kind is OutcomeKind.DELIVERED
     assert len(teams.cards) == 1
     uncut = encode(teams_payload(message, target, facts(message), 10**9))
     http = provider(TEAMS)._http
@@ -161,7 +161,7 @@ async def test_teams_shows_the_longest_message_which_it_would_drop_silently_if_i
 async def test_teams_asks_for_the_urls_own_signature(provider, teams):
     bent = teams.workflow("Ops").replace("%2F", "/")
     outcome = await provider(TEAMS).send(make(), TeamsTarget(bent), ATTEMPT)
-    assert outcome.verdict is Verdict.PERMANENT
+    assert outcome.kind is OutcomeKind.PERMANENT
     assert "copy its URL again" in outcome.message
     gone = await provider(TEAMS).send(make(), TeamsTarget(f"{teams.url}/workflows/gone"), ATTEMPT)
     assert "owner" in gone.message
@@ -185,7 +185,7 @@ def channel(sink, name="#data", token=TOKEN):
 @pytest.mark.parametrize("case", CASES)
 async def test_slack_shows_every_message(provider, slack, case):
     outcome = await provider(SLACK).send(make(**CASES[case]), channel(slack), ATTEMPT)
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert outcome.handle == f"C0DATA/{slack.shown[0].ts}/#data"
 
 
@@ -197,7 +197,7 @@ async def test_a_second_message_continues_the_thread_until_the_first_is_deleted(
     assert [message.thread for message in slack.shown] == [None, slack.shown[0].ts]
     slack.delete(slack.shown[0].ts)
     fresh = await sender.send(make(), channel(slack), later)
-    assert fresh.verdict is Verdict.DELIVERED
+    assert fresh.kind is OutcomeKind.DELIVERED
     assert fresh.handle != first.handle
     assert slack.shown[-1].thread is None
 
@@ -215,11 +215,11 @@ async def test_a_message_is_changed_until_it_is_deleted_and_then_made_anew(provi
     change = replace(ATTEMPT, action=Action.EDIT, handle=first.handle)
     edited = await sender.send(make(**SUCCESS), channel(slack), change)
     (shown,) = slack.shown
-    assert (edited.verdict, edited.handle, shown.edits) == (Verdict.DELIVERED, first.handle, 1)
+    assert (edited.kind, edited.handle, shown.edits) == (OutcomeKind.DELIVERED, first.handle, 1)
     assert "succeeded" in shown.text
     slack.delete(shown.ts)
     fresh = await sender.send(make(**SUCCESS), channel(slack), change)
-    assert (fresh.verdict, len(slack.shown)) == (Verdict.DELIVERED, 1)
+    assert (fresh.kind, len(slack.shown)) == (OutcomeKind.DELIVERED, 1)
     assert fresh.handle == f"C0DATA/{slack.shown[0].ts}/#data"
     assert (slack.shown[0].thread, slack.shown[0].edits) == (None, 0)
 
@@ -237,7 +237,7 @@ async def test_a_change_that_slack_cannot_read_is_made_as_text(provider, slack):
 async def test_blocks_that_slack_does_not_take_go_out_as_text(provider, slack):
     slack.plan(refuse("invalid_blocks"))
     outcome = await provider(SLACK).send(make(), channel(slack), ATTEMPT)
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert "attachments" in slack.requests[0].payload
     assert "attachments" not in slack.requests[1].payload
     assert "Unexpected keyword FROM" in slack.shown[-1].text
@@ -253,16 +253,16 @@ async def test_blocks_that_slack_does_not_take_go_out_as_text(provider, slack):
 )
 async def test_slack_says_what_to_do(provider, slack, name, token, words):
     outcome = await provider(SLACK).send(make(), channel(slack, name, token), ATTEMPT)
-    assert outcome.verdict is Verdict.PERMANENT
+    assert outcome.kind is OutcomeKind.PERMANENT
     assert words in outcome.message
 
 
 async def test_slack_is_left_alone_as_long_as_it_says(provider, slack):
     slack.plan(too_many(17), 429)
     outcomes = [await provider(SLACK).send(make(), channel(slack), ATTEMPT) for _ in range(2)]
-    assert [(outcome.verdict, outcome.retry_after) for outcome in outcomes] == [
-        (Verdict.PAUSE, 17.0),
-        (Verdict.PAUSE, None),
+    assert [(outcome.kind, outcome.retry_after) for outcome in outcomes] == [
+        (OutcomeKind.PAUSE, 17.0),
+        (OutcomeKind.PAUSE, None),
     ]
     assert outcomes[1].first_pause == 1.0
 
@@ -279,7 +279,7 @@ async def test_what_arrives_is_what_was_signed(provider, trust, style):
             f"{sink.url}/hook?x=%2F", keys=(key,), signature=Signature.STANDARD, format=style, headers={"X-Env": "prod"}
         )
         attempt = replace(ATTEMPT, now=time.time())
-        assert (await provider(WEBHOOK).send(make(), target, attempt)).verdict is Verdict.DELIVERED
+        assert (await provider(WEBHOOK).send(make(), target, attempt)).kind is OutcomeKind.DELIVERED
         (post,) = sink.posts
     assert standardwebhooks.Webhook(key).verify(post.body, dict(post.headers))
     assert post.target == "/hook?x=%2F"

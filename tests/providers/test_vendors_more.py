@@ -11,7 +11,7 @@ from tests.core.messages import CASES, make
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layers
 from pipebell.core.models import KINDS
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.vocabulary import Severity
 from pipebell.providers.http import Http
 from pipebell.providers.webhook import HttpProvider
@@ -71,7 +71,7 @@ every = pytest.mark.parametrize("way", SINKS, indirect=True)
 async def test_every_message_is_taken(way):
     for name, case in CASES.items():
         outcome = await way.send(make(**case), f"{name}.x")
-        assert (outcome.verdict, outcome.message) == (Verdict.DELIVERED, ""), name
+        assert (outcome.kind, outcome.message) == (OutcomeKind.DELIVERED, ""), name
     assert len(way.sink.posts) == len(way.sink.requests), "at the first request, no plainer one after it"
 
 
@@ -80,7 +80,7 @@ async def test_every_message_is_taken(way):
 async def test_the_largest_event_is_taken(way, sign):
     message = huge(sign[0] if len(sign) > 1 else sign)
     outcome = await way.send(message)
-    assert (outcome.verdict, outcome.message) == (Verdict.DELIVERED, "")
+    assert (outcome.kind, outcome.message) == (OutcomeKind.DELIVERED, "")
     assert len(way.sink.requests) == 1
 
 
@@ -91,7 +91,7 @@ async def test_the_largest_event_is_taken(way, sign):
 async def test_an_alert_repeated_after_crashes_is_one_and_a_success_closes_it(way):
     for _ in range(3):
         way.sink.plan(KEEP_AND_DROP)
-        assert (await way.send(make())).verdict is Verdict.RETRY
+        assert (await way.send(make())).kind is OutcomeKind.RETRY
     await way.send(make(), "later.x")
     (alert,) = way.sink.alerts
     assert (alert.count, alert.priority, alert.open) == (4, "P2", True)
@@ -118,9 +118,9 @@ async def test_one_alert_fires_until_a_success_ends_it(way):
 @pytest.mark.parametrize("way", ["sms"], indirect=True)
 async def test_a_text_message_is_sent_once_whatever_is_lost(way):
     way.sink.plan(KEEP_AND_DROP)
-    assert (await way.send(make())).verdict is Verdict.RETRY
+    assert (await way.send(make())).kind is OutcomeKind.RETRY
     for after in (3, 60):
-        assert (await way.send(make(), now=NOW + after, again=True)).verdict is Verdict.DELIVERED
+        assert (await way.send(make(), now=NOW + after, again=True)).kind is OutcomeKind.DELIVERED
     assert len(way.sink.messages) == 1
 
 
@@ -177,11 +177,11 @@ async def test_the_end_of_trouble_ends_its_alert_whatever_its_type(way, event):
 async def test_a_message_is_changed_until_it_is_deleted_and_then_made_anew(way):
     first = await way.send(make())
     edited = await way.send(make(**SUCCESS), "e.x", action=Action.EDIT, handle=first.handle)
-    assert (edited.verdict, edited.handle, list(way.sink.shown)) == (Verdict.DELIVERED, first.handle, [first.handle])
+    assert (edited.kind, edited.handle, list(way.sink.shown)) == (OutcomeKind.DELIVERED, first.handle, [first.handle])
     assert "succeeded" in way.sink.shown[first.handle]
     del way.sink.shown[first.handle]
     fresh = await way.send(make(**SUCCESS), "e.x", action=Action.EDIT, handle=first.handle)
-    assert fresh.verdict is Verdict.DELIVERED
+    assert fresh.kind is OutcomeKind.DELIVERED
     assert list(way.sink.shown) == [fresh.handle]
     assert fresh.handle != first.handle
     assert all(request.payload["allowed_mentions"] == {"parse": []} for request in way.sink.requests)

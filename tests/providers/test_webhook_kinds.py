@@ -12,7 +12,7 @@ from pipebell.core.destinations.google_chat import GOOGLE_CHAT, GoogleChatTarget
 from pipebell.core.destinations.telegram import TELEGRAM, TelegramTarget
 from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.providers.http import Http
 from pipebell.providers.registry import build_providers
 from pipebell.providers.webhook import HttpProvider
@@ -75,7 +75,7 @@ async def test_http_to_hosts_that_the_platform_team_lists(alertmanager, plain, n
     provider = alertmanager(**settings)
     target = AlertmanagerTarget(f"http://{host}:{port}/api/v2/alerts", where="alertmanager")
     await provider.check(target)
-    assert (await provider.send(notification, target, Attempt("uid.x"))).verdict is Verdict.DELIVERED
+    assert (await provider.send(notification, target, Attempt("uid.x"))).kind is OutcomeKind.DELIVERED
     ((path, (alert,)),) = got
     assert (path, alert["labels"]["alertname"]) == ("/api/v2/alerts", "PipelineFailure")
 
@@ -95,7 +95,7 @@ async def test_http_to_no_other(alertmanager, plain, notification, host, setting
     provider = alertmanager(**settings)
     target = AlertmanagerTarget(f"http://{host}:{port}/api/v2/alerts", where="alertmanager")
     outcome = await provider.send(notification, target, Attempt("uid.x"))
-    assert outcome.verdict is Verdict.HOST_NOT_ALLOWED
+    assert outcome.kind is OutcomeKind.HOST_NOT_ALLOWED
     assert "PIPEBELL_" in outcome.message
     assert got == []
 
@@ -115,7 +115,7 @@ async def test_http_to_public_hosts_is_refused(alertmanager):
 async def test_roots_own_may_be_http_anywhere(alertmanager, plain, notification):
     got, port = plain
     target = AlertmanagerTarget(f"http://localhost:{port}/api/v2/alerts", trusted=True)
-    assert (await alertmanager().send(notification, target, Attempt("uid.x"))).verdict is Verdict.DELIVERED
+    assert (await alertmanager().send(notification, target, Attempt("uid.x"))).kind is OutcomeKind.DELIVERED
     assert len(got) == 1
 
 
@@ -144,7 +144,7 @@ async def test_telegram_takes_plain_text_where_it_refuses_entities(provider, sin
     refusal = json.dumps({"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities: x"})
     sink.plan(Respond(400, refusal), Respond(200, TELEGRAM.success[1]))
     outcome = await provider(TELEGRAM).send(notification, target, Attempt("uid.telegram"))
-    assert outcome.verdict is Verdict.DELIVERED
+    assert outcome.kind is OutcomeKind.DELIVERED
     assert ["entities" in post.payload for post in sink.requests] == [True, False]
     assert len({post.headers["x-pipebell-delivery"] for post in sink.requests}) == 1
 
@@ -154,7 +154,7 @@ async def test_telegram_refuses_plain_text_too(provider, sink, notification):
     refusal = json.dumps({"ok": False, "error_code": 400, "description": "Bad Request: ENTITY_X of bot" + TOKEN})
     sink.plan(*[Respond(400, refusal)] * 3)
     outcome = await provider(TELEGRAM).send(notification, target, Attempt("uid.telegram"))
-    assert outcome.verdict is Verdict.PERMANENT
+    assert outcome.kind is OutcomeKind.PERMANENT
     assert "hidden" not in repr(outcome)
     assert len(sink.requests) == 2
 
@@ -175,7 +175,7 @@ async def test_discord_waits_for_the_message_to_be_saved(provider, sink, notific
     sink.plan(Respond(200, DISCORD.success[1]), Respond(429, '{"retry_after": 1.5}', {"Retry-After": "2"}))
     discord = provider(DISCORD)
     outcome = await discord.send(notification, target, Attempt("uid.discord"))
-    assert (outcome.verdict, outcome.handle) == (Verdict.DELIVERED, "1205000000000000001")
+    assert (outcome.kind, outcome.handle) == (OutcomeKind.DELIVERED, "1205000000000000001")
     assert sink.requests[0].target == "/api/webhooks/1/hidden?wait=true&thread_id=7"
     busy = await discord.send(notification, replace(target, thread_id=None), Attempt("uid.discord"))
-    assert (busy.verdict, busy.retry_after) == (Verdict.PAUSE, 1.5)
+    assert (busy.kind, busy.retry_after) == (OutcomeKind.PAUSE, 1.5)

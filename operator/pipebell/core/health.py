@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.backports import StrEnum
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.core.status import DestinationStatus, clip, epoch, rfc3339
 from pipebell.core.vocabulary import EventType
 
@@ -58,9 +58,9 @@ def evidence(outcome: Outcome, *, shared: bool = False) -> Evidence | None:
     `shared`: others send there too, and this message's sender has chosen part of where it goes (a recipient, a
     channel). Then only what concerns everybody counts.
     """
-    if outcome.verdict is Verdict.DELIVERED or outcome.accepted:
+    if outcome.kind is OutcomeKind.DELIVERED or outcome.accepted:
         return Evidence(HealthState.HEALTHY)
-    if outcome.verdict is Verdict.PAUSE:
+    if outcome.kind is OutcomeKind.PAUSE:
         return None if outcome.untried else Evidence(HealthState.PAUSED, outcome.reason, outcome.message)
     if outcome.reason in _OF_THE_MESSAGE:
         return None

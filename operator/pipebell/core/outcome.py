@@ -40,7 +40,7 @@ class Thread:
     alert: str | None = None
 
 
-class Verdict(Enum):
+class OutcomeKind(Enum):
     """What an attempt means for what comes next."""
 
     DELIVERED = auto()  # done, never repeated
@@ -66,7 +66,7 @@ class Outcome:
     `longest_pause`. `ends_as`, with PERMANENT, is the reason that the delivery ends with; None for PermanentError.
     """
 
-    verdict: Verdict
+    kind: OutcomeKind
     reason: str = ""
     message: str = ""
     retry_after: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Reason
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipebell.providers.webhook import HttpProvider
 
 HOUR: Final = 3600.0
-_SPENT_NOTHING: Final = (Verdict.PERMANENT, Verdict.PAUSE, Verdict.HOST_NOT_ALLOWED)
+_SPENT_NOTHING: Final = (OutcomeKind.PERMANENT, OutcomeKind.PAUSE, OutcomeKind.HOST_NOT_ALLOWED)
 
 
 class Budgeted:
@@ -39,7 +39,7 @@ class Budgeted:
         known = attempt.delivery_id in spent
         if not known and len(spent) >= target.per_hour:
             said = f"{target.where}.maxPerHour is {target.per_hour}, and so many were sent in the last 60 minutes"
-            return Outcome(Verdict.PERMANENT, "RateLimited", said, ends_as=Reason.RATE_LIMITED)
+            return Outcome(OutcomeKind.PERMANENT, "RateLimited", said, ends_as=Reason.RATE_LIMITED)
         spent[attempt.delivery_id] = attempt.now
         spent.move_to_end(attempt.delivery_id)
         try:
@@ -48,7 +48,7 @@ class Budgeted:
             if not known:
                 spent.pop(attempt.delivery_id, None)
             raise
-        if outcome.verdict in _SPENT_NOTHING and not known:
+        if outcome.kind in _SPENT_NOTHING and not known:
             spent.pop(attempt.delivery_id, None)
         return outcome
 

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.errors import NotReady
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.render.email import email_content
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.providers import mime
@@ -64,7 +64,9 @@ class EmailProvider:
         """One attempt, for those recipients that are still to be served. Raises Fenced if it may no longer be made."""
         recipients = _recipients(target, attempt)
         if not recipients:
-            return Outcome(Verdict.DELIVERED, message="who was still to be served is not among the recipients any more")
+            return Outcome(
+                OutcomeKind.DELIVERED, message="who was still to be served is not among the recipients any more"
+            )
         mail = build_message(message, target, attempt, now=self._now())
         envelope = Envelope(
             target.from_email,

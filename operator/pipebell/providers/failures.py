@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.render.text import one_line
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class Unanswered(ConnectionError):  # noqa: N818  (it names the message's state)
 class Failure:
     """A kind of error, and what it means for the attempt."""
 
-    kind: type[BaseException]
-    verdict: Verdict
+    error: type[BaseException]
+    kind: OutcomeKind
     reason: str
     words: str
 
@@ -33,25 +33,27 @@ class Failure:
 FAILURES: Final = (
     Failure(
         ssl.SSLCertVerificationError,
-        Verdict.PERMANENT,
+        OutcomeKind.PERMANENT,
         "TlsCertificateInvalid",
         "the server's certificate cannot be trusted: check the host name, or add its CA to PIPEBELL_CA_FILE",
     ),
-    Failure(ssl.SSLError, Verdict.RETRY, "TlsFailed", "no TLS connection came about: check the port and its TLS mode"),
-    Failure(socket.gaierror, Verdict.RETRY, "DnsFailed", "the host's name cannot be resolved"),
-    Failure(TimeoutError, Verdict.RETRY, "Timeout", "no answer in time"),
-    Failure(ConnectionRefusedError, Verdict.RETRY, "ConnectionFailed", "no connection to the server"),
-    Failure(ConnectionError, Verdict.RETRY, "ConnectionLost", "the connection broke"),
-    Failure(OSError, Verdict.RETRY, "ConnectionFailed", "no connection to the server"),
+    Failure(
+        ssl.SSLError, OutcomeKind.RETRY, "TlsFailed", "no TLS connection came about: check the port and its TLS mode"
+    ),
+    Failure(socket.gaierror, OutcomeKind.RETRY, "DnsFailed", "the host's name cannot be resolved"),
+    Failure(TimeoutError, OutcomeKind.RETRY, "Timeout", "no answer in time"),
+    Failure(ConnectionRefusedError, OutcomeKind.RETRY, "ConnectionFailed", "no connection to the server"),
+    Failure(ConnectionError, OutcomeKind.RETRY, "ConnectionLost", "the connection broke"),
+    Failure(OSError, OutcomeKind.RETRY, "ConnectionFailed", "no connection to the server"),
 )
 
 
 def outcome_of(error: OSError, host: str) -> Outcome:
     """What the attempt ends with that this error ended, or an error that it stands for (its cause)."""
-    row, cause = next((row, cause) for row in FAILURES for cause in _chain(error) if isinstance(cause, row.kind))
+    row, cause = next((row, cause) for row in FAILURES for cause in _chain(error) if isinstance(cause, row.error))
     said = _said(cause)
     doubt = "; the message may have arrived" if any(isinstance(each, Unanswered) for each in _chain(error)) else ""
-    return Outcome(row.verdict, row.reason, f"{host}: {row.words}{f' ({said})' if said else ''}{doubt}")
+    return Outcome(row.kind, row.reason, f"{host}: {row.words}{f' ({said})' if said else ''}{doubt}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

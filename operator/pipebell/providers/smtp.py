@@ -12,7 +12,7 @@ import aiosmtplib
 
 from pipebell.core.errors import Fenced
 from pipebell.core.finding import Finding
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.providers.checks.line import Line
 from pipebell.providers.checks.smtp import check
 from pipebell.providers.dns import Dns
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Envelope", "Limits", "Smtp"]
 
 _PLAINTEXT: Final = Outcome(
-    Verdict.PERMANENT,
+    OutcomeKind.PERMANENT,
     "TlsRequired",
     "user name and password are never sent without TLS: set smtpUseTls or smtpTls, or leave smtpUsername out",
 )
@@ -125,7 +125,7 @@ class Smtp:
             return misunderstood(session.receipt, "", target)
         finally:
             await session.leave()
-        return Outcome(Verdict.DELIVERED)
+        return Outcome(OutcomeKind.DELIVERED)
 
     async def close(self) -> None:
         """Say goodbye to all servers."""
@@ -183,7 +183,7 @@ class Smtp:
     def _crowded(self, endpoint: _Endpoint, session: Session, outcome: Outcome) -> bool:
         """Adapt to a refusal. Whether the message should take another connection: the server wants fewer of them."""
         others = len(endpoint.live - {session})
-        for_now = outcome.verdict in (Verdict.RETRY, Verdict.PAUSE)
+        for_now = outcome.kind in (OutcomeKind.RETRY, OutcomeKind.PAUSE)
         if session.stage.opening:
             if others and for_now:
                 endpoint.turns.lower(others)
@@ -192,7 +192,7 @@ class Smtp:
             # their timeouts add up to.
             endpoint.turns.dismiss(_for_others(outcome))
             self._retire(endpoint)
-        elif outcome.verdict is Verdict.PAUSE:
+        elif outcome.kind is OutcomeKind.PAUSE:
             if others and session.crowded and not outcome.accepted and not outcome.refused:
                 endpoint.turns.lower(others)
                 return True
@@ -210,7 +210,7 @@ class Smtp:
             message = (
                 f"{target.host} leads to a private address: the platform team may allow it (PIPEBELL_PRIVATE_HOSTS)"
             )
-            raise Unusable(Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", message))
+            raise Unusable(Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed", message))
         return allowed
 
     def _take(self, endpoint: _Endpoint) -> Session | None:
@@ -271,5 +271,5 @@ def _for_others(outcome: Outcome) -> Outcome:
         refused=(),
         accepted=False,
         unanswered=False,
-        untried=outcome.verdict is Verdict.PAUSE,
+        untried=outcome.kind is OutcomeKind.PAUSE,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 
 
 class Stage(Enum):
@@ -48,14 +48,14 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The codes that it is for, and the verdict.
+    """The codes that it is for, and the kind of outcome.
 
     `stages` empty is any; `enhanced` and `words` are patterns of which, if any is given, one has to fit. `reason` ""
     is `Smtp<code>`.
     """
 
     codes: range
-    verdict: Verdict
+    kind: OutcomeKind
     stages: frozenset[Stage] = frozenset()
     enhanced: str = ""
     words: str = ""
@@ -95,24 +95,24 @@ _THROTTLED: Final = (
 # The first row that fits decides.
 RULES: Final = (
     # About one recipient, whatever the words: another server's patience, or a mailbox that is full or gets too much.
-    Rule(_4XX, Verdict.RETRY, words=_GREYLISTED),
-    Rule(range(450, 453), Verdict.RETRY, _PER_RECIPIENT, enhanced=r"2\.\d+"),
+    Rule(_4XX, OutcomeKind.RETRY, words=_GREYLISTED),
+    Rule(range(450, 453), OutcomeKind.RETRY, _PER_RECIPIENT, enhanced=r"2\.\d+"),
     # The endpoint is busy: no answer about this message, so no attempt is used up.
-    Rule(range(421, 422), Verdict.PAUSE),
-    Rule(range(432, 433), Verdict.PAUSE),
-    Rule(_4XX, Verdict.RETRY, frozenset({Stage.TLS}), reason="TlsFailed"),
-    Rule(_5XX, Verdict.PERMANENT, frozenset({Stage.TLS}), reason="TlsRequired"),
-    Rule(_4XX, Verdict.PAUSE, _OPENING),
-    Rule(_4XX, Verdict.PAUSE, enhanced=r"7\.\d+|3\.2|4\.5", words=_THROTTLED),
-    Rule(_4XX, Verdict.PAUSE, frozenset({Stage.MAIL}), enhanced=r"2\.\d+"),
+    Rule(range(421, 422), OutcomeKind.PAUSE),
+    Rule(range(432, 433), OutcomeKind.PAUSE),
+    Rule(_4XX, OutcomeKind.RETRY, frozenset({Stage.TLS}), reason="TlsFailed"),
+    Rule(_5XX, OutcomeKind.PERMANENT, frozenset({Stage.TLS}), reason="TlsRequired"),
+    Rule(_4XX, OutcomeKind.PAUSE, _OPENING),
+    Rule(_4XX, OutcomeKind.PAUSE, enhanced=r"7\.\d+|3\.2|4\.5", words=_THROTTLED),
+    Rule(_4XX, OutcomeKind.PAUSE, frozenset({Stage.MAIL}), enhanced=r"2\.\d+"),
     # Gmail's daily limit has a permanent code, and ends with the day.
-    Rule(_5XX, Verdict.PAUSE, enhanced=r"4\.5"),
-    Rule(_5XX, Verdict.PERMANENT, frozenset({Stage.AUTH}), reason="SmtpAuthFailed"),
-    Rule(range(530, 531), Verdict.PERMANENT, reason="SmtpAuthRequired"),
-    Rule(_4XX, Verdict.RETRY),
-    Rule(_5XX, Verdict.PERMANENT),
+    Rule(_5XX, OutcomeKind.PAUSE, enhanced=r"4\.5"),
+    Rule(_5XX, OutcomeKind.PERMANENT, frozenset({Stage.AUTH}), reason="SmtpAuthFailed"),
+    Rule(range(530, 531), OutcomeKind.PERMANENT, reason="SmtpAuthRequired"),
+    Rule(_4XX, OutcomeKind.RETRY),
+    Rule(_5XX, OutcomeKind.PERMANENT),
 )
-UNEXPECTED: Final = Rule(range(0), Verdict.RETRY, reason="SmtpProtocolError")
+UNEXPECTED: Final = Rule(range(0), OutcomeKind.RETRY, reason="SmtpProtocolError")
 
 
 def rule_for(stage: Stage, reply: Reply) -> Rule:

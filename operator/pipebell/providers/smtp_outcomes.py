@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.render.text import masked
 from pipebell.providers.failures import outcome_of
 from pipebell.providers.smtp_answers import UNEXPECTED, Reply, Stage, hint_for, reason_for, rule_for, throttled
@@ -31,7 +31,7 @@ class Receipt:
 
     def lost(self) -> tuple[str, ...]:
         """Those refused for good."""
-        return tuple(who for who, reply in self.refused.items() if _verdict(reply) is Verdict.PERMANENT)
+        return tuple(who for who, reply in self.refused.items() if _kind(reply) is OutcomeKind.PERMANENT)
 
     def left(self) -> tuple[str, ...]:
         """Those to try again: refused for now, or not asked about yet."""
@@ -39,8 +39,8 @@ class Receipt:
         return tuple(who for who in self.recipients if who not in done)
 
 
-def _verdict(reply: Reply) -> Verdict:
-    return rule_for(Stage.RCPT, reply).verdict
+def _kind(reply: Reply) -> OutcomeKind:
+    return rule_for(Stage.RCPT, reply).kind
 
 
 def settled(receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
@@ -48,16 +48,16 @@ def settled(receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
     left, lost = receipt.left(), receipt.lost()
     sent = bool(receipt.accepted)
     if not left and not lost:
-        return Outcome(Verdict.DELIVERED, message_id=message_id)
+        return Outcome(OutcomeKind.DELIVERED, message_id=message_id)
     message = _account(receipt, target)
     if left:
         # A server that takes the message for others is not busy, unless it says so in words.
         busy = any(
-            _verdict(reply) is Verdict.PAUSE and (not sent or throttled(reply)) for reply in receipt.refused.values()
+            _kind(reply) is OutcomeKind.PAUSE and (not sent or throttled(reply)) for reply in receipt.refused.values()
         )
         first = next((receipt.refused[who] for who in left if who in receipt.refused), None)
         return Outcome(
-            Verdict.PAUSE if busy else Verdict.RETRY,
+            OutcomeKind.PAUSE if busy else OutcomeKind.RETRY,
             "MoreTransactions" if first is None else reason_for(Stage.RCPT, first),
             message,
             message_id=message_id if sent else None,
@@ -66,10 +66,10 @@ def settled(receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
             accepted=sent,
         )
     if sent:
-        return Outcome(Verdict.DELIVERED, "SomeRecipientsRefused", message, message_id=message_id, refused=lost)
+        return Outcome(OutcomeKind.DELIVERED, "SomeRecipientsRefused", message, message_id=message_id, refused=lost)
     reply = receipt.refused[lost[0]]
     hint = hint_for(Stage.RCPT, reply)
-    return Outcome(Verdict.PERMANENT, reason_for(Stage.RCPT, reply), f"{hint}; {message}", refused=lost)
+    return Outcome(OutcomeKind.PERMANENT, reason_for(Stage.RCPT, reply), f"{hint}; {message}", refused=lost)
 
 
 def answered(stage: Stage, reply: Reply, receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
@@ -79,7 +79,7 @@ def answered(stage: Stage, reply: Reply, receipt: Receipt, message_id: str, targ
     message = code + "; ".join(part for part in (hint_for(stage, reply), said and f"the server says: {said}") if part)
     if receipt.recipients and not receipt.left():
         return settled(receipt, message_id, target)  # it was about everybody already
-    return _ended(rule_for(stage, reply).verdict, reason_for(stage, reply), message, receipt, message_id)
+    return _ended(rule_for(stage, reply).kind, reason_for(stage, reply), message, receipt, message_id)
 
 
 def broken(error: OSError, receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
@@ -87,20 +87,20 @@ def broken(error: OSError, receipt: Receipt, message_id: str, target: EmailTarge
     if receipt.recipients and not receipt.left():
         return settled(receipt, message_id, target)
     failure = outcome_of(error, target.host)
-    return _ended(failure.verdict, failure.reason, failure.message, receipt, message_id)
+    return _ended(failure.kind, failure.reason, failure.message, receipt, message_id)
 
 
 def misunderstood(receipt: Receipt, message_id: str, target: EmailTarget) -> Outcome:
     """The outcome when the server and we do not understand each other."""
     hint = f"{target.host}: {hint_for(Stage.CONNECT, Reply(-1, ''))}"
-    return _ended(UNEXPECTED.verdict, UNEXPECTED.reason, hint, receipt, message_id)
+    return _ended(UNEXPECTED.kind, UNEXPECTED.reason, hint, receipt, message_id)
 
 
-def _ended(verdict: Verdict, reason: str, message: str, receipt: Receipt, message_id: str) -> Outcome:
+def _ended(kind: OutcomeKind, reason: str, message: str, receipt: Receipt, message_id: str) -> Outcome:
     sent = bool(receipt.accepted)
-    for_good = verdict is Verdict.PERMANENT
+    for_good = kind is OutcomeKind.PERMANENT
     return Outcome(
-        verdict,
+        kind,
         reason,
         message,
         message_id=message_id if sent else None,

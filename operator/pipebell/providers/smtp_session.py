@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import aiosmtplib
 
 from pipebell.core.errors import Fenced
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.providers.smtp_answers import Reply, Stage, rule_for, too_many_recipients
 from pipebell.providers.smtp_outcomes import Receipt
 
@@ -145,7 +145,7 @@ class Session:
             if not smtp.supports_extension("starttls"):
                 raise Unusable(
                     Outcome(
-                        Verdict.PERMANENT,
+                        OutcomeKind.PERMANENT,
                         "TlsRequired",
                         f"{name} offers no STARTTLS on port {target.port}: use port 587, or 465 (or smtpTls: Implicit) "
                         "for TLS from the start",
@@ -161,7 +161,7 @@ class Session:
         offered = [method for method in _AUTH_METHODS if method in smtp.server_auth_methods]
         if not offered:
             message = "the server offers no login that we know: check smtpPort, or leave smtpUsername out"
-            raise Unusable(Outcome(Verdict.PERMANENT, "SmtpAuthUnavailable", message))
+            raise Unusable(Outcome(OutcomeKind.PERMANENT, "SmtpAuthUnavailable", message))
         for method in offered:
             try:
                 match method:
@@ -259,7 +259,7 @@ class Session:
                 if accepted and too_many_recipients(reply):
                     break
                 self.receipt.refused[recipient] = reply
-                if rule_for(Stage.RCPT, reply).verdict is Verdict.PAUSE:
+                if rule_for(Stage.RCPT, reply).kind is OutcomeKind.PAUSE:
                     self.receipt.busy = True
                     break
             else:

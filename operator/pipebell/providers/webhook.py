@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pipebell.core.destinations.http import Response, Sent, classify_response, judge_trial
 from pipebell.core.errors import NotReady
 from pipebell.core.finding import Finding
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.providers.checks import webhook
 from pipebell.providers.failures import outcome_of
@@ -52,7 +52,7 @@ class HttpProvider:
         """One attempt. Raises Fenced if this replica may not send any more once the request could go out."""
         refusal = self._refusal(target)
         if refusal:
-            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
+            return Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
         opening = self._kind.before(message, target, attempt) or self._kind.request(message, target, attempt)
         sent = Sent(message, target, attempt, opening)
         try:
@@ -64,11 +64,11 @@ class HttpProvider:
                 sent = Sent(message, target, attempt, following, first=False)
                 response = await self._post(sent)
         except NotAdmitted as error:
-            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error, target))
+            return Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error, target))
         except OSError as error:
             return outcome_of(error, target.host or self._kind.title)
         except ValueError:
-            return Outcome(Verdict.PERMANENT, "InvalidUrl", f"the URL of {target.where} cannot be posted to")
+            return Outcome(OutcomeKind.PERMANENT, "InvalidUrl", f"the URL of {target.where} cannot be posted to")
         return classify_response(self._kind, response, target, self._now())
 
     async def _post(self, sent: Sent) -> Response:
@@ -118,17 +118,17 @@ class HttpProvider:
             return None
         refusal = self._refusal(target)
         if refusal:
-            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
+            return Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
         try:
             answer = await self._client(target).send(
                 asked.method, asked.url, asked.body, asked.headers, namespace=namespace
             )
         except NotAdmitted as error:
-            return Outcome(Verdict.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error, target))
+            return Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error, target))
         except OSError as error:
             return outcome_of(error, target.host or self._kind.title)
         except ValueError:
-            return Outcome(Verdict.PERMANENT, "InvalidUrl", f"the URL of {target.where} cannot be asked")
+            return Outcome(OutcomeKind.PERMANENT, "InvalidUrl", f"the URL of {target.where} cannot be asked")
         response = Response(answer.status, answer.headers, answer.body, target.host)
         return judge_trial(self._kind, response, target, self._now())
 

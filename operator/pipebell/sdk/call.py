@@ -29,7 +29,7 @@ class Call:
         began = time.monotonic()
         self.ready_by, self.deadline = began + timeout * _READING, began + timeout * _SENDING
         self.over = began + timeout
-        self.verdict = SendResult(State.PENDING, "not finished within the timeout")
+        self.result = SendResult(State.PENDING, "not finished within the timeout")
         self.sent = False  # also when it ended on disk before
         self.path: Path | None = None  # where it is on disk
         self._record: Record | None = None
@@ -73,11 +73,11 @@ class Call:
         self._ready.open()
         return True
 
-    def end(self, verdict: SendResult) -> bool:
+    def end(self, result: SendResult) -> bool:
         """The outcome; false when there was one already."""
         if not self._end.claim():
             return False
-        self.verdict = verdict
+        self.result = result
         self._end.open()
         return True
 

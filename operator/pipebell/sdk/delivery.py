@@ -114,16 +114,16 @@ def _empty(spool: Spool, api: Api, timeout: float, place: str | None, now: float
         if stopped or hindrance:
             left, reason = left + 1, reason or hindrance
             continue
-        verdict = create(api, item.record, timeout)
-        if verdict.state is State.SENT:
+        result = create(api, item.record, timeout)
+        if result.state is State.SENT:
             spool.done(item.path)
             sent += 1
-        elif verdict.state is State.REJECTED:
-            log.error("pipebell: %s is rejected and set aside: %s", item.record.label, verdict.reason)
+        elif result.state is State.REJECTED:
+            log.error("pipebell: %s is rejected and set aside: %s", item.record.label, result.reason)
             spool.set_aside(item.path)
             rejected += 1
         else:
-            left, reason, stopped = left + 1, verdict.reason, verdict.again
+            left, reason, stopped = left + 1, result.reason, result.again
     return Emptied(sent, rejected, expired, left, reason)
 
 

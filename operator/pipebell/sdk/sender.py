@@ -156,27 +156,27 @@ class Sender:
         if began >= call.deadline:
             self._to_disk(call, "too many calls at once")
             return
-        verdict = create(self.api, call.record, call.deadline - began)
-        if verdict.state is not State.SPOOLED:
-            self._finish(call, verdict)
+        result = create(self.api, call.record, call.deadline - began)
+        if result.state is not State.SPOOLED:
+            self._finish(call, result)
             return
         ended = time.monotonic()
-        if verdict.again and (ended - began >= _SLOW or ended >= call.deadline):
+        if result.again and (ended - began >= _SLOW or ended >= call.deadline):
             self._spare_until = ended + _SPARE
-        self._to_disk(call, verdict.reason)
+        self._to_disk(call, result.reason)
 
-    def _finish(self, call: Call, verdict: SendResult) -> None:
-        if verdict.state is State.SENT:
+    def _finish(self, call: Call, result: SendResult) -> None:
+        if result.state is State.SENT:
             self._spare_until = 0.0
             call.sent = True
             if call.path is not None:
                 self.spool.done(call.path)  # it was late and is on disk
-            call.end(verdict)
+            call.end(result)
             self._wake.set()
         else:
-            log.error("pipebell: %s was rejected: %s", call.record.label, verdict.reason)
+            log.error("pipebell: %s was rejected: %s", call.record.label, result.reason)
             self._set_aside(call)
-            call.end(verdict)
+            call.end(result)
 
     def _set_aside(self, call: Call) -> None:
         try:

@@ -263,8 +263,8 @@ def _seconds(value: object, default: float) -> float:
 
 
 def _receipt(call: Call) -> Receipt:
-    verdict = call.verdict
-    return Receipt(verdict.state, call.draft.name, verdict.reason)
+    result = call.result
+    return Receipt(result.state, call.draft.name, result.reason)
 
 
 async def _within(ended: asyncio.Event, seconds: float) -> bool:

@@ -11,7 +11,7 @@ from tests.core.messages import make
 from pipebell.core.destinations.alertmanager import ALERTMANAGER, DESCRIPTION, AlertmanagerTarget, form, request
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layers
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.vocabulary import Severity
 
 URL = "https://alertmanager.example.com"
@@ -154,23 +154,28 @@ def test_roots_may_be_http():
 
 # https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml: 200, 400 (a JSON text), 500
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "says"),
+    ("status", "body", "kind", "says"),
     [
-        (200, "", Verdict.DELIVERED, ""),
-        (400, '"start time must be before end time"', Verdict.PERMANENT, "(start time must be before end time)"),
-        (400, '{"code": 602, "message": "0.labels in body is required"}', Verdict.PERMANENT, "(0.labels in body is"),
-        (401, "Unauthorized", Verdict.PERMANENT, "login is not valid"),
-        (403, "", Verdict.PERMANENT, "may not post"),
-        (404, "", Verdict.PERMANENT, "check url"),
-        (413, "", Verdict.PERMANENT, "too large"),
-        (429, "", Verdict.PAUSE, "too many"),
-        (500, '"internal"', Verdict.RETRY, "has a problem"),
-        (503, "", Verdict.RETRY, "has a problem"),
-        (200, "<html>Sign in</html>", Verdict.RETRY, "no success"),
-        (302, "", Verdict.PERMANENT, "redirects"),
+        (200, "", OutcomeKind.DELIVERED, ""),
+        (400, '"start time must be before end time"', OutcomeKind.PERMANENT, "(start time must be before end time)"),
+        (
+            400,
+            '{"code": 602, "message": "0.labels in body is required"}',
+            OutcomeKind.PERMANENT,
+            "(0.labels in body is",
+        ),
+        (401, "Unauthorized", OutcomeKind.PERMANENT, "login is not valid"),
+        (403, "", OutcomeKind.PERMANENT, "may not post"),
+        (404, "", OutcomeKind.PERMANENT, "check url"),
+        (413, "", OutcomeKind.PERMANENT, "too large"),
+        (429, "", OutcomeKind.PAUSE, "too many"),
+        (500, '"internal"', OutcomeKind.RETRY, "has a problem"),
+        (503, "", OutcomeKind.RETRY, "has a problem"),
+        (200, "<html>Sign in</html>", OutcomeKind.RETRY, "no success"),
+        (302, "", OutcomeKind.PERMANENT, "redirects"),
     ],
 )
-def test_what_answers_mean(status, body, verdict, says):
+def test_what_answers_mean(status, body, kind, says):
     outcome = answer(ALERTMANAGER, status, body, target=TARGET)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert says in outcome.message

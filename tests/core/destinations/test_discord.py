@@ -8,7 +8,7 @@ from tests.core.destinations.huge import HEAD, TAIL, WIDE, answer, hostile, huge
 from tests.core.messages import make
 
 from pipebell.core.destinations.discord import DISCORD, DiscordTarget, form, payload, request
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 
 URL = "https://discord.com/api/webhooks/1205000000000000002/hidden-token-of-it"
 TARGET = DiscordTarget(URL, where="discord")
@@ -96,27 +96,32 @@ def test_names_are_the_configurations():
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "says"),
+    ("status", "body", "kind", "says"),
     [
-        (200, '{"id": "1205"}', Verdict.DELIVERED, ""),
-        (204, "", Verdict.DELIVERED, ""),
-        (200, "<html>log in</html>", Verdict.RETRY, "no success"),
-        (400, '{"code": 50035, "message": "Invalid Form Body"}', Verdict.PERMANENT, "Invalid Form Body (code 50035)"),
-        (400, '{"code": 220001, "message": "Webhooks posted to forum channels…"}', Verdict.PERMANENT, "threadId"),
-        (400, '{"code": 50083, "message": "Tried to perform…"}', Verdict.PERMANENT, "unarchive"),
-        (400, '{"code": 10003, "message": "Unknown Channel"}', Verdict.PERMANENT, "check threadId"),
-        (401, '{"code": 50027, "message": "Invalid Webhook Token"}', Verdict.PERMANENT, "make a new one"),
-        (403, '{"code": 50013, "message": "Missing Permissions"}', Verdict.PERMANENT, "refuses the webhook"),
-        (404, '{"code": 10015, "message": "Unknown Webhook"}', Verdict.PERMANENT, "make a new one"),
-        (405, "", Verdict.PERMANENT, "refused"),
-        (500, "", Verdict.RETRY, "has a problem"),
-        (502, "", Verdict.RETRY, "has a problem"),
-        (301, "", Verdict.PERMANENT, "redirects"),
+        (200, '{"id": "1205"}', OutcomeKind.DELIVERED, ""),
+        (204, "", OutcomeKind.DELIVERED, ""),
+        (200, "<html>log in</html>", OutcomeKind.RETRY, "no success"),
+        (
+            400,
+            '{"code": 50035, "message": "Invalid Form Body"}',
+            OutcomeKind.PERMANENT,
+            "Invalid Form Body (code 50035)",
+        ),
+        (400, '{"code": 220001, "message": "Webhooks posted to forum channels…"}', OutcomeKind.PERMANENT, "threadId"),
+        (400, '{"code": 50083, "message": "Tried to perform…"}', OutcomeKind.PERMANENT, "unarchive"),
+        (400, '{"code": 10003, "message": "Unknown Channel"}', OutcomeKind.PERMANENT, "check threadId"),
+        (401, '{"code": 50027, "message": "Invalid Webhook Token"}', OutcomeKind.PERMANENT, "make a new one"),
+        (403, '{"code": 50013, "message": "Missing Permissions"}', OutcomeKind.PERMANENT, "refuses the webhook"),
+        (404, '{"code": 10015, "message": "Unknown Webhook"}', OutcomeKind.PERMANENT, "make a new one"),
+        (405, "", OutcomeKind.PERMANENT, "refused"),
+        (500, "", OutcomeKind.RETRY, "has a problem"),
+        (502, "", OutcomeKind.RETRY, "has a problem"),
+        (301, "", OutcomeKind.PERMANENT, "redirects"),
     ],
 )
-def test_what_answers_mean(status, body, verdict, says):
+def test_what_answers_mean(status, body, kind, says):
     outcome = answer(DISCORD, status, body, target=TARGET)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert says in outcome.message
     assert "hidden-token" not in outcome.message
 
@@ -139,7 +144,7 @@ def test_what_answers_mean(status, body, verdict, says):
 )
 def test_pauses(body, headers, seconds):
     outcome = answer(DISCORD, 429, body, headers, TARGET)
-    assert (outcome.verdict, outcome.retry_after) == (Verdict.PAUSE, seconds)
+    assert (outcome.kind, outcome.retry_after) == (OutcomeKind.PAUSE, seconds)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from tests.core.destinations.huge import HEAD, TAIL, WIDE, answer, hostile, huge
 from tests.core.messages import make
 
 from pipebell.core.destinations.google_chat import BODY, GOOGLE_CHAT, GoogleChatTarget, form, request
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 
 URL = "https://chat.googleapis.com/v1/spaces/AAAAspace/messages?key=hidden-key&token=hidden-token%3D"
 TARGET = GoogleChatTarget(URL, where="googleChat")
@@ -89,39 +89,44 @@ def error(code, status, message):
 
 # https://developers.google.com/workspace/chat/api/guides/handle-errors
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "says"),
+    ("status", "body", "kind", "says"),
     [
-        (200, "{}", Verdict.DELIVERED, ""),
+        (200, "{}", OutcomeKind.DELIVERED, ""),
         (
             400,
             error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "key",
         ),
         (
             400,
             error(400, "INVALID_ARGUMENT", "Message cannot be empty."),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "(Message cannot be empty.)",
         ),
-        (401, error(401, "UNAUTHENTICATED", "x"), Verdict.PERMANENT, "token is not valid"),
-        (403, error(403, "PERMISSION_DENIED", "The caller does not have permission"), Verdict.PERMANENT, "new webhook"),
-        (404, error(404, "NOT_FOUND", "Requested entity was not found."), Verdict.PERMANENT, "gone"),
-        (500, "", Verdict.RETRY, "has a problem"),
-        (503, error(503, "UNAVAILABLE", "x"), Verdict.RETRY, "has a problem"),
-        (302, "", Verdict.PERMANENT, "redirects"),
-        (200, "<!doctype html>", Verdict.RETRY, "no success"),
+        (401, error(401, "UNAUTHENTICATED", "x"), OutcomeKind.PERMANENT, "token is not valid"),
+        (
+            403,
+            error(403, "PERMISSION_DENIED", "The caller does not have permission"),
+            OutcomeKind.PERMANENT,
+            "new webhook",
+        ),
+        (404, error(404, "NOT_FOUND", "Requested entity was not found."), OutcomeKind.PERMANENT, "gone"),
+        (500, "", OutcomeKind.RETRY, "has a problem"),
+        (503, error(503, "UNAVAILABLE", "x"), OutcomeKind.RETRY, "has a problem"),
+        (302, "", OutcomeKind.PERMANENT, "redirects"),
+        (200, "<!doctype html>", OutcomeKind.RETRY, "no success"),
     ],
 )
-def test_what_answers_mean(status, body, verdict, says):
+def test_what_answers_mean(status, body, kind, says):
     outcome = answer(GOOGLE_CHAT, status, body, target=TARGET)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert says in outcome.message
 
 
 def test_too_many_names_no_time_and_pauses_two_seconds_first():
     outcome = answer(GOOGLE_CHAT, 429, error(429, "RESOURCE_EXHAUSTED", "Quota exceeded"), target=TARGET)
-    assert (outcome.verdict, outcome.retry_after, outcome.first_pause) == (Verdict.PAUSE, None, 2.0)
+    assert (outcome.kind, outcome.retry_after, outcome.first_pause) == (OutcomeKind.PAUSE, None, 2.0)
     assert outcome.longest_pause == 60.0
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from pipebell.core.destinations.http import HTTP_RULES, Response, classify_response, retry_after
 from pipebell.core.destinations.slack import SLACK, SlackTarget
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 
 NOW = 1_795_407_342.0  # Mon, 23 Nov 2026 04:15:42 GMT
-DELIVERED, RETRY, PERMANENT, PAUSE = Verdict.DELIVERED, Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE
+DELIVERED, RETRY, PERMANENT, PAUSE = OutcomeKind.DELIVERED, OutcomeKind.RETRY, OutcomeKind.PERMANENT, OutcomeKind.PAUSE
 TARGET = SlackTarget("https://chat.example/hooks/secretsecret?token=alsosecret", where="slack")
 
 TABLE = [
@@ -45,13 +45,13 @@ def classify(status, body="", headers=None, host="chat.example", target=TARGET):
     return classify_response(SLACK, Response(status, headers or {}, body.encode(), host), target, NOW)
 
 
-@pytest.mark.parametrize(("status", "body", "headers", "verdict", "reason"), TABLE)
-def test_what_answers_mean(status, body, headers, verdict, reason):
+@pytest.mark.parametrize(("status", "body", "headers", "kind", "reason"), TABLE)
+def test_what_answers_mean(status, body, headers, kind, reason):
     outcome = classify(status, body, headers)
-    assert (outcome.verdict, outcome.reason) == (verdict, reason)
+    assert (outcome.kind, outcome.reason) == (kind, reason)
     assert "<" not in outcome.message
     assert outcome.message.isprintable()
-    assert outcome.message or verdict is DELIVERED
+    assert outcome.message or kind is DELIVERED
 
 
 def test_a_kind_finds_the_receivers_own_words():

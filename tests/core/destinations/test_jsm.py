@@ -8,7 +8,7 @@ from tests.core.destinations.huge import HEAD, TAIL, WIDE, answer, hostile, huge
 from tests.core.messages import make
 
 from pipebell.core.destinations.jsm import DESCRIPTION, JSM, MESSAGE, URL, JsmTarget, Responder, request
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.vocabulary import Severity
 
 TARGET = JsmTarget(URL, where="jsm", api_key="hidden-key-of-it")
@@ -120,26 +120,26 @@ def test_the_key_is_sent_and_never_shown():
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "says"),
+    ("status", "body", "kind", "says"),
     [
-        (202, '{"result": "Request will be processed", "requestId": "1"}', Verdict.DELIVERED, ""),
-        (401, '{"message": "Could not authenticate", "took": 0.0}', Verdict.PERMANENT, "check apiKey"),
-        (402, "", Verdict.PERMANENT, "plan"),
-        (403, '{"message": "You are not authorized"}', Verdict.PERMANENT, "check apiKey"),
-        (404, "", Verdict.PERMANENT, "no such integration"),
+        (202, '{"result": "Request will be processed", "requestId": "1"}', OutcomeKind.DELIVERED, ""),
+        (401, '{"message": "Could not authenticate", "took": 0.0}', OutcomeKind.PERMANENT, "check apiKey"),
+        (402, "", OutcomeKind.PERMANENT, "plan"),
+        (403, '{"message": "You are not authorized"}', OutcomeKind.PERMANENT, "check apiKey"),
+        (404, "", OutcomeKind.PERMANENT, "no such integration"),
         (
             422,
             '{"message": "Request body is not processable.", "errors": {"responders": "no team"}}',
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "check tags and responders (Request body is not processable.; responders: no team)",
         ),
-        (429, '{"message": "You are making too many requests!"}', Verdict.PAUSE, "too many"),
-        (500, "", Verdict.RETRY, "has a problem"),
-        (503, "", Verdict.RETRY, "has a problem"),
-        (200, "<html>", Verdict.RETRY, "no success"),
+        (429, '{"message": "You are making too many requests!"}', OutcomeKind.PAUSE, "too many"),
+        (500, "", OutcomeKind.RETRY, "has a problem"),
+        (503, "", OutcomeKind.RETRY, "has a problem"),
+        (200, "<html>", OutcomeKind.RETRY, "no success"),
     ],
 )
-def test_what_answers_mean(status, body, verdict, says):
+def test_what_answers_mean(status, body, kind, says):
     outcome = answer(JSM, status, body, target=TARGET)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert says in outcome.message

@@ -8,7 +8,7 @@ from tests.core.destinations.huge import HEAD, TAIL, WIDE, answer, hostile, huge
 from tests.core.messages import make
 
 from pipebell.core.destinations.mattermost import MATTERMOST, TEXT, MattermostTarget, form, payload
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 
 URL = "https://mattermost.example.com/hooks/hiddenhook1id2of3it"
 TARGET = MattermostTarget(URL, where="mattermost")
@@ -79,34 +79,34 @@ def said(status, words):
 
 # server/channels/web/webhook.go and app/webhook.go name the statuses
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "says"),
+    ("status", "body", "kind", "says"),
     [
-        (200, "ok", Verdict.DELIVERED, ""),
-        (200, "<html>Mattermost</html>", Verdict.RETRY, "no success"),
-        (400, said(400, "Invalid webhook."), Verdict.PERMANENT, "(Invalid webhook.)"),
-        (401, "", Verdict.PERMANENT, "deleted or mistyped"),
+        (200, "ok", OutcomeKind.DELIVERED, ""),
+        (200, "<html>Mattermost</html>", OutcomeKind.RETRY, "no success"),
+        (400, said(400, "Invalid webhook."), OutcomeKind.PERMANENT, "(Invalid webhook.)"),
+        (401, "", OutcomeKind.PERMANENT, "deleted or mistyped"),
         (
             403,
             said(403, "This webhook is not permitted to post there."),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "channel",
         ),
-        (404, said(404, "Unable to find the channel."), Verdict.PERMANENT, "check webhookUrl and channel"),
-        (413, "", Verdict.PERMANENT, "too large"),
-        (429, "limit exceeded", Verdict.PAUSE, "too many"),
-        (500, "", Verdict.RETRY, "has a problem"),
+        (404, said(404, "Unable to find the channel."), OutcomeKind.PERMANENT, "check webhookUrl and channel"),
+        (413, "", OutcomeKind.PERMANENT, "too large"),
+        (429, "limit exceeded", OutcomeKind.PAUSE, "too many"),
+        (500, "", OutcomeKind.RETRY, "has a problem"),
         (
             501,
             said(501, "Incoming webhooks have been disabled."),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "administrator",
         ),
-        (302, "", Verdict.PERMANENT, "redirects"),
+        (302, "", OutcomeKind.PERMANENT, "redirects"),
     ],
 )
-def test_what_answers_mean(status, body, verdict, says):
+def test_what_answers_mean(status, body, kind, says):
     outcome = answer(MATTERMOST, status, body, target=TARGET)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert says in outcome.message
     assert "hiddenhook" not in outcome.message
 

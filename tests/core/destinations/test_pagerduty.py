@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipebell.core.destinations.http import HttpRequest, Response, Sent, classify_response
 from pipebell.core.destinations.pagerduty import LIMIT, PAGERDUTY, PagerDutyTarget, request, then
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.vocabulary import EventType, Severity
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -165,13 +165,13 @@ def test_hostile_text_can_be_read_everywhere(notify, raw, text, detail):
 
 # ---------------------------------------------------------------------------- answers
 
-PERMANENT, RETRY, PAUSE = Verdict.PERMANENT, Verdict.RETRY, Verdict.PAUSE
+PERMANENT, RETRY, PAUSE = OutcomeKind.PERMANENT, OutcomeKind.RETRY, OutcomeKind.PAUSE
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "verdict", "words"),
+    ("status", "text", "kind", "words"),
     [
-        (202, '{"status":"success","message":"Event processed","dedup_key":"x"}', Verdict.DELIVERED, ""),
+        (202, '{"status":"success","message":"Event processed","dedup_key":"x"}', OutcomeKind.DELIVERED, ""),
         (
             400,
             '{"status":"invalid event","message":"Event object is invalid","errors":["no key"]}',
@@ -191,11 +191,11 @@ PERMANENT, RETRY, PAUSE = Verdict.PERMANENT, Verdict.RETRY, Verdict.PAUSE
         (503, "", RETRY, "problem"),
     ],
 )
-def test_what_its_answers_mean(status, text, verdict, words):
+def test_what_its_answers_mean(status, text, kind, words):
     outcome = classify_response(PAGERDUTY, Response(status, {}, text.encode()), TARGET, 0.0)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert words in outcome.message
-    if verdict is PAUSE:
+    if kind is PAUSE:
         assert (outcome.retry_after, outcome.first_pause) == (None, 30.0)
 
 

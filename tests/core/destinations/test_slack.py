@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipebell.core.destinations.http import Response, classify_response
 from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.destinations.slack import payload as slack_payload
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.core.vocabulary import Severity
 
 URL = "https://hooks.slack.com/services/T000/B000/secretsecret"
@@ -164,21 +164,21 @@ def test_each_severity_has_its_colour(notify):
 
 # The whole table of Slack's own answers: status, body, what it means, and a word of the hint.
 ANSWERS = [
-    (200, "ok", Verdict.DELIVERED, ""),
-    (200, "", Verdict.RETRY, "does not say ok"),
-    (200, "<html>login</html>", Verdict.RETRY, "does not say ok"),
-    (204, "", Verdict.RETRY, "does not say ok"),
-    (400, "invalid_payload", Verdict.PERMANENT, "cannot read the message"),
-    (400, "user_not_found", Verdict.PERMANENT, "no such user"),
-    (403, "action_prohibited", Verdict.PERMANENT, "administrator"),
-    (403, "invalid_token", Verdict.PERMANENT, "make a new one"),
-    (404, "no_service", Verdict.PERMANENT, "make a new one"),
-    (404, "channel_not_found", Verdict.PERMANENT, "check channel"),
-    (404, "", Verdict.PERMANENT, "make a new one"),
-    (410, "channel_is_archived", Verdict.PERMANENT, "archived"),
-    (410, "", Verdict.PERMANENT, "make a new one"),
-    (429, "rate_limited", Verdict.PAUSE, "too many"),
-    (500, "rollup_error", Verdict.RETRY, "a problem"),
+    (200, "ok", OutcomeKind.DELIVERED, ""),
+    (200, "", OutcomeKind.RETRY, "does not say ok"),
+    (200, "<html>login</html>", OutcomeKind.RETRY, "does not say ok"),
+    (204, "", OutcomeKind.RETRY, "does not say ok"),
+    (400, "invalid_payload", OutcomeKind.PERMANENT, "cannot read the message"),
+    (400, "user_not_found", OutcomeKind.PERMANENT, "no such user"),
+    (403, "action_prohibited", OutcomeKind.PERMANENT, "administrator"),
+    (403, "invalid_token", OutcomeKind.PERMANENT, "make a new one"),
+    (404, "no_service", OutcomeKind.PERMANENT, "make a new one"),
+    (404, "channel_not_found", OutcomeKind.PERMANENT, "check channel"),
+    (404, "", OutcomeKind.PERMANENT, "make a new one"),
+    (410, "channel_is_archived", OutcomeKind.PERMANENT, "archived"),
+    (410, "", OutcomeKind.PERMANENT, "make a new one"),
+    (429, "rate_limited", OutcomeKind.PAUSE, "too many"),
+    (500, "rollup_error", OutcomeKind.RETRY, "a problem"),
 ]
 
 
@@ -187,10 +187,10 @@ def answered(status, body):
     return classify_response(SLACK, response, PLAIN, 0.0)
 
 
-@pytest.mark.parametrize(("status", "body", "verdict", "hint"), ANSWERS)
-def test_what_slack_answers(status, body, verdict, hint):
+@pytest.mark.parametrize(("status", "body", "kind", "hint"), ANSWERS)
+def test_what_slack_answers(status, body, kind, hint):
     outcome = answered(status, body)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert hint in outcome.message
 
 

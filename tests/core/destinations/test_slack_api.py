@@ -13,7 +13,7 @@ from pipebell.core.destinations.slack import SLACK, SlackTarget, payload, reques
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.placeholders import OrgSecrets
 from pipebell.core.vocabulary import NotReadyReason
 
@@ -22,7 +22,7 @@ WEBHOOK = "https://hooks.slack.com/services/T/B/X"
 TARGET = SlackTarget(slack_api.URL, bot_token=TOKEN, channel="#data", where="slack")
 HANDLE = "C024BE91L/1503435956.000247/#data"
 ATTEMPT = Attempt("0b54.slack")
-DELIVERED, RETRY, PERMANENT, PAUSE = Verdict.DELIVERED, Verdict.RETRY, Verdict.PERMANENT, Verdict.PAUSE
+DELIVERED, RETRY, PERMANENT, PAUSE = OutcomeKind.DELIVERED, OutcomeKind.RETRY, OutcomeKind.PERMANENT, OutcomeKind.PAUSE
 
 
 def target(**slack):
@@ -145,11 +145,11 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("word", "verdict"), TABLE)
+@pytest.mark.parametrize(("word", "kind"), TABLE)
 @pytest.mark.parametrize("status", [200, 403])
-def test_every_documented_word_is_sorted(word, verdict, status):
+def test_every_documented_word_is_sorted(word, kind, status):
     outcome = classify(refused(word, status))
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert outcome.reason.startswith("Slack")
     assert f"({word})" in outcome.message
     assert len(outcome.message) > len(f"200: ({word})") + 10, "it says what to do"
@@ -173,7 +173,7 @@ def test_a_pause_is_as_long_as_slack_says():
 )
 def test_what_is_no_success_is_none(text):
     outcome = classify(Response(200, {}, text.encode(), "slack.com"))
-    assert (outcome.verdict, outcome.reason) == (RETRY, "UnexpectedAnswer")
+    assert (outcome.kind, outcome.reason) == (RETRY, "UnexpectedAnswer")
 
 
 # ---------------------------------------------------------------------------- once more, as text
@@ -224,7 +224,7 @@ def test_the_text_alone_is_escaped_and_short_enough(notify, unit):
 def test_the_handle_is_what_a_thread_needs():
     answer = Response(200, {}, b'{"ok": true, "channel": "C024BE91L", "ts": "1503435956.000247"}', "slack.com")
     outcome = classify(answer)
-    assert (outcome.verdict, outcome.handle) == (DELIVERED, HANDLE)
+    assert (outcome.kind, outcome.handle) == (DELIVERED, HANDLE)
     assert TOKEN not in outcome.handle
     assert classify(Response(200, {}, b"ok", "hooks.slack.com"), SlackTarget(WEBHOOK)).handle is None
     assert classify(Response(200, {}, b'{"ok": true, "channel": "x\\n", "ts": 1}', "slack.com")).handle is None

@@ -16,7 +16,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.layers import Layers, part_of
 from pipebell.core.models import NotificationConfigSpec
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.policy.triggers import check_plans, match_trigger
 from pipebell.core.render.gsm7 import segments, septets
 
@@ -309,32 +309,32 @@ def error(status, code, message="words of Twilio's"):
 
 # https://www.twilio.com/docs/api/errors; what follows goes by the status
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "says"),
+    ("status", "body", "kind", "says"),
     [
-        (201, '{"sid": "SM0123456789abcdef0123456789abcdef", "status": "queued"}', Verdict.DELIVERED, ""),
-        (200, '{"messages": []}', Verdict.DELIVERED, ""),
-        (400, error(400, 21211), Verdict.PERMANENT, "check toNumbers (words of Twilio's (code 21211))"),
-        (400, error(400, 21408), Verdict.PERMANENT, "Geo permissions"),
-        (400, error(400, 21606), Verdict.PERMANENT, "fromNumber"),
-        (400, error(400, 21608), Verdict.PERMANENT, "trial"),
-        (400, error(400, 21610), Verdict.PERMANENT, "START"),
-        (400, error(400, 21614), Verdict.PERMANENT, "no SMS"),
-        (400, error(400, 21635), Verdict.PERMANENT, "landline"),
-        (400, error(400, 99999), Verdict.PERMANENT, "refused the message"),
-        (401, error(401, 20003), Verdict.PERMANENT, "login is not valid"),
-        (403, error(403, 20005), Verdict.PERMANENT, "console"),
-        (404, error(404, 20404), Verdict.PERMANENT, "check accountSid and host"),
-        (408, "", Verdict.RETRY, "in time"),
-        (429, error(429, 20429, "Too Many Requests"), Verdict.PAUSE, "too many"),
-        (500, error(500, 20500), Verdict.RETRY, "has a problem"),
-        (503, "", Verdict.RETRY, "has a problem"),
-        (302, "", Verdict.PERMANENT, "redirects"),
-        (200, "<html>", Verdict.RETRY, "no success"),
+        (201, '{"sid": "SM0123456789abcdef0123456789abcdef", "status": "queued"}', OutcomeKind.DELIVERED, ""),
+        (200, '{"messages": []}', OutcomeKind.DELIVERED, ""),
+        (400, error(400, 21211), OutcomeKind.PERMANENT, "check toNumbers (words of Twilio's (code 21211))"),
+        (400, error(400, 21408), OutcomeKind.PERMANENT, "Geo permissions"),
+        (400, error(400, 21606), OutcomeKind.PERMANENT, "fromNumber"),
+        (400, error(400, 21608), OutcomeKind.PERMANENT, "trial"),
+        (400, error(400, 21610), OutcomeKind.PERMANENT, "START"),
+        (400, error(400, 21614), OutcomeKind.PERMANENT, "no SMS"),
+        (400, error(400, 21635), OutcomeKind.PERMANENT, "landline"),
+        (400, error(400, 99999), OutcomeKind.PERMANENT, "refused the message"),
+        (401, error(401, 20003), OutcomeKind.PERMANENT, "login is not valid"),
+        (403, error(403, 20005), OutcomeKind.PERMANENT, "console"),
+        (404, error(404, 20404), OutcomeKind.PERMANENT, "check accountSid and host"),
+        (408, "", OutcomeKind.RETRY, "in time"),
+        (429, error(429, 20429, "Too Many Requests"), OutcomeKind.PAUSE, "too many"),
+        (500, error(500, 20500), OutcomeKind.RETRY, "has a problem"),
+        (503, "", OutcomeKind.RETRY, "has a problem"),
+        (302, "", OutcomeKind.PERMANENT, "redirects"),
+        (200, "<html>", OutcomeKind.RETRY, "no success"),
     ],
 )
-def test_what_answers_mean(status, body, verdict, says):
+def test_what_answers_mean(status, body, kind, says):
     outcome = answer(SMS, status, body, target=TARGET)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert says in outcome.message
 
 

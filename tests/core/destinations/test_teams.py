@@ -15,7 +15,7 @@ from pipebell.core.destinations.teams import LIMIT, TEAMS, MentionedUser, TeamsT
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, RootSpec
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.placeholders import Environment, OrgSecrets
 from pipebell.core.vocabulary import Severity
 
@@ -253,28 +253,38 @@ def test_a_retired_connector_is_refused_with_the_way_out(url):
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "verdict", "words"),
+    ("status", "text", "kind", "words"),
     [
-        (202, "", Verdict.DELIVERED, ""),
-        (200, "", Verdict.DELIVERED, ""),
-        (400, '{"error":{"code":"InvalidRequest","message":"c2lnbmF0dXJl"}}', Verdict.PERMANENT, "refuses the card"),
-        (400, '{"error":{"code":"WorkflowTriggerIsNotEnabled","message":"x"}}', Verdict.PERMANENT, "turned off: turn"),
-        (401, '{"error":{"code":"DirectApiAuthorizationRequired"}}', Verdict.PERMANENT, "anyone"),
-        (403, "", Verdict.PERMANENT, "signature"),
-        (404, '{"error":{"code":"WorkflowNotFound"}}', Verdict.PERMANENT, "owner"),
-        (410, "", Verdict.PERMANENT, "owner"),
-        (413, "", Verdict.PERMANENT, "too large"),
-        (429, "", Verdict.PAUSE, "too many"),
-        (408, "", Verdict.RETRY, "in time"),
-        (500, "", Verdict.RETRY, "problem"),
-        (502, '{"error":{"code":"NoResponse"}}', Verdict.RETRY, "NoResponse"),
-        (504, "", Verdict.RETRY, "problem"),
+        (202, "", OutcomeKind.DELIVERED, ""),
+        (200, "", OutcomeKind.DELIVERED, ""),
+        (
+            400,
+            '{"error":{"code":"InvalidRequest","message":"c2lnbmF0dXJl"}}',
+            OutcomeKind.PERMANENT,
+            "refuses the card",
+        ),
+        (
+            400,
+            '{"error":{"code":"WorkflowTriggerIsNotEnabled","message":"x"}}',
+            OutcomeKind.PERMANENT,
+            "turned off: turn",
+        ),
+        (401, '{"error":{"code":"DirectApiAuthorizationRequired"}}', OutcomeKind.PERMANENT, "anyone"),
+        (403, "", OutcomeKind.PERMANENT, "signature"),
+        (404, '{"error":{"code":"WorkflowNotFound"}}', OutcomeKind.PERMANENT, "owner"),
+        (410, "", OutcomeKind.PERMANENT, "owner"),
+        (413, "", OutcomeKind.PERMANENT, "too large"),
+        (429, "", OutcomeKind.PAUSE, "too many"),
+        (408, "", OutcomeKind.RETRY, "in time"),
+        (500, "", OutcomeKind.RETRY, "problem"),
+        (502, '{"error":{"code":"NoResponse"}}', OutcomeKind.RETRY, "NoResponse"),
+        (504, "", OutcomeKind.RETRY, "problem"),
     ],
 )
-def test_what_its_answers_mean(status, text, verdict, words):
+def test_what_its_answers_mean(status, text, kind, words):
     outcome = classify_response(TEAMS, Response(status, {}, text.encode()), PLAIN, 0.0)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert words in outcome.message
     assert "c2lnbmF0dXJl" not in outcome.message
-    if verdict is Verdict.PAUSE:
+    if kind is OutcomeKind.PAUSE:
         assert outcome.first_pause == 5.0

@@ -12,7 +12,7 @@ from pipebell.core.destinations.http import Response, Sent
 from pipebell.core.destinations.telegram import TELEGRAM, TEXT, TelegramTarget, request, then
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layers
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 
 TOKEN = "1234567890:hidden-Token_of-the-bot"
 TARGET = TelegramTarget(f"https://api.telegram.org/bot{TOKEN}/sendMessage", chat_id="-100123", bot_token=TOKEN)
@@ -125,31 +125,36 @@ def test_entities_that_are_refused_are_sent_as_plain_text_once(description):
 
 # https://core.telegram.org/bots/api#making-requests, and descriptions as the server words them
 @pytest.mark.parametrize(
-    ("status", "body", "verdict", "says"),
+    ("status", "body", "kind", "says"),
     [
-        (200, '{"ok": true, "result": {"message_id": 1}}', Verdict.DELIVERED, ""),
-        (200, '{"ok": false}', Verdict.RETRY, "no success"),
-        (400, bad(400, "Bad Request: chat not found"), Verdict.PERMANENT, "check chatId, add the bot"),
-        (400, bad(400, "Bad Request: message thread not found"), Verdict.PERMANENT, "messageThreadId"),
-        (400, bad(400, "Bad Request: message is too long"), Verdict.PERMANENT, "Bad Request: message is too long"),
-        (401, bad(401, "Unauthorized"), Verdict.PERMANENT, "BotFather"),
-        (403, bad(403, "Forbidden: bot was blocked by the user"), Verdict.PERMANENT, "unblocked"),
-        (403, bad(403, "Forbidden: bot was kicked from the supergroup chat"), Verdict.PERMANENT, "add it to the chat"),
-        (404, bad(404, "Not Found"), Verdict.PERMANENT, "BotFather"),
-        (500, bad(500, "Internal Server Error"), Verdict.RETRY, "has a problem"),
-        (502, "", Verdict.RETRY, "has a problem"),
+        (200, '{"ok": true, "result": {"message_id": 1}}', OutcomeKind.DELIVERED, ""),
+        (200, '{"ok": false}', OutcomeKind.RETRY, "no success"),
+        (400, bad(400, "Bad Request: chat not found"), OutcomeKind.PERMANENT, "check chatId, add the bot"),
+        (400, bad(400, "Bad Request: message thread not found"), OutcomeKind.PERMANENT, "messageThreadId"),
+        (400, bad(400, "Bad Request: message is too long"), OutcomeKind.PERMANENT, "Bad Request: message is too long"),
+        (401, bad(401, "Unauthorized"), OutcomeKind.PERMANENT, "BotFather"),
+        (403, bad(403, "Forbidden: bot was blocked by the user"), OutcomeKind.PERMANENT, "unblocked"),
+        (
+            403,
+            bad(403, "Forbidden: bot was kicked from the supergroup chat"),
+            OutcomeKind.PERMANENT,
+            "add it to the chat",
+        ),
+        (404, bad(404, "Not Found"), OutcomeKind.PERMANENT, "BotFather"),
+        (500, bad(500, "Internal Server Error"), OutcomeKind.RETRY, "has a problem"),
+        (502, "", OutcomeKind.RETRY, "has a problem"),
     ],
 )
-def test_what_answers_mean(status, body, verdict, says):
+def test_what_answers_mean(status, body, kind, says):
     outcome = answer(TELEGRAM, status, body, target=TARGET)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert says in outcome.message
 
 
 def test_a_group_that_moved_is_named():
     moved = bad(400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=-1009)
     outcome = answer(TELEGRAM, 400, moved, target=TARGET)
-    assert outcome.verdict is Verdict.PERMANENT
+    assert outcome.kind is OutcomeKind.PERMANENT
     assert "set chatId to its new ID" in outcome.message
     assert outcome.message.endswith("supergroup chat: -1009)")
 
@@ -166,7 +171,7 @@ def test_a_group_that_moved_is_named():
 )
 def test_pauses(body, headers, seconds):
     outcome = answer(TELEGRAM, 429, body, headers, TARGET)
-    assert (outcome.verdict, outcome.retry_after) == (Verdict.PAUSE, seconds)
+    assert (outcome.kind, outcome.retry_after) == (OutcomeKind.PAUSE, seconds)
 
 
 def test_a_pause_is_one_chats():

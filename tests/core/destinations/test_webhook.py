@@ -27,7 +27,7 @@ from pipebell.core.destinations.webhook import (
 from pipebell.core.errors import NotReady
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, RootSpec
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.placeholders import Environment, OrgSecrets, references_of, secrets_of
 from pipebell.core.vocabulary import Severity
 
@@ -324,30 +324,30 @@ def test_reserved_headers_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("status", "text", "headers", "verdict", "words"),
+    ("status", "text", "headers", "kind", "words"),
     [
-        (200, "anything", {}, Verdict.DELIVERED, ""),
-        (204, "", {}, Verdict.DELIVERED, ""),
-        (301, "", {}, Verdict.PERMANENT, "redirects"),
-        (400, "", {}, Verdict.PERMANENT, "refused"),
-        (401, "", {}, Verdict.PERMANENT, "signingSecret"),
-        (403, "", {}, Verdict.PERMANENT, "signingSecret"),
-        (404, "", {}, Verdict.PERMANENT, "URL"),
-        (410, "", {}, Verdict.PERMANENT, "gone"),
-        (413, "", {}, Verdict.PERMANENT, "shorter"),
-        (415, "", {}, Verdict.PERMANENT, "format"),
-        (429, "", {"retry-after": "7"}, Verdict.PAUSE, "too many"),
-        (500, "", {}, Verdict.RETRY, "problem"),
-        (502, "", {}, Verdict.RETRY, "problem"),
-        (503, "", {"retry-after": "7"}, Verdict.PAUSE, "pause"),
-        (504, "", {}, Verdict.RETRY, "problem"),
+        (200, "anything", {}, OutcomeKind.DELIVERED, ""),
+        (204, "", {}, OutcomeKind.DELIVERED, ""),
+        (301, "", {}, OutcomeKind.PERMANENT, "redirects"),
+        (400, "", {}, OutcomeKind.PERMANENT, "refused"),
+        (401, "", {}, OutcomeKind.PERMANENT, "signingSecret"),
+        (403, "", {}, OutcomeKind.PERMANENT, "signingSecret"),
+        (404, "", {}, OutcomeKind.PERMANENT, "URL"),
+        (410, "", {}, OutcomeKind.PERMANENT, "gone"),
+        (413, "", {}, OutcomeKind.PERMANENT, "shorter"),
+        (415, "", {}, OutcomeKind.PERMANENT, "format"),
+        (429, "", {"retry-after": "7"}, OutcomeKind.PAUSE, "too many"),
+        (500, "", {}, OutcomeKind.RETRY, "problem"),
+        (502, "", {}, OutcomeKind.RETRY, "problem"),
+        (503, "", {"retry-after": "7"}, OutcomeKind.PAUSE, "pause"),
+        (504, "", {}, OutcomeKind.RETRY, "problem"),
     ],
 )
-def test_what_answers_mean(status, text, headers, verdict, words):
+def test_what_answers_mean(status, text, headers, kind, words):
     outcome = classify_response(WEBHOOK, Response(status, headers, text.encode()), target(), 0.0)
-    assert outcome.verdict is verdict
+    assert outcome.kind is kind
     assert words in outcome.message
-    if verdict is Verdict.PAUSE:
+    if kind is OutcomeKind.PAUSE:
         assert outcome.retry_after == 7.0
 
 

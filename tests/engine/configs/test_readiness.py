@@ -10,13 +10,13 @@ import pytest
 from tests.engine.fakes import EMAIL, START, settle_down
 
 from pipebell.core.errors import Forbidden, NotReady, Problem
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Phase
 from pipebell.engine.configs.readiness import ConditionValue, Readiness
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+PAUSE = Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=60)
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 

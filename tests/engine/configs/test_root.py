@@ -6,11 +6,11 @@ import json
 
 from tests.engine.fakes import EMAIL, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+PAUSE = Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=60)
 
 
 async def test_its_state_in_a_word(house):

@@ -7,11 +7,11 @@ import itertools
 
 from tests.engine.fakes import settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase, Reason
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+PAUSE = Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=60)
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 

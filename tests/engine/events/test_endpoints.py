@@ -10,14 +10,14 @@ import pytest
 from tests.engine.fakes import FakeClock
 
 from pipebell.core.destinations.base import Rate
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.engine.events.endpoints import Endpoints, Waiter
 from pipebell.providers.turns import Turns
 
-OK = Outcome(Verdict.DELIVERED)
-BUSY = Outcome(Verdict.PAUSE, "Smtp421")
-UNTRIED = Outcome(Verdict.PAUSE, "Smtp421", untried=True)
-DOWN = Outcome(Verdict.RETRY, "Timeout")
+OK = Outcome(OutcomeKind.DELIVERED)
+BUSY = Outcome(OutcomeKind.PAUSE, "Smtp421")
+UNTRIED = Outcome(OutcomeKind.PAUSE, "Smtp421", untried=True)
+DOWN = Outcome(OutcomeKind.RETRY, "Timeout")
 
 
 class House:
@@ -104,7 +104,7 @@ async def test_pauses_double_while_nobody_passes(house):
 
 
 async def test_a_kind_may_have_a_first_pause_of_its_own(house):
-    slow = Outcome(Verdict.PAUSE, "Http429", first_pause=30.0)
+    slow = Outcome(OutcomeKind.PAUSE, "Http429", first_pause=30.0)
     house.admit("m0")
     pauses = [house.busy("m0", outcome=slow)[0]]
     for _ in range(2):
@@ -114,7 +114,7 @@ async def test_a_kind_may_have_a_first_pause_of_its_own(house):
 
 
 async def test_a_kind_may_have_a_longest_pause_of_its_own(house):
-    slow = Outcome(Verdict.PAUSE, "Http429", first_pause=2.0, longest_pause=60.0)
+    slow = Outcome(OutcomeKind.PAUSE, "Http429", first_pause=2.0, longest_pause=60.0)
     house.admit("m0")
     pauses = [house.busy("m0", outcome=slow)[0]]
     for _ in range(6):
@@ -128,7 +128,7 @@ async def test_a_kind_may_have_a_longest_pause_of_its_own(house):
 )
 async def test_the_time_that_it_names_counts_within_reason(house, retry_after, pause):
     house.admit("a")
-    assert house.busy("a", outcome=Outcome(Verdict.PAUSE, "Http429", retry_after=retry_after))[0] == pause
+    assert house.busy("a", outcome=Outcome(OutcomeKind.PAUSE, "Http429", retry_after=retry_after))[0] == pause
     assert house.admit("b", namespace="other") == pause
     assert await house.next(pause - 0.1) == []
     assert len(await house.next(0.2)) == 1
@@ -137,7 +137,7 @@ async def test_the_time_that_it_names_counts_within_reason(house, retry_after, p
 async def test_jitter_only_lengthens():
     house = House(jitter=lambda: 1.0)
     house.admit("a")
-    assert house.busy("a", outcome=Outcome(Verdict.PAUSE, retry_after=30.0))[0] == 32.0
+    assert house.busy("a", outcome=Outcome(OutcomeKind.PAUSE, retry_after=30.0))[0] == 32.0
     house.admit("a", endpoint="f")
     assert house.busy("a", endpoint="f")[0] == 5.5
     house.endpoints.close()
@@ -233,7 +233,7 @@ async def test_a_message_that_some_recipients_got_is_not_in_trouble(house):
     house.admit("a")
     for _ in range(9):
         house.answered("other", "other")
-        _, refusals, counts = house.busy("a", outcome=Outcome(Verdict.PAUSE, "Smtp450", accepted=True))
+        _, refusals, counts = house.busy("a", outcome=Outcome(OutcomeKind.PAUSE, "Smtp450", accepted=True))
         assert (refusals, counts) == (0, False)
 
 
@@ -396,7 +396,7 @@ class Senders:
                 await self.calls[uid].wait()
                 continue
             outcome = await self.attempt(namespace)
-            if outcome.verdict is Verdict.DELIVERED:
+            if outcome.kind is OutcomeKind.DELIVERED:
                 self.house.answered(uid, namespace)
                 self.delivered[uid] = self.house.seconds
                 self.house.endpoints.forget(uid)

@@ -8,14 +8,14 @@ import pytest
 from tests.engine.fakes import settle_down
 
 from pipebell.core.errors import Rejected
-from pipebell.core.outcome import Action, Outcome, Verdict
+from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase, Reason
 
 SLACK = {"botToken": "xoxb-1", "channel": "#data"}
 DUTY = {"routingKey": "0123456789abcdef0123456789abcdef"}
 ON = {"enabled": True, "remindAfterSeconds": 0}
-BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
+BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
 
 
 def configure(house, to=("slack",), cooldown=0, **incidents):
@@ -51,7 +51,7 @@ async def succeed(house, **spec):
 
 async def test_three_failures_are_one_message_and_the_end_goes_into_its_thread(house):
     configure(house)
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     one, two, three = [await fail(house, errorMessage=f"error {n}") for n in range(3)]
     assert told(house.slack) == [f"{one.name} send"]
     assert [house.status(event).phase for event in (one, two, three)] == ["Delivered", "Suppressed", "Suppressed"]
@@ -83,7 +83,7 @@ async def test_three_failures_are_one_message_and_the_end_goes_into_its_thread(h
 
 async def test_the_first_message_is_changed_to_say_that_it_is_over(house):
     configure(house)
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     await fail(house)
     await succeed(house)
     assert [attempt.action for _, _, _, attempt in house.slack.sent] == [Action.SEND, Action.REPLY, Action.EDIT]
@@ -180,7 +180,7 @@ async def test_where_the_opening_fails_for_good_the_end_is_not_told(house):
 
 async def test_a_restart_forgets_neither_who_was_told_nor_the_count(house):
     configure(house)
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     await fail(house)
     await fail(house)
     await house.restart()
@@ -311,7 +311,7 @@ async def test_whoever_stood_in_for_the_pager_hears_of_the_end(house):
     trigger = {"event": "pipeline_failure", "providers": ["pagerduty"], "cooldownSeconds": 0}
     house.config(**spec, eventTriggers=[trigger], incidents=ON)
     house.pagerduty.script = [BROKEN]
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     opening = await fail(house)
     assert house.status(opening).reason is Reason.FAILED_OVER
     assert the_incident(house).status.phase == "Open", "it counts as told"
@@ -347,7 +347,7 @@ async def test_whom_another_stood_in_for_counts_as_told_and_nobody_hears_of_each
 async def test_who_is_not_to_hear_of_the_end_does_not(house, wanted):
     trigger = {"event": "pipeline_failure", "providers": ["slack", "pagerduty"], "cooldownSeconds": 0}
     house.config(slack=SLACK | {"sendRecovery": wanted}, pagerduty=DUTY, eventTriggers=[trigger], incidents=ON)
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     await fail(house)
     await succeed(house)
     assert [attempt.action for _, _, _, attempt in house.slack.sent][1:] == (

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from tests.engine.fakes import EMAIL, FakeProvider, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.status import EventStatus
 from pipebell.core.vocabulary import Phase, Reason
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
 FIRST, SECOND, THIRD = "+4915112345678", "+447700900123", "+12025550143"
 ONLY_SMS = {"eventTriggers": [{"event": "pipeline_failure", "providers": ["sms"]}]}
 
@@ -33,7 +33,10 @@ def numbers(twilio):
 
 async def test_each_number_is_told_and_recorded_by_itself(house, twilio):
     house.config(**sms(FIRST, SECOND))
-    twilio.script = [Outcome(Verdict.DELIVERED, handle="SM1"), Outcome(Verdict.PERMANENT, "Http400", "no such number")]
+    twilio.script = [
+        Outcome(OutcomeKind.DELIVERED, handle="SM1"),
+        Outcome(OutcomeKind.PERMANENT, "Http400", "no such number"),
+    ]
     event = house.event()
     await house.submit(event)
     await settle_down()
@@ -74,7 +77,7 @@ async def test_another_number_at_its_place_is_not_told_of_it(house, twilio):
 
 async def test_a_number_less_is_not_told_either(house, twilio):
     house.config(**sms(FIRST, SECOND))
-    twilio.script = [Outcome(Verdict.DELIVERED), RETRY]
+    twilio.script = [Outcome(OutcomeKind.DELIVERED), RETRY]
     event = house.event()
     await house.submit(event)
     house.config(**sms(FIRST))
@@ -87,7 +90,7 @@ async def test_a_number_less_is_not_told_either(house, twilio):
 
 async def test_a_budget_that_is_spent_ends_it_by_that_name(house, twilio):
     house.config(**sms(FIRST))
-    twilio.script = [Outcome(Verdict.PERMANENT, "RateLimited", "sms.maxPerHour is 1", ends_as=Reason.RATE_LIMITED)]
+    twilio.script = [Outcome(OutcomeKind.PERMANENT, "RateLimited", "sms.maxPerHour is 1", ends_as=Reason.RATE_LIMITED)]
     event = house.event()
     await house.submit(event)
     await settle_down()
@@ -165,7 +168,9 @@ async def test_a_name_that_becomes_known_is_recorded_with_its_kind(house):
 
 async def test_a_name_that_means_another_kind_meanwhile_inherits_nothing(house, twilio):
     house.config(**CHANNEL, **BOTH, destinations=[{"name": "on-call", "email": EMAIL}])
-    refused = Outcome(Verdict.RETRY, "Smtp450", "later", accepted=("a@x",), retry_recipients=("b@x",), handle="mail")
+    refused = Outcome(
+        OutcomeKind.RETRY, "Smtp450", "later", accepted=("a@x",), retry_recipients=("b@x",), handle="mail"
+    )
     house.email.script = [refused]
     event = house.event()
     await house.submit(event)

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from tests.engine.fakes import EMAIL, START, House, settle_down
 
-from pipebell.core.outcome import Action, Outcome, Verdict
+from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.status import epoch, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 
@@ -352,7 +352,7 @@ async def test_nothing_expires_by_a_clock_that_is_not_trusted():
 async def test_a_persisted_time_that_no_configuration_can_ask_for_is_no_reason_to_wait(house, ahead, waits):
     """Of a process whose clock was wrong."""
     house.config(retryConfig={"maxAttempts": 3})
-    house.email.script = [Outcome(Verdict.RETRY, "Smtp421", "not now")]
+    house.email.script = [Outcome(OutcomeKind.RETRY, "Smtp421", "not now")]
     event = house.event()
     await house.submit(event)
     assert house.status(event).reason is Reason.RETRYING
@@ -414,7 +414,7 @@ async def test_a_pause_counts_as_no_attempt_and_another_one_probes(house):
     house.config(
         slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"], "cooldownSeconds": 0}]
     )
-    house.slack.script = [Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=30)]
+    house.slack.script = [Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=30)]
     first = house.event()
     await house.submit(first)
     status = house.status(first)
@@ -436,7 +436,7 @@ async def test_a_pause_counts_as_no_attempt_and_another_one_probes(house):
 async def test_what_meets_only_busy_answers_ends_rate_limited_when_it_is_too_old(house):
     house.config()
     event = house.event()
-    house.email.script = [Outcome(Verdict.PAUSE, "Smtp421", "later")] * 1000
+    house.email.script = [Outcome(OutcomeKind.PAUSE, "Smtp421", "later")] * 1000
     await house.submit(event)
     await house.clock.advance(86_000)
     assert house.status(event).reason is Reason.RATE_LIMITED
@@ -487,8 +487,8 @@ async def test_a_changed_configuration_counts_for_the_next_attempt(house):
 async def test_recipients_refused_for_now_are_the_only_ones_tried_again(house):
     house.config()
     house.email.script = [
-        Outcome(Verdict.RETRY, "Smtp450", "b@x: 450", accepted=True, retry_recipients=("b@x",)),
-        Outcome(Verdict.PERMANENT, "Smtp550", "b@x: 550"),
+        Outcome(OutcomeKind.RETRY, "Smtp450", "b@x: 450", accepted=True, retry_recipients=("b@x",)),
+        Outcome(OutcomeKind.PERMANENT, "Smtp550", "b@x: 550"),
     ]
     event = house.event()
     await house.submit(event)
@@ -514,7 +514,7 @@ async def test_a_refused_login_reads_the_secret_again_at_once(house):
     ref = {"name": "s", "key": "password"}
     house.config(email=EMAIL | {"smtpUsername": "u", "smtpPasswordSecretRef": ref})
     house.secrets.store["team", "s"] = {"password": "old"}
-    house.email.script = [Outcome(Verdict.PERMANENT, "SmtpAuthFailed", "535")]
+    house.email.script = [Outcome(OutcomeKind.PERMANENT, "SmtpAuthFailed", "535")]
     house.email.gate = asyncio.Event()
     event = house.event()
     await house.submit(event)
@@ -532,7 +532,7 @@ async def test_a_withdrawn_url_reads_the_secret_again_at_once(house, reason):
     trigger = {"event": "pipeline_failure", "providers": ["slack"]}
     house.config(slack={"webhookUrlSecretRef": {"name": "s", "key": "url"}}, eventTriggers=[trigger])
     house.secrets.store["team", "s"] = {"url": hook + "old"}
-    house.slack.script = [Outcome(Verdict.PERMANENT, reason, "no")]
+    house.slack.script = [Outcome(OutcomeKind.PERMANENT, reason, "no")]
     house.slack.gate = asyncio.Event()
     event = house.event()
     await house.submit(event)
@@ -547,7 +547,7 @@ async def test_a_refused_message_is_not_sent_again_with_the_same_secret(house):
     trigger = {"event": "pipeline_failure", "providers": ["slack"]}
     house.config(slack={"webhookUrlSecretRef": {"name": "s", "key": "url"}}, eventTriggers=[trigger])
     house.secrets.store["team", "s"] = {"url": "https://hooks.slack.com/services/T/B/X"}
-    house.slack.script = [Outcome(Verdict.PERMANENT, "Http403", "no")]
+    house.slack.script = [Outcome(OutcomeKind.PERMANENT, "Http403", "no")]
     event = house.event()
     await house.submit(event)
     await settle_down()
@@ -608,7 +608,7 @@ async def test_a_backlog_beyond_the_limit_goes_out_in_order_after_a_start(house)
 async def test_a_sender_that_falls_under_another_configuration_frees_the_first_ones_cooldown():
     house = House()
     house.with_root(json.dumps({"slack": SLACK, "default_provider": "slack"}))
-    house.slack.script = [Outcome(Verdict.PAUSE, "Http429", retry_after=30)]
+    house.slack.script = [Outcome(OutcomeKind.PAUSE, "Http429", retry_after=30)]
     first, second = house.event(), house.event()
     await house.submit(first, second)
     assert house.slack.names == [first.name]
@@ -624,7 +624,7 @@ async def test_a_sender_that_falls_under_another_configuration_frees_the_first_o
 
 async def test_after_a_restart_a_paused_endpoint_is_left_alone(house):
     house.config(slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"]}])
-    house.slack.script = [Outcome(Verdict.PAUSE, "Http429", retry_after=60)]
+    house.slack.script = [Outcome(OutcomeKind.PAUSE, "Http429", retry_after=60)]
     event = house.event()
     await house.submit(event)
     await house.clock.advance(10)
@@ -695,8 +695,8 @@ async def test_a_replay_answers_the_message_that_it_repeats_over_retries_and_a_r
         email={**EMAIL},
         eventTriggers=BOTH,
     )
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1/#data")]
-    house.email.script = [Outcome(Verdict.DELIVERED, message_id="<1@pipebell.io>")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1/#data")]
+    house.email.script = [Outcome(OutcomeKind.DELIVERED, message_id="<1@pipebell.io>")]
     original = house.event()
     await house.submit(original)
     house.slack.script = [RETRY]
@@ -717,7 +717,7 @@ async def test_a_replay_to_another_kind_of_that_name_stands_by_itself(house):
     house.config(
         destinations=[{"name": "team", "slack": {"botToken": "xoxb-1", "channel": "#d"}}], eventTriggers=trigger
     )
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1/#d")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1/#d")]
     original = house.event()
     await house.submit(original)
     house.config(destinations=[{"name": "team", "email": EMAIL}], eventTriggers=trigger)
@@ -728,7 +728,7 @@ async def test_a_replay_to_another_kind_of_that_name_stands_by_itself(house):
 
 async def test_a_replay_by_a_webhook_which_has_no_threads_is_a_message_of_its_own(house):
     house.config(slack=SLACK, eventTriggers=[{"event": "pipeline_failure", "providers": ["slack"]}])
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1/#d")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1/#d")]
     original = house.event()
     await house.submit(original)
     await house.submit(house.event(replayOf={"name": original.name}))

@@ -9,12 +9,12 @@ import pytest
 from tests.engine.fakes import settle_down
 
 from pipebell.core.errors import Rejected, TooLarge
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.reconcile import FIRST_PARKED, LARGEST, LONGEST_PARKED
 
-BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
+BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
 NO_COOLDOWN = [{"event": "pipeline_failure", "cooldownSeconds": 0}]
 REFUSALS = [Rejected("422 denied by a policy"), TooLarge("500 etcdserver: request is too large")]
 
@@ -99,7 +99,7 @@ async def test_an_event_of_which_nobody_is_told_is_kept_as_well(house):
 
 async def test_a_failed_one_that_cannot_be_recorded_hands_the_turn_on(house):
     house.config()
-    house.email.script = [Outcome(Verdict.PERMANENT, "Http404", "no_service")]
+    house.email.script = [Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")]
     house.email.gate = asyncio.Event()
     refuse(house, REFUSALS[0])
     first, second = house.event("refused"), house.event()

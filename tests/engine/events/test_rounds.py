@@ -8,7 +8,7 @@ import pytest
 from tests.engine.fakes import EMAIL, FakeProvider, House, settle_down
 
 from pipebell.core.errors import Rejected
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase, Reason
 
 KEY = {"routingKey": "0123456789abcdef0123456789abcdef"}
@@ -16,9 +16,9 @@ ACCOUNT = {"accountSid": "AC" + "0a" * 16, "authToken": "t", "fromNumber": "+150
 SMS = ACCOUNT | {"toNumbers": ["+4915112345678"]}
 CHAT = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 TRIGGERS = [{"event": "pipeline_failure", "providers": ["pagerduty"]}]
-NO_ANSWER = Outcome(Verdict.RETRY, "Timeout", "no answer")
-REFUSED = Outcome(Verdict.PERMANENT, "Http400", "bad key")
-DELIVERED = Outcome(Verdict.DELIVERED)
+NO_ANSWER = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+REFUSED = Outcome(OutcomeKind.PERMANENT, "Http400", "bad key")
+DELIVERED = Outcome(OutcomeKind.DELIVERED)
 DEAD = [NO_ANSWER] * 1000
 
 
@@ -143,7 +143,7 @@ async def test_while_an_attempt_hangs_others_stand_in_all_the_same(house, pager,
 
 async def test_a_pause_counts_from_its_beginning(house, pager, phone):
     house.config(**guarded("sms", pagerduty={"failoverAfterSeconds": 60}))
-    pager.script = [Outcome(Verdict.PAUSE, "Http429", "busy", retry_after=3000)]
+    pager.script = [Outcome(OutcomeKind.PAUSE, "Http429", "busy", retry_after=3000)]
     event = house.event()
     await house.submit(event)
     await house.clock.advance(30)
@@ -251,7 +251,7 @@ async def test_each_number_beyond_the_hours_budget_fails_over(house, phone):
         slack=CHAT,
         eventTriggers=[{"event": "pipeline_failure", "providers": ["sms"]}],
     )
-    phone.script = [DELIVERED, Outcome(Verdict.PERMANENT, "RateLimited", "maxPerHour", ends_as=Reason.RATE_LIMITED)]
+    phone.script = [DELIVERED, Outcome(OutcomeKind.PERMANENT, "RateLimited", "maxPerHour", ends_as=Reason.RATE_LIMITED)]
     event = house.event()
     await house.submit(event)
     assert len(house.slack.sent) == 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x", "textTemplate": "own {{ org }}"}
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
 
 
 class FakeTemplates:

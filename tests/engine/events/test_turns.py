@@ -6,15 +6,15 @@ import asyncio
 
 from tests.engine.fakes import EMAIL, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.policy.sent import Sent
 from pipebell.core.vocabulary import Phase, Reason
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
-PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
+PAUSE = Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=60)
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
 
 
 async def test_the_turn_is_handed_on_in_the_order_of_coming(house):

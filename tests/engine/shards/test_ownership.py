@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.engine.fakes import House, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Phase, Reason
@@ -92,7 +92,7 @@ async def test_a_lease_renewed_between_the_refusal_and_the_wait_leaves_nobody_wa
 
 
 async def test_waiting_events_of_a_lost_shard_are_forgotten_and_nothing_is_written(house):
-    house.email.script = [Outcome(Verdict.RETRY, "Timeout", "no answer")]
+    house.email.script = [Outcome(OutcomeKind.RETRY, "Timeout", "no answer")]
     house.config()
     sender, waiter = house.event(), house.event()
     await house.submit(sender, waiter)
@@ -122,7 +122,7 @@ async def test_what_is_under_way_ends_and_is_recorded_and_then_forgotten(house):
 
 async def test_a_retry_that_falls_due_after_the_loss_is_the_new_owners(house):
     house.config()
-    house.email.script = [Outcome(Verdict.RETRY, "Timeout", "no answer")]
+    house.email.script = [Outcome(OutcomeKind.RETRY, "Timeout", "no answer")]
     event = house.event()
     await house.submit(event)
     lose(house)
@@ -324,7 +324,7 @@ async def test_a_probe_that_may_not_be_sent_lets_the_next_one_go(house):
     other = next(org for org in map(str, range(99)) if shard_of(org) not in SHARD)
     house.config(eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
     house.config(org=other, name="other", eventTriggers=[{"event": "pipeline_failure", "cooldownSeconds": 0}])
-    house.email.script = [Outcome(Verdict.PAUSE, "Smtp421", "later", retry_after=10.0)]
+    house.email.script = [Outcome(OutcomeKind.PAUSE, "Smtp421", "later", retry_after=10.0)]
     first = house.event()
     await house.submit(first)
     theirs = house.event(org=other)

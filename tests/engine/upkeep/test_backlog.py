@@ -10,14 +10,14 @@ import tracemalloc
 import pytest
 from tests.engine.fakes import EMAIL, House, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.shards import shard_of
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.bounds import Bounds
 from pipebell.engine.upkeep.backlog import PATIENCE, Backlog
 
 UNCOOLED = [{"event": "pipeline_failure", "cooldownSeconds": 0}]
-LATER = Outcome(Verdict.RETRY, "Smtp451", "later")
+LATER = Outcome(OutcomeKind.RETRY, "Smtp451", "later")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.engine.fakes import EMAIL, settle_down
 from tests.engine.nights import Night, later
 
 from pipebell.core.errors import Conflict, Rejected
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.silences.catch_up import Group, name_of
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase, Reason
@@ -141,7 +141,7 @@ async def test_organisations_are_told_of_their_own(night):
 
 
 async def test_events_under_way_go_out_also_when_a_silence_begins_between_their_attempts(night):
-    night.email.script = [Outcome(Verdict.RETRY, "Busy", "not now")]
+    night.email.script = [Outcome(OutcomeKind.RETRY, "Busy", "not now")]
     event = night.event(pipelineId="orders")
     await night.submit(event)
     night.silence()

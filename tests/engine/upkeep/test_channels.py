@@ -10,7 +10,7 @@ from tests.engine.fakes import START, settle_down
 from tests.engine.upkeep.test_health import BOTH, DEAD, GONE, KEY, SLACK, Ward
 
 from pipebell.core.errors import Forbidden
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import NoticeKind
 from pipebell.engine.upkeep.channels import ChannelNotices, Platform
 from pipebell.engine.upkeep.health import ROOT as ROOT_OWNER
@@ -328,7 +328,7 @@ async def test_a_name_that_follows_from_another_hour_is_not_believed(office):
 async def test_mended_while_it_waits_it_is_not_told(office):
     office.config()
     await office.send(GONE)
-    office.house.email.script = [Outcome(Verdict.PAUSE, "Smtp421", "busy", retry_after=300.0)]
+    office.house.email.script = [Outcome(OutcomeKind.PAUSE, "Smtp421", "busy", retry_after=300.0)]
     await office.wait(10)
     (event,) = office.notices()
     await office.send()

@@ -11,7 +11,7 @@ from tests.engine.fakes import EMAIL, settle_down
 
 from pipebell.core.digest import parse
 from pipebell.core.errors import Rejected
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.vocabulary import Phase, Reason
 
@@ -249,7 +249,7 @@ async def test_an_event_with_a_part_that_waits_keeps_it_over_retries_and_restart
     house.config(
         slack=SLACK, eventTriggers=[trigger({**HOURLY, "destinations": ["email"]}, providers=["email", "slack"])]
     )
-    house.slack.script = [Outcome(Verdict.RETRY, "Http503", "later")]
+    house.slack.script = [Outcome(OutcomeKind.RETRY, "Http503", "later")]
     event = house.event()
     await house.submit(event)
     before = house.status(event)
@@ -317,7 +317,7 @@ async def test_a_takeover_brings_what_waits_and_the_former_owner_forgets(house):
 async def test_a_digest_whose_members_are_gone_by_then_goes_out(house):
     house.config(eventTriggers=[trigger()])
     event = house.event()
-    house.email.script = [Outcome(Verdict.RETRY, "Smtp451", "later")]
+    house.email.script = [Outcome(OutcomeKind.RETRY, "Smtp451", "later")]
     async with running(house):
         await house.submit(event)
         await house.clock.advance(3602)
@@ -383,7 +383,7 @@ async def test_a_forged_digest_is_not_due_and_bars_no_real_one(house):
 
 async def test_a_digest_that_failed_is_sent_again_word_by_word_and_nothing_else_is(house):
     house.config(eventTriggers=[trigger()])
-    house.email.script = [Outcome(Verdict.PERMANENT, "Smtp550", "no")]
+    house.email.script = [Outcome(OutcomeKind.PERMANENT, "Smtp550", "no")]
     async with running(house):
         await house.submit(house.event())
         await house.clock.advance(3605)
@@ -478,7 +478,7 @@ async def test_the_count_survives_a_restart_and_ends_with_the_hour(house):
 
 async def test_what_fails_for_good_gives_its_place_back(house):
     house.config(maxNotificationsPerHour=1, eventTriggers=[trigger(None, cooldownSeconds=0)])
-    house.email.script = [Outcome(Verdict.PERMANENT, "Smtp550", "no")]
+    house.email.script = [Outcome(OutcomeKind.PERMANENT, "Smtp550", "no")]
     first, second, third = house.event(), house.event(), house.event()
     await house.submit(first)
     await house.submit(second)
@@ -493,7 +493,10 @@ async def test_what_fails_for_good_gives_its_place_back(house):
 async def test_after_a_restart_what_failed_holds_no_place_and_what_is_under_way_holds_one(house):
     house.config(maxNotificationsPerHour=1, eventTriggers=[trigger(None, cooldownSeconds=0)])
     house.clock._now = (house.clock.now() // 3600 + 1) * 3600 + 100
-    house.email.script = [Outcome(Verdict.PERMANENT, "Smtp550", "no"), Outcome(Verdict.RETRY, "Smtp451", "later")]
+    house.email.script = [
+        Outcome(OutcomeKind.PERMANENT, "Smtp550", "no"),
+        Outcome(OutcomeKind.RETRY, "Smtp451", "later"),
+    ]
     failed, tried = house.event(), house.event()
     await house.submit(failed)
     await house.submit(tried)

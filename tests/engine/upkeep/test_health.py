@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.engine.fakes import EMAIL, START, House, settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.status import NotificationConfigStatus, rfc3339
 from pipebell.engine.configs.readiness import Readiness
@@ -19,8 +19,8 @@ from pipebell.engine.upkeep.usage import UsageWriter
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/X"}
 OTHER = {"webhookUrl": "https://hooks.slack.com/services/T/B/Y"}
 BOTH = {"event": "pipeline_failure", "providers": ["email", "slack"], "cooldownSeconds": 0}
-GONE = Outcome(Verdict.PERMANENT, "Http404", "404: no_service")
-DEAD = Outcome(Verdict.RETRY, "Timeout", "no answer in time")
+GONE = Outcome(OutcomeKind.PERMANENT, "Http404", "404: no_service")
+DEAD = Outcome(OutcomeKind.RETRY, "Timeout", "no answer in time")
 KEY = ("team", "config")
 
 
@@ -222,7 +222,7 @@ async def test_what_another_replica_keeps_is_not_kept_here(ward):
 async def test_an_endpoint_of_the_platform_is_not_the_organisations(ward):
     ward.house.with_root('{"slack": {"webhook_url": "https://hooks.slack.com/services/T/ROOT/X"}}')
     ward.house.config(slack={"channel": "#ours"}, eventTriggers=[BOTH])
-    await ward.send(Outcome(Verdict.PERMANENT, "Http404", "404: channel_not_found"))
+    await ward.send(Outcome(OutcomeKind.PERMANENT, "Http404", "404: channel_not_found"))
     assert ward.board.of(ROOT) == {}  # it chose the channel
     await ward.send(DEAD, DEAD, DEAD)
     assert [item["name"] for item in ward.status()["destinations"]] == ["email"]

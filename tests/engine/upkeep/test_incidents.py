@@ -10,7 +10,7 @@ from tests.engine.events.test_incidents import configure, fail, succeed, the_inc
 from tests.engine.fakes import START, settle_down
 
 from pipebell.core.errors import Rejected
-from pipebell.core.outcome import Action, Outcome, Verdict
+from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Reason
 
@@ -34,7 +34,7 @@ def say(house, **spec):
 
 async def test_reminders_after_4_and_12_hours_in_the_thread(house):
     configure(house, remindAfterSeconds=4 * HOUR)
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     await fail(house, errorMessage="disk full")
     await house.clock.advance(4 * HOUR - 1)
     assert len(house.slack.sent) == 1
@@ -159,7 +159,7 @@ async def test_not_when_acknowledged_a_second_before(house):
 async def test_an_acknowledgement_while_the_reminder_is_on_its_way_stops_it(house):
     configure(house, remindAfterSeconds=HOUR)
     await fail(house)
-    house.slack.script = [Outcome(Verdict.RETRY, "Timeout", "no answer")]
+    house.slack.script = [Outcome(OutcomeKind.RETRY, "Timeout", "no answer")]
     await house.clock.advance(HOUR + 1)
     (reminder,) = notices(house, "Reminder")
     say(house, acknowledgement={"by": "ann"})
@@ -431,7 +431,7 @@ async def test_failures_are_told_after_an_end_in_the_future(house):
 
 
 async def test_whoever_ends_an_incident_by_hand_is_no_success(house):
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     configure(house, to=("slack", "pagerduty"))
     await fail(house)
     await house.clock.advance(60)

@@ -10,7 +10,7 @@ from tests.engine.events.test_incidents import ON, SLACK
 from tests.engine.fakes import settle_down
 
 from pipebell.core.incidents.resource import IncidentPhase
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 
 PIPELINES = [f"p{number}" for number in range(6)]
 STEPS = 120
@@ -65,7 +65,7 @@ async def disturb(house, draw):
         house.incidents.away = False
         await house.clock.advance(5)
     if draw.random() < 0.1:
-        house.slack.script = [Outcome(Verdict.RETRY, "Timeout", "no answer")]
+        house.slack.script = [Outcome(OutcomeKind.RETRY, "Timeout", "no answer")]
     await settle_down()
 
 

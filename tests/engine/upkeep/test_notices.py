@@ -8,7 +8,7 @@ import pytest
 from tests.engine.fakes import EMAIL, House, settle_down
 
 from pipebell.core.errors import Forbidden, NotFound, Rejected
-from pipebell.core.outcome import Action, Outcome, Thread, Verdict
+from pipebell.core.outcome import Action, Outcome, OutcomeKind, Thread
 from pipebell.core.policy.facts import Claim
 from pipebell.core.vocabulary import NoticeKind, Phase, Reason, StageName
 from pipebell.engine.upkeep.notices import Made, NoticeMaker
@@ -99,7 +99,7 @@ async def test_what_somebody_else_claims_is_not_due(house):
 async def test_it_is_judged_again_before_each_attempt(house):
     judge = Always(DUE)
     house.engine.judges.subscribe(NoticeKind.CHANNEL, judge)
-    house.email.script = [Outcome(Verdict.RETRY, "Http500", "later")]
+    house.email.script = [Outcome(OutcomeKind.RETRY, "Http500", "later")]
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await settle_down()
     judge.claim = OVER
@@ -161,7 +161,7 @@ async def test_a_notice_follows_up_the_messages_that_its_judge_names(house):
         threads={"chat": edit, "hook": edit, "email": Thread(Action.REPLY, "<1@pipebell.io>")},
     )
     house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(due))
-    house.slack.script = [Outcome(Verdict.RETRY, "Http500", "later")]
+    house.slack.script = [Outcome(OutcomeKind.RETRY, "Http500", "later")]
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await house.clock.advance(30)
     status = house.events.store["team", "channel-1"].status

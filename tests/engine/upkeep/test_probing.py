@@ -10,12 +10,12 @@ import pytest
 from tests.engine.fakes import settle_down
 from tests.engine.upkeep.test_health import BOTH, DEAD, GONE, KEY, SLACK, Ward
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.engine.upkeep.health import ROOT
 from pipebell.engine.upkeep.probing import EVERY, Prober
 
 PROBE = {"probe": True}
-REFUSED = Outcome(Verdict.PERMANENT, "SmtpAuthFailed", "535: wrong password")
+REFUSED = Outcome(OutcomeKind.PERMANENT, "SmtpAuthFailed", "535: wrong password")
 QUARTER = EVERY + 15
 
 

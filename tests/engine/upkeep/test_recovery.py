@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pipebell.core.event import EventPage
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase, Reason
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
-PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
+PAUSE = Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=60)
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 
 

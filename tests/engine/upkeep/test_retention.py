@@ -9,11 +9,11 @@ import pytest
 from tests.engine.fakes import START
 
 from pipebell.core.errors import Rejected, Unavailable
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.status import rfc3339
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+PAUSE = Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=60)
 
 
 async def test_finished_events_go_when_their_time_has_come_unless_a_cooldown_needs_them(house):

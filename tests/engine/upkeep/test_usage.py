@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.engine.upkeep.usage import UsageWriter
 
-RETRY = Outcome(Verdict.RETRY, "Timeout", "no answer")
-PAUSE = Outcome(Verdict.PAUSE, "Http429", "slow down", retry_after=60)
+RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
+PAUSE = Outcome(OutcomeKind.PAUSE, "Http429", "slow down", retry_after=60)
 
 
 async def test_bookkeeping_is_written_seldom(house):

@@ -55,7 +55,7 @@ def target(sink=None, **changes):
     return EmailTarget(**given | changes)
 
 
-def verdict(target, ca_file=""):
+def finding(target, ca_file=""):
     *before, last = conversation(target, ca_file)
     assert all(finding.ok for finding in before)
     assert "right-password" not in repr((before, last))
@@ -78,7 +78,7 @@ def test_all_is_well(serve):
 
 def test_a_wrong_password(serve):
     sink = serve()
-    found = verdict(target(sink, password="wrong"), sink.ca_file)
+    found = finding(target(sink, password="wrong"), sink.ca_file)
     assert (found.what, found.ok) == ("login", False)
     assert "user name or password is wrong: 535" in found.message
     assert "app password" in found.fix
@@ -92,14 +92,14 @@ def test_each_provider_has_its_mend(serve, monkeypatch, host, fix):
     real = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda _, port, *a, **k: real("127.0.0.1", port, *a, **k))
     sink = serve(names=[host])
-    found = verdict(target(sink, host=host, password="wrong"), sink.ca_file)
+    found = finding(target(sink, host=host, password="wrong"), sink.ca_file)
     assert (found.what, fix in found.fix) == ("login", True)
 
 
 def test_a_wrong_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    found = verdict(target(port=port))
+    found = finding(target(port=port))
     assert (found.what, f"nothing listens at 127.0.0.1:{port}") == ("connection", found.message)
     assert "587" in found.fix
 
@@ -107,61 +107,61 @@ def test_a_wrong_port():
 def test_a_server_that_never_speaks(monkeypatch):
     monkeypatch.setattr(smtp, "_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        found = verdict(target(port=listener.getsockname()[1]))
+        found = finding(target(port=listener.getsockname()[1]))
     assert (found.what, "firewall" in found.fix) == ("connection", True)
 
 
 def test_a_certificate_of_nobody_we_know(serve):
-    found = verdict(target(serve()))
+    found = finding(target(serve()))
     assert (found.what, "PIPEBELL_CA_FILE" in found.fix) == ("certificate", True)
 
 
 def test_a_certificate_for_another_name(serve):
     sink = serve(names=["mail.example.com"])
-    found = verdict(target(sink), sink.ca_file)
+    found = finding(target(sink), sink.ca_file)
     assert (found.what, "name that the certificate is for" in found.fix) == ("certificate", True)
 
 
 def test_tls_from_the_start_that_nobody_asked_for(serve, monkeypatch):
     monkeypatch.setattr(smtp, "_TIMEOUT", 0.5)
-    found = verdict(target(serve(security="implicit")))
+    found = finding(target(serve(security="implicit")))
     assert (found.what, "expects TLS from the start" in found.message) == ("TLS", True)
     assert "email.smtpTls to Implicit" in found.fix
 
 
 def test_no_tls_from_the_start_where_it_is_asked_for(serve):
     sink = serve()
-    found = verdict(target(sink, implicit_tls=True), sink.ca_file)
+    found = finding(target(sink, implicit_tls=True), sink.ca_file)
     assert (found.what, "587" in found.fix) == ("TLS", True)
     assert "email.smtpTls to StartTls" in found.fix
 
 
 def test_tls_from_the_start(serve):
     sink = serve(security="implicit")
-    assert verdict(target(sink, implicit_tls=True), sink.ca_file).ok
+    assert finding(target(sink, implicit_tls=True), sink.ca_file).ok
 
 
 def test_letters_of_all_kinds(serve):
     """smtplib's own login knows ASCII only."""
     for mechanism in ("PLAIN", "LOGIN"):
         sink = serve(users={"müller": "pässwörd ☃"}, mechanisms=[mechanism])
-        assert verdict(target(sink, username="müller", password="pässwörd ☃"), sink.ca_file).ok
-        wrong = verdict(target(sink, username="müller", password="paßwort"), sink.ca_file)
+        assert finding(target(sink, username="müller", password="pässwörd ☃"), sink.ca_file).ok
+        wrong = finding(target(sink, username="müller", password="paßwort"), sink.ca_file)
         assert (wrong.what, "535" in wrong.message) == ("login", True)
 
 
 def test_a_mechanism_that_the_server_does_not_know_after_all(serve):
     sink = serve()
     sink.plan("500 5.5.1 what?", at="login")
-    assert verdict(target(sink), sink.ca_file).ok
+    assert finding(target(sink), sink.ca_file).ok
 
 
 def test_the_name_for_ehlo(serve):
     said = []
     sink = serve()
     sink.script("mail").always = lambda _: said.extend(one.session.host_name for one in sink._sessions)
-    assert verdict(target(sink), sink.ca_file).ok
-    assert verdict(target(sink, helo="pipebell.example.com"), sink.ca_file).ok
+    assert finding(target(sink), sink.ca_file).ok
+    assert finding(target(sink, helo="pipebell.example.com"), sink.ca_file).ok
     assert said == ["[127.0.0.1]", "pipebell.example.com"]
 
 
@@ -178,7 +178,7 @@ def test_the_name_for_ehlo(serve):
 def test_a_recipient_that_is_refused(serve, answer, message, fix):
     sink = serve()
     sink.refuse("you@example.com", answer)
-    found = verdict(target(sink), sink.ca_file)
+    found = finding(target(sink), sink.ca_file)
     assert (found.what, message in found.message, fix in found.fix) == ("recipients", True, True)
 
 
@@ -194,30 +194,30 @@ def test_no_answer_of_a_server_is_obeyed_by_a_terminal(serve, stage):
 def test_many_recipients(serve):
     sink = serve(limits=Limits(recipients=10))
     everybody = tuple(f"r{n}@example.com" for n in range(30))
-    found = verdict(target(sink, to=everybody), sink.ca_file)
+    found = finding(target(sink, to=everybody), sink.ca_file)
     assert (found.ok, "10 of 30 recipients" in found.message) == (True, True)
     sink = serve()
-    assert "all 30 recipients" in verdict(target(sink, to=everybody), sink.ca_file).message
+    assert "all 30 recipients" in finding(target(sink, to=everybody), sink.ca_file).message
     for who in everybody[:3]:
         sink.refuse(who, 550)
-    assert "r0@example.com is refused (and 2 more)" in verdict(target(sink, to=everybody), sink.ca_file).message
+    assert "r0@example.com is refused (and 2 more)" in finding(target(sink, to=everybody), sink.ca_file).message
 
 
 def test_no_starttls(serve):
-    found = verdict(target(serve(security="none")))
+    found = finding(target(serve(security="none")))
     assert (found.what, "does not offer STARTTLS" in found.message) == ("TLS", True)
 
 
 def test_no_login_where_one_is_needed(serve):
     sink = serve()
-    found = verdict(target(sink, username=None, password=None), sink.ca_file)
+    found = finding(target(sink, username=None, password=None), sink.ca_file)
     assert (found.what, found.ok) == ("sender", False)
     assert "set smtpUsername and smtpPassword" in found.fix
 
 
 def test_no_login_offered(serve):
     sink = serve(mechanisms=(), users=None)
-    found = verdict(target(sink), sink.ca_file)
+    found = finding(target(sink), sink.ca_file)
     assert (found.what, "offers no login" in found.message) == ("login", True)
 
 
@@ -227,26 +227,26 @@ def test_no_login_offered(serve):
 def test_a_sender_that_may_not(serve, answer, fix):
     sink = serve()
     sink.plan(answer, at="mail")
-    found = verdict(target(sink), sink.ca_file)
+    found = finding(target(sink), sink.ca_file)
     assert (found.what, fix in found.fix) == ("sender", True)
 
 
 def test_a_login_that_is_not_possible_now(serve):
     sink = serve()
     sink.plan(454, 454, at="login")
-    found = verdict(target(sink), sink.ca_file)
+    found = finding(target(sink), sink.ca_file)
     assert (found.what, "try again later" in found.fix) == ("login", True)
 
 
 def test_a_server_that_turns_us_away(serve):
     sink = serve()
     sink.plan(421, at="connect")
-    found = verdict(target(sink), sink.ca_file)
+    found = finding(target(sink), sink.ca_file)
     assert (found.what, "421" in found.message) == ("connection", True)
 
 
 def test_a_name_that_nobody_knows():
-    found = verdict(target(host="smtp.gmial.invalid"))
+    found = finding(target(host="smtp.gmial.invalid"))
     assert (found.what, "cannot be resolved" in found.message) == ("name", True)
 
 
@@ -276,7 +276,7 @@ class Drip:
 
 def test_an_answer_without_end_takes_no_memory():
     server = Drip(lambda: b"250-" + b"x" * 60 + b"\r\n")
-    last = verdict(target(port=server.port, use_tls=False, username=None, password=None))
+    last = finding(target(port=server.port, use_tls=False, username=None, password=None))
     server.close()
     assert (last.ok, "answer without end" in last.message) == (False, True)
     assert server.ended.wait(30), "the connection is given up"
@@ -284,7 +284,7 @@ def test_an_answer_without_end_takes_no_memory():
 
 def test_a_line_without_end_is_given_up():
     server = Drip(lambda: b"250" + b"x" * 60)
-    last = verdict(target(port=server.port, use_tls=False, username=None, password=None))
+    last = finding(target(port=server.port, use_tls=False, username=None, password=None))
     server.close()
     assert (last.ok, len(last.message) < 400) == (False, True)
 

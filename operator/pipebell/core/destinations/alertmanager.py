@@ -37,7 +37,7 @@ from pipebell.core.fields import (
     whole_placeholder,
     with_references,
 )
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed
 from pipebell.core.render.facts import Facts, Link, facts
@@ -289,11 +289,13 @@ ALERTMANAGER: Final = HttpKind(
     hosts=Hosts(anywhere=True, http=True),
     capabilities=Capabilities(idempotent=True, acknowledges=False, resolves=True),
     answers=(
-        Answer(status(400), Verdict.PERMANENT, "Alertmanager cannot read the alert: check labels"),
-        Answer(status(401), Verdict.PERMANENT, "the login is not valid: check username and password, or bearerToken"),
-        Answer(status(403), Verdict.PERMANENT, "the login may not post alerts: check username, or bearerToken"),
-        Answer(status(404), Verdict.PERMANENT, "there is no Alertmanager (from 0.16 on): check url and its path"),
-        Answer(status(413), Verdict.PERMANENT, "the alert is too large for what stands before Alertmanager"),
+        Answer(status(400), OutcomeKind.PERMANENT, "Alertmanager cannot read the alert: check labels"),
+        Answer(
+            status(401), OutcomeKind.PERMANENT, "the login is not valid: check username and password, or bearerToken"
+        ),
+        Answer(status(403), OutcomeKind.PERMANENT, "the login may not post alerts: check username, or bearerToken"),
+        Answer(status(404), OutcomeKind.PERMANENT, "there is no Alertmanager (from 0.16 on): check url and its path"),
+        Answer(status(413), OutcomeKind.PERMANENT, "the alert is too large for what stands before Alertmanager"),
         *HTTP_RULES,
     ),
     said=said,

@@ -25,7 +25,7 @@ from pipebell.core.destinations.http import (
     status,
 )
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, SecretUrl, no_placeholder, pattern, with_references
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import TICK, block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts, marked
@@ -276,21 +276,21 @@ DISCORD: Final = HttpKind(
     hosts=Hosts(exact=HOSTS),
     capabilities=Capabilities(edits=True, limit=EMBED, per_second=0.4, burst=5),
     answers=(
-        Answer(range(400, 500), Verdict.PERMANENT, _GONE, when=_coded(10015, 50027)),
+        Answer(range(400, 500), OutcomeKind.PERMANENT, _GONE, when=_coded(10015, 50027)),
         Answer(
-            range(400, 500), Verdict.PERMANENT, "there is no such thread: check threadId", when=_coded(10003, 10008)
+            range(400, 500), OutcomeKind.PERMANENT, "there is no such thread: check threadId", when=_coded(10003, 10008)
         ),
         Answer(
             range(400, 500),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "the webhook's channel is a forum: set threadId to the ID of one of its posts",
             when=_coded(220001),
         ),
-        Answer(range(400, 500), Verdict.PERMANENT, "the thread is archived: unarchive it", when=_coded(50083)),
-        Answer(status(400), Verdict.PERMANENT, "Discord cannot read the message: please report this"),
-        Answer(status(401), Verdict.PERMANENT, _GONE),
-        Answer(status(403), Verdict.PERMANENT, "Discord refuses the webhook: make a new one and update webhookUrl"),
-        Answer(status(404), Verdict.PERMANENT, _GONE),
+        Answer(range(400, 500), OutcomeKind.PERMANENT, "the thread is archived: unarchive it", when=_coded(50083)),
+        Answer(status(400), OutcomeKind.PERMANENT, "Discord cannot read the message: please report this"),
+        Answer(status(401), OutcomeKind.PERMANENT, _GONE),
+        Answer(status(403), OutcomeKind.PERMANENT, "Discord refuses the webhook: make a new one and update webhookUrl"),
+        Answer(status(404), OutcomeKind.PERMANENT, _GONE),
         *HTTP_RULES,
     ),
     said=said,

@@ -18,7 +18,7 @@ from pydantic import Field
 from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
 from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
 from pipebell.core.fields import ENDPOINT, SecretUrl, with_references
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, TICK, line, listed
 from pipebell.core.render.facts import Facts, Link, facts, marked
@@ -198,15 +198,15 @@ GOOGLE_CHAT: Final = HttpKind(
     hosts=Hosts(exact=HOSTS),
     capabilities=Capabilities(threads=True, limit=BODY, per_second=1.0),
     answers=(
-        Answer(status(400), Verdict.PERMANENT, f"the URL's key is not valid: {_NEW_ONE}", when=_bad_key),
-        Answer(status(400), Verdict.PERMANENT, "Google Chat cannot read the message: please report this"),
-        Answer(status(401), Verdict.PERMANENT, f"the URL's token is not valid: {_NEW_ONE}"),
+        Answer(status(400), OutcomeKind.PERMANENT, f"the URL's key is not valid: {_NEW_ONE}", when=_bad_key),
+        Answer(status(400), OutcomeKind.PERMANENT, "Google Chat cannot read the message: please report this"),
+        Answer(status(401), OutcomeKind.PERMANENT, f"the URL's token is not valid: {_NEW_ONE}"),
         Answer(
             status(403),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             f"the webhook may not post there (removed, or forbidden by an administrator): {_NEW_ONE}",
         ),
-        Answer(status(404), Verdict.PERMANENT, f"the space or its webhook is gone: {_NEW_ONE}"),
+        Answer(status(404), OutcomeKind.PERMANENT, f"the space or its webhook is gone: {_NEW_ONE}"),
         *HTTP_RULES,
     ),
     said=said,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from pipebell.core.destinations.base import Kind, Rate
-from pipebell.core.outcome import Attempt, Outcome, Verdict
+from pipebell.core.outcome import Attempt, Outcome, OutcomeKind
 from pipebell.core.render.text import masked
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Answer:
     """
 
     statuses: range
-    verdict: Verdict
+    kind: OutcomeKind
     hint: str = ""
     reason: str = ""
     when: Callable[[Response], bool] = lambda _: True
@@ -147,27 +147,29 @@ def says_no(response: Response) -> bool:
 HTTP_RULES: Final = (
     Answer(
         range(200, 300),
-        Verdict.RETRY,
+        OutcomeKind.RETRY,
         "the answer is no success, whatever its status says: check the URL, and what stands between",
         "UnexpectedAnswer",
         says_no,
     ),
-    Answer(range(200, 300), Verdict.DELIVERED),
-    Answer(range(300, 400), Verdict.PERMANENT, "the URL redirects elsewhere, which is not followed", "RedirectRefused"),
-    Answer(status(408), Verdict.RETRY, "the server did not get the request in time"),
-    Answer(status(429), Verdict.PAUSE, "too many messages for this endpoint"),
+    Answer(range(200, 300), OutcomeKind.DELIVERED),
+    Answer(
+        range(300, 400), OutcomeKind.PERMANENT, "the URL redirects elsewhere, which is not followed", "RedirectRefused"
+    ),
+    Answer(status(408), OutcomeKind.RETRY, "the server did not get the request in time"),
+    Answer(status(429), OutcomeKind.PAUSE, "too many messages for this endpoint"),
     Answer(
         status(503),
-        Verdict.PAUSE,
+        OutcomeKind.PAUSE,
         "the server asks for a pause",
         when=lambda response: "retry-after" in response.headers,
     ),
-    Answer(status(404), Verdict.PERMANENT, "there is no such endpoint: check the URL"),
-    Answer(status(410), Verdict.PERMANENT, "the endpoint is gone: make a new one and update the URL"),
-    Answer(range(400, 500), Verdict.PERMANENT, "the server refused the message"),
-    Answer(range(500, 600), Verdict.RETRY, "the server has a problem"),
+    Answer(status(404), OutcomeKind.PERMANENT, "there is no such endpoint: check the URL"),
+    Answer(status(410), OutcomeKind.PERMANENT, "the endpoint is gone: make a new one and update the URL"),
+    Answer(range(400, 500), OutcomeKind.PERMANENT, "the server refused the message"),
+    Answer(range(500, 600), OutcomeKind.RETRY, "the server has a problem"),
 )
-_UNEXPECTED: Final = Answer(range(0), Verdict.RETRY, "the server does not answer as it should")
+_UNEXPECTED: Final = Answer(range(0), OutcomeKind.RETRY, "the server does not answer as it should")
 
 
 def _no_handle(_response: Response, _target: Any) -> str | None:  # noqa: ANN401
@@ -272,8 +274,8 @@ def judge_trial(kind: HttpKind, response: Response, target: HttpTarget, now: flo
     if response.get("ok") is False:
         said = masked(kind.said(response), *target.secrets)
         hint = kind.hints.get(said, "the login is refused")
-        return Outcome(Verdict.PERMANENT, "LoginRefused", f"{response.status}: {hint} ({said})")
-    return Outcome(Verdict.DELIVERED)
+        return Outcome(OutcomeKind.PERMANENT, "LoginRefused", f"{response.status}: {hint} ({said})")
+    return Outcome(OutcomeKind.DELIVERED)
 
 
 _BUSY, _TROUBLED = 429, 500
@@ -284,19 +286,19 @@ def classify_response(kind: HttpKind, response: Response, target: HttpTarget, no
     rule = next(
         (rule for rule in kind.answers if response.status in rule.statuses and rule.when(response)), _UNEXPECTED
     )
-    if rule.verdict is Verdict.DELIVERED:
-        return Outcome(Verdict.DELIVERED, handle=kind.receipt(response, target))
+    if rule.kind is OutcomeKind.DELIVERED:
+        return Outcome(OutcomeKind.DELIVERED, handle=kind.receipt(response, target))
     said = masked(kind.said(response), *target.secrets)
     hint = kind.hints.get(said, rule.hint)
     message = f"{response.status}: {hint}" + (f" ({said})" if said and "<" not in said else "")
     reason = rule.reason or f"Http{response.status}"
-    if rule.verdict is not Verdict.PAUSE:
-        return Outcome(rule.verdict, reason, message)
+    if rule.kind is not OutcomeKind.PAUSE:
+        return Outcome(rule.kind, reason, message)
     seconds = _bounded(kind.pause(response))
     if seconds is None:
         seconds = retry_after(response.headers.get("retry-after"), now)
     return Outcome(
-        rule.verdict,
+        rule.kind,
         reason,
         message,
         retry_after=seconds,

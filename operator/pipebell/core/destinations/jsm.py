@@ -25,7 +25,7 @@ from pipebell.core.destinations.http import (
     status,
 )
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, ONE_LINE, Credential, Spec, no_placeholder, with_references
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
@@ -222,11 +222,11 @@ JSM: Final = HttpKind(
     hosts=Hosts(exact=HOSTS),
     capabilities=Capabilities(idempotent=True, acknowledges=True, resolves=True, limit=DESCRIPTION),
     answers=(
-        Answer(status(401), Verdict.PERMANENT, _KEY),
-        Answer(status(402), Verdict.PERMANENT, "the site's plan does not allow this"),
-        Answer(status(403), Verdict.PERMANENT, _KEY),
-        Answer(status(404), Verdict.PERMANENT, "there is no such integration: check apiKey"),
-        Answer(status(422), Verdict.PERMANENT, "Jira cannot read the alert: check tags and responders"),
+        Answer(status(401), OutcomeKind.PERMANENT, _KEY),
+        Answer(status(402), OutcomeKind.PERMANENT, "the site's plan does not allow this"),
+        Answer(status(403), OutcomeKind.PERMANENT, _KEY),
+        Answer(status(404), OutcomeKind.PERMANENT, "there is no such integration: check apiKey"),
+        Answer(status(422), OutcomeKind.PERMANENT, "Jira cannot read the alert: check tags and responders"),
         *HTTP_RULES,
     ),
     said=said,

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pipebell.core.destinations.base import Capabilities, DestinationSpec, Hosts
 from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRequest, HttpTarget, Response, status
 from pipebell.core.fields import ENDPOINT, ONE_LINE, SecretUrl, no_placeholder, with_references
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, TICK, block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts, marked
@@ -215,16 +215,18 @@ MATTERMOST: Final = HttpKind(
     answers=(
         Answer(
             status(400),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "Mattermost refused the message: check webhookUrl and channel (its name in the URL)",
         ),
         Answer(
-            status(401), Verdict.PERMANENT, "the webhook was deleted or mistyped: make a new one and update webhookUrl"
+            status(401),
+            OutcomeKind.PERMANENT,
+            "the webhook was deleted or mistyped: make a new one and update webhookUrl",
         ),
-        Answer(status(403), Verdict.PERMANENT, "the webhook may not post to this channel: remove channel"),
-        Answer(status(404), Verdict.PERMANENT, "there is no such webhook or channel: check webhookUrl and channel"),
-        Answer(status(413), Verdict.PERMANENT, "the message is too large for this server"),
-        Answer(status(501), Verdict.PERMANENT, "incoming webhooks are disabled: an administrator may enable them"),
+        Answer(status(403), OutcomeKind.PERMANENT, "the webhook may not post to this channel: remove channel"),
+        Answer(status(404), OutcomeKind.PERMANENT, "there is no such webhook or channel: check webhookUrl and channel"),
+        Answer(status(413), OutcomeKind.PERMANENT, "the message is too large for this server"),
+        Answer(status(501), OutcomeKind.PERMANENT, "incoming webhooks are disabled: an administrator may enable them"),
         *HTTP_RULES,
     ),
     said=said,

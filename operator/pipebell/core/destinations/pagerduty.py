@@ -26,7 +26,7 @@ from pipebell.core.destinations.http import (
     status,
 )
 from pipebell.core.fields import ENDPOINT, Fillable, Flag, fillable, with_references
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.fit import cut_middle, with_details
@@ -283,16 +283,18 @@ PAGERDUTY: Final = HttpKind(
     answers=(
         Answer(
             status(400),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "PagerDuty refuses the event: check routingKey, that its integration exists, and region (us or eu)",
         ),
         *(
             Answer(
-                status(code), Verdict.PERMANENT, "check routingKey, that its service is enabled, and region (us or eu)"
+                status(code),
+                OutcomeKind.PERMANENT,
+                "check routingKey, that its service is enabled, and region (us or eu)",
             )
             for code in (401, 403, 404)
         ),
-        Answer(status(413), Verdict.PERMANENT, "the event is too large for PagerDuty: please report this"),
+        Answer(status(413), OutcomeKind.PERMANENT, "the event is too large for PagerDuty: please report this"),
         *HTTP_RULES,
     ),
     said=said,

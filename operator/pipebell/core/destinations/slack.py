@@ -39,7 +39,7 @@ from pipebell.core.fields import (
     pattern,
     with_references,
 )
-from pipebell.core.outcome import Action, Attempt, Verdict
+from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.facts import Facts, facts, marked
 from pipebell.core.render.fit import cut_middle
@@ -406,13 +406,13 @@ SLACK: Final = HttpKind(
         *slack_api.ANSWERS,
         Answer(
             range(200, 300),
-            Verdict.RETRY,
+            OutcomeKind.RETRY,
             "Slack does not say ok: check webhookUrl or botToken, and what stands between",
             "UnexpectedAnswer",
             _not_ok,
         ),
-        Answer(status(404), Verdict.PERMANENT, "there is no such webhook: make a new one and update webhookUrl"),
-        Answer(status(410), Verdict.PERMANENT, "the webhook is gone: make a new one and update webhookUrl"),
+        Answer(status(404), OutcomeKind.PERMANENT, "there is no such webhook: make a new one and update webhookUrl"),
+        Answer(status(410), OutcomeKind.PERMANENT, "the webhook is gone: make a new one and update webhookUrl"),
         *HTTP_RULES,
     ),
     hints={

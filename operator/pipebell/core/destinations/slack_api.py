@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.destinations.http import Answer
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,10 +139,12 @@ def _says(words: Any) -> Callable[[Response], bool]:  # noqa: ANN401  (any conta
 
 _ANY: Final = range(200, 600)
 ANSWERS: Final = (
-    Answer(_ANY, Verdict.PAUSE, "too many messages for this workspace or channel", "SlackBusy", _says(_TOO_MANY)),
-    Answer(_ANY, Verdict.RETRY, "Slack has a problem", "SlackUnavailable", _says(_LATER)),
-    Answer(_ANY, Verdict.PERMANENT, "Slack refuses the message", "SlackRefused", _says(_CONFIGURATION)),
-    Answer(_ANY, Verdict.PERMANENT, "Slack cannot read the message: please report this", "SlackRefused", _says(_OURS)),
-    Answer(_ANY, Verdict.PERMANENT, "the thread cannot be continued", "SlackRefused", _says(_THREAD)),
+    Answer(_ANY, OutcomeKind.PAUSE, "too many messages for this workspace or channel", "SlackBusy", _says(_TOO_MANY)),
+    Answer(_ANY, OutcomeKind.RETRY, "Slack has a problem", "SlackUnavailable", _says(_LATER)),
+    Answer(_ANY, OutcomeKind.PERMANENT, "Slack refuses the message", "SlackRefused", _says(_CONFIGURATION)),
+    Answer(
+        _ANY, OutcomeKind.PERMANENT, "Slack cannot read the message: please report this", "SlackRefused", _says(_OURS)
+    ),
+    Answer(_ANY, OutcomeKind.PERMANENT, "the thread cannot be continued", "SlackRefused", _says(_THREAD)),
 )
 HINTS: Final = {**_LATER, **_CONFIGURATION}

@@ -41,7 +41,7 @@ from pipebell.core.fields import (
     whole_placeholder,
     with_references,
 )
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import gsm7
 from pipebell.core.render.facts import facts
 from pipebell.core.render.text import one_line
@@ -405,13 +405,13 @@ SMS: Final = HttpKind(
     capabilities=Capabilities(limit=TEXT),
     answers=(
         *(
-            Answer(range(400, 500), Verdict.PERMANENT, words, when=partial(_has_code, code))
+            Answer(range(400, 500), OutcomeKind.PERMANENT, words, when=partial(_has_code, code))
             for code, words in _WORDS.items()
         ),
-        Answer(status(401), Verdict.PERMANENT, _WORDS[20003]),
-        Answer(status(403), Verdict.PERMANENT, "the account or key may not send this: look in Twilio's console"),
-        Answer(status(404), Verdict.PERMANENT, "there is no such account: check accountSid and host"),
-        Answer(status(400), Verdict.PERMANENT, "Twilio refused the message: check toNumbers and fromNumber"),
+        Answer(status(401), OutcomeKind.PERMANENT, _WORDS[20003]),
+        Answer(status(403), OutcomeKind.PERMANENT, "the account or key may not send this: look in Twilio's console"),
+        Answer(status(404), OutcomeKind.PERMANENT, "there is no such account: check accountSid and host"),
+        Answer(status(400), OutcomeKind.PERMANENT, "Twilio refused the message: check toNumbers and fromNumber"),
         *HTTP_RULES,
     ),
     said=said,

@@ -28,7 +28,7 @@ from pipebell.core.destinations.http import (
 )
 from pipebell.core.errors import NotReady
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, AnyCaseSeverity, SecretUrl, Spec, pattern, with_references
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import line
 from pipebell.core.render.facts import Facts, Link, facts
@@ -359,13 +359,13 @@ TEAMS: Final = HttpKind(
     hosts=Hosts(suffixes=(".environment.api.powerplatform.com", ".logic.azure.com")),
     capabilities=Capabilities(limit=LIMIT, per_second=1.0, burst=3),
     answers=(
-        Answer(range(400, 500), Verdict.PERMANENT, "the workflow is turned off: turn it on", when=_disabled),
-        Answer(status(400), Verdict.PERMANENT, "the workflow refuses the card: please report this"),
-        Answer(status(401), Verdict.PERMANENT, _SIGNATURE),
-        Answer(status(403), Verdict.PERMANENT, _SIGNATURE),
-        Answer(status(404), Verdict.PERMANENT, _GONE),
-        Answer(status(410), Verdict.PERMANENT, _GONE),
-        Answer(status(413), Verdict.PERMANENT, "the card is too large for the workflow: please report this"),
+        Answer(range(400, 500), OutcomeKind.PERMANENT, "the workflow is turned off: turn it on", when=_disabled),
+        Answer(status(400), OutcomeKind.PERMANENT, "the workflow refuses the card: please report this"),
+        Answer(status(401), OutcomeKind.PERMANENT, _SIGNATURE),
+        Answer(status(403), OutcomeKind.PERMANENT, _SIGNATURE),
+        Answer(status(404), OutcomeKind.PERMANENT, _GONE),
+        Answer(status(410), OutcomeKind.PERMANENT, _GONE),
+        Answer(status(413), OutcomeKind.PERMANENT, "the card is too large for the workflow: please report this"),
         *HTTP_RULES,
     ),
     said=said,

@@ -33,7 +33,7 @@ from pipebell.core.fields import (
     whole_placeholder,
     with_references,
 )
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import JOINER, block, line, shares, size
 from pipebell.core.render.facts import Facts, facts, marked
@@ -291,14 +291,16 @@ TELEGRAM: Final = HttpKind(
     answers=(
         Answer(
             status(400),
-            Verdict.PERMANENT,
+            OutcomeKind.PERMANENT,
             "the group became a supergroup: set chatId to its new ID",
             when=lambda response: _parameter(response, "migrate_to_chat_id") is not None,
         ),
-        Answer(status(400), Verdict.PERMANENT, "Telegram refused the message: check chatId and messageThreadId"),
-        Answer(status(401), Verdict.PERMANENT, _TOKEN),
-        Answer(status(403), Verdict.PERMANENT, "the bot may not write there: add it to the chat, or have it unblocked"),
-        Answer(status(404), Verdict.PERMANENT, _TOKEN),
+        Answer(status(400), OutcomeKind.PERMANENT, "Telegram refused the message: check chatId and messageThreadId"),
+        Answer(status(401), OutcomeKind.PERMANENT, _TOKEN),
+        Answer(
+            status(403), OutcomeKind.PERMANENT, "the bot may not write there: add it to the chat, or have it unblocked"
+        ),
+        Answer(status(404), OutcomeKind.PERMANENT, _TOKEN),
         *HTTP_RULES,
     ),
     hints={

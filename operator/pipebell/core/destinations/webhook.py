@@ -33,7 +33,7 @@ from pipebell.core.fields import (
     whole_placeholder,
     with_references,
 )
-from pipebell.core.outcome import Attempt, Verdict
+from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render.facts import Facts, facts
 from pipebell.core.render.fit import cut_middle, with_details
 from pipebell.core.render.text import clean
@@ -446,10 +446,10 @@ WEBHOOK: Final = HttpKind(
     hosts=Hosts(anywhere=True),
     capabilities=Capabilities(limit=LIMIT),
     answers=(
-        Answer(status(401), Verdict.PERMANENT, _LOGIN),
-        Answer(status(403), Verdict.PERMANENT, _LOGIN),
-        Answer(status(413), Verdict.PERMANENT, "the receiver takes shorter requests only"),
-        Answer(status(415), Verdict.PERMANENT, "the receiver does not take this format: choose another"),
+        Answer(status(401), OutcomeKind.PERMANENT, _LOGIN),
+        Answer(status(403), OutcomeKind.PERMANENT, _LOGIN),
+        Answer(status(413), OutcomeKind.PERMANENT, "the receiver takes shorter requests only"),
+        Answer(status(415), OutcomeKind.PERMANENT, "the receiver does not take this format: choose another"),
         *HTTP_RULES,
     ),
     success=(204, ""),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.policy.failover import originals
 from pipebell.core.status import Delivery, clip, epoch, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
@@ -51,20 +51,20 @@ def settle(
 ) -> Delivery:
     """The delivery after one attempt that began and ended at these times (seconds since the epoch).
 
-    `refusal` goes with the verdict PAUSE.
+    `refusal` goes with an outcome of the kind PAUSE.
     """
     said = clip(": ".join(part for part in (outcome.reason, outcome.message) if part)) or None
-    if outcome.verdict is Verdict.HOST_NOT_ALLOWED:
+    if outcome.kind is OutcomeKind.HOST_NOT_ALLOWED:
         update: dict[str, object] = {"phase": Phase.PENDING, "reason": Reason.CONFIG_NOT_READY}
         update["first_due_time"] = delivery.first_due_time or rfc3339(began)
         return delivery.model_copy(update=update | {"message": said, "next_attempt_time": None})
     if not outcome.untried:
         delivery = _with_results(delivery, outcome, began, ended)
-    if outcome.verdict is not Verdict.DELIVERED and delivery.first_due_time is None:
+    if outcome.kind is not OutcomeKind.DELIVERED and delivery.first_due_time is None:
         delivery = delivery.model_copy(update={"first_due_time": rfc3339(began)})
     if refusal is not None and refusal.refusals:
         delivery = delivery.model_copy(update={"refusals": refusal.refusals})
-    if outcome.verdict is Verdict.PAUSE and (refusal is None or not refusal.counts):
+    if outcome.kind is OutcomeKind.PAUSE and (refusal is None or not refusal.counts):
         until = ended if refusal is None else refusal.until
         update = {"phase": Phase.PENDING, "reason": Reason.RATE_LIMITED, "next_attempt_time": _rounded_up(until)}
         return delivery.model_copy(update=update | {"message": said})
@@ -73,9 +73,9 @@ def settle(
         first = rfc3339(began)
     counted = {"attempts": delivery.attempts + 1, "first_attempt_time": first, "message": said}
     delivery = delivery.model_copy(update=counted | {"next_attempt_time": None})
-    if outcome.verdict is Verdict.DELIVERED:
+    if outcome.kind is OutcomeKind.DELIVERED:
         return _ended(delivery, None)
-    if outcome.verdict is Verdict.PERMANENT:
+    if outcome.kind is OutcomeKind.PERMANENT:
         return _ended(delivery, outcome.ends_as or Reason.PERMANENT_ERROR)
     delay = policy.delay_after(delivery.attempts, ended - epoch(first))
     if delay is None:
@@ -97,9 +97,9 @@ def _with_results(delivery: Delivery, outcome: Outcome, began: float, ended: flo
         update["retry_recipients"] = list(outcome.retry_recipients)
     if outcome.unanswered:
         update["unanswered"] = True
-    if (outcome.accepted or outcome.verdict is Verdict.DELIVERED) and delivery.delivered_time is None:
+    if (outcome.accepted or outcome.kind is OutcomeKind.DELIVERED) and delivery.delivered_time is None:
         update["delivered_time"] = rfc3339(ended)
-    if outcome.verdict is Verdict.DELIVERED:
+    if outcome.kind is OutcomeKind.DELIVERED:
         update["retry_recipients"] = update["unanswered"] = None
     return delivery.model_copy(update=update)
 

@@ -192,9 +192,9 @@ class Readiness(ConfigFollower, ShardFollower):
         extra = self._deliverable(config)
         if _same({_DELIVERABLE: before[_DELIVERABLE]} if _DELIVERABLE in before else {}, [extra] if extra else []):
             return None
-        uid, generation, verdicts = self._written.get(config.key, ("", 0, ()))
+        uid, generation, values = self._written.get(config.key, ("", 0, ()))
         if (uid, generation) == (config.uid, config.generation):
-            made: list[dict[str, Any]] = self._patch(config, verdicts, before)["conditions"]
+            made: list[dict[str, Any]] = self._patch(config, values, before)["conditions"]
             return made
         if config.status.observed_generation != config.generation:
             return None  # it is judged at any moment, and this written with that
@@ -247,8 +247,8 @@ class Readiness(ConfigFollower, ShardFollower):
         if config is None or not self._ownership.owns(config.org_slug):
             return
         try:
-            verdicts = tuple(await self._judge(config, fresh=fresh))
-            await self._write(config, verdicts)
+            values = tuple(await self._judge(config, fresh=fresh))
+            await self._write(config, values)
         except NotFound:
             self._conditions.pop(key, None)
             return
@@ -262,10 +262,10 @@ class Readiness(ConfigFollower, ShardFollower):
         except Exception:
             log.exception("config_not_evaluated", namespace=key[0], name=key[1])
             return
-        if verdicts[0].status:
+        if values[0].status:
             self._states.pop(key, None)
             self._followers.on_config_ready(config)
-        elif _may_become_ready(config, verdicts[0].reason):
+        elif _may_become_ready(config, values[0].reason):
             self._poll(key)
 
     def _poll(self, key: Key) -> None:
@@ -346,44 +346,44 @@ class Readiness(ConfigFollower, ShardFollower):
             message = f"eventNamespaces has no effect: {config.namespace} is not among the operator's shared namespaces"
             yield ConditionValue("Shared", status=False, reason="NotPermitted", message=message)
 
-    async def _write(self, config: ConfigObject, verdicts: tuple[ConditionValue, ...]) -> None:
+    async def _write(self, config: ConfigObject, values: tuple[ConditionValue, ...]) -> None:
         """Write the conditions unless they stand there already."""
         before = {item.type: item for item in config.status.conditions or []}
         allowed = partial(self._ownership.owns, config.org_slug)
         if not allowed():
             raise Fenced("another replica judges this configuration by now")
-        self._conditions[config.key] = verdicts
-        memo = (config.uid, config.generation, verdicts)
+        self._conditions[config.key] = values
+        memo = (config.uid, config.generation, values)
         if self._written.get(config.key) == memo:
             return
         judged = {kind: condition for kind, condition in before.items() if kind != _DELIVERABLE}
-        if config.status.observed_generation != config.generation or not _same(judged, verdicts):
-            await self._configs.patch_status(config, partial(self._patch, config, verdicts, before), allowed)
-            if not verdicts[0].status:
-                reason, message = verdicts[0].reason, verdicts[0].message
+        if config.status.observed_generation != config.generation or not _same(judged, values):
+            await self._configs.patch_status(config, partial(self._patch, config, values, before), allowed)
+            if not values[0].status:
+                reason, message = values[0].reason, values[0].message
                 self._notices.warn("NotificationConfig", config.namespace, config.name, config.uid, reason, message)
         self._written[config.key] = memo
 
     def _patch(
-        self, config: ConfigObject, verdicts: tuple[ConditionValue, ...], before: dict[str, Condition]
+        self, config: ConfigObject, values: tuple[ConditionValue, ...], before: dict[str, Condition]
     ) -> dict[str, Any]:
         extra = self._deliverable(config)
-        every = (*verdicts, extra) if extra is not None else verdicts
+        every = (*values, extra) if extra is not None else values
         return {"observedGeneration": config.generation, "conditions": self._as_written(config, every, before)}
 
     def _as_written(
-        self, config: ConfigObject, verdicts: tuple[ConditionValue, ...], before: dict[str, Condition]
+        self, config: ConfigObject, values: tuple[ConditionValue, ...], before: dict[str, Condition]
     ) -> list[dict[str, Any]]:
         conditions = []
-        for verdict in verdicts:
-            status = "True" if verdict.status else "False"
-            old = before.get(verdict.type)
+        for value in values:
+            status = "True" if value.status else "False"
+            old = before.get(value.type)
             since = old.last_transition_time if old is not None and old.status == status else rfc3339(self._clock.now())
             condition = Condition(
-                type=verdict.type,
-                status="True" if verdict.status else "False",
-                reason=verdict.reason,
-                message=verdict.message,
+                type=value.type,
+                status=status,
+                reason=value.reason,
+                message=value.message,
                 last_transition_time=since,
                 observed_generation=config.generation,
             )
@@ -398,9 +398,9 @@ def _may_become_ready(config: ConfigObject, reason: str) -> bool:
     return reason in _OF_OTHERS
 
 
-def _same(before: Mapping[str, Condition], verdicts: Sequence[ConditionValue]) -> bool:
-    return set(before) == {verdict.type for verdict in verdicts} and all(
-        (before[verdict.type].status == "True", before[verdict.type].reason, before[verdict.type].message)
-        == (verdict.status, verdict.reason, verdict.message)
-        for verdict in verdicts
+def _same(before: Mapping[str, Condition], values: Sequence[ConditionValue]) -> bool:
+    return set(before) == {value.type for value in values} and all(
+        (before[value.type].status == "True", before[value.type].reason, before[value.type].message)
+        == (value.status, value.reason, value.message)
+        for value in values
     )

@@ -12,7 +12,7 @@ import structlog
 from pipebell.core.errors import Fenced, NotReady, Unavailable
 from pipebell.core.message import Message
 from pipebell.core.models import KINDS
-from pipebell.core.outcome import Action, Attempt, Outcome, Thread, Verdict, delivery_id
+from pipebell.core.outcome import Action, Attempt, Outcome, OutcomeKind, Thread, delivery_id
 from pipebell.core.policy.settle import settle
 from pipebell.core.status import Delivery, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Reason
@@ -170,7 +170,7 @@ class Deliverer:
         )
         try:
             outcome = await self._send(message, target, attempt)
-            if outcome.verdict is Verdict.PERMANENT and outcome.reason in _LOGIN_REFUSED:
+            if outcome.kind is OutcomeKind.PERMANENT and outcome.reason in _LOGIN_REFUSED:
                 outcome = await self._with_fresh_secrets(delivery, replace(sending, message=message), attempt, outcome)
         except Fenced:
             sending.fenced = True
@@ -180,7 +180,7 @@ class Deliverer:
         ended = self._clock.now()
         who = (target.endpoint, _waiter(state))
         refusal = None
-        if outcome.verdict is Verdict.PAUSE:
+        if outcome.kind is OutcomeKind.PAUSE:
             refusal = self._endpoints.busy(*who, outcome, delivery.refusals or 0)
         else:
             self._endpoints.answered(*who, outcome)
@@ -189,12 +189,12 @@ class Deliverer:
             settled = settled.model_copy(update={"template_fallback": clip(fallback) or None})
         state.deliveries[delivery.destination] = settled
         self._observer.on_attempt(state, target.kind, outcome, ended - began)
-        shared = target.trusted and outcome.verdict is not Verdict.DELIVERED and _customised(sending, delivery)
+        shared = target.trusted and outcome.kind is not OutcomeKind.DELIVERED and _customised(sending, delivery)
         self._observer.on_answer(state, delivery.destination, target, outcome, shared=shared)
-        if outcome.verdict is Verdict.HOST_NOT_ALLOWED:
+        if outcome.kind is OutcomeKind.HOST_NOT_ALLOWED:
             refused = NotReady(NotReadyReason.HOST_NOT_ALLOWED, outcome.message)
             sending.decision.blocked[delivery.destination] = refused
-        elif outcome.verdict is not Verdict.DELIVERED:
+        elif outcome.kind is not OutcomeKind.DELIVERED:
             _log_failure(state, settled, outcome)
         if settled.delivered_time and not delivery.delivered_time:
             self._on_delivered(state, settled, target)
@@ -216,7 +216,7 @@ class Deliverer:
         feasible = KINDS[target.kind].feasible(target, attempt) if attempt.action is not Action.SEND else attempt
         if feasible is None:
             return Outcome(
-                Verdict.DELIVERED, "NothingToDo", f"{target.kind} cannot {attempt.action.value} a message there"
+                OutcomeKind.DELIVERED, "NothingToDo", f"{target.kind} cannot {attempt.action.value} a message there"
             )
         return await self._providers[target.kind].send(message, target, feasible)
 

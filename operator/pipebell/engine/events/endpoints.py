@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.core.policy.settle import Refusal
 from pipebell.engine.events.pace import TOP, Flow, Limit, Pace
 from pipebell.engine.timers import wait_for
@@ -275,7 +275,7 @@ class Endpoints:
 
     def answered(self, endpoint: Hashable, who: Waiter, outcome: Outcome) -> None:
         """The endpoint answered an attempt, or broke it off, with anything but a refusal for being busy."""
-        passed = outcome.accepted or outcome.verdict in (Verdict.DELIVERED, Verdict.PERMANENT)
+        passed = outcome.accepted or outcome.kind in (OutcomeKind.DELIVERED, OutcomeKind.PERMANENT)
         now = self._clock.now()
         if passed:
             self._flow(endpoint, now).count(now)

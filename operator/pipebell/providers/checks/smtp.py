@@ -10,7 +10,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.finding import Finding
-from pipebell.core.outcome import Verdict
+from pipebell.core.outcome import OutcomeKind
 from pipebell.core.render.text import masked, one_line
 from pipebell.providers.smtp_answers import Reply, Stage, hint_for, reason_for, rule_for, too_many_recipients
 from pipebell.providers.smtp_outcomes import secrets_of
@@ -253,7 +253,7 @@ def _login(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     if reply.code in _OK:
         return Finding("login", True, "user name and password are right")
     text, reason = _text(reply, target), reason_for(Stage.AUTH, reply)
-    if rule_for(Stage.AUTH, reply).verdict is not Verdict.PERMANENT:
+    if rule_for(Stage.AUTH, reply).kind is not OutcomeKind.PERMANENT:
         message = f"the server cannot check the login now: {text}"
         raise _Failed("login", reason, message, "try again later; perhaps a quota")
     fix = next((fix for end, fix in _LOGIN_FIXES if target.host.lower().endswith(end)), "")
@@ -296,7 +296,7 @@ def _sender(server: smtplib.SMTP, target: EmailTarget) -> Finding:
     if code in _OK:
         return Finding("sender", True, f"{target.from_email} may send")
     reason = reason_for(Stage.MAIL, reply)
-    if rule_for(Stage.MAIL, reply).verdict is not Verdict.PERMANENT:
+    if rule_for(Stage.MAIL, reply).kind is not OutcomeKind.PERMANENT:
         fix = "a quota or rate limit, perhaps: wait, or have it raised at the provider"
         raise _Failed("sender", reason, f"not now: {_text(reply, target)}", fix)
     if code == 530:  # noqa: PLR2004  (RFC 4954, 6)
@@ -333,7 +333,7 @@ def _recipients(server: smtplib.SMTP, target: EmailTarget, *, discreet: bool) ->
     recipient, reply = refused[0]
     more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
     message = f"{_named(recipient, target, discreet=discreet)} is refused{more}: {_text(reply, target)}"
-    for_now = rule_for(Stage.RCPT, reply).verdict is not Verdict.PERMANENT
+    for_now = rule_for(Stage.RCPT, reply).kind is not OutcomeKind.PERMANENT
     fix = hint_for(Stage.RCPT, reply) or "it may pass: try again later"
     reason = reason_for(Stage.RCPT, reply)
     raise _Failed("recipients", reason, f"not now: {message}" if for_now else message, fix)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.engine.fakes import settle_down
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import NoticeKind
 
@@ -220,7 +220,7 @@ async def test_escalation_goes_on_by_steps_and_repeats_until_it_is_acknowledged(
 @BOTH
 async def test_somebody_resolves_it_and_nobody_gets_a_message(house, how):
     configure(house, to=("slack", "pagerduty"))
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     await fail(house)
     if how == "restarted":
         await house.close()

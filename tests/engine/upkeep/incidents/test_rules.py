@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipebell.core.outcome import Outcome, Verdict
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Reason
 
 SLACK = {"botToken": "xoxb-1", "channel": "#data"}
 DUTY = {"routingKey": "0123456789abcdef0123456789abcdef"}
-BROKEN = Outcome(Verdict.PERMANENT, "Http404", "no_service")
+BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
 HOUR = 3600.0
 
 
@@ -154,7 +154,7 @@ async def test_a_replay_of_an_opening_that_nobody_got_counts_as_told(house):
 
 async def test_nobody_is_told_of_the_end_by_a_message_when_that_is_not_wanted(house):
     configure(house, to=("slack", "pagerduty"), incidents={"notifyRecovery": False})
-    house.slack.script = [Outcome(Verdict.DELIVERED, handle="C1/1.1")]
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
     await fail(house)
     await succeed(house)
     await house.clock.advance(1)
