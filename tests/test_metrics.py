@@ -142,7 +142,7 @@ def test_checks_that_were_asked_for_are_counted():
 def an_incident(severity="error", **fields):
     key = IncidentKey("team", "acme", IncidentClass.RUN, str(fields.pop("key", "p")))
     told = Severity(severity) if fields.get("opened") is not None else None
-    return Incident(key, name=f"inc-{key.value}", phase=IncidentPhase.OPEN, told_severity=told, **fields)
+    return Incident(key, name=f"inc-{key.value}", phase=IncidentPhase.OPEN, notified_severity=told, **fields)
 
 
 def test_open_incidents_are_counted_by_severity_while_somebody_was_told_of_them():

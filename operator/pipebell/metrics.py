@@ -219,12 +219,12 @@ class Metrics(Observer):
         )
 
         def count() -> None:
-            told = [entry.incident for entry in book if entry.incident.opened is not None]
+            notified = [entry.incident for entry in book if entry.incident.opened is not None]
             for gauge, counted in (
-                (open_, told),
-                (taken, [incident for incident in told if incident.phase is IncidentPhase.ACKNOWLEDGED]),
+                (open_, notified),
+                (taken, [incident for incident in notified if incident.phase is IncidentPhase.ACKNOWLEDGED]),
             ):
-                severities = Counter_(incident.told_severity for incident in counted)
+                severities = Counter_(incident.notified_severity for incident in counted)
                 for severity in Severity:
                     gauge.labels(severity.value).set(severities[severity])
 

@@ -29,7 +29,7 @@ from pipebell.engine.upkeep.channels import ChannelNotices, Platform
 from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.health import HealthBoard
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
-from pipebell.engine.upkeep.incidents.telling import KINDS_TOLD, IncidentJudge
+from pipebell.engine.upkeep.incidents.telling import NOTICE_KINDS, IncidentJudge
 from pipebell.engine.upkeep.notices import NoticeMaker
 from pipebell.engine.upkeep.probing import Prober
 from pipebell.engine.upkeep.recovery import Recovery
@@ -233,7 +233,7 @@ class App:
         self._retention.subscribe(self._digests)
         self.engine.incidents.available = self._definitions.hold_incidents
         judge = IncidentJudge(self.engine.incidents)
-        for kind in KINDS_TOLD:
+        for kind in NOTICE_KINDS:
             self.engine.judges.subscribe(kind, judge)
         self.engine.observers.subscribe(self.metrics, self._usage, self._retention, self._board, self._channels)
         self.engine.judges.subscribe(NoticeKind.CHANNEL, self._channels)

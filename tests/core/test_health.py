@@ -90,7 +90,7 @@ def test_a_refused_login_is_not_tried_again(reason):
 def test_the_status_gives_back_what_was_written():
     health = Health()
     health.observe(DEAD, 100.0)
-    health.told = 700.0
+    health.notified = 700.0
     health.last_success = 50.0
     record = health.record("on-call", "slack")
     assert (record.name, record.provider, record.state, record.since) == ("on-call", "slack", "Failing", rfc3339(100))

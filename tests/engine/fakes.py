@@ -31,7 +31,7 @@ from pipebell.engine.events.observer import Observer
 from pipebell.engine.ports import BuiltInTexts, Ports, Templates
 from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
-from pipebell.engine.upkeep.incidents.telling import KINDS_TOLD, IncidentJudge
+from pipebell.engine.upkeep.incidents.telling import NOTICE_KINDS, IncidentJudge
 from pipebell.engine.upkeep.notices import NoticeMaker
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
@@ -485,7 +485,7 @@ class House:
             self.ports, self.engine, self.resolver, NoticeMaker(self.ports, self.max_age), ttl=2_592_000.0
         )
         judge = IncidentJudge(self.engine.incidents)
-        for kind in KINDS_TOLD:
+        for kind in NOTICE_KINDS:
             self.engine.judges.subscribe(kind, judge)
         self.incidents.on_change, self.incidents.on_gone = self.keeper.on_incident, self.keeper.on_incident_gone
         self.keeping: asyncio.Task[None] | None = None

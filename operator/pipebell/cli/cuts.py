@@ -275,7 +275,7 @@ def _at(form: _Form, head: int, before: str, after: str) -> tuple[bool, int]:
     ending = form.ending if tail else 0
     seen = (form.places[head] if head else 0) + (form.length - form.places[-tail] if tail else 0) - ending
     if mark is not None:  # it says it exactly, where it counts this form of the text
-        told = form.length - int(mark[1]) - ending
-        if abs(told - seen) <= max(_NEAR, seen // 20):
-            return True, max(told, 0)
+        stated = form.length - int(mark[1]) - ending
+        if abs(stated - seen) <= max(_NEAR, seen // 20):
+            return True, max(stated, 0)
     return False, max(seen, 0)

@@ -170,9 +170,9 @@ def _row(event: dict[str, Any], *, absolute: bool) -> dict[str, str]:
 def _delivery(item: dict[str, Any]) -> str:
     attempts = item.get("attempts") or 0
     tries = f" x{attempts}" if attempts > 1 else ""
-    told = f" ({clean(item['recipients'])})" if item.get("recipients") else ""
+    recipients = f" ({clean(item['recipients'])})" if item.get("recipients") else ""
     instead = f" for {clean(item['failoverFor'])}" if item.get("failoverFor") else ""
-    return f"{clean(item.get('destination'))}{told}{instead}={show.phase(item.get('phase', '?'))}{tries}"
+    return f"{clean(item.get('destination'))}{recipients}{instead}={show.phase(item.get('phase', '?'))}{tries}"
 
 
 def _why(status: dict[str, Any]) -> str:

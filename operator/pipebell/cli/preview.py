@@ -191,8 +191,8 @@ def make(
     fallbacks = decision.fallbacks if isinstance(decision, Deliver) else {}
     for name, said in later.items():
         preview.destinations[name] = {"later": said}
-    told = () if isinstance(decision, Batch) else match.destinations
-    for name in with_fallbacks(found.layers, told) if fallbacks else told:
+    immediate = () if isinstance(decision, Batch) else match.destinations
+    for name in with_fallbacks(found.layers, immediate) if fallbacks else immediate:
         preview.destinations[name] = _failover(name, fallbacks)
         try:
             target = found.layers.target(name)
@@ -254,8 +254,8 @@ def _cooldown(event: Event, decision: Decision, match: Match) -> str:
         return f"runs until {rfc3339(decision.until)} because of {decision.by}"
     if isinstance(decision, Deliver) and not event.status.finished:
         suppressed = decision.suppressed
-        told = f"; the message speaks for {suppressed} suppressed before it" if suppressed else ""
-        return f"{rule}, none runs now{told}"
+        summary = f"; the message speaks for {suppressed} suppressed before it" if suppressed else ""
+        return f"{rule}, none runs now{summary}"
     return rule
 
 
@@ -299,7 +299,7 @@ def _sent(
             "message": mail.as_bytes().decode("utf-8", "surrogateescape"),
             "text": content.text,
             "subject": content.subject,
-            "cut": cuts.found(message, lambda told: astuple(email_content(told, target.subject_prefix))),
+            "cut": cuts.found(message, lambda shown: astuple(email_content(shown, target.subject_prefix))),
         }
     if isinstance(kind, HttpKind):
         request = kind.request(message, target, attempt)
@@ -310,7 +310,7 @@ def _sent(
             **kind.measures(request),
             "headers": {name: struck(value, *secrets) for name, value in headers.items()},
             "body": body,
-            "cut": cuts.found(message, lambda told: cuts.decoded(kind.request(told, target, attempt).body)),
+            "cut": cuts.found(message, lambda shown: cuts.decoded(kind.request(shown, target, attempt).body)),
             **_as_read(kind, body),
         }
     return {}

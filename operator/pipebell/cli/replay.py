@@ -107,8 +107,10 @@ def choose(event: dict[str, Any], wanted: list[str], *, force: bool) -> list[str
         return wanted or None
     if phase == Phase.SUPPRESSED:
         if status.get("reason") == Reason.BATCHED:
-            told = "; ".join(f"{item['destination']} is told by {item['digest']}" for item in status.get("batch") or ())
-            raise NothingToReplay(f"{name} waits for a digest: {told}; --force sends it all the same")
+            digests = "; ".join(
+                f"{item['destination']} is told by {item['digest']}" for item in status.get("batch") or ()
+            )
+            raise NothingToReplay(f"{name} waits for a digest: {digests}; --force sends it all the same")
         by = status.get("suppressedBy")
         raise NothingToReplay(f"{name} was held back by a cooldown, {by} stands for it; --force sends it all the same")
     if done := [place for place in wanted if place in deliveries and place not in failed]:

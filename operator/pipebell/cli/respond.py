@@ -82,8 +82,8 @@ def ack(incident: str, access: Access, note: str | None, take_over: bool, undo: 
         if undo:
             _say(client, incident, _undone, "no longer acknowledged: reminders and escalation go on", output)
         else:
-            told = f"acknowledged by {word.by}: {_QUIET} until it is resolved or gets worse"
-            _say(client, incident, lambda found: _acknowledged(found, word, None), told, output)
+            said = f"acknowledged by {word.by}: {_QUIET} until it is resolved or gets worse"
+            _say(client, incident, lambda found: _acknowledged(found, word, None), said, output)
 
 
 @click.command("snooze")
@@ -100,8 +100,8 @@ def snooze(incident: str, access: Access, seconds: float, note: str | None, take
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
     with Client(access) as client:
         word = Word(myself(client), note, take_over)
-        told = f"snoozed by {word.by}: {_QUIET} until {until}, unless it gets worse"
-        _say(client, incident, lambda found: _acknowledged(found, word, until), told, output)
+        said = f"snoozed by {word.by}: {_QUIET} until {until}, unless it gets worse"
+        _say(client, incident, lambda found: _acknowledged(found, word, until), said, output)
 
 
 @click.command("resolve")
@@ -116,8 +116,8 @@ def resolve(incident: str, access: Access, note: str | None, output: str) -> Non
     """
     with Client(access) as client:
         word = Word(myself(client), note)
-        told = f"resolved by {word.by}: the next failure opens a new incident"
-        _say(client, incident, lambda found: _resolved(found, word), told, output)
+        said = f"resolved by {word.by}: the next failure opens a new incident"
+        _say(client, incident, lambda found: _resolved(found, word), said, output)
 
 
 def myself(client: Client) -> str:
@@ -215,7 +215,7 @@ def _say(
     client: Client,
     incident: str,
     judge: Callable[[dict[str, Any]], list[dict[str, Any]]],
-    told: str,
+    said: str,
     output: str,
 ) -> None:
     """Change the incident as `judge` says of what is there now."""
@@ -230,7 +230,7 @@ def _say(
         except NotFound:
             raise NotFound(f"incident/{name} was deleted meanwhile: nothing is left to say of it") from None
         else:
-            click.echo(json.dumps(slim(found), indent=2) if output == "json" else f"{_name(found)} {told}")
+            click.echo(json.dumps(slim(found), indent=2) if output == "json" else f"{_name(found)} {said}")
             return
     raise Conflict(f"incident/{name} changed {_TRIES} times while this was to be written: try again")
 

@@ -223,5 +223,5 @@ def _afterwards(silence: dict[str, Any]) -> str:
     if not matched:
         return ": events are told again"
     plural = "" if matched == 1 else "s"
-    told = "nobody is told of" if spec.get("catchUp") == CatchUpMode.NONE else "one message tells of"
-    return f": events are told again, and {told} the {matched} event{plural} that it held back"
+    summary = "nobody is told of" if spec.get("catchUp") == CatchUpMode.NONE else "one message tells of"
+    return f": events are told again, and {summary} the {matched} event{plural} that it held back"

@@ -270,14 +270,14 @@ def _paused(found: Sequence[Standing]) -> Part:
 
 def _incidents(found: Sequence[dict[str, Any]]) -> Part:
     """Open ones are no more than a note: what is wrong with pipelines is nothing wrong with whoever tells of it."""
-    told = [item for item in found if incidents.phase_of(item) != IncidentPhase.PENDING]
-    if not told:
+    notified = [item for item in found if incidents.phase_of(item) != IncidentPhase.PENDING]
+    if not notified:
         return Part("incidents", "ok", "none is open")
-    severities = Counter(str((item.get("status") or {}).get("severity") or "?") for item in told)
+    severities = Counter(str((item.get("status") or {}).get("severity") or "?") for item in notified)
     words = [f"{number} {severity}" for severity, number in sorted(severities.items(), key=_by_severity)]
-    nobody = sum(incidents.phase_of(item) == IncidentPhase.OPEN for item in told)
-    message = f"{len(told)} open ({', '.join(words)}), {nobody or 'none'} of them not acknowledged"
-    items = [{"namespace": item["metadata"]["namespace"], "name": item["metadata"]["name"]} for item in told]
+    nobody = sum(incidents.phase_of(item) == IncidentPhase.OPEN for item in notified)
+    message = f"{len(notified)} open ({', '.join(words)}), {nobody or 'none'} of them not acknowledged"
+    items = [{"namespace": item["metadata"]["namespace"], "name": item["metadata"]["name"]} for item in notified]
     return Part(
         "incidents", "note", message, "see them: pipebell incidents; say that you work on one: pipebell ack", items
     )

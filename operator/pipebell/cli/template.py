@@ -146,8 +146,8 @@ def _shown(spec: NotificationSpec, message: Message, title: str) -> Iterator[Sho
         if complaint is not None:
             shown.problem, shown.line = complaint.reason, complaint.line
         escaped: dict[str, list[str]] = {}
-        told, failed = own_texts.worded(message, KINDS[kind], {to_snake(name): source}, escaped)
-        shown.text = told.texts.get(to_snake(name))
+        rendered, failed = own_texts.worded(message, KINDS[kind], {to_snake(name): source}, escaped)
+        shown.text = rendered.texts.get(to_snake(name))
         shown.problem = shown.problem or failed
         shown.characters = len(shown.text) if isinstance(shown.text, str) else len(json.dumps(shown.text))
         shown.notes = [

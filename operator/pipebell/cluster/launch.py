@@ -93,5 +93,5 @@ def _ended(layout: Layout, name: str, beginning: int, port: int) -> ClusterError
         lines = file.read().decode(errors="replace").splitlines()
     if any(_TAKEN in line for line in lines):
         return PortTaken(f"port {port} of this cluster is taken by another program: end that, or delete the cluster")
-    told = "; ".join(line.strip() for line in lines[-_SHOWN:]) or "it said nothing"
-    return ClusterError(f"{name} ended at its start ({told})")
+    output = "; ".join(line.strip() for line in lines[-_SHOWN:]) or "it said nothing"
+    return ClusterError(f"{name} ended at its start ({output})")

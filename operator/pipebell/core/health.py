@@ -78,8 +78,8 @@ def login_refused(reason: str) -> bool:
 class Health:
     """One destination's health. Times are seconds since the epoch.
 
-    `since` is when `state` began. `trouble` is when it began to fail, while it is paused in between. `told` is when the
-    organisation's other destinations were told that it fails; None once they have been told that it works again.
+    `since` is when `state` began. `trouble` is when it began to fail, while it is paused in between. `notified` is when
+    the organisation's other destinations were told that it fails; None once they have been told that it works again.
     """
 
     state: HealthState = HealthState.UNKNOWN
@@ -87,7 +87,7 @@ class Health:
     reason: str = ""
     message: str = ""
     last_success: float | None = None
-    told: float | None = None
+    notified: float | None = None
     trouble: float | None = None
 
     def observe(self, seen: Evidence, now: float) -> bool:
@@ -156,7 +156,7 @@ class Health:
             state=self.state.value,
             since=rfc3339(self.since),
             last_success_time=None if self.last_success is None else rfc3339(self.last_success),
-            told_time=None if self.told is None else rfc3339(self.told),
+            told_time=None if self.notified is None else rfc3339(self.notified),
             reason=self.reason or None,
             message=self.message or None,
         )

@@ -169,8 +169,8 @@ def _partial(evidence: Evidence) -> Iterator[Claim]:
 def _channel(evidence: Evidence) -> Iterator[Claim]:
     (event,) = evidence.channel_notices
     status, spec = evidence.status(event), evidence.events[event]["spec"]
-    told = [(entry["destination"], entry["phase"]) for entry in status.get("deliveries", ())]
-    yield Claim("that vandelay's Slack fails is told by its e-mail alone", [("email", Phase.DELIVERED)], told)
+    actual = [(entry["destination"], entry["phase"]) for entry in status.get("deliveries", ())]
+    yield Claim("that vandelay's Slack fails is told by its e-mail alone", [("email", Phase.DELIVERED)], actual)
     yield Claim(
         "by one event, about that destination",
         ("channel_failing", "slack"),
@@ -217,11 +217,11 @@ def _vendors(evidence: Evidence) -> Iterator[Claim]:
     (post,) = evidence.vendors["webhook"]
     signed = {name for name in post.headers if name.startswith("webhook-")}
     yield Claim("the webhook is signed", {"webhook-id", "webhook-timestamp", "webhook-signature"}, signed)
-    told = {
+    actual = {
         kind: {post.headers.get(HEADER.lower()) for post in posts if post.accepted}
         for kind, posts in evidence.vendors.items()
     }
-    yield Claim("each delivery has one identity", accepted, {kind: len(told.get(kind, ())) for kind in VENDORS})
+    yield Claim("each delivery has one identity", accepted, {kind: len(actual.get(kind, ())) for kind in VENDORS})
 
 
 def _failover(evidence: Evidence) -> Iterator[Claim]:
@@ -237,9 +237,9 @@ def _failover(evidence: Evidence) -> Iterator[Claim]:
 def _incident(evidence: Evidence) -> Iterator[Claim]:
     (incident,) = evidence.incidents.values()
     status = incident.get("status", {})
-    told = [status.get(name) for name in ("phase", "failures", "acknowledgedBy", "resolvedBy")]
+    actual = [status.get(name) for name in ("phase", "failures", "acknowledgedBy", "resolvedBy")]
     wanted = ["Resolved", 3, TAKEN_BY, RECOVERED.partition("/")[2]]
-    yield Claim("three failures of cyberdyne were one incident, taken over and recovered", wanted, told)
+    yield Claim("three failures of cyberdyne were one incident, taken over and recovered", wanted, actual)
     (first,), (last,) = evidence.mails_of(OPENED), evidence.mails_of(RECOVERED)
     replied = (last.message["In-Reply-To"], last.message["References"])
     yield Claim("its two e-mails are one conversation", (first.message["Message-ID"],) * 2, replied)
@@ -251,10 +251,10 @@ def _silence(evidence: Evidence) -> Iterator[Claim]:
     for text, event in (("disabled: not even root is told", DISABLED), ("nobody configured: nobody is told", NO_ROOT)):
         sent = len(evidence.mails_of(event, refused=True)) + len(evidence.posts_of(event, refused=True))
         yield Claim(text, 0, sent)
-    told = (
+    actual = (
         evidence.typo.code != 0 and "spec.event" in evidence.typo.message and "pipeline_failed" in evidence.typo.message
     )
-    yield Claim("a mistyped event is rejected by a message that names field and value", True, told)
+    yield Claim("a mistyped event is rejected by a message that names field and value", True, actual)
     yield Claim("and it does not exist", False, TYPO in evidence.events)
 
 

@@ -45,8 +45,8 @@ def play(*, keep: bool, show: Show, folder: Path = FOLDER) -> bool:
         finally:
             _save(stage, folder)
     wrong = [claim for claim in claims if not claim.holds]
-    told = f"{len(wrong)} of {len(claims)} claims do NOT hold." if wrong else f"All {len(claims)} claims hold."
-    show.say(f"\n{told} It took {time.monotonic() - began:.0f} s; what was sent is in {folder}/.")
+    summary = f"{len(wrong)} of {len(claims)} claims do NOT hold." if wrong else f"All {len(claims)} claims hold."
+    show.say(f"\n{summary} It took {time.monotonic() - began:.0f} s; what was sent is in {folder}/.")
     return not wrong
 
 

@@ -125,7 +125,7 @@ class Scenario:
     def _before_root(self) -> None:
         with self._steps("an event of an organisation that nobody has configured") as note:
             self._stage.apply(objects("before-root.yaml"))
-            note(self._told(self._wait_for([NO_ROOT])[NO_ROOT]))
+            note(self._summary(self._wait_for([NO_ROOT])[NO_ROOT]))
 
     def _configure(self) -> None:
         stage = self._stage
@@ -184,12 +184,12 @@ class Scenario:
         with self._steps("a failure to all eleven other kinds of destinations, then a success") as note:
             for event, kind in ((EVERYWHERE, "pipeline_failure"), (RESOLVED, "pipeline_success")):
                 self._stage.apply(objects("menu.yaml", name=event.partition("/")[2], event=kind))
-                note(self._told(self._wait_for([event])[event]))
+                note(self._summary(self._wait_for([event])[event]))
 
     def _fail_over(self) -> None:
         with self._steps("a failure to a PagerDuty integration that was deleted, with e-mail to stand in") as note:
             self._stage.apply(objects("failover.yaml"))
-            note(self._told(self._wait_for([STOOD_IN])[STOOD_IN]))
+            note(self._summary(self._wait_for([STOOD_IN])[STOOD_IN]))
 
     def _last_and_end(self) -> None:
         with self._steps("a pipeline that fails three times, somebody who takes it over, and its success") as note:
@@ -219,7 +219,7 @@ class Scenario:
     def _wait_for_the_rest(self) -> None:
         with self._steps("everything else: retries of 1 s and 2 s, failures for good") as note:
             found = self._wait_for([event for event in ALL_EVENTS if event != AFTER_BURST])
-            self._stage.until(self._channel_told, "word of vandelay's Slack, which has failed for long", _PATIENCE)
+            self._stage.until(self._channel_reported, "word of vandelay's Slack, which has failed for long", _PATIENCE)
             note(f"{len(found)} events are final; vandelay was told by e-mail that its Slack fails")
 
     def _after_the_cooldown(self) -> None:
@@ -231,7 +231,7 @@ class Scenario:
             self._stage.until(self._all_ready, "condition Ready on stark's changed configuration", _PATIENCE)
             self._stage.until(self._window_over, "end of the cooldown", _PATIENCE)
             self._stage.apply(objects("failure.yaml", name=AFTER_BURST.partition("/")[2]))
-            note(self._told(self._wait_for([AFTER_BURST])[AFTER_BURST]))
+            note(self._summary(self._wait_for([AFTER_BURST])[AFTER_BURST]))
 
     # ------------------------------------------------------------------ watching
 
@@ -265,12 +265,12 @@ class Scenario:
         paths = (f"/api/v1/namespaces/{event.partition('/')[0]}/events" for event in (PARTIAL, STOOD_IN))
         return all(self._stage.cluster.request("GET", path)["items"] for path in paths)
 
-    def _channel_told(self) -> bool:
+    def _channel_reported(self) -> bool:
         events = self._stage.items("pipelineevents").values()
         return any("notice" in item["spec"] and _phase(item) in _FINAL for item in events)
 
     @staticmethod
-    def _told(event: dict[str, Any]) -> str:
+    def _summary(event: dict[str, Any]) -> str:
         status = event["status"]
         return "/".join(status[key] for key in ("phase", "reason") if status.get(key))
 

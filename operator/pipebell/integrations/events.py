@@ -93,7 +93,7 @@ def words(error: object) -> str | None:
 def _arguments(event: Event) -> tuple[str, str, str, str | None, str | None, dict[str, Any]]:
     """The SDK's positional arguments, without credentials: errors of databases and services like to quote them."""
     values = mask.values_in(os.environ)
-    told = {name: value for name, value in event.details.items() if value not in (None, "", [], {})}
+    details = {name: value for name, value in event.details.items() if value not in (None, "", [], {})}
     message = words(event.message)
     return (
         event.event,
@@ -101,7 +101,7 @@ def _arguments(event: Event) -> tuple[str, str, str, str | None, str | None, dic
         event.pipeline,
         event.run,
         message and mask.mask(message, values),
-        _masked(told, values),
+        _masked(details, values),
     )
 
 

@@ -82,7 +82,7 @@ class Permissions:
         try:
             answer = await self._client.request("POST", _PATH, body=body)
         except Rejected as error:  # Forbidden included: a cluster that does not say is believed to allow
-            _log.debug("permission_not_told", right=str(right), error=str(error))
+            _log.debug("permission_check_failed", right=str(right), error=str(error))
             return True
         return bool((answer.get("status") or {}).get("allowed"))
 

@@ -43,7 +43,7 @@ class RootWatch:
         self._namespace = namespace
         self._name = name
         self._on_change = on_change
-        self._told: tuple[str, bool] | None = None  # the version told last, and whether it was there
+        self._last_notified: tuple[str, bool] | None = None  # the version told last, and whether it was there
         self._found = False  # in the list that is being read
         self._follow = Follow(
             client,
@@ -82,11 +82,13 @@ class RootWatch:
             self._tell(None, version)
 
     def _tell(self, item: Mapping[str, Any] | None, version: str) -> None:
-        told = (version, item is not None)
+        current = (version, item is not None)
         # An absence has the list's version, which moves on without us: told once.
-        if told == self._told or (item is None and self._told is not None and not self._told[1]):
+        if current == self._last_notified or (
+            item is None and self._last_notified is not None and not self._last_notified[1]
+        ):
             return
-        self._told = told
+        self._last_notified = current
         try:
             if item is None:
                 self._on_change(None, version, "")

@@ -7,7 +7,7 @@ from tests.engine.fakes import EMAIL, START
 from pipebell.core.event import Event
 from pipebell.core.incidents import reducer
 from pipebell.core.incidents.book import Book
-from pipebell.core.incidents.state import Acknowledgement, Told
+from pipebell.core.incidents.state import Acknowledgement, Notification
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment
@@ -84,10 +84,10 @@ class World:
             self._notice(entry, notice)
 
     def _notice(self, entry, notice):
-        names = tuple(entry.incident.told)
+        names = tuple(entry.incident.notified)
         if notice.kind is NoticeKind.OPENING:
             spec = PipelineEventSpec(org_slug=entry.incident.key.org, event=entry.incident.event)
-            names = reducer.untold(entry.incident, match_trigger(self.layers, spec).destinations)
+            names = reducer.to_notify(entry.incident, match_trigger(self.layers, spec).destinations)
         if notice.kind is NoticeKind.ESCALATION:
             names = reducer.escalation_at(self.rules, entry.incident.opened, notice.due)
         if notice.kind is NoticeKind.RESOLVED:
@@ -254,8 +254,8 @@ class World:
             self.book.finished(entry, uid)
 
     def _tell(self, entry, name, uid, severity, action):
-        told = Told(name, name, action=action, at=START + self.now)
-        self.book.delivered(entry, uid, told, severity, self.rules)
+        notification = Notification(name, name, action=action, at=START + self.now)
+        self.book.delivered(entry, uid, notification, severity, self.rules)
 
     # ------------------------------------------------------------------ what came of it
 

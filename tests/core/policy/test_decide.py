@@ -13,7 +13,7 @@ from pipebell.core.event import Event
 from pipebell.core.incidents.keys import IncidentKey
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
 from pipebell.core.incidents.rules import IncidentRules
-from pipebell.core.incidents.state import Incident, Order, Past, Success, Told
+from pipebell.core.incidents.state import Incident, Notification, Order, Past, Success
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment
@@ -77,7 +77,7 @@ UNREADY = {"toEmails": ["to@example.com"]}  # names no server
 SENDING = CooldownFacts(sender="uid-other", sender_name="other")
 
 KEY = IncidentKey("team", "acme", IncidentClass.RUN, "pipelineId=p")
-TOLD = Incident(KEY, name="inc-1", told={"email": Told("email")}, failures=1, phase=IncidentPhase.OPEN)
+TOLD = Incident(KEY, name="inc-1", notified={"email": Notification("email")}, failures=1, phase=IncidentPhase.OPEN)
 RULES = IncidentRules()
 
 TABLE = {

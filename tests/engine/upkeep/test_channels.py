@@ -183,7 +183,7 @@ async def test_what_a_trigger_says_counts(office):
     await office.send()
     await office.wait(15)
     assert len(office.told()) == 1
-    assert office.board.get(KEY, "slack").health.told is None
+    assert office.board.get(KEY, "slack").health.notified is None
 
 
 async def test_a_disabled_trigger_stops_it(office):
@@ -334,7 +334,7 @@ async def test_mended_while_it_waits_it_is_not_told(office):
     await office.send()
     await office.wait(30)
     assert office.house.status(event).phase in ("Skipped", "Failed")
-    assert office.board.get(KEY, "slack").health.told is None
+    assert office.board.get(KEY, "slack").health.notified is None
 
 
 async def test_a_refusal_is_recorded_and_not_retried_hot(office):

@@ -230,7 +230,7 @@ def target(block: Block) -> EmailTarget:
         implicit_tls=implicit,
         helo=block.get("smtp_helo"),
         where=block.path,
-        recipients=_told(block, to, cc),
+        recipients=_recipients_shown(block, to, cc),
         hidden=_of_root(block, to, cc),
     )
 
@@ -240,7 +240,7 @@ def _of_root(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> tuple[st
     return tuple(address for name, addresses in lists if block.from_root(name) for address in addresses)
 
 
-def _told(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> str:
+def _recipients_shown(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> str:
     """Who is told, for people: the organisation's own addresses, as many as fit; root's by their number only."""
     own: list[str] = []
     hidden = 0

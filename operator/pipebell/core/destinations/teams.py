@@ -215,8 +215,8 @@ def payload(message: Message, target: TeamsTarget, known: Facts, longest: int) -
 
 def _with_mentions(own: dict[str, Any], mentions: list[dict[str, Any]]) -> dict[str, Any]:
     """An organisation's own card, in which those are mentioned whom the configuration names."""
-    told = [_text(" ".join(mention["text"] for mention in mentions))] if mentions else []
-    return {**own, "msteams": {"width": "Full", "entities": mentions}, "body": [*told, *own["body"]]}
+    mentioned = [_text(" ".join(mention["text"] for mention in mentions))] if mentions else []
+    return {**own, "msteams": {"width": "Full", "entities": mentions}, "body": [*mentioned, *own["body"]]}
 
 
 def _posted(card: dict[str, Any]) -> dict[str, Any]:

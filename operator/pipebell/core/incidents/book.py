@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.incidents.keys import IncidentKey
     from pipebell.core.incidents.rules import IncidentRules
-    from pipebell.core.incidents.state import Failure, Success, Told
+    from pipebell.core.incidents.state import Failure, Notification, Success
     from pipebell.core.policy.match import Mark
     from pipebell.core.vocabulary import Severity
 
@@ -173,7 +173,7 @@ class Book:
         failed = reducer.fail(entry.incident, failure, now)
         if gap:
             failed = replace(failed, failures=entry.incident.failures)
-        if not failed.told and reducer.flaps(failed, rules, now):
+        if not failed.notified and reducer.flaps(failed, rules, now):
             failed = reducer.flap(failed, well=False, now=now)
         entry.incident = failed
         return Applied(entry, mark.action, entry.take_ordinal(), made)
@@ -229,16 +229,18 @@ class Book:
 
     def sending(self, entry: Entry, destinations: Sequence[str], uid: str, name: str, now: float = 0.0) -> None:
         """An event is being sent to these for it: others of its key wait for what comes of that."""
-        if destinations and not entry.incident.told and uid not in entry.incident.under_way.values():
+        if destinations and not entry.incident.notified and uid not in entry.incident.under_way.values():
             self._opens(entry.incident, now)
         entry.incident = reducer.sending(entry.incident, destinations, uid)
         if entry.incident.open:
             entry.sender, entry.sender_name = uid, name
 
-    def delivered(self, entry: Entry, uid: str, told: Told, severity: Severity, rules: IncidentRules) -> bool:
+    def delivered(
+        self, entry: Entry, uid: str, notification: Notification, severity: Severity, rules: IncidentRules
+    ) -> bool:
         """A destination has an event's message. Whether it is the first one of this incident."""
         first = entry.incident.opened is None
-        entry.incident = reducer.told(entry.incident, told, severity, rules, told.at)
+        entry.incident = reducer.notified(entry.incident, notification, severity, rules, notification.at)
         if first and entry.incident.opened is not None:
             self._remember(entry.incident.key, self.past(entry.incident.key)._replace(opening=entry.incident.opened))
         if not self._outcome(entry, uid):
@@ -270,7 +272,7 @@ class Book:
         """An incident that has begun, or was found."""
         incident = entry.incident
         self._named[incident.key.namespace, incident.name] = entry
-        if incident.opened is not None and not all(told.by_digest for told in incident.told.values()):
+        if incident.opened is not None and not all(item.by_digest for item in incident.notified.values()):
             self._opens(incident, incident.opened)
         if incident.open:
             if incident.key not in self._current and incident.key.value != REST:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipebell.core.incidents.keys import IncidentKey
 from pipebell.core.incidents.resource import IncidentClass, IncidentNotification, IncidentPhase, IncidentSpec
 from pipebell.core.incidents.resource import IncidentStatus as Status
-from pipebell.core.incidents.state import Acknowledgement, Incident, Order, Success, Told
+from pipebell.core.incidents.state import Acknowledgement, Incident, Notification, Order, Success
 from pipebell.core.status import Condition, clip, epoch, rfc3339
 from pipebell.core.vocabulary import EventType, IncidentAction
 
@@ -23,7 +23,7 @@ TYPES = {
     IncidentClass.SYSTEM: EventType.SYSTEM_ERROR,
 }
 """The type of a class' events, where none of them is at hand."""
-MAX_TOLD = 32
+MAX_NOTIFICATIONS = 32
 FLAPPING, WELL = "Flapping", "Succeeding"
 NOT_EVENTS = frozenset({"autoResolve", "ConfigChanged"})
 """What ends an incident beside events and people."""
@@ -52,7 +52,7 @@ def status_of(incident: Incident, failures: int, generation: int) -> dict[str, A
         lasted = max(0, round(incident.resolved - incident.first_failure))
     status = Status(
         phase=incident.phase,
-        severity=incident.told_severity or incident.severity,
+        severity=incident.notified_severity or incident.severity,
         failures=failures,
         first_failure_time=_time(incident.first_failure),
         opened_time=_time(incident.opened),
@@ -68,7 +68,7 @@ def status_of(incident: Incident, failures: int, generation: int) -> dict[str, A
         escalation_step=incident.step,
         next_escalation_time=_time(incident.next_escalation),
         changes=[rfc3339(time) for time in incident.changes] or None,
-        notifications=[_told(item) for item in list(incident.told.values())[:MAX_TOLD]] or None,
+        notifications=[_notification(item) for item in list(incident.notified.values())[:MAX_NOTIFICATIONS]] or None,
         resolved_time=_time(incident.resolved),
         resolved_by=incident.resolved_by or None,
         duration_seconds=lasted,
@@ -96,7 +96,7 @@ def _conditions(incident: Incident, generation: int) -> list[Condition] | None:
     ]
 
 
-def _told(item: Told) -> IncidentNotification:
+def _notification(item: Notification) -> IncidentNotification:
     return IncidentNotification(
         destination=item.destination,
         provider=item.provider or None,
@@ -114,8 +114,8 @@ def _time(seconds: float | None) -> str | None:
 def incident_of(item: Resource) -> Incident:
     """What its resource says; what that cannot say is as if it were not so."""
     spec, status = item.spec, item.status
-    told = {
-        known.destination: Told(
+    notified = {
+        known.destination: Notification(
             known.destination,
             known.provider or "",
             known.endpoint or "",
@@ -135,7 +135,7 @@ def incident_of(item: Resource) -> Incident:
         event=TYPES[spec.incident_class],
         phase=status.phase or IncidentPhase.PENDING,
         severity=status.severity,
-        told_severity=status.severity if told else None,
+        notified_severity=status.severity if notified else None,
         failures=status.failures,
         first_failure=_seconds(status.first_failure_time) or item.created,
         last_failure=_seconds(status.last_failure_time) or item.created,
@@ -143,7 +143,7 @@ def incident_of(item: Resource) -> Incident:
         last_error=status.last_error or "",
         last_event=status.last_event or "",
         opened=_seconds(status.opened_time),
-        told=told,
+        notified=notified,
         due=due,
         retry_run="" if due is not None and not status.failures else None,
         reminders=status.reminders,

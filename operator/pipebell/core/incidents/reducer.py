@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pipebell.core.incidents.keys import REST
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
 from pipebell.core.incidents.rules import LONGEST_REMINDER
-from pipebell.core.incidents.state import Acknowledgement, Incident, Told
+from pipebell.core.incidents.state import Acknowledgement, Incident, Notification
 from pipebell.core.vocabulary import NoticeKind
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def fail(incident: Incident, failure: Failure, now: float) -> Incident:
 
 def expect_retry(incident: Incident, failure: Failure, rules: IncidentRules, now: float) -> Incident:
     """An attempt has failed that is not the run's last one: it counts as a failure if none follows in time."""
-    due = incident.due if incident.told else now + rules.retry_expected
+    due = incident.due if incident.notified else now + rules.retry_expected
     return replace(_met(incident, failure, now), retry_run=failure.run, due=due)
 
 
@@ -98,12 +98,12 @@ def _met(incident: Incident, failure: Failure, now: float) -> Incident:
 
 def hold(incident: Incident, due: float | None) -> Incident:
     """Nobody is told yet; without another failure, at `due`."""
-    return incident if incident.told else replace(incident, due=due)
+    return incident if incident.notified else replace(incident, due=due)
 
 
 def below(incident: Incident, rules: IncidentRules, now: float) -> tuple[bool, float | None]:
     """Whether nobody is to be told yet, and from when on that will be so no more without another failure."""
-    if incident.told:
+    if incident.notified:
         return False, None
     first = incident.first_failure if incident.first_failure is not None else now
     ripe = first + rules.notify_after
@@ -112,12 +112,12 @@ def below(incident: Incident, rules: IncidentRules, now: float) -> tuple[bool, f
     return now < ripe, ripe
 
 
-def untold(incident: Incident, destinations: Sequence[str], uid: str = "") -> tuple[str, ...]:
+def to_notify(incident: Incident, destinations: Sequence[str], uid: str = "") -> tuple[str, ...]:
     """Those that have not been told of it, nor others in their stead, and that no other event is being sent to."""
     return tuple(
         name
         for name in destinations
-        if name not in incident.told
+        if name not in incident.notified
         and name not in incident.stood_in_for
         and incident.under_way.get(name, uid) in ("", uid)
     )
@@ -125,7 +125,11 @@ def untold(incident: Incident, destinations: Sequence[str], uid: str = "") -> tu
 
 def worsens(incident: Incident, severity: Severity) -> bool:
     """Whether a failure is more severe than any that was told of this incident."""
-    return bool(incident.told) and incident.told_severity is not None and severity.rank > incident.told_severity.rank
+    return (
+        bool(incident.notified)
+        and incident.notified_severity is not None
+        and severity.rank > incident.notified_severity.rank
+    )
 
 
 def worst(one: Severity | None, other: Severity | None) -> Severity | None:
@@ -144,15 +148,19 @@ def sending(incident: Incident, destinations: Collection[str], uid: str) -> Inci
     return replace(incident, under_way=others | dict.fromkeys(destinations, uid))
 
 
-def told(incident: Incident, told: Told, severity: Severity, rules: IncidentRules, now: float) -> Incident:
+def notified(
+    incident: Incident, notification: Notification, severity: Severity, rules: IncidentRules, now: float
+) -> Incident:
     """A destination has a message of it; with the first one it is open."""
-    under_way = {name: uid for name, uid in incident.under_way.items() if name != told.destination}
-    after = replace(incident, told={**incident.told, told.destination: told}, under_way=under_way)
+    under_way = {name: uid for name, uid in incident.under_way.items() if name != notification.destination}
+    after = replace(
+        incident, notified={**incident.notified, notification.destination: notification}, under_way=under_way
+    )
     if not after.open:  # it ended while this was on its way
         return replace(after, opened=incident.opened if incident.opened is not None else now)
-    if incident.told_severity is not None and severity.rank > incident.told_severity.rank:
+    if incident.notified_severity is not None and severity.rank > incident.notified_severity.rank:
         after = replace(after, acknowledgement=None, acknowledged=None, snoozed_until=None, phase=IncidentPhase.OPEN)
-    after = replace(after, told_severity=worst(incident.told_severity, severity))
+    after = replace(after, notified_severity=worst(incident.notified_severity, severity))
     if incident.phase is not IncidentPhase.PENDING and incident.opened is not None:
         return after
     opened = incident.opened if incident.opened is not None else now
@@ -246,7 +254,7 @@ def as_of(incident: Incident, now: float) -> Incident:
         first_failure=_earlier(incident.first_failure, now),
         last_failure=_earlier(incident.last_failure, now),
         opened=_earlier(incident.opened, now),
-        told={name: replace(told, at=min(told.at, now)) for name, told in incident.told.items()},
+        notified={name: replace(item, at=min(item.at, now)) for name, item in incident.notified.items()},
         acknowledged=_earlier(incident.acknowledged, now),
         resolved=_earlier(incident.resolved, now),
         changes=tuple(min(time, now) for time in incident.changes),
@@ -278,7 +286,7 @@ def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident
         return incident, ()
     end = ends_by_itself(incident, rules)
     if end is not None and now >= end:
-        over = (Notice(NoticeKind.RESOLVED, 1, end),) if incident.told else ()
+        over = (Notice(NoticeKind.RESOLVED, 1, end),) if incident.notified else ()
         return resolve(incident, "autoResolve", now), over
     stable = stable_at(incident, rules)
     if stable is not None and now >= stable:
@@ -304,8 +312,8 @@ def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident
 def _stable(incident: Incident, rules: IncidentRules, since: float, now: float) -> tuple[Incident, tuple[Notice, ...]]:
     """It has not changed for a while: one message says how it stands."""
     number = incident.reminders + 1
-    notices = (Notice(NoticeKind.REMINDER, number, since),) if incident.told else ()
-    following = now + rules.reminder(number + 1) if rules.remind_after and incident.told else incident.next_reminder
+    notices = (Notice(NoticeKind.REMINDER, number, since),) if incident.notified else ()
+    following = now + rules.reminder(number + 1) if rules.remind_after and incident.notified else incident.next_reminder
     after = replace(incident, flapping=False, changes=(), reminders=number, next_reminder=following)
     return (resolve(after, STABLE, now) if incident.well else after), notices
 

@@ -23,7 +23,7 @@ def camel_group(value: object) -> object:
 
 Group = Annotated[str, StringConstraints(min_length=1, max_length=69, pattern=_GROUP), AfterValidator(camel_group)]
 Groups = Annotated[list[Group], Field(min_length=1, max_length=4), AfterValidator(each_once)]
-Told = Annotated[list[DestinationRef], Field(min_length=1, max_length=16), AfterValidator(each_once)]
+Destinations = Annotated[list[DestinationRef], Field(min_length=1, max_length=16), AfterValidator(each_once)]
 Seconds = CooldownSeconds
 FailureCount = Annotated[int, Field(strict=True, ge=1, le=1_000), BeforeValidator(whole_number)]
 StepSeconds = Annotated[int, Field(strict=True, ge=60, le=2_592_000), BeforeValidator(whole_number)]
@@ -35,7 +35,7 @@ class EscalationSpec(Spec):
     after_seconds: StepSeconds = Field(
         description="Seconds after the first message of the incident, unless it was acknowledged or resolved before."
     )
-    providers: Told = Field(description="Destinations that are told then: kinds, or names of destinations.")
+    providers: Destinations = Field(description="Destinations that are told then: kinds, or names of destinations.")
     repeat_seconds: StepSeconds | None = Field(
         None, description="Told again every so many seconds until the next step. Default: once."
     )

@@ -19,10 +19,11 @@ DIGEST: Final = "digest"  # instead of an endpoint's fingerprint
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One destination that was told of an incident. `endpoint` is a fingerprint of where that was, "" if not known.
+class Notification:
+    """The latest message of an incident to one destination; written to `status.notifications`.
 
-    `at` is seconds since the epoch; `severity` is the highest that this process told there.
+    `endpoint` is a fingerprint of where it went, "" if not known, DIGEST where a digest had it as a line. `handle` is
+    that of the message which begins the thread there. `at` is seconds since the epoch.
     """
 
     destination: str
@@ -34,7 +35,7 @@ class Told:
 
     @property
     def by_digest(self) -> bool:
-        """Whether it was told together with others: no thread, and no reminders."""
+        """Whether it was a line of a digest: then there is no thread, and there are no reminders."""
         return self.endpoint == DIGEST
 
 
@@ -81,12 +82,12 @@ class Acknowledgement:
 class Incident:
     """One incident. Times are seconds since the epoch, None for never.
 
-    `failures` were counted. `told` are the destinations that have a message of it, `under_way` those for which an event
-    (by uid) is still being tried, `stood_in_for` those whose failover has it instead. `due` is when a pending one is
-    told without another failure. `retry_run` is the run whose next attempt is expected. `failed_occurred` is when the
-    last failure says that it occurred, `failed_order` when it was created. `changes` are times at which it went from
-    succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last. `by_hand`: a
-    person ended it, and `resolved_by` is what that person is called.
+    `failures` were counted. `notified` are the destinations that have a message of it, `under_way` those for which an
+    event (by uid) is still being tried, `stood_in_for` those whose failover has it instead. `due` is when a pending one
+    is opened without another failure. `retry_run` is the run whose next attempt is expected. `failed_occurred` is when
+    the last failure says that it occurred, `failed_order` when it was created. `changes` are times at which it went
+    from succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last. `by_hand`:
+    a person ended it, and `resolved_by` is what that person is called.
     """
 
     key: IncidentKey
@@ -97,7 +98,7 @@ class Incident:
     event: EventType | None = None
     phase: IncidentPhase = IncidentPhase.PENDING
     severity: Severity | None = None
-    told_severity: Severity | None = None
+    notified_severity: Severity | None = None
     failures: int = 0
     first_failure: float | None = None
     last_failure: float | None = None
@@ -108,7 +109,7 @@ class Incident:
     last_event: str = ""
     runs: frozenset[str] = frozenset()
     opened: float | None = None
-    told: Mapping[str, Told] = field(default_factory=dict)
+    notified: Mapping[str, Notification] = field(default_factory=dict)
     under_way: Mapping[str, str] = field(default_factory=dict)
     stood_in_for: frozenset[str] = frozenset()
     due: float | None = None

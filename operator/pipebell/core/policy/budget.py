@@ -10,7 +10,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.layers import part_of
 from pipebell.core.policy.batches import Rhythm, place
 from pipebell.core.policy.decision import Wait, WaitsFor
-from pipebell.core.policy.digest import told_later
+from pipebell.core.policy.digest import deferred
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.shards import shard_of
 from pipebell.core.vocabulary import EventType, NoticeKind, Severity, StageName
@@ -72,7 +72,7 @@ def budget(s: Situation) -> Decision | Situation:
     kept = tuple(name for name in s.matched.destinations if name not in held)
     if kept:
         return s._replace(match=replace(s.matched, destinations=kept), batch=batch)
-    return told_later(s, StageName.BUDGET, batch, why)
+    return deferred(s, StageName.BUDGET, batch, why)
 
 
 def _rhythms(s: Situation, names: dict[str, None], *, own: bool) -> Iterator[tuple[str, Rhythm]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipebell.core.layers import part_of
 from pipebell.core.policy.batches import Rhythm, place
 from pipebell.core.policy.decision import Suppress, Wait, WaitsFor
-from pipebell.core.policy.digest import told_later, waiting
+from pipebell.core.policy.digest import deferred, waiting
 from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.status import rfc3339
@@ -36,7 +36,7 @@ def cooldown(s: Situation) -> Decision | Situation:
 def _opening(s: Situation) -> Suppress | None:
     """With incidents on, what is held back is the opening of one soon after another of the same key was told."""
     facts, opened = s.incident, s.incident.past.opening if s.incident is not None else None
-    if facts is None or opened is None or s.ongoing is None or s.ongoing.told or s.ongoing.under_way:
+    if facts is None or opened is None or s.ongoing is None or s.ongoing.notified or s.ongoing.under_way:
         return None
     until = suppressed_until(Sent(opened, s.event.namespace, ""), s.matched.cooldown, s.now)
     if until is None:
@@ -52,7 +52,7 @@ def _opening(s: Situation) -> Suppress | None:
 def _storm(s: Situation) -> Decision | Situation:
     """When many incidents open at once, further ones are told together; whoever is on call is told of each."""
     facts, match, ongoing = s.incident, s.matched, s.ongoing
-    if facts is None or not facts.storm or ongoing is None or ongoing.told or s.progress.open or s.progress.tried:
+    if facts is None or not facts.storm or ongoing is None or ongoing.notified or s.progress.open or s.progress.tried:
         return s
     if not s.batches.known:
         return Wait(StageName.DIGEST, WaitsFor.LEDGER, None, "which digests are due is being read", match=match)
@@ -68,7 +68,7 @@ def _storm(s: Situation) -> Decision | Situation:
     if not placed:
         return s
     s = s._replace(match=replace(match, destinations=tuple(now)), batch=(*waiting(s), *placed))
-    return s if now else told_later(s, StageName.DIGEST, s.batch, "many incidents have opened at once: ")
+    return s if now else deferred(s, StageName.DIGEST, s.batch, "many incidents have opened at once: ")
 
 
 def _running(s: Situation) -> Suppress | None:

@@ -78,10 +78,10 @@ def digest(s: Situation) -> Decision | Situation:
     batch = tuple({item.destination: item for item in (*s.batch, *waiting(s))}.values())
     if match.destinations:
         return s._replace(batch=batch)
-    return told_later(s, StageName.DIGEST, batch)
+    return deferred(s, StageName.DIGEST, batch)
 
 
-def told_later(s: Situation, stage: StageName, batch: Sequence[Waiting], why: str = "") -> Batch:
+def deferred(s: Situation, stage: StageName, batch: Sequence[Waiting], why: str = "") -> Batch:
     """The decision that nobody is told now."""
     said = f"{why}{'; '.join(map(str, batch))}"
     return Batch(stage, Reason.BATCHED, clip(said), tuple(batch), s.matched.title, s.matched)

@@ -20,7 +20,7 @@ from pipebell.core.incidents.reducer import (
     recovers,
     stable_at,
     superseded,
-    untold,
+    to_notify,
     worsens,
 )
 from pipebell.core.incidents.state import Failure, Order, Success
@@ -147,7 +147,7 @@ def _failure(s: Situation, facts: IncidentFacts, match: Match) -> Decision | Sit
         assert facts.key is not None  # noqa: S101  (a failure has one; tells mypy)
         fresh = begin(facts.key, "", failure, facts.past.changes, s.now)
         after = fail(known or fresh, failure, s.now)
-        if not after.told and flaps(after, facts.rules, s.now):
+        if not after.notified and flaps(after, facts.rules, s.now):
             after = flap(after, well=False, now=s.now)
     held, ripe = below(after, facts.rules, s.now)
     match = replace(match, mark=Mark(IncidentAction.COUNTED, failure, due=ripe if held else None))
@@ -156,7 +156,7 @@ def _failure(s: Situation, facts: IncidentFacts, match: Match) -> Decision | Sit
             StageName.INCIDENT, Reason.BELOW_THRESHOLD, _below(after, facts, ripe), ripe, "", match.title, match
         )
     if after.flapping and not (
-        worsens(after, match.severity) or untold(after, (*match.destinations, *match.batched), s.event.uid)
+        worsens(after, match.severity) or to_notify(after, (*match.destinations, *match.batched), s.event.uid)
     ):
         until = stable_at(after, facts.rules)
         return Suppress(StageName.INCIDENT, Reason.FLAPPING, _FLAPS, until, "", match.title, match)
@@ -180,14 +180,14 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     if not ended:
         return _plain(s, mark)
     layers, closes_only = s.resolved.layers, not facts.rules.notify_recovery or s.skip_reason is Reason.EXPIRED
-    told = [name for item in ended for name in item.told]
-    held = [name for item in ended for name in item.under_way if name not in told]
+    notified = [name for item in ended for name in item.notified]
+    held = [name for item in ended for name in item.under_way if name not in notified]
     wanted = (*s.match.destinations, *s.match.batched) if s.match is not None else ()
-    usable = [name for name in (*told, *held) if _usable(layers, name, closes_only=closes_only)]
+    usable = [name for name in (*notified, *held) if _usable(layers, name, closes_only=closes_only)]
     destinations = tuple(dict.fromkeys((*usable, *wanted, *(s.progress.open if s.progress.attempted else ()))))
     held_now = tuple(name for name in held if name in destinations)
     if s.progress.tried:  # those that it waited for in vain are not told of the end
-        destinations = tuple(name for name in destinations if name in (*told, *held, *wanted))
+        destinations = tuple(name for name in destinations if name in (*notified, *held, *wanted))
     if not destinations:
         if s.match is not None and s.match.batched:
             return s._replace(match=replace(s.match, mark=mark, note=_recovered(s, ended)), skip=None)
@@ -202,7 +202,7 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
 def _digest(s: Situation, facts: IncidentFacts, ended: list[Incident]) -> DigestSpec | None:
     """Whoever was told of it by a digest hears of its end by one: the settings are those of the failure's trigger."""
     kind = ended[0].event
-    together = [item.destination for each in ended for item in each.told.values() if item.by_digest]
+    together = [item.destination for each in ended for item in each.notified.values() if item.by_digest]
     if kind is None or not together:
         return s.match.digest if s.match is not None else None
     spec, layers = s.event.spec.model_copy(update={"event": kind, "severity": None}), s.resolved.layers
@@ -216,8 +216,8 @@ def _digest(s: Situation, facts: IncidentFacts, ended: list[Incident]) -> Digest
 def _flapping(s: Situation, facts: IncidentFacts, found: list[Incident], mark: Mark) -> Decision | Situation:
     """A success that ends nothing, for failures have followed so many before: that is told once."""
     severity, title, layers = s.event.severity, f"Incident {found[0].name}", s.resolved.layers
-    told = [name for item in found for name in item.told if _usable(layers, name, closes_only=False)]
-    destinations = tuple(dict.fromkeys((*told, *s.progress.open)))
+    notified = [name for item in found for name in item.notified if _usable(layers, name, closes_only=False)]
+    destinations = tuple(dict.fromkeys((*notified, *s.progress.open)))
     new = any(not item.flapping for item in found) or bool(s.progress.open)  # on its way, it goes on
     if new and destinations:
         note = f"{_FLAPS}; the next message comes when it has been stable for {lasted(facts.rules.flapping_within)}."
@@ -267,14 +267,14 @@ def repeated(s: Situation) -> Decision | Situation:
             StageName.REPEATED, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, facts.sender_name, match=match
         )
     worse = worsens(after, match.severity)
-    missing = match.destinations if worse else untold(after, match.destinations, s.event.uid)
-    later = match.batched if worse else untold(after, match.batched, s.event.uid)
+    missing = match.destinations if worse else to_notify(after, match.destinations, s.event.uid)
+    later = match.batched if worse else to_notify(after, match.batched, s.event.uid)
     if not missing and not later:
         following = None if after.muted(s.now) else after.next_reminder
         when = f"; the next reminder is due at {rfc3339(following)}" if following is not None else ""
         message = f"failure {after.failures} of incident {after.name}, which was told already{when}"
         return Suppress(StageName.REPEATED, Reason.REPEATED, message, following, after.opened_by, match.title, match)
-    first = not after.told and not after.under_way
+    first = not after.notified and not after.under_way
     action = IncidentAction.WORSENED if worse else IncidentAction.OPENED if first else IncidentAction.COUNTED
     mark = match.mark._replace(action=action) if match.mark is not None else None
     return s._replace(match=replace(match, destinations=missing, batched=later, mark=mark, note=_so_far(after, s.now)))

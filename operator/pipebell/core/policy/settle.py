@@ -148,31 +148,31 @@ _SERVED: Final = (Phase.DELIVERED, Phase.PARTIALLY_DELIVERED)
 
 def summarise(deliveries: Sequence[Delivery]) -> EventSummary:
     """The event's phase, reason and message, from its deliveries (at least one)."""
-    told = [item for item in deliveries if item.phase in _SERVED]
+    delivered = [item for item in deliveries if item.phase in _SERVED]
     waiting = [item for item in deliveries if not item.phase.final]
     failed = [item for item in deliveries if item.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED)]
     if failed and not waiting and any(item.failover_to or item.failover_for for item in failed):
-        return _summarised_with_stand_ins(deliveries, told, failed)
+        return _summarised_with_stand_ins(deliveries, delivered, failed)
     if waiting:
         reason = next((word for word in _OPEN_ORDER if any(item.reason == word for item in waiting)), None)
-        return EventSummary(Phase.DELIVERING if told else Phase.PENDING, reason, _lines(waiting))
+        return EventSummary(Phase.DELIVERING if delivered else Phase.PENDING, reason, _lines(waiting))
     if not failed:
         return EventSummary(
-            Phase.DELIVERED, None, clip("delivered by " + " and ".join(item.destination for item in told))
+            Phase.DELIVERED, None, clip("delivered by " + " and ".join(item.destination for item in delivered))
         )
-    phase = Phase.PARTIALLY_DELIVERED if told else Phase.FAILED
+    phase = Phase.PARTIALLY_DELIVERED if delivered else Phase.FAILED
     reason = next((word for word in Reason if any(item.reason == word for item in failed)), None)
     return EventSummary(phase, reason, _lines(failed))
 
 
 def _summarised_with_stand_ins(
-    deliveries: Sequence[Delivery], told: list[Delivery], failed: list[Delivery]
+    deliveries: Sequence[Delivery], delivered: list[Delivery], failed: list[Delivery]
 ) -> EventSummary:
     """The same where others stood in: what failed is made good by any of them that was served.
 
     One that failed itself matters as long as nobody else made that good.
     """
-    served = {item.destination for item in told}
+    served = {item.destination for item in delivered}
     covered = {item.destination for item in deliveries if item.phase is Phase.DELIVERED}
     covered |= {item.destination for item in failed if served & set(item.failover_to or ())}
     left = [
@@ -182,11 +182,11 @@ def _summarised_with_stand_ins(
         and not (item.failover_for and all(each.destination in covered for each in originals(deliveries, item)))
     ]
     if left:
-        phase = Phase.PARTIALLY_DELIVERED if told else Phase.FAILED
+        phase = Phase.PARTIALLY_DELIVERED if delivered else Phase.FAILED
         reason = next((word for word in Reason if any(item.reason == word for item in left)), None)
         return EventSummary(phase, reason, _lines(left))
     made_good = [item for item in failed if item.failover_to]
-    message = f"delivered by {' and '.join(item.destination for item in told)}"
+    message = f"delivered by {' and '.join(item.destination for item in delivered)}"
     if not made_good:
         return EventSummary(Phase.DELIVERED, None, clip(message))
     return EventSummary(Phase.DELIVERED, Reason.FAILED_OVER, clip(f"{message}; failed over: {_lines(made_good)}"))

@@ -105,23 +105,23 @@ class View:
 def view(message: Message) -> View | None:
     """The digest that a message is; None where it tells of one event."""
     notice = message.event.spec.notice
-    told = parse(notice.content) if notice is not None else None
-    return None if told is None else _view(told)
+    digest = parse(notice.content) if notice is not None else None
+    return None if digest is None else _view(digest)
 
 
-def _view(told: Digest) -> View:
-    day = told.since[:10] == told.until[:10] and told.since[:10]
+def _view(digest: Digest) -> View:
+    day = digest.since[:10] == digest.until[:10] and digest.since[:10]
     return View(
-        title=f"{one_line(_NO_WORD.sub('', told.title), _TITLE) or 'Digest'}: {_count(told.total, 'event')}",
-        period=_period(told),
-        counts=_counts(told.severities) or str(told.total),
-        pipelines=f"{told.pipelines:,}" if told.pipelines else "",
-        first=_alone(told.first),
-        last=_alone(told.last),
-        errors=told.first is not None and told.first.severity.rank >= Severity.ERROR.rank,
-        sections=tuple(_section(group, day or "") for group in told.groups),
-        omitted=f"{_count(told.omitted, 'event')} without a line here" if told.omitted > 0 else "",
-        notes=tuple(one_line(note, ERROR_LIMIT) for note in told.notes),
+        title=f"{one_line(_NO_WORD.sub('', digest.title), _TITLE) or 'Digest'}: {_count(digest.total, 'event')}",
+        period=_period(digest),
+        counts=_counts(digest.severities) or str(digest.total),
+        pipelines=f"{digest.pipelines:,}" if digest.pipelines else "",
+        first=_alone(digest.first),
+        last=_alone(digest.last),
+        errors=digest.first is not None and digest.first.severity.rank >= Severity.ERROR.rank,
+        sections=tuple(_section(group, day or "") for group in digest.groups),
+        omitted=f"{_count(digest.omitted, 'event')} without a line here" if digest.omitted > 0 else "",
+        notes=tuple(one_line(note, ERROR_LIMIT) for note in digest.notes),
     )
 
 
@@ -166,8 +166,8 @@ def _when(time: str, day: str) -> str:
     return shown[11:] if day and shown.startswith(day) else shown
 
 
-def _period(told: Digest) -> str:
-    since, until = _when(told.since, ""), _when(told.until, told.since[:10])
+def _period(digest: Digest) -> str:
+    since, until = _when(digest.since, ""), _when(digest.until, digest.since[:10])
     if not since:
         return ""
     return f"{since} UTC" if since[11:] == until or since == until else f"{since} to {until} UTC"

@@ -121,9 +121,9 @@ class Facts:
 
 def facts(message: Message) -> Facts:
     """What there is to tell about a message."""
-    told = view(message)
-    if told is not None:
-        return _of_digest(message, told)
+    digest = view(message)
+    if digest is not None:
+        return _of_digest(message, digest)
     event, severity = message.event, message.severity
     spec = event.spec
     succeeded = spec.event is EventType.PIPELINE_SUCCESS and severity is Severity.INFO
@@ -148,27 +148,27 @@ def facts(message: Message) -> Facts:
     )
 
 
-def _of_digest(message: Message, told: View) -> Facts:
+def _of_digest(message: Message, digest: View) -> Facts:
     """What there is to tell about many events in one."""
     event, severity = message.event, message.severity
     return Facts(
         look=LOOKS[severity],
         severity=severity.upper(),
-        title=told.title,
+        title=digest.title,
         org=one_line(event.spec.org_slug, _ID_LIMIT),
         pipeline="",
         run="",
         attempt="",
         owner="",
         labels="",
-        when=told.period,
-        message=told.text,
+        when=digest.period,
+        message=digest.text,
         details="",
         links=(),
-        notes=(*_notes(message), *told.notes),
+        notes=(*_notes(message), *digest.notes),
         marks=_marks(message),
         source=f"{event.namespace}/{event.name}",
-        digest=told,
+        digest=digest,
     )
 
 

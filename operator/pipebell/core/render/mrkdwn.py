@@ -73,10 +73,10 @@ def link_list(links: Iterable[Link]) -> str:
     return "\n".join(lines)
 
 
-def groups(told: View) -> Iterator[str]:
+def groups(digest: View) -> Iterator[str]:
     """The groups of a digest, each the text of a section; as many as there is room for, then what is missing."""
     room, left, missing = _GROUPS, _MOST_GROUPS, 0
-    for group in told.sections:
+    for group in digest.sections:
         text, out = _group(group, min(_SECTION, room)) if left else ("", len(group.rows))
         missing += out
         if text:
@@ -84,8 +84,8 @@ def groups(told: View) -> Iterator[str]:
             room, left = room - len(text), left - 1
     if missing:
         yield f"… (cut off: {missing} more {'line' if missing == 1 else 'lines'})"
-    if told.omitted:
-        yield phrase(told.omitted, FIELD)
+    if digest.omitted:
+        yield phrase(digest.omitted, FIELD)
 
 
 def _group(group: Section, room: int) -> tuple[str, int]:

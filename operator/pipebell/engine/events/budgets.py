@@ -36,7 +36,7 @@ class Budgets:
     def __init__(self, ledger: CooldownLedger) -> None:
         self._ledger = ledger
         self._hour = 0.0
-        self._told: dict[Purse, dict[str, int]] = {}
+        self._delivered: dict[Purse, dict[str, int]] = {}
         self._under_way: dict[Purse, dict[str, int]] = {}
         self._purses: dict[str, tuple[Purse, ...]] = {}
 
@@ -54,15 +54,15 @@ class Budgets:
         )
 
     def _used(self, purse: Purse) -> int:
-        told, under_way = self._told.get(purse, {}), self._under_way.get(purse, {})
-        return len(told) + len(under_way)
+        delivered, under_way = self._delivered.get(purse, {}), self._under_way.get(purse, {})
+        return len(delivered) + len(under_way)
 
     def _roll(self, now: float) -> None:
         """Another hour has begun: what was told in the last one is forgotten."""
         hour = now // HOUR
         if hour != self._hour:
             self._hour = hour
-            self._told.clear()
+            self._delivered.clear()
 
     # ------------------------------------------------------------------ one event
 
@@ -84,7 +84,7 @@ class Budgets:
 
     def _note(self, purse: Purse, uid: str, org: str, at: float) -> None:
         if at // HOUR == self._hour:
-            self._told.setdefault(purse, {})[uid] = shard_of(org)
+            self._delivered.setdefault(purse, {})[uid] = shard_of(org)
 
     def release(self, uid: str) -> tuple[Purse, ...]:
         """It is not under way any more."""
@@ -105,16 +105,16 @@ class Budgets:
     def fold(self, event: Event, layers: Layers, now: float) -> None:
         """Take in an event of the past, in any order and as often as it is met. `layers` are what it used."""
         self._roll(now)
-        told = first_told(event)
-        if told is not None and told // HOUR != self._hour:
+        delivered = first_delivered(event)
+        if delivered is not None and delivered // HOUR != self._hour:
             return
         severity = event.status.severity or event.severity
         names = [item.destination for item in event.status.deliveries or ()]
         own, root = counted(event, severity, names, layers)
         purses = tuple(_purses(event.namespace, event.spec.org_slug, own=own, root=root))
-        if told is not None:
+        if delivered is not None:
             for purse in purses:
-                self._note(purse, event.uid, event.spec.org_slug, told)
+                self._note(purse, event.uid, event.spec.org_slug, delivered)
         elif purses and _under_way(event) and event.uid not in self._purses:
             self._claim(event.uid, event.spec.org_slug, purses)
 
@@ -123,11 +123,11 @@ class Budgets:
         self._roll(now)
         spec, uid = event.spec, event.uid
         purses = _purses(event.namespace, spec.org_slug, own=True, root=True)
-        return bool(self._told) and any(uid in self._told.get(purse, ()) for purse in purses)
+        return bool(self._delivered) and any(uid in self._delivered.get(purse, ()) for purse in purses)
 
     def forget(self, shards: Collection[int]) -> None:
         """These shards are counted elsewhere, or anew."""
-        for found in (self._told, self._under_way):
+        for found in (self._delivered, self._under_way):
             for purse, uids in list(found.items()):
                 found[purse] = {uid: shard for uid, shard in uids.items() if shard not in shards}
                 if not found[purse]:
@@ -143,7 +143,7 @@ def _under_way(event: Event) -> bool:
     return not event.status.finished and any(item.last_attempt_time for item in event.status.deliveries or ())
 
 
-def first_told(event: Event) -> float | None:
+def first_delivered(event: Event) -> float | None:
     """When its first destination had an event (seconds since the epoch); None while none has. Raises ValueError."""
     times = [epoch(item.delivered_time) for item in event.status.deliveries or () if item.delivered_time]
     return min(times, default=None)

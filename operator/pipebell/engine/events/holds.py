@@ -48,7 +48,7 @@ class Holds:
     def __init__(self) -> None:
         self.silences: Callable[[str, float], Sequence[Silence] | None] = _no_silences
         self.pending: dict[Group, Pending] = {}
-        self._told: dict[tuple[Group, float], str] = {}
+        self._reported: dict[tuple[Group, float], str] = {}
         self._open: dict[str, set[tuple[Group, float]]] = {}
         """Of catch-ups that are not finished: what they tell of, by their uid or (not met yet) their name."""
         self._under_way: Counter[Group] = Counter()
@@ -70,7 +70,7 @@ class Holds:
     def again(self, namespace: str, org: str, record: CatchUpRecord) -> CatchUpRecord:
         """The same for what could not be recorded before: what was due meanwhile was told without it."""
         group, due = Group(namespace, org, record.by), round(epoch(record.due), 3)
-        while (group, due) in self._told:
+        while (group, due) in self._reported:
             due = round(due + STEP, 3)
         self._under_way[group] += 1
         return record.model_copy(update={"due": rfc3339(due)})
@@ -98,11 +98,11 @@ class Holds:
             return
         notice = event.spec.notice
         if notice is not None and notice.kind is NoticeKind.CATCH_UP and event.status.finished:
-            self.told_by(event)
+            self.reported_by(event)
 
     def _add(self, group: Group, due: float, mode: CatchUpMode, now: float | None) -> None:
         due = round(due, 3)
-        if (group, due) in self._told:
+        if (group, due) in self._reported:
             return
         pending = self.pending.get(group)
         if pending is None:
@@ -116,20 +116,20 @@ class Holds:
 
     # ------------------------------------------------------------------ catch-ups
 
-    def told_by(self, event: Event) -> bool:
+    def reported_by(self, event: Event) -> bool:
         """A catch-up that is there: what it tells of is told of. False for one that is none."""
         said = content_of(event.spec.notice.content if event.spec.notice is not None else None)
         if said is None or event.status.reason is Reason.NOT_DUE:
             return False
-        self.told(
+        self.reported(
             Group(event.namespace, event.spec.org_slug, said.by), said.dues, event.name, finished=event.status.finished
         )
         return True
 
-    def told(self, group: Group, dues: Iterable[float], name: str, *, finished: bool) -> None:
+    def reported(self, group: Group, dues: Iterable[float], name: str, *, finished: bool) -> None:
         """This much of a group is told of by a catch-up of this name; "" where there was nothing to tell."""
         for due in dues:
-            self._told[group, round(due, 3)] = name
+            self._reported[group, round(due, 3)] = name
             pending = self.pending.get(group)
             if pending is not None:
                 pending.dues.pop(round(due, 3), None)
@@ -141,8 +141,8 @@ class Holds:
                 self._open.setdefault(name, set()).add((group, round(due, 3)))
         if not self._open.get(name, True):
             del self._open[name]
-        while len(self._told) > REMEMBERED:
-            del self._told[next(iter(self._told))]
+        while len(self._reported) > REMEMBERED:
+            del self._reported[next(iter(self._reported))]
 
     def finished(self, namespace: str, name: str) -> None:
         """A catch-up has come to its end: nothing of what it told of is needed any more."""
@@ -151,9 +151,9 @@ class Holds:
         if not self._open.get(name, True):
             del self._open[name]
 
-    def told_in(self, group: Group, due: float) -> str | None:
+    def reported_in(self, group: Group, due: float) -> str | None:
         """The name of the catch-up that tells of this; None while none does."""
-        return self._told.get((group, round(due, 3)))
+        return self._reported.get((group, round(due, 3)))
 
     def needs(self, event: Event) -> bool:
         """Whether a held event is not told of yet, or its catch-up is not finished."""
@@ -164,10 +164,10 @@ class Holds:
         pending = self.pending.get(group)
         if pending is not None and due in pending.dues:
             return True
-        name = self._told.get((group, due))
+        name = self._reported.get((group, due))
         return name is not None and (group, due) in self._open.get(name, ())
 
-    def told_with(self, event: Event) -> tuple[tuple[Group, float], ...]:
+    def reported_with(self, event: Event) -> tuple[tuple[Group, float], ...]:
         """What a held event is told of with; nothing for any other."""
         found = group_of(event)
         return ((found[0], round(found[1], 3)),) if found is not None else ()
@@ -191,6 +191,6 @@ class Holds:
         """These organisations are another replica's now, or are about to be read anew."""
         for group in [group for group in self.pending if shard_of(group.org) in shards]:
             del self.pending[group]
-        for entry in [entry for entry in self._told if shard_of(entry[0].org) in shards]:
-            name = self._told.pop(entry)
+        for entry in [entry for entry in self._reported if shard_of(entry[0].org) in shards]:
+            name = self._reported.pop(entry)
             self._open.get(name, set()).discard(entry)

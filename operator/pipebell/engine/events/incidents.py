@@ -18,7 +18,7 @@ from pipebell.core.incidents.keys import IncidentKey
 from pipebell.core.incidents.record import fingerprint, spec_of
 from pipebell.core.incidents.resource import IncidentClass
 from pipebell.core.incidents.rules import CLASSES, IncidentRules
-from pipebell.core.incidents.state import DIGEST, Told
+from pipebell.core.incidents.state import DIGEST, Notification
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
@@ -63,7 +63,8 @@ class Incidents:
 
     `available()` says whether the API can hold incidents at all, else they are off; `known(org)` whether an
     organisation's past is known. `on_change(entry, urgent)` hears of what is to be stored: transitions at once, counts
-    when there is time; `on_recovered(entry, told)` of one that a success has ended, and whether that goes out at once.
+    when there is time; `on_recovered(entry, announced)` of one that a success has ended, and whether that goes out at
+    once.
     """
 
     def __init__(self, ports: Ports, known: Callable[[str], bool], wake: Callable[[Key], None]) -> None:
@@ -80,7 +81,7 @@ class Incidents:
         """Events that came before the past was known, by organisation: they are decided in order of creation."""
         self.available: Callable[[], bool] = lambda: True
         self.on_change: Callable[[Entry, bool], None] = lambda _entry, _urgent: None
-        self.on_recovered: Callable[[Entry, bool], None] = lambda _entry, _told: None
+        self.on_recovered: Callable[[Entry, bool], None] = lambda _entry, _announced: None
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -199,7 +200,7 @@ class Incidents:
         part.entry.extra.rules = rules
         if isinstance(decision, Suppress) and decision.hold is not None and decision.hold.mode is _STILL_FAILING:
             self._held(part, decision.hold.until)
-        elif isinstance(decision, Suppress) and mark.due is not None and not part.entry.incident.told:
+        elif isinstance(decision, Suppress) and mark.due is not None and not part.entry.incident.notified:
             self.book.hold(part.entry, mark.due)
             part.touched = part.touched or mark.due != part.entry.extra.due
             part.entry.extra.due = mark.due
@@ -207,7 +208,7 @@ class Incidents:
     def _held(self, part: Part, until: float) -> None:
         """A silence holds a failure back: if it still fails at its end, that is told then."""
         incident = part.entry.incident
-        if incident.told:
+        if incident.notified:
             following = until if incident.next_reminder is None else min(until, incident.next_reminder)
             part.entry.incident = replace(incident, next_reminder=following)
         else:
@@ -226,7 +227,7 @@ class Incidents:
             return
         entry = self.book.named(state.namespace, original.incident)
         if entry is not None and entry.incident.open and situation.event.spec.event in CLASSES:
-            action = IncidentAction.COUNTED if entry.incident.told else IncidentAction.OPENED
+            action = IncidentAction.COUNTED if entry.incident.notified else IncidentAction.OPENED
             state.part = Part((entry,), action, rules)
 
     def _threaded(self, part: Part, decision: Deliver) -> Deliver:
@@ -241,12 +242,12 @@ class Incidents:
     @staticmethod
     def thread(entries: Sequence[Entry], name: str, target: Target) -> Thread:
         """What a message to a destination does with the first one that it got of these incidents."""
-        entry = next((item for item in entries if name in item.incident.told), entries[0])
-        told, alert = entry.incident.told.get(name), entry.incident.key.value
-        if told is None or told.handle is None or told.provider != target.kind:
+        entry = next((item for item in entries if name in item.incident.notified), entries[0])
+        notification, alert = entry.incident.notified.get(name), entry.incident.key.value
+        if notification is None or notification.handle is None or notification.provider != target.kind:
             return Thread(Action.SEND, None, alert)
-        same = not told.endpoint or told.endpoint == fingerprint(entry.incident.uid, target.endpoint)
-        return Thread(Action.REPLY, told.handle, alert) if same else Thread(Action.SEND, None, alert)
+        same = not notification.endpoint or notification.endpoint == fingerprint(entry.incident.uid, target.endpoint)
+        return Thread(Action.REPLY, notification.handle, alert) if same else Thread(Action.SEND, None, alert)
 
     # ------------------------------------------------------------------ before anything names it
 
@@ -301,20 +302,20 @@ class Incidents:
         if part is None or delivery.delivered_time is None:
             return
         name = delivery.destination
-        entry = next((item for item in part.entries if name in item.incident.told), part.entry)
-        before = entry.incident.told.get(name)
+        entry = next((item for item in part.entries if name in item.incident.notified), part.entry)
+        before = entry.incident.notified.get(name)
         where = fingerprint(entry.incident.uid, target.endpoint)
         handle = delivery.leads_on
         if before is not None and before.handle is not None and before.endpoint in ("", where):
             handle = before.handle
         elif before is not None and before.endpoint not in ("", where) and part.action in _CHANGES:
             self._other_alert(state, delivery, target)
-        told = Told(name, target.kind, where, handle, part.action, epoch(delivery.delivered_time))
+        notification = Notification(name, target.kind, where, handle, part.action, epoch(delivery.delivered_time))
         severity = state.severity or Severity.INFO
         if part.action in _TELLS:
-            self.book.delivered(entry, state.uid, told, severity, part.rules)
+            self.book.delivered(entry, state.uid, notification, severity, part.rules)
         else:
-            entry.incident = replace(entry.incident, told={**entry.incident.told, name: told})
+            entry.incident = replace(entry.incident, notified={**entry.incident.notified, name: notification})
         part.touched = True
 
     @staticmethod
@@ -350,10 +351,10 @@ class Incidents:
 
     def _batched(self, state: EventState, part: Part, name: str) -> None:
         """A destination is told of a failure by a digest."""
-        if not part.entry.incident.open or name in part.entry.incident.told:
+        if not part.entry.incident.open or name in part.entry.incident.notified:
             return
-        told = Told(name, endpoint=DIGEST, action=part.action, at=self._clock.now())
-        self.book.delivered(part.entry, state.uid, told, state.severity or Severity.INFO, part.rules)
+        notification = Notification(name, endpoint=DIGEST, action=part.action, at=self._clock.now())
+        self.book.delivered(part.entry, state.uid, notification, state.severity or Severity.INFO, part.rules)
         part.touched = True
 
     def ended(self, state: EventState) -> None:

@@ -220,9 +220,9 @@ class CooldownLedger:
             self._folded.setdefault(key, Counter())[namespace or event.namespace, name] += 1
             return
         deliveries = status.deliveries or []
-        told = [epoch(item.delivered_time) for item in deliveries if item.delivered_time]
-        if told:
-            entry, sent = self._entry(key), Sent(min(told), event.namespace, event.name)
+        delivered = [epoch(item.delivered_time) for item in deliveries if item.delivered_time]
+        if delivered:
+            entry, sent = self._entry(key), Sent(min(delivered), event.namespace, event.name)
             if entry.last is None or sent.at > entry.last.at:
                 entry.last = sent
         elif status.phase is not None and not status.phase.final and any(item.last_attempt_time for item in deliveries):

@@ -141,7 +141,7 @@ class CatchUps(Observer, ShardFollower):
         first = min(said.dues)
         if event.name not in (name_of(group, first, number) for number in range(TRIES)):
             return False
-        if self._holds.told_in(group, first) == event.name:
+        if self._holds.reported_in(group, first) == event.name:
             return True
         pending, now = self._holds.pending.get(group), self._clock.now()
         return pending is not None and first in self._ripe(group, pending, now)
@@ -241,7 +241,7 @@ class CatchUps(Observer, ShardFollower):
             self._postpone(group, telling.held_until)
             return
         if not telling.tally.total:
-            self._told(telling, "", finished=True)
+            self._reported(telling, "", finished=True)
             return
         spec = _spec(telling, now)
         for number in range(TRIES):
@@ -251,24 +251,24 @@ class CatchUps(Observer, ShardFollower):
                 return
             making = await self._maker.make(group.namespace, name, spec, telling.dues[0])
             if making.made is Made.CREATED:
-                self._told(telling, name, finished=False)
+                self._reported(telling, name, finished=False)
                 return
             if making.made is not Made.EXISTS:
                 self._refused(telling, making.message, now)
                 return
-            if await self._told_before(group, name):
+            if await self._reported_before(group, name):
                 self._next = 0.0  # what it does not tell of is told by another
                 return
         self._refused(telling, "its names are taken by other events", now)
 
-    def _told(self, telling: _Telling, name: str, *, finished: bool) -> None:
+    def _reported(self, telling: _Telling, name: str, *, finished: bool) -> None:
         self._postponed.pop(telling.group, None)
-        self._holds.told(telling.group, telling.dues, name, finished=finished)
+        self._holds.reported(telling.group, telling.dues, name, finished=finished)
 
-    async def _told_before(self, group: Group, name: str) -> bool:
+    async def _reported_before(self, group: Group, name: str) -> bool:
         """Whether the event of this name is such a catch-up, made by us or by another replica before."""
         try:
-            return self._holds.told_by(await self._events.get(group.namespace, name))
+            return self._holds.reported_by(await self._events.get(group.namespace, name))
         except (InvalidEvent, NotFound):
             return False
 

@@ -85,9 +85,9 @@ class ChannelNotices(Observer):
                 try:
                     await self._look(channel)
                 except (ApiError, NotReady) as error:
-                    log.info("channel_not_told", destination=channel.name, error=str(error))
+                    log.info("channel_notice_failed", destination=channel.name, error=str(error))
                 except Exception:
-                    log.exception("channel_not_told", destination=channel.name)
+                    log.exception("channel_notice_failed", destination=channel.name)
                     self._not_before[channel.owner, channel.name] = self._clock.now() + REFUSED
 
     # ------------------------------------------------------------------ what was before
@@ -128,7 +128,7 @@ class ChannelNotices(Observer):
         if config is None or config.spec is None or not self._ownership.may_send(config.org_slug):
             return
         if not channel_health(config.spec, self._root.current.spec).tell or config.spec.enabled is False:
-            self._board.told(channel, None)
+            self._board.notified(channel, None)
             return
         layers = await self._resolver.layers(config)
         if self._twin(channel, layers) or not self._anybody(channel, event, layers):
@@ -150,13 +150,13 @@ class ChannelNotices(Observer):
                 "ConfigMap", self._root.namespace, self._root.name, self._root.uid, "ChannelFailing", text
             )
         if not channel_health(self._root.current.spec).tell or not platform.served:
-            self._board.told(channel, None)
+            self._board.notified(channel, None)
             return
         resolved = await self._resolver.resolve(platform.namespace, platform.org)
         if not isinstance(resolved, Resolved) or not self._anybody(channel, event, resolved.layers):
             return
-        if await self._told_by_another(notice, now):
-            self._board.told(channel, now if event is EventType.CHANNEL_FAILING else None)
+        if await self._notified_by_another(notice, now):
+            self._board.notified(channel, now if event is EventType.CHANNEL_FAILING else None)
             return
         await self._make(channel, notice, platform.namespace, now)
 
@@ -165,7 +165,7 @@ class ChannelNotices(Observer):
         trigger = trigger_of(layers, event)
         if trigger is not None and trigger.enabled is False:
             if event is EventType.CHANNEL_RECOVERED:
-                self._board.told(channel, None)
+                self._board.notified(channel, None)
             return False
         return bool(self._others(channel.owner, layers, event, channel.name))
 
@@ -183,20 +183,20 @@ class ChannelNotices(Observer):
             channel.endpoint = hash(endpoint)
         except NotReady:
             return False
-        mine = (channel.health.told is None, channel.health.since, channel.name)
+        mine = (channel.health.notified is None, channel.health.since, channel.name)
         for other in self._board.of(channel.owner).values():
-            troubled = other.health.state is HealthState.FAILING or other.health.told is not None
+            troubled = other.health.state is HealthState.FAILING or other.health.notified is not None
             if other is channel or not troubled or other.provider != channel.provider:
                 continue
             try:
                 same = layers.target(other.name).endpoint == endpoint
             except NotReady:
                 continue
-            if same and (other.health.told is None, other.health.since, other.name) < mine:
+            if same and (other.health.notified is None, other.health.since, other.name) < mine:
                 return True
         return False
 
-    async def _told_by_another(self, notice: Notice, now: float) -> bool:
+    async def _notified_by_another(self, notice: Notice, now: float) -> bool:
         """Whether a replica has told of root's destination within the last hour, and nothing came after it."""
         if notice.event is not EventType.CHANNEL_FAILING:
             return False
@@ -224,9 +224,9 @@ class ChannelNotices(Observer):
             self._not_before[place] = (moment // HOUR + 1) * HOUR
             return ""
         if notice.event is EventType.CHANNEL_FAILING:
-            self._board.told(channel, now)
+            self._board.notified(channel, now)
         elif making.made is Made.TOO_OLD or notice.root or (existing is not None and existing.status.finished):
-            self._board.told(channel, None)
+            self._board.notified(channel, None)
         else:
             self._not_before[place] = now + HOUR  # its end is heard of
         return ""
@@ -247,11 +247,11 @@ class ChannelNotices(Observer):
         if notice is None or notice.destination is None or state.config is None:
             return
         channel = self._board.get((state.config.namespace, state.config.name), notice.destination)
-        if channel is None or channel.health.told is None:
+        if channel is None or channel.health.notified is None:
             return
         recovered = state.event.spec.event is EventType.CHANNEL_RECOVERED
         if recovered or (summary.phase is Phase.SKIPPED and channel.health.state is not HealthState.FAILING):
-            self._board.told(channel, None)
+            self._board.notified(channel, None)
 
     # ------------------------------------------------------------------ judging
 
@@ -267,10 +267,10 @@ class ChannelNotices(Observer):
         owner, due = self._whose(event, resolved, name, kind)
         if not due:
             return _not_due(f"{name} does not stand like that, as far as the operator knows")
-        told = self._others(owner, resolved.layers, kind, name)
-        if not told:
+        others = self._others(owner, resolved.layers, kind, name)
+        if not others:
             return _not_due("there is no other destination that works")
-        return Claim(due=True, stage=StageName.TRIGGER, destinations=told, title=f"channelHealth: {name}")
+        return Claim(due=True, stage=StageName.TRIGGER, destinations=others, title=f"channelHealth: {name}")
 
     def _whose(self, event: Event, resolved: Resolved, name: str, kind: EventType) -> tuple[Key, bool]:
         """Whose destination it is about, and whether what it says of it is so."""
@@ -289,7 +289,7 @@ class ChannelNotices(Observer):
         health = channel.health
         if kind is EventType.CHANNEL_FAILING:
             return own, health.failing(now) >= TELL_AFTER - CLOCKS
-        return own, health.state is HealthState.HEALTHY and health.told is not None
+        return own, health.state is HealthState.HEALTHY and health.notified is not None
 
     def _root_stands(self, name: str, kind: EventType, created: float) -> bool:
         """Whether root's destination may stand as said: another replica may know of it what this one does not."""
@@ -305,9 +305,9 @@ class ChannelNotices(Observer):
 
 def _due(health: Health, now: float) -> EventType | None:
     """What there is to tell of a destination now."""
-    if health.state is HealthState.FAILING and health.told is None and now >= health.due():
+    if health.state is HealthState.FAILING and health.notified is None and now >= health.due():
         return EventType.CHANNEL_FAILING
-    if health.state is HealthState.HEALTHY and health.told is not None:
+    if health.state is HealthState.HEALTHY and health.notified is not None:
         return EventType.CHANNEL_RECOVERED
     return None
 

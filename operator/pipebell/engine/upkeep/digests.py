@@ -189,7 +189,7 @@ class Digests:
         """See `Guard`: members until their digest is finished, and what an hour is counted by."""
         return self._batches.needs(event) or self._budgets.needs(event, self._clock.now())
 
-    def told_with(self, event: Event) -> list[tuple[str, str]]:
+    def reported_with(self, event: Event) -> list[tuple[str, str]]:
         """See `Guard`: digests by namespace and name."""
         return [(event.namespace, record.digest) for record in event.status.batch or ()]
 

@@ -152,7 +152,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         if channel.health.probed(seen, now):
             self._changed(channel)
 
-    def restore_root(self, name: str, since: float, told: float) -> None:
+    def restore_root(self, name: str, since: float, notified: float) -> None:
         """The platform was told of this destination of root's before this process began: so it was then."""
         channel = self._channel(ROOT, name, None)
         if channel is None:
@@ -162,13 +162,13 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             health.state, channel.tried = HealthState.FAILING, now
         if health.state is HealthState.FAILING:
             health.since = min(health.since, since)
-        health.told = min(told, now)
+        health.notified = min(notified, now)
         self._changed(channel)
 
-    def told(self, channel: Channel, at: float | None) -> None:
+    def notified(self, channel: Channel, at: float | None) -> None:
         """The organisation's other destinations have been told that it fails; None: that it works again."""
-        if channel.health.told != at:
-            channel.health.told = at
+        if channel.health.notified != at:
+            channel.health.notified = at
             self._changed(channel)
 
     def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
@@ -250,7 +250,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
 
     def _changed(self, channel: Channel) -> None:
         place = (channel.owner, channel.name)
-        if channel.health.state is HealthState.FAILING or channel.health.told is not None:
+        if channel.health.state is HealthState.FAILING or channel.health.notified is not None:
             self._troubled[place] = channel
         else:
             self._troubled.pop(place, None)
@@ -283,7 +283,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
                 self._say(config.key)
                 continue
             channel.health = Health.of(record, now)
-            if channel.health.state is HealthState.FAILING or channel.health.told is not None:
+            if channel.health.state is HealthState.FAILING or channel.health.notified is not None:
                 self._troubled[config.key, record.name] = channel
         if not self._channels[config.key]:
             del self._channels[config.key]

@@ -40,7 +40,7 @@ class Guard(Protocol):
     def needs(self, event: Event) -> bool:
         """Whether an event is not told of yet, or its notice is not finished."""
 
-    def told_with(self, event: Event) -> Collection[Hashable]:
+    def reported_with(self, event: Event) -> Collection[Hashable]:
         """What an event is told of with; nothing where it is told of by itself."""
 
     def members(self, event: Event) -> Collection[Hashable]:
@@ -118,7 +118,7 @@ class Retention(Observer):
         seen: set[Hashable] = set()
         notices: list[Event] = []
         async for page in self._events.scan(phases_excluded=(Phase.PENDING.value, Phase.DELIVERING.value)):
-            seen.update(key for guard in self._guards for event in page.events for key in guard.told_with(event))
+            seen.update(key for guard in self._guards for event in page.events for key in guard.reported_with(event))
             ripe = [event for event in page.events if self._ripe(event, now)]
             last = [event for event in ripe if event.spec.notice is not None and self._members(event)]
             notices += last

@@ -152,7 +152,7 @@ class Verifier(ConfigFollower, ShardFollower):
     async def _check(self, config: ConfigObject) -> None:
         began = self._clock.now()
         self._done[config.key] = _Done(config.uid, "", began)
-        told = {"namespace": config.namespace, "name": config.name, "org": config.org_slug}
+        context = {"namespace": config.namespace, "name": config.name, "org": config.org_slug}
         try:
             answer = await self._answer(config, rfc3339(began))
             allowed = partial(self._ownership.owns, config.org_slug)
@@ -160,17 +160,19 @@ class Verifier(ConfigFollower, ShardFollower):
         except (NotFound, Fenced):
             return  # it is gone, or another replica's, which asks for itself
         except ApiError as error:
-            log.warning("config_not_verified", **told, error=str(error))
+            log.warning("config_not_verified", **context, error=str(error))
             return
         except Exception:
-            log.exception("config_not_verified", **told)
+            log.exception("config_not_verified", **context)
             return
         self._done[config.key] = _Done(config.uid, config.verify, began)
         found = answer.destinations or []
         wrong = [item.name for item in found if not item.ok]
         self._on_verified(answer.reason is None and not wrong)
         seconds = round(self._clock.now() - began, 3)
-        log.info("config_verified", **told, destinations=len(found), wrong=wrong, reason=answer.reason, seconds=seconds)
+        log.info(
+            "config_verified", **context, destinations=len(found), wrong=wrong, reason=answer.reason, seconds=seconds
+        )
 
     async def _answer(self, config: ConfigObject, time: str) -> Verification:
         answer = Verification(token=config.verify, time=time, observed_generation=config.generation)

@@ -15,7 +15,7 @@ from pipebell.core.incidents.keys import reaches
 from pipebell.core.incidents.record import incident_of, success_that_ended
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
 from pipebell.core.incidents.rules import IncidentRules
-from pipebell.core.incidents.state import DIGEST, Acknowledgement, Told
+from pipebell.core.incidents.state import DIGEST, Acknowledgement, Notification
 from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.failover import stood_in_for
@@ -216,26 +216,28 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._fold_deliveries(entry, event, record.action)
 
     def _fold_deliveries(self, entry: Entry, event: Event, action: IncidentAction) -> None:
-        status, told = event.status, dict(entry.incident.told)
+        status, notified = event.status, dict(entry.incident.notified)
         for delivery in status.deliveries or ():
             name, at = delivery.destination, delivery.delivered_time
-            if at is not None and name not in told:
+            if at is not None and name not in notified:
                 when = min(epoch(at), self._clock.now())
-                told[name] = Told(name, delivery.provider or "", "", delivery.leads_on, action, when)
+                notified[name] = Notification(name, delivery.provider or "", "", delivery.leads_on, action, when)
         for item in status.batch or () if action in _FAILED else ():
             ended = epoch(status.completion_time) if status.completion_time else event.created
             ended = min(ended, self._clock.now())
-            told.setdefault(item.destination, Told(item.destination, endpoint=DIGEST, action=action, at=ended))
+            notified.setdefault(
+                item.destination, Notification(item.destination, endpoint=DIGEST, action=action, at=ended)
+            )
         incident = entry.incident
         if action in _FAILED and (whom := stood_in_for(status.deliveries or ())):
             incident = replace(incident, stood_in_for=incident.stood_in_for | whom)
-        if len(told) > len(incident.told):
-            times = [item.at for item in told.values()]
+        if len(notified) > len(incident.notified):
+            times = [item.at for item in notified.values()]
             incident = replace(
                 incident,
-                told=told,
+                notified=notified,
                 opened=min((t for t in (*times, incident.opened) if t is not None), default=None),
-                told_severity=reducer.worst(incident.told_severity, status.severity),
+                notified_severity=reducer.worst(incident.notified_severity, status.severity),
             )
             if incident.phase is IncidentPhase.PENDING:
                 incident = replace(incident, phase=IncidentPhase.OPEN, due=None)
@@ -333,7 +335,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         incident = entry.incident
         name = telling.name_of(incident.name, notice.kind, notice.step)
         action = _CHANGES.get(notice.kind)
-        if action is not None and not any(telling.way_to_change(told, action) for told in incident.told.values()):
+        if action is not None and not any(telling.way_to_change(item, action) for item in incident.notified.values()):
             return
         while self._ownership.may_send(incident.key.org):
             spec = telling.spec_of(incident, notice, self._clock.now())
@@ -385,7 +387,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         snoozed = resource.spec.snoozed_until.timestamp() if resource.spec.snoozed_until is not None else None
         before, now = entry.incident, self._clock.now()
         entry.incident = reducer.acknowledge(before, given, snoozed, now)
-        newly = given is not None and before.acknowledgement is None and before.told
+        newly = given is not None and before.acknowledgement is None and before.notified
         if newly:
             self._on_acknowledged(entry.incident)
         if newly:
@@ -399,13 +401,15 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         await self._make(entry, (notice,))
         self._changed(entry, True)
 
-    def _recovered(self, entry: Entry, told: bool) -> None:
+    def _recovered(self, entry: Entry, announced: bool) -> None:
         """A success has ended it. Where that is told by itself, first messages are changed; else alerts are closed too.
 
         A silence holds new messages back, but nobody is kept awake by an alert that is over.
         """
-        edits = any(telling.way_to_change(told, Action.RESOLVE) is Action.EDIT for told in entry.incident.told.values())
-        if edits or not told or entry.incident.key.kind is not IncidentClass.RUN:
+        edits = any(
+            telling.way_to_change(item, Action.RESOLVE) is Action.EDIT for item in entry.incident.notified.values()
+        )
+        if edits or not announced or entry.incident.key.kind is not IncidentClass.RUN:
             self._once(self._told_of(entry, reducer.Notice(NoticeKind.RESOLVED, 1, self._clock.now())))
         else:
             self._changed(entry, True)

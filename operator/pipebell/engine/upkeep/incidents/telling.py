@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipebell.core.errors import Unavailable
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.incidents.record import TYPES, success_that_ended
-from pipebell.core.incidents.reducer import STABLE, escalation_at, lasted, next_step, untold
+from pipebell.core.incidents.reducer import STABLE, escalation_at, lasted, next_step, to_notify
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from pipebell.core.incidents.reducer import Notice
     from pipebell.core.incidents.rules import IncidentRules
-    from pipebell.core.incidents.state import Incident, Told
+    from pipebell.core.incidents.state import Incident, Notification
     from pipebell.core.layers import Layers
     from pipebell.core.policy.situation import Resolved
     from pipebell.engine.events.incidents import Incidents
 
-KINDS_TOLD: Final = (
+NOTICE_KINDS: Final = (
     NoticeKind.OPENING,
     NoticeKind.REMINDER,
     NoticeKind.ESCALATION,
@@ -129,7 +129,7 @@ class IncidentJudge:
         if notice.kind is NoticeKind.OPENING:
             return self._opening(event, incident, resolved.layers)
         if notice.kind is NoticeKind.REMINDER:
-            return self._told(incident, expected=notice.step == incident.reminders)
+            return self._reminder(incident, expected=notice.step == incident.reminders)
         return self._other(incident, resolved, notice.kind, notice.step)
 
     def _other(self, incident: Incident, resolved: Resolved, kind: NoticeKind, step: int) -> Claim:
@@ -150,19 +150,19 @@ class IncidentJudge:
         match = match_trigger(layers, failure, find_override(layers, failure))
         if isinstance(match, Skip):
             return _not_due(match.message)
-        names = untold(incident, match.destinations, event.uid)
+        names = to_notify(incident, match.destinations, event.uid)
         return _due(incident, names) if names else _superseded("everybody was told of it")
 
-    def _told(self, incident: Incident, *, expected: bool) -> Claim:
+    def _reminder(self, incident: Incident, *, expected: bool) -> Claim:
         if _is_stable(incident):  # which is what it says
             return (
-                replace(_due(incident, tuple(incident.told)), severity=Severity.INFO)
+                replace(_due(incident, tuple(incident.notified)), severity=Severity.INFO)
                 if expected
                 else _not_due("no such message is due")
             )
         if not incident.open or incident.muted(self._incidents.now()):
             return _superseded("it was acknowledged or resolved")
-        names = tuple(name for name, told in incident.told.items() if not told.by_digest)
+        names = tuple(name for name, item in incident.notified.items() if not item.by_digest)
         if not names:
             return _superseded("all were told by digests, which are not reminded of")
         return _due(incident, names) if expected else _not_due("no such reminder is due")
@@ -193,14 +193,14 @@ def _due(incident: Incident, names: Sequence[str]) -> Claim:
     )
 
 
-def way_to_change(told: Told, action: Action) -> Action | None:
+def way_to_change(notification: Notification, action: Action) -> Action | None:
     """How what a destination was told can be changed without a new message; None where it cannot."""
-    kind = KINDS.get(told.provider)
+    kind = KINDS.get(notification.provider)
     if kind is None:
         return None
     if kind.capabilities.can(action):
         return action
-    return Action.EDIT if kind.capabilities.edits and told.handle is not None else None
+    return Action.EDIT if kind.capabilities.edits and notification.handle is not None else None
 
 
 def _everywhere(_name: str) -> bool:
@@ -211,10 +211,10 @@ def _of_alerts(incident: Incident, action: Action, wanted: Callable[[str], bool]
     """What is told on call, and changed where a message can be; nobody gets a new message."""
     alert = incident.key.value
     threads = {}
-    for name, told in incident.told.items():
-        way = way_to_change(told, action)
+    for name, item in incident.notified.items():
+        way = way_to_change(item, action)
         if way is not None and wanted(name):
-            threads[name] = Thread(way, told.handle, alert)
+            threads[name] = Thread(way, item.handle, alert)
     if not threads:
         return _superseded("nobody was told whose alerts can be changed")
     return Claim(
