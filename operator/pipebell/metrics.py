@@ -204,7 +204,7 @@ class Metrics(Observer):
         self._reads.append((waiting, lambda: len(holds.pending)))
 
     def watch_incidents(self, book: Book) -> None:
-        """Those of this replica that somebody was told of, by severity."""
+        """Those of this replica that somebody was notified of, by severity."""
         open_ = Gauge(
             "pipebell_incidents_open",
             "Incidents that somebody was told of, and that are not resolved.",

@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Silencing:
-    """Silences as the API has them, what they hold back, and what is told afterwards."""
+    """Silences as the API has them, what they hold back, and the catch-ups."""
 
     def __init__(
         self,

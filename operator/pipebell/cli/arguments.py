@@ -87,7 +87,7 @@ def add_access(parser: argparse.ArgumentParser) -> None:
 
 
 def add_circumstances(parser: argparse.ArgumentParser) -> None:
-    """What rules may go by, and what else is told: whose pipeline it is, which try, where to read more."""
+    """What rules may go by, and what else an event says: whose pipeline it is, which try, where to read more."""
     add = parser.add_argument
     add("--owner", metavar="NAME", help="who is responsible for the pipeline")
     add("--label", dest="labels", action="append", type=label, default=[], metavar="KEY=VALUE",

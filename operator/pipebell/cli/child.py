@@ -27,7 +27,7 @@ _NAMES: Final = (
 _REAL_TIME: Final = range(getattr(signal, "SIGRTMIN", 0), getattr(signal, "SIGRTMAX", -1) + 1)
 _FORWARDED: Final = (*(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)), *_REAL_TIME)
 _FROM_TERMINAL: Final = (signal.SIGINT, getattr(signal, "SIGQUIT", signal.SIGINT))
-_BLOCKED: Final = 10.0  # seconds that a slow reader of our output may hold up what is told
+_BLOCKED: Final = 10.0  # seconds that a slow reader of our output may hold up the copying
 _STRAGGLERS: Final = 1.0  # seconds that processes left by the command may hold its output open
 
 NOT_FOUND: Final = 127

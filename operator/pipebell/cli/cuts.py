@@ -57,7 +57,7 @@ class Cut:
 class _Form(NamedTuple):
     """A text as a renderer may have got it, without what escapes change; where each sign of that stands in it.
 
-    Of its `length`, so many characters at the end are a mark.
+    The last `ending` of its `length` characters are a mark.
     """
 
     bare: str

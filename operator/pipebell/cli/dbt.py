@@ -33,7 +33,7 @@ class UnreadableError(Exception):
 
 
 class Artifact(NamedTuple):
-    """A results file, and what told it from an older one before dbt ran."""
+    """A results file, and what distinguished it from an older one before dbt ran."""
 
     path: Path
     before: tuple[int, ...] | None

@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class _Masking:
-    """Takes secrets out of what is told: before anything is cut, for half a secret is told by nothing."""
+    """Masks secrets in what is sent, before anything is cut: half a secret would not be recognised."""
 
     def __init__(self, environ: Mapping[str, str] | None = None, patterns: Sequence[re.Pattern[str]] = ()) -> None:
         self._values, self._patterns = mask.values_in(environ or {}), patterns

@@ -71,7 +71,7 @@ async def _supervise(settings: Settings) -> int:
         except SettingsError:
             raise
         except Exception as error:  # noqa: BLE001  (whatever ended it, the answer is the same)
-            log.error("operator ended, starting again", error=str(error))  # noqa: TRY400  (kopf has told the rest)
+            log.error("operator ended, starting again", error=str(error))  # noqa: TRY400  (kopf has logged the rest)
         else:
             return 0  # a signal
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""When events are told together: what a trigger or an override says of digests."""
+"""When events are sent as a digest: what a trigger or an override says of digests."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|\[\]|\{\}|[\[\
 def shallow(document: bytes, deepest: int = DEEPEST) -> bytes:
     """The same JSON with "…" in the place of each array and object that lies deeper than `deepest` levels.
 
-    Strings are passed over as they are. What is left out is not looked at: whether it was JSON is not told afterwards.
+    Strings are passed over as they are. What is left out is not looked at: whether it was JSON is not known afterwards.
     """
     kept: list[bytes] = []
     level = start = 0

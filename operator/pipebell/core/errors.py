@@ -1,4 +1,4 @@
-"""Pipebell's exceptions and how a wrong input is told to people.
+"""Pipebell's exceptions and how a wrong input is described to people.
 
 - PipebellError
 - - InvalidInput: a document breaks the rules; carries every problem, by path

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipebell.core.outcome import Outcome
 
 CHANNEL_EVENTS: Final = frozenset({EventType.CHANNEL_FAILING, EventType.CHANNEL_RECOVERED})
-TELL_AFTER: Final = 600.0  # seconds that a destination has to fail before others are told
+TELL_AFTER: Final = 600.0  # seconds that a destination has to fail before others are notified
 WORD: Final = 64  # characters of a reason
 MESSAGE: Final = 512  # characters that a status keeps of an answer: a list of destinations must stay small
 
@@ -79,7 +79,7 @@ class Health:
     """One destination's health. Times are seconds since the epoch.
 
     `since` is when `state` began. `trouble` is when it began to fail, while it is paused in between. `notified` is when
-    the organisation's other destinations were told that it fails; None once they have been told that it works again.
+    the organisation's other destinations were notified that it fails; None once they know that it works again.
     """
 
     state: HealthState = HealthState.UNKNOWN
@@ -140,7 +140,7 @@ class Health:
         return max(0.0, now - self.since) if self.state is HealthState.FAILING else 0.0
 
     def due(self) -> float:
-        """When others are to be told that it fails."""
+        """When the other destinations are to be notified that it fails."""
         return self.since + TELL_AFTER
 
     def _turn(self, state: HealthState, now: float) -> None:

@@ -166,13 +166,13 @@ class Layers:
 
     @property
     def singly(self) -> bool:
-        """Whether no event can be told together with others. Cheap, for it is asked for each event."""
+        """Whether no event can go into a digest. Cheap, for it is asked for each event."""
         org, root = self.org, self.root
         return (org is None or org.spec.singly) and (root is None or root.spec.singly)
 
     @cached_property
     def batches(self) -> bool:
-        """Whether any event may be told together with others."""
+        """Whether any event may go into a digest."""
         over = self.overrides[0].overrides if self.overrides is not None else ()
         return any(item.digest is not None for item in (*(self.triggers or ()), *over))
 
@@ -241,7 +241,7 @@ class Layers:
         return Fallback(deliveries, FAILOVER_AFTER if after is None else float(after)) if deliveries else None
 
     def sends_recovery(self, name: str) -> bool:
-        """Whether a destination is told that an incident is over."""
+        """Whether a destination gets the recovery of an incident."""
         found = self.destination(name)
         return found is None or found.block.get("send_recovery") is not False
 
@@ -420,7 +420,7 @@ def _may_set(names: Sequence[str]) -> frozenset[str]:
 
 
 def _lists(stack: Sequence[Layer]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Every list of destinations, with its place: what an unknown name is told by."""
+    """Every list of destinations, with its place, by which an unknown name is reported."""
     for layer in stack:
         for trigger in layer.spec.event_triggers or ():
             yield f"eventTriggers[{trigger.event}].providers", trigger.providers or ()

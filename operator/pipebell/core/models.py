@@ -404,7 +404,7 @@ class NotificationSpec(Blocks):
 
     @cached_property
     def singly(self) -> bool:
-        """Whether nothing in it has events told together: neither a digest nor an hourly limit."""
+        """Whether nothing in it makes digests: neither a trigger nor an hourly limit."""
         rules = (*(self.event_triggers or ()), *(self.pipeline_overrides or ()))
         restrict = self.restrict if isinstance(self, RootSpec) else None
         limited = restrict is not None and restrict.max_notifications_per_hour is not None

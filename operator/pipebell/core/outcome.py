@@ -58,8 +58,8 @@ class Outcome:
     for people, without secrets or webhook URLs. `retry_after` is seconds, for PAUSE only, None when the endpoint named
     no time. `message_id` is the e-mail's Message-ID. `retry_recipients` are those not served yet: the only ones that
     the next attempt addresses. `refused` are those refused for good. `accepted` says that at least one recipient's
-    message was accepted in this attempt (so the destination has been told, if not everybody there). `unanswered`: the
-    message was handed over and no answer came, so it may have arrived. `untried`, with PAUSE: the endpoint was not
+    message was accepted in this attempt (so the destination counts as notified, if not everybody there). `unanswered`:
+    the message was handed over and no answer came, so it may have arrived. `untried`, with PAUSE: the endpoint was not
     asked at all, because it had just said to another message that it is busy.
     `handle` is what a later message of the same thread needs. `first_pause`, with PAUSE, is how many seconds the
     endpoint is left alone at first when it named no time; the engine doubles it from refusal to refusal, up to
@@ -96,10 +96,10 @@ class Attempt:
     step that cannot be taken back, and raise Fenced instead of taking it. `action` is what is done, and `handle` is
     that of the earlier message that it is done to; on-call receivers know their alert by `core.alerts.alert_key`, for
     which `alert` stands in the pipeline's place. `now` is when the attempt is made and `expires` when the event is too
-    old to be told, both in seconds since the epoch. `installation` names this operator among all that send to the same
+    old to be sent, both in seconds since the epoch. `installation` names this operator among all that send to the same
     receiver. `again`: an earlier attempt was made, and may have arrived although its answer says nothing of the kind.
     `since` is when this process began to make attempts, in seconds since the epoch: of older events a process before it
-    may have told, and died with the answer.
+    may have sent, and died with the answer.
     """
 
     delivery_id: str
@@ -126,5 +126,5 @@ class Attempt:
 
 
 def delivery_id(event_uid: str, destination: str) -> str:
-    """The identity of one delivery: deterministic, so that a duplicate can be told by it."""
+    """The identity of one delivery: deterministic, so that a duplicate can be recognised by it."""
     return f"{event_uid}.{destination}"

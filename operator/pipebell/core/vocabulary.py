@@ -144,7 +144,7 @@ class SilencePhase(StrEnum):
 
 
 class CatchUpMode(StrEnum):
-    """What is told of what was held back, when that is over."""
+    """What a catch-up says of the events that were held back."""
 
     NONE = "None"
     SUMMARY = "Summary"
@@ -152,7 +152,7 @@ class CatchUpMode(StrEnum):
 
 
 class IncidentAction(StrEnum):
-    """What an event did to its incident, or told of it."""
+    """What an event did to its incident, or reports of it."""
 
     OPENED = "Opened"
     COUNTED = "Counted"

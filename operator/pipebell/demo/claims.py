@@ -71,7 +71,7 @@ def judge(evidence: Evidence) -> list[Claim]:
     for group in GROUPS:
         try:
             claims += group(evidence)
-        except Exception as error:  # noqa: BLE001  (evidence that is missing altogether must be told, not raised)
+        except Exception as error:  # noqa: BLE001  (evidence that is missing altogether must be shown, not raised)
             claims.append(Claim(group.__name__.strip("_").replace("_", " "), "evidence", f"none: {error!r}"))
     return claims
 

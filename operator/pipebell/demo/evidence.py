@@ -88,12 +88,12 @@ class Evidence:
         return next((entry for entry in entries if entry["destination"] == destination), {})
 
     def mails_of(self, event: str, *, refused: bool = False) -> list[Mail]:
-        """The e-mails that told this event; with `refused`, also those that the mail server did not take."""
+        """The e-mails of this event; with `refused`, also those that the mail server did not take."""
         identity = self._identity(event, "email")
         return [mail for mail in (self.attempts if refused else self.mails) if mail.message[HEADER] == identity]
 
     def posts_of(self, event: str, *, refused: bool = False) -> list[Post]:
-        """The Slack messages that told this event; with `refused`, also those that Slack did not take."""
+        """The Slack messages of this event; with `refused`, also those that Slack did not take."""
         identity, header = self._identity(event, "slack"), HEADER.lower()
         return [post for post in (self.requests if refused else self.posts) if post.headers.get(header) == identity]
 

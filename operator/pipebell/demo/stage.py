@@ -144,7 +144,7 @@ class Stage:
         return operator
 
     def environment(self) -> dict[str, str]:
-        """What the operator is told: its settings, and the variables of the root configuration."""
+        """The operator's environment: its settings, and the variables of the root configuration."""
         username, password = next(iter(self.users.items()))
         return {
             "PIPEBELL_NAMESPACE": NAMESPACE,

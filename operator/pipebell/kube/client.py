@@ -54,7 +54,7 @@ class Silent(Unavailable):
 class ApiClient:
     """One identity's requests, over one pool of kept-alive connections. Close it when done.
 
-    `connections` bounds how many are open at once; further requests wait for one within their time. `vitals` is told of
+    `connections` bounds how many are open at once; further requests wait for one within their time. `vitals` hears of
     each answer.
     """
 

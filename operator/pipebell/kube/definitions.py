@@ -41,7 +41,7 @@ class Definitions:
             document = await self._client.request("GET", _PATH)
         except NotFound:
             return False  # no kind is served at all: the watches say so
-        except ApiError as error:  # an API server that is away, or does not say, is told elsewhere
+        except ApiError as error:  # an API server that is away, or does not say, is reported elsewhere
             _log.debug("definitions_not_read", error=str(error))
             return False
         missing = lacking((document.get("components") or {}).get("schemas") or {})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipebell.kube.client import ApiClient
     from pipebell.kube.watches import Watches
 
-# Finished events are not watched: a start does not list them, and our own last write is told as DELETED.
+# Finished events are not watched: a start does not list them, and our own last write arrives as DELETED.
 UNFINISHED: Final = ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)
 _PATIENCE: Final = 30.0  # seconds
 

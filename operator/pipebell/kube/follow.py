@@ -32,10 +32,10 @@ _YIELD_EVERY: Final = 20  # objects handed over before everybody else gets a tur
 
 
 class Listener(Protocol):
-    """Is told what happens, in order. Must not block and must not raise."""
+    """Hears of changes, in order. Must not block and must not raise."""
 
     def list_begins(self) -> None:
-        """All that exists follows as ADDED; what was known and is not among it is gone, and nobody told."""
+        """All that exists follows as ADDED; what was known and is not among it is gone, without a DELETED."""
 
     def happened(self, kind: str, item: Mapping[str, Any]) -> None:
         """One object was ADDED, MODIFIED or DELETED (which is what leaving a field selector is called, too)."""
@@ -48,7 +48,7 @@ class Follow:
     """Follows the objects at `path` that `params` select. Nothing is retained: pages and lines go to the listener.
 
     `listed` is set after the first list. `trouble` says why nothing is known yet, or is not permitted any more; None
-    when all is well, or the API is merely away. `hint` is told to whoever has to give a missing permission.
+    when all is well, or the API is merely away. `hint` is for whoever has to give a missing permission.
     `patience` is for how many seconds one page of a list is asked for again before the list begins anew.
     """
 

@@ -38,7 +38,7 @@ _ROUNDS: Final = 8  # of cutting out what cannot be read, before all of it is gi
 def parse_event(item: Mapping[str, Any]) -> Event:
     """A PipelineEvent as the API gives it. Raises InvalidEvent when its spec breaks the rules.
 
-    Fields that this version does not know are passed over: an event is a fact to be told, whoever wrote it. A status
+    Fields that this version does not know are passed over: an event is a fact to report, whoever wrote it. A status
     that cannot be read loses just what is wrong in it, and a line in the log says so. Of details, what cannot be shown
     anyway is left out.
     """

@@ -60,7 +60,7 @@ class Permissions:
             missing = [right for right in self._rights if not await self._allowed(right)]
         except (
             ApiError
-        ) as error:  # whoever cannot be asked changes nothing; an API server that is away is told elsewhere
+        ) as error:  # whoever cannot be asked changes nothing; an API server that is away is reported elsewhere
             _log.debug("permissions_not_checked", error=str(error))
             return False
         before, self.trouble = self.trouble, None

@@ -43,7 +43,7 @@ class RootWatch:
         self._namespace = namespace
         self._name = name
         self._on_change = on_change
-        self._last_notified: tuple[str, bool] | None = None  # the version told last, and whether it was there
+        self._last_notified: tuple[str, bool] | None = None  # the version, and whether it was there
         self._found = False  # in the list that is being read
         self._follow = Follow(
             client,
@@ -83,7 +83,7 @@ class RootWatch:
 
     def _tell(self, item: Mapping[str, Any] | None, version: str) -> None:
         current = (version, item is not None)
-        # An absence has the list's version, which moves on without us: told once.
+        # An absence has the list's version, which moves on without us: reported once.
         if current == self._last_notified or (
             item is None and self._last_notified is not None and not self._last_notified[1]
         ):

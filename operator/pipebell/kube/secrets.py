@@ -35,7 +35,7 @@ class KubeSecrets:
     async def read(self, namespace: str, name: str, *, fresh: bool = False) -> Mapping[str, str] | None:
         """The Secret's keys with decoded values; None when there is no such Secret. Cached unless fresh.
 
-        Bytes that are not UTF-8 become lone surrogates: whoever uses such a value is told that it is no text. Raises
+        Bytes that are not UTF-8 become lone surrogates: whoever uses such a value learns that it is no text. Raises
         ApiErrors when it cannot be known.
         """
         return await self._cache.get((namespace, name), fresh=fresh)

@@ -15,7 +15,7 @@ REFUSED: Final = 15.0  # seconds of nothing but 401 after which it is no rotatio
 
 
 class Vitals:
-    """Is told of each answer. `steady` is a clock that is never set, in seconds; `now` this machine's."""
+    """Hears of each answer. `steady` is a clock that is never set, in seconds; `now` this machine's."""
 
     def __init__(self, now: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self.clock = ApiServerClock(now, steady)
@@ -37,7 +37,7 @@ class Vitals:
 
     @property
     def trouble(self) -> str | None:
-        """Why the API server does not take our requests, or why its time cannot be told; None when all is well."""
+        """Why the API server does not take our requests, or why its time is not known; None when all is well."""
         if self._refused_since is not None and (lasted := self._steady() - self._refused_since) >= REFUSED:
             return (
                 f"the API server has not accepted the operator's credential for {lasted:.0f} s (401): "

@@ -24,7 +24,7 @@ STALLED: Final = 900.0  # seconds without an attempt to open it; an API server t
 class Watches:
     """Notes when watches are asked for and when they are granted; also as a middleware of aiohttp's client.
 
-    `on_list` is told the plural of what was listed: a watch begins anew with a list, which shows no deletions.
+    `on_list` gets the plural of what was listed: a watch begins anew with a list, which shows no deletions.
     """
 
     def __init__(

@@ -106,7 +106,7 @@ def _identity(attempt: Attempt) -> str:
 
 
 def _message_id(attempt: Attempt) -> str:
-    """The same for every attempt: a duplicate can be told by it, and many servers drop it by themselves."""
+    """The same for every attempt: a duplicate can be recognised by it, and many servers drop it by themselves."""
     return f"<{_identity(attempt)}@pipebell.io>"
 
 

@@ -163,7 +163,7 @@ _SENDER: Final = "the server refused the sender: check fromEmail"
 _RECIPIENTS: Final = "the server refused the recipients: check toEmails and ccEmails"
 _LOGIN_FIRST: Final = "the server wants a login first: set smtpUsername and smtpPassword, and TLS"
 
-# The first one that fits is told. Enhanced codes and words come before the stage: many servers wait with a refusal of
+# The first one that fits is shown. Enhanced codes and words come before the stage: many servers wait with a refusal of
 # the sender until a recipient is named, or until the whole message has come.
 HINTS: Final = (
     Hint("the server asks for a pause", range(421, 422)),

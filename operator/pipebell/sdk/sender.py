@@ -278,7 +278,7 @@ def _repeat(step: Callable[[], object]) -> None:
     while True:
         try:
             step()
-        except Exception:  # noqa: BLE001  (it is told, with its traceback)
+        except Exception:  # noqa: BLE001  (it is logged, with its traceback)
             log.exception("pipebell: unexpected")
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

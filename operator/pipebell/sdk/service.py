@@ -38,7 +38,7 @@ class NotificationService:
     """Tells the cluster what happened to a pipeline.
 
     No method raises or takes longer than its timeout (2 s by default): what the API server does not take in time is
-    kept on disk and sent later, under the same name, so that nothing is lost or told twice. Each returns a `Receipt`,
+    kept on disk and sent later, under the same name, so that nothing is lost or sent twice. Each returns a `Receipt`,
     which may be ignored. Get one by `get_notification_service()`.
     """
 

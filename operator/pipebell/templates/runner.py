@@ -56,7 +56,7 @@ class Complaint(NamedTuple):
 class TemplateRunner:
     """Runs templates, one job at a time, in a process that is started when there is the first one.
 
-    `now` is seconds, for how long a template rests that had to be killed. `on_lost` is told why the process had to be
+    `now` is seconds, for how long a template rests that had to be killed. `on_lost` hears why the process had to be
     started anew, `on_escaped` of each field's values that do not stand in a text as they are.
     """
 

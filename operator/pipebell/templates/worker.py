@@ -1,7 +1,8 @@
 """The process that templates run in: nothing is in it but the engine, and each job runs in a copy that ends with it.
 
-Whatever a template does, its copy is killed by the kernel after so many milliseconds of CPU time, and gets no more
-memory than so many megabytes. Jobs and answers are lines of JSON. This module imports nothing of Pipebell.
+Whatever a template does, its copy is killed by the kernel when it has used the CPU time of its job (milliseconds),
+and gets no more memory than that allows (megabytes). Jobs and answers are lines of JSON. This module imports nothing of
+Pipebell.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import signal
 import sys
 from typing import Any, Final
 
-FUEL: Final = 20_000  # instructions of MiniJinja's: a loop that does not end has done so many in a millisecond
+FUEL: Final = 20_000  # instructions of MiniJinja's: a loop that does not end runs that many in a millisecond
 CPU: Final = 0.05  # seconds of a job
 MEMORY: Final = 32 << 20  # bytes of a job
-PATIENCE: Final = 10.0  # seconds by the clock; only a machine that stands still needs so many
+PATIENCE: Final = 10.0  # seconds by the clock; only a machine that stands still needs as many
 _ANSWER: Final = 4 << 20  # bytes
 _MARK: Final = re.compile("\0([0-9]{1,6})\0")
 _PLACE: Final = re.compile(r" \(in [^()]*\)$")
@@ -195,7 +196,7 @@ def _resolved(value: Any, printed: list[tuple[Any, str]]) -> Any:  # noqa: ANN40
 
 
 def _truncate(text: Any, length: int = 255, *_: object, **__: object) -> str:  # noqa: ANN401
-    """At most so many characters, as Jinja's filter; its other arguments are taken, and mean nothing."""
+    """At most `length` characters, as Jinja's filter; its other arguments are taken, and mean nothing."""
     whole = "" if text is None else str(text)
     return whole if len(whole) <= length else whole[: max(length - 1, 0)] + "…"
 

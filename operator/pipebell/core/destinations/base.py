@@ -85,7 +85,7 @@ class Target(Protocol):
 
     @property
     def recipients(self) -> str:
-        """Who is told there, for people: at most 200 characters, no number and nothing that is root's in full."""
+        """The recipients there, for people: at most 200 characters, no number and nothing that is root's in full."""
 
     @property
     def trusted(self) -> bool:
@@ -109,7 +109,7 @@ class Hosts:
 
 
 class Rate(NamedTuple):
-    """How fast messages may go to one endpoint: `burst` at once, then so many a second."""
+    """How fast messages may go to one endpoint: `burst` at once, then `per_second`."""
 
     per_second: float
     burst: int = 1

@@ -241,7 +241,7 @@ def _of_root(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> tuple[st
 
 
 def _recipients_shown(block: Block, to: tuple[str, ...], cc: tuple[str, ...]) -> str:
-    """Who is told, for people: the organisation's own addresses, as many as fit; root's by their number only."""
+    """The recipients, for people: the organisation's own addresses, as many as fit; root's by their number only."""
     own: list[str] = []
     hidden = 0
     for field_name, addresses in (("to_emails", to), ("cc_emails", cc)):

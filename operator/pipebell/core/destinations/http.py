@@ -39,7 +39,7 @@ class HttpTarget:
 
     @property
     def recipients(self) -> str:
-        """Who is told there, for people; "" where nothing but the URL says so."""
+        """The recipients there, for people; "" where nothing but the URL says so."""
         return ""
 
     @property
@@ -206,7 +206,7 @@ def _nothing_more(_sent: Sent, _response: Response) -> HttpRequest | None:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpKind(Kind):
-    """A kind that is told by an HTTP request; `providers.webhook.HttpProvider` sends it.
+    """A kind that takes an HTTP request; `providers.webhook.HttpProvider` sends it.
 
     `request` builds what is sent, purely. `answers` are its own rows before `HTTP_RULES`; `hints` says what the
     receiver's own words for errors ask for. `receipt` takes from a success what a later message of its thread needs.

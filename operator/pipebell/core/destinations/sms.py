@@ -177,7 +177,7 @@ class SmsSpec(DestinationSpec):
 
 @dataclass(frozen=True, slots=True)
 class SmsTarget(HttpTarget):
-    """An account and a sender, and one number of those that are told."""
+    """An account and a sender, and one of the numbers."""
 
     kind = "sms"
     username: str = ""

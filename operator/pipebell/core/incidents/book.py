@@ -179,7 +179,7 @@ class Book:
         return Applied(entry, mark.action, entry.take_ordinal(), made)
 
     def hold(self, entry: Entry, due: float | None) -> None:
-        """Nobody is told of its last failure yet: without another one, at `due`."""
+        """Its last failure notifies nobody yet: it is opened at `due` if no other one comes."""
         entry.incident = reducer.hold(entry.incident, due)
 
     def _succeed(self, event: Event, success: Success, rules: IncidentRules, now: float) -> Applied:
@@ -213,7 +213,7 @@ class Book:
     # ------------------------------------------------------------------ sending
 
     def storms(self, namespace: str, org: str, rules: IncidentRules, now: float) -> bool:
-        """Whether so many incidents of an organisation were told of late that further ones are told together."""
+        """Whether the openings of an organisation exceed its `storm` limit, so that further ones go into a digest."""
         times = self._openings.get((namespace, org))
         if not times or not rules.storm_openings:
             return False
@@ -255,7 +255,7 @@ class Book:
             self._on_outcome(entry.incident.key)
 
     def finished(self, entry: Entry, uid: str) -> None:
-        """An event is not sent any more: what it has not told is nobody's now."""
+        """An event is not sent any more: destinations that it did not reach are to be notified by others."""
         self.settled(entry, (), uid)
         self._outcome(entry, uid)
 

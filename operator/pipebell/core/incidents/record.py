@@ -30,7 +30,7 @@ NOT_EVENTS = frozenset({"autoResolve", "ConfigChanged"})
 
 
 def fingerprint(uid: str, endpoint: object) -> str:
-    """By which a changed endpoint is told, and from which nothing is read: a hash, keyed by the incident's uid."""
+    """An endpoint's identity that shows nothing of it: a hash, keyed by the incident's uid."""
     return hmac.new(uid.encode(), repr(endpoint).encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:12]
 
 

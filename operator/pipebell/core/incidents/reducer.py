@@ -97,12 +97,12 @@ def _met(incident: Incident, failure: Failure, now: float) -> Incident:
 
 
 def hold(incident: Incident, due: float | None) -> Incident:
-    """Nobody is told yet; without another failure, at `due`."""
+    """Nobody is notified yet; at `due`, if no other failure comes."""
     return incident if incident.notified else replace(incident, due=due)
 
 
 def below(incident: Incident, rules: IncidentRules, now: float) -> tuple[bool, float | None]:
-    """Whether nobody is to be told yet, and from when on that will be so no more without another failure."""
+    """Whether it is below a threshold, and when it will have passed it if no other failure comes."""
     if incident.notified:
         return False, None
     first = incident.first_failure if incident.first_failure is not None else now
@@ -113,7 +113,7 @@ def below(incident: Incident, rules: IncidentRules, now: float) -> tuple[bool, f
 
 
 def to_notify(incident: Incident, destinations: Sequence[str], uid: str = "") -> tuple[str, ...]:
-    """Those that have not been told of it, nor others in their stead, and that no other event is being sent to."""
+    """Destinations without a message of it, by failover or on its way: those that an event still has to notify."""
     return tuple(
         name
         for name in destinations
@@ -124,7 +124,7 @@ def to_notify(incident: Incident, destinations: Sequence[str], uid: str = "") ->
 
 
 def worsens(incident: Incident, severity: Severity) -> bool:
-    """Whether a failure is more severe than any that was told of this incident."""
+    """Whether a failure is more severe than any that was notified of this incident."""
     return (
         bool(incident.notified)
         and incident.notified_severity is not None

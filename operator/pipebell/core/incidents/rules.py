@@ -34,7 +34,7 @@ _AUTO_RESOLVE: Final = {IncidentClass.RUN: 0.0, IncidentClass.DATA_QUALITY: 86_4
 
 
 class Escalation(NamedTuple):
-    """One step: so many seconds after the opening these are told, again every `repeat` seconds (0: once)."""
+    """One step: `after` seconds after the opening these are notified, again every `repeat` seconds (0: once)."""
 
     after: float
     providers: tuple[str, ...]

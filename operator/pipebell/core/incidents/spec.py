@@ -1,4 +1,4 @@
-"""`incidents` in configurations: when failures of one trouble are told, and how it goes on."""
+"""`incidents` in configurations: when failures with one cause notify, and what follows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FlappingSpec(Spec):
 
 
 class StormSpec(Spec):
-    """When so many incidents of an organisation open that they are told together."""
+    """The limit of openings beyond which an organisation's incidents go into a digest."""
 
     openings: Annotated[int, Field(strict=True, ge=0, le=1_000), BeforeValidator(whole_number)] | None = Field(
         None,

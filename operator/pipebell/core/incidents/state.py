@@ -141,7 +141,7 @@ class Incident:
 
 
 class Past(NamedTuple):
-    """What came before, of one key: its last success, when an incident of it was last told first, and its changes."""
+    """What came before, of one key: its last success, when an incident of it was opened last, and its changes."""
 
     success: Success | None = None
     opening: float | None = None

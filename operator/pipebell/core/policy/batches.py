@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"digest-[0-9]{8}-[0-9]{6}-[0-9a-f]{16}(?:-([0-9]{1,3}
 
 
 class Waiting(NamedTuple):
-    """A destination is told later, by the event `digest`, which is made at `due` (seconds since the epoch)."""
+    """A destination gets it later, by the event `digest`, which is made at `due` (seconds since the epoch)."""
 
     destination: str
     digest: str
@@ -65,7 +65,7 @@ NOTHING_WAITS: Final = BatchFacts()
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """When digests of the same settings go out: `every` so many seconds after the first member, or by a schedule.
+    """When digests of the same settings go out: `every` seconds after the first member, or by a schedule.
 
     `owner` is whose members they are: an organisation's, or those of a shard. `hourly`: at the end of the clock hour.
     """

@@ -1,4 +1,4 @@
-"""How many notifications an hour: what exceeds the organisation's own limit, or root's, is told at the hour's end."""
+"""How many notifications an hour: what exceeds the organisation's own limit, or root's, waits for a digest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RECOVERIES: Final = (EventType.PIPELINE_SUCCESS, EventType.CHANNEL_RECOVERED)
 
 
 def counted(event: Event, severity: Severity, destinations: Collection[str], layers: Layers) -> tuple[bool, bool]:
-    """Whether an event that is told there counts in the organisation's own limit, and in root's."""
+    """Whether an event that is sent there counts in the organisation's own limit, and in root's."""
     spec = event.spec
     many = spec.notice is not None and spec.notice.kind in _MANY
     if spec.event in _RECOVERIES and not many:
@@ -95,7 +95,7 @@ def _shared(layers: Layers, org: str, name: str) -> Rhythm:
 
 
 def _target(layers: Layers, org: str, name: str) -> str:
-    """Who is told there, as a word: organisations may have recipients of their own on root's endpoints."""
+    """The recipients there, as a word: organisations may have recipients of their own on root's endpoints."""
     parts = []
     for part in layers.deliveries(name):
         try:

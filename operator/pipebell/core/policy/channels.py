@@ -1,4 +1,4 @@
-"""Who is told of a destination that fails, and by what: pure rules over a configuration's layers."""
+"""Who is notified of a failing destination, and by what: pure rules over a configuration's layers."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def others(
     *,
     root: bool = False,
 ) -> tuple[str, ...]:
-    """The destinations that are told of one that fails; none when there is no other one that works.
+    """The destinations that are notified of one that fails; none when there is no other one that works.
 
     What the event's trigger names; else those with an endpoint of the organisation's own, first the ones that its
     triggers use. Root's only where there is none, and `tellRoot` is set, or where it is root's own trouble (`root`).

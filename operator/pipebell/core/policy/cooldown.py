@@ -34,7 +34,7 @@ def cooldown(s: Situation) -> Decision | Situation:
 
 
 def _opening(s: Situation) -> Suppress | None:
-    """With incidents on, what is held back is the opening of one soon after another of the same key was told."""
+    """With incidents on, what is held back is an opening soon after another of the same key."""
     facts, opened = s.incident, s.incident.past.opening if s.incident is not None else None
     if facts is None or opened is None or s.ongoing is None or s.ongoing.notified or s.ongoing.under_way:
         return None
@@ -50,7 +50,7 @@ def _opening(s: Situation) -> Suppress | None:
 
 
 def _storm(s: Situation) -> Decision | Situation:
-    """When many incidents open at once, further ones are told together; whoever is on call is told of each."""
+    """When many incidents open at once, further ones go into a digest; on-call destinations get each."""
     facts, match, ongoing = s.incident, s.matched, s.ongoing
     if facts is None or not facts.storm or ongoing is None or ongoing.notified or s.progress.open or s.progress.tried:
         return s

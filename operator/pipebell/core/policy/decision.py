@@ -81,7 +81,7 @@ class Suppress:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """It is told later, together with others: `batch` says where by which digest."""
+    """It goes into digests: `batch` says which, for each destination."""
 
     stage: StageName
     reason: Reason

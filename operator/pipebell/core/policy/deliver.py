@@ -61,7 +61,7 @@ def usable(layers: Layers, names: Iterable[str]) -> tuple[dict[str, Target], dic
 
 
 def _of_no_use(event: Event) -> str:
-    """The destination that a notice says fails: nobody is told of that by it."""
+    """The destination that a notice says fails: the notice does not go there."""
     notice = event.spec.notice
     return notice.destination or "" if notice is not None and notice.kind is NoticeKind.CHANNEL else ""
 

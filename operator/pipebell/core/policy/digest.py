@@ -1,4 +1,4 @@
-"""Whether an event is told later, together with others, and where that is so."""
+"""Which of an event's destinations get it in a digest, later."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def apart(s: Situation) -> Situation:
-    """The same with the destinations that get digests apart from those that are told now.
+    """The same with the destinations that get digests apart from those that get it now.
 
     What was recorded as waiting goes on to wait, whatever is configured by now; once anything was sent, nothing is
     added to it.
@@ -68,7 +68,7 @@ def waiting(s: Situation) -> tuple[Waiting, ...]:
 
 
 def digest(s: Situation) -> Decision | Situation:
-    """Batch what is told nowhere now; pass the rest on with what of it waits."""
+    """Batch an event that goes nowhere now; pass any other on with the destinations that wait."""
     match = s.matched
     if not match.batched and not s.progress.batch:
         return s
@@ -82,7 +82,7 @@ def digest(s: Situation) -> Decision | Situation:
 
 
 def deferred(s: Situation, stage: StageName, batch: Sequence[Waiting], why: str = "") -> Batch:
-    """The decision that nobody is told now."""
+    """The decision that all destinations get it in digests."""
     said = f"{why}{'; '.join(map(str, batch))}"
     return Batch(stage, Reason.BATCHED, clip(said), tuple(batch), s.matched.title, s.matched)
 

@@ -1,4 +1,4 @@
-"""What is too old to be told."""
+"""Events that are too old to be sent."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Override(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A limit an hour, and how much of it is used up: events told in this clock hour, and those under way."""
+    """A limit an hour, and how much of it is used up: events delivered in this clock hour, and those under way."""
 
     limit: int
     used: int

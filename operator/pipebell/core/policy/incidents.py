@@ -1,7 +1,7 @@
-"""What an event means to its incident: a failure of many, told once; or the success that ends it.
+"""What an event means to its incident: one of the failures that it counts, or the success that ends it.
 
-Three stages of FEATURES' order: whether another attempt is expected, whether the incident is to be told at all, and who
-has been told already. Tests and replays pass, and so does whatever was tried before.
+Three stages of FEATURES' order: whether another attempt is expected, whether the incident is to be opened at all, and
+which destinations have been notified already. Tests and replays pass, and so does whatever was tried before.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _order(event: Event) -> Order:
 
 
 def _occurred(event: Event) -> float | None:
-    """When it says that it occurred, never later than its creation (which is told in whole seconds)."""
+    """When it says that it occurred, never later than its creation (which the API has in whole seconds)."""
     if event.spec.occurred_at is None:
         return None
     return min(event.spec.occurred_at.timestamp(), event.created + 0.999)
@@ -186,7 +186,7 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     usable = [name for name in (*notified, *held) if _usable(layers, name, closes_only=closes_only)]
     destinations = tuple(dict.fromkeys((*usable, *wanted, *(s.progress.open if s.progress.attempted else ()))))
     held_now = tuple(name for name in held if name in destinations)
-    if s.progress.tried:  # those that it waited for in vain are not told of the end
+    if s.progress.tried:  # those that it waited for in vain do not get the end
         destinations = tuple(name for name in destinations if name in (*notified, *held, *wanted))
     if not destinations:
         if s.match is not None and s.match.batched:
@@ -200,7 +200,7 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
 
 
 def _digest(s: Situation, facts: IncidentFacts, ended: list[Incident]) -> DigestSpec | None:
-    """Whoever was told of it by a digest hears of its end by one: the settings are those of the failure's trigger."""
+    """Where a digest had the failure, a digest has its end: the settings are those of the failure's trigger."""
     kind = ended[0].event
     together = [item.destination for each in ended for item in each.notified.values() if item.by_digest]
     if kind is None or not together:
@@ -214,7 +214,7 @@ def _digest(s: Situation, facts: IncidentFacts, ended: list[Incident]) -> Digest
 
 
 def _flapping(s: Situation, facts: IncidentFacts, found: list[Incident], mark: Mark) -> Decision | Situation:
-    """A success that ends nothing, for failures have followed so many before: that is told once."""
+    """A success that ends nothing, because the incident is flapping: that is sent once."""
     severity, title, layers = s.event.severity, f"Incident {found[0].name}", s.resolved.layers
     notified = [name for item in found for name in item.notified if _usable(layers, name, closes_only=False)]
     destinations = tuple(dict.fromkeys((*notified, *s.progress.open)))
@@ -242,7 +242,7 @@ def _recovered(s: Situation, ended: list[Incident]) -> str:
 
 
 def _usable(layers: Layers, name: str, *, closes_only: bool) -> bool:
-    """Whether a destination that was told can hear of the end; `closes_only`: whether there is an alert to close."""
+    """Whether a destination that was notified can get the end; `closes_only`: whether there is an alert to close."""
     found = layers.destination(name)
     if found is None or not (layers.enabled(name) and layers.sends_recovery(name)):
         return False
@@ -256,7 +256,7 @@ INCIDENT = Stage(StageName.INCIDENT, incident)
 
 
 def repeated(s: Situation) -> Decision | Situation:
-    """Tell those who have not been told of the incident; everybody, if it is worse than what they were told."""
+    """Send to the destinations that are not notified of the incident; to all, if it is worse than they know."""
     facts, after = s.incident, s.ongoing
     if facts is None or after is None:
         return s

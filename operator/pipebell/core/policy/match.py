@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Mark(NamedTuple):
     """What an event does to its incident: `failure` is to be counted, or `success` ends what it recovers.
 
-    `due`: when nobody is told of a failure now, it is told then (seconds since the epoch). `retry`: another attempt of
-    its run is expected before that.
+    `due`: when a failure that notifies nobody now is looked at again (seconds since the epoch). `retry`: another
+    attempt of its run is expected before that.
     """
 
     action: IncidentAction
@@ -33,7 +33,7 @@ class Match:
     """An event notifies: at this severity, at these destinations, then not again for `cooldown` seconds.
 
     `title` names the trigger for people. `threads` says, by destination, which earlier messages are followed up.
-    `title` names the trigger for people. `digest` is how such events are told together; `batched` are the destinations
+    `title` names the trigger for people. `digest` is how such events are batched; `batched` are the destinations
     that get digests, and not among `destinations`.
     """
 

@@ -29,7 +29,7 @@ def threads(s: Situation, match: Match) -> dict[str, Thread]:
 def not_due(s: Situation) -> Skip | None:
     """Skip what repeats nothing: an event that is not there, is not finished, or is another organisation's.
 
-    An event that is not there and another organisation's are told in the same words: which of both it is, is not this
+    An event that is not there and another organisation's get the same message: which of both it is, is not this
     organisation's to know.
     """
     if s.original is None or s.event.spec.replay_of is None:

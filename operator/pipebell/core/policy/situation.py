@@ -101,8 +101,8 @@ class IncidentFacts(NamedTuple):
 
     `known`: whether the organisation's past is. `incident` is that of a failure's key; `counted`: it was counted there
     before. `recoverable` are those that a success may end. `sender` is the uid of the event that is being sent for one
-    of them, of which nothing has arrived anywhere yet. `storm`: so many of the organisation were told of late that
-    further ones are told together. `early`: others that were created before it are not decided yet.
+    of them, of which nothing has arrived anywhere yet. `storm`: the openings of the organisation exceed its limit,
+    so that further ones go into a digest. `early`: others that were created before it are not decided yet.
     """
 
     rules: IncidentRules

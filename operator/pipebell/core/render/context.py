@@ -23,7 +23,7 @@ _FUNCTIONS: Final = frozenset({"range", "dict", "namespace", "debug", "loop", "c
 
 
 def takes_templates(message: Message) -> bool:
-    """Whether a message is told by templates: one of many events is not, for its text is a list of lines."""
+    """Whether templates word a message: not that of a digest, for its text is a list of lines."""
     notice = message.event.spec.notice
     return notice is None or notice.kind not in _DIGESTS
 

@@ -75,7 +75,7 @@ class View:
 
     @property
     def rows(self) -> tuple[tuple[str, str], ...]:
-        """What is told in few words each, with its name."""
+        """Facts of a few words each, with their names."""
         what = " error" if self.errors else ""
         rows = (
             ("Events", self.counts),

@@ -94,7 +94,7 @@ class Facts:
 
     @property
     def rows(self) -> list[tuple[str, str]]:
-        """What is told in few words each, with its name; what is not known is left out."""
+        """Facts of a few words each, with their names; what is not known is left out."""
         rows = (
             ("Organisation", self.org),
             ("Pipeline", self.pipeline),

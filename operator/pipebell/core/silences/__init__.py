@@ -1,1 +1,1 @@
-"""What holds messages back for a time: silences and quiet hours, and what is told when that is over."""
+"""What holds messages back for a time: silences and quiet hours, and the catch-up when that is over."""

@@ -1,4 +1,4 @@
-"""What is told of what was held back: which events belong together, and what their catch-up is called and says."""
+"""Catch-ups, which report what was held back: which events belong together, and what each is called and says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_DUES: Final = 1_000
 
 
 class Group(NamedTuple):
-    """What one thing holds back of one organisation in one namespace: it is told of together."""
+    """What one silence holds back of one organisation in one namespace: one catch-up reports it."""
 
     namespace: str
     org: str
@@ -93,5 +93,5 @@ def words(group: Group, silence: Silence | None, due: float, now: float) -> tupl
 
 
 def merged(dues: Sequence[float]) -> tuple[float, ...]:
-    """Dues that are told of at once, the first one first: it names the catch-up."""
+    """Dues that one catch-up reports, the first one first: it names the catch-up."""
     return tuple(sorted(dues)[:_MOST_DUES])

@@ -23,7 +23,7 @@ QUIET_HOURS: Final = "quietHours"
 class Hold:
     """An event is held back until `until` (seconds since the epoch).
 
-    `by` is `silence/NAME`, `platform/NAME` or `quietHours`; `mode` is what is told afterwards.
+    `by` is `silence/NAME`, `platform/NAME` or `quietHours`; `mode` is that of the catch-up.
     """
 
     by: str

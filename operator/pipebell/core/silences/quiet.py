@@ -1,4 +1,4 @@
-"""Quiet hours: times of the week at which only what is severe enough goes out; the rest is told afterwards."""
+"""Quiet hours: times of the week at which only what is severe enough goes out; a catch-up reports the rest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Times(NamedTuple):
 
 
 class QuietHours(Spec):
-    """A time of the week at which only severe events are told at once."""
+    """A time of the week at which only severe events are sent at once."""
 
     days: Annotated[list[Day], Field(max_length=7), AfterValidator(each_once)] | None = Field(
         None, description="Days on which it begins: mon, tue … sun. Default: every day."
@@ -78,7 +78,7 @@ class QuietHours(Spec):
 
     @property
     def mode(self) -> CatchUpMode:
-        """What is told afterwards."""
+        """What the catch-up says."""
         return self.catch_up or CatchUpMode.SUMMARY
 
     def holds(self, severity: Severity) -> bool:
@@ -92,7 +92,7 @@ class QuietHours(Spec):
 
 
 class Quiet(NamedTuple):
-    """Quiet hours that run now. `until` is seconds since the epoch; `rule` is the one that says what is told then."""
+    """Quiet hours that run now. `until` is seconds since the epoch; `rule` is the one whose catch-up follows."""
 
     until: float
     rule: QuietHours
@@ -101,7 +101,7 @@ class Quiet(NamedTuple):
 def quiet_now(hours: Sequence[QuietHours], severity: Severity, now: float) -> Quiet | None:
     """Whether an event of this severity is held back at `now` (seconds since the epoch), and until when.
 
-    Times that touch or overlap are one: who is quiet on Saturday and on Sunday is told on Monday.
+    Times that touch or overlap are one: where Saturday and Sunday are quiet, the catch-up comes on Monday.
     """
     holding = [rule for rule in hours if rule.holds(severity)]
     found = _quiet(tuple(rule.times for rule in holding), int(now // 60)) if holding else None

@@ -112,7 +112,7 @@ class Silence:
 
     @property
     def mode(self) -> CatchUpMode:
-        """What is told afterwards."""
+        """What the catch-up says."""
         return self.spec.catch_up or CatchUpMode.STILL_FAILING
 
     @property

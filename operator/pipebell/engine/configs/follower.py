@@ -13,7 +13,7 @@ class ConfigFollower:
     """Hears of changes, and overrides what it cares for. Must not raise and must not wait."""
 
     def on_config_change(self, old: ConfigObject | None, new: ConfigObject | None) -> None:
-        """A configuration is there, was edited or is gone. A changed status alone is not told of."""
+        """A configuration is there, was edited or is gone. A changed status alone is not reported."""
 
     def on_verify_requested(self, config: ConfigObject) -> None:
         """Its annotation asks for a check of its destinations, by another token than before; its spec is the same."""

@@ -55,7 +55,7 @@ class Resolver:
         self._followers.subscribe(*followers)
 
     def refused(self, resolved: Resolved, error: NotReady) -> None:
-        """An event found this configuration unusable. Root's own has nobody who could be told."""
+        """An event found this configuration unusable. Root's own has no status that could say so."""
         if resolved.config is not None:
             self._followers.on_config_refused(resolved.config, error)
 

@@ -105,7 +105,7 @@ class Bounds:
         return max((self.room(namespace, org) for org in self._behind.get(namespace, ())), default=0)
 
     def catch_up(self, namespace: str) -> None:
-        """What is left of this namespace is about to be listed: whatever is left then is told anew."""
+        """What is left of this namespace is about to be listed: whatever is left then is counted anew."""
         self._behind.pop(namespace, None)
 
     # ------------------------------------------------------------------ bytes

@@ -1,4 +1,4 @@
-"""How many events were told in this clock hour, and how many are under way: what hourly limits go by.
+"""How many events were delivered in this clock hour, and how many are under way: what hourly limits go by.
 
 Rebuilt from the events themselves: each one's first `deliveredTime` says in which hour it counts. Nothing is counted
 where no limit is set.
@@ -58,7 +58,7 @@ class Budgets:
         return len(delivered) + len(under_way)
 
     def _roll(self, now: float) -> None:
-        """Another hour has begun: what was told in the last one is forgotten."""
+        """Another hour has begun: what was delivered in the last one is forgotten."""
         hour = now // HOUR
         if hour != self._hour:
             self._hour = hour
@@ -67,7 +67,7 @@ class Budgets:
     # ------------------------------------------------------------------ one event
 
     def claim(self, state: EventState, *, own: bool, root: bool) -> None:
-        """It is sent now: it counts until it is told or comes to its end."""
+        """It is sent now: it counts until it is delivered or comes to its end."""
         if state.delivered or state.uid in self._purses or not (own or root):
             return
         self._claim(state.uid, state.org, tuple(_purses(state.namespace, state.org, own=own, root=root)))
@@ -97,7 +97,7 @@ class Budgets:
         return purses
 
     def under_way(self) -> list[str]:
-        """Uids of the events that count although nobody has been told yet."""
+        """Uids of the events that count although they are not delivered anywhere yet."""
         return list(self._purses)
 
     # ------------------------------------------------------------------ the past

@@ -65,7 +65,7 @@ class Sending:
             await _all_of(self.slow)
             self.slow = ()
         else:
-            self.slow = await _patiently(self.slow, clock, max(until - clock.now(), 0.0))
+            self.slow = await _wait_at_most(self.slow, clock, max(until - clock.now(), 0.0))
 
     def cancel(self) -> None:
         """An attempt does not outlive the work on its event."""
@@ -102,7 +102,7 @@ class Deliverer:
             await self._one(state, due[0], sending)  # nothing to record before it ends, so nothing to wait beside it
         elif due:
             tasks = [asyncio.create_task(self._one(state, delivery, sending)) for delivery in due]
-            sending.slow = await _patiently(tasks, self._clock, PARTIAL_AFTER)
+            sending.slow = await _wait_at_most(tasks, self._clock, PARTIAL_AFTER)
         return sending
 
     def join(self, state: EventState, sending: Sending, names: Collection[str]) -> None:
@@ -239,10 +239,10 @@ class Deliverer:
         return await self._send(sending.message, target, attempt)
 
 
-async def _patiently(
+async def _wait_at_most(
     tasks: Collection[asyncio.Task[None]], clock: Clock, seconds: float
 ) -> Collection[asyncio.Task[None]]:
-    """Wait for attempts, so many seconds; returns those that go on. One's exception waits for what the others do."""
+    """Wait `seconds` at most for attempts; returns those that go on. One's exception waits for what the others do."""
     enough = asyncio.ensure_future(clock.sleep(seconds))
     going = set(tasks)
     try:

@@ -1,4 +1,4 @@
-"""What silences and quiet hours hold back: which events wait to be told of together, and which were told of.
+"""What silences and quiet hours hold back: which events wait for a catch-up, and which one has reported.
 
 It is in memory, and is rebuilt from the events themselves at start and after a takeover.
 """
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pipebell.core.silences.hold import Hold
     from pipebell.core.silences.resource import Silence
 
-REMEMBERED: Final = 20_000  # of what was told of, so that it is not told of again
+REMEMBERED: Final = 20_000  # reported dues, so that none is reported twice
 STEP: Final = 0.001  # seconds: as finely as times are written
 
 
 @dataclass(slots=True)
 class Pending:
-    """What of one group is not told of yet: each time at which some of it is due, and when that is looked at next."""
+    """What of one group is not reported yet: each time at which some of it is due, and when that is looked at next."""
 
     dues: dict[float, float] = field(default_factory=dict)
     modes: set[CatchUpMode] = field(default_factory=set)
@@ -50,7 +50,7 @@ class Holds:
         self.pending: dict[Group, Pending] = {}
         self._reported: dict[tuple[Group, float], str] = {}
         self._open: dict[str, set[tuple[Group, float]]] = {}
-        """Of catch-ups that are not finished: what they tell of, by their uid or (not met yet) their name."""
+        """Of catch-ups that are not finished: what they report, by their uid or (not met yet) their name."""
         self._under_way: Counter[Group] = Counter()
         self._followers: list[Callable[[], None]] = []
 
@@ -63,12 +63,12 @@ class Holds:
     def begin(self, namespace: str, org: str, hold: Hold) -> CatchUpRecord:
         """An event is about to be recorded as held back; `end` must follow. What its status says of that.
 
-        What was told of already is not told of again: the same silence, made anew, begins something new.
+        What was reported already is not reported again: the same silence, made anew, begins something new.
         """
         return self.again(namespace, org, hold.record())
 
     def again(self, namespace: str, org: str, record: CatchUpRecord) -> CatchUpRecord:
-        """The same for what could not be recorded before: what was due meanwhile was told without it."""
+        """The same for what could not be recorded before: what was due meanwhile was reported without it."""
         group, due = Group(namespace, org, record.by), round(epoch(record.due), 3)
         while (group, due) in self._reported:
             due = round(due + STEP, 3)
@@ -117,7 +117,7 @@ class Holds:
     # ------------------------------------------------------------------ catch-ups
 
     def reported_by(self, event: Event) -> bool:
-        """A catch-up that is there: what it tells of is told of. False for one that is none."""
+        """Note what this catch-up reports. False for an event that is none."""
         said = content_of(event.spec.notice.content if event.spec.notice is not None else None)
         if said is None or event.status.reason is Reason.NOT_DUE:
             return False
@@ -127,7 +127,7 @@ class Holds:
         return True
 
     def reported(self, group: Group, dues: Iterable[float], name: str, *, finished: bool) -> None:
-        """This much of a group is told of by a catch-up of this name; "" where there was nothing to tell."""
+        """The catch-up `name` reports these dues of a group; "" where there was nothing to report."""
         for due in dues:
             self._reported[group, round(due, 3)] = name
             pending = self.pending.get(group)
@@ -145,18 +145,18 @@ class Holds:
             del self._reported[next(iter(self._reported))]
 
     def finished(self, namespace: str, name: str) -> None:
-        """A catch-up has come to its end: nothing of what it told of is needed any more."""
+        """A catch-up has come to its end: nothing of what it reported is needed any more."""
         for entry in [entry for entry in self._open.get(name, ()) if entry[0].namespace == namespace]:
             self._open[name].discard(entry)
         if not self._open.get(name, True):
             del self._open[name]
 
     def reported_in(self, group: Group, due: float) -> str | None:
-        """The name of the catch-up that tells of this; None while none does."""
+        """The name of the catch-up that reports this; None while none does."""
         return self._reported.get((group, round(due, 3)))
 
     def needs(self, event: Event) -> bool:
-        """Whether a held event is not told of yet, or its catch-up is not finished."""
+        """Whether a held event is not reported yet, or its catch-up is not finished."""
         found = group_of(event)
         if found is None:
             return False
@@ -168,12 +168,12 @@ class Holds:
         return name is not None and (group, due) in self._open.get(name, ())
 
     def reported_with(self, event: Event) -> tuple[tuple[Group, float], ...]:
-        """What a held event is told of with; nothing for any other."""
+        """The group and due that a held event is reported with; nothing for any other."""
         found = group_of(event)
         return ((found[0], round(found[1], 3)),) if found is not None else ()
 
     def members(self, event: Event) -> frozenset[tuple[Group, float]]:
-        """What a catch-up tells of; nothing for any other event."""
+        """The groups and dues that a catch-up reports; nothing for any other event."""
         notice = event.spec.notice
         said = content_of(notice.content) if notice is not None and notice.kind is NoticeKind.CATCH_UP else None
         if said is None:
@@ -182,7 +182,7 @@ class Holds:
         return frozenset((group, round(due, 3)) for due in said.dues)
 
     def groups(self) -> Iterator[tuple[Group, Pending]]:
-        """What is not told of yet."""
+        """Groups that are not reported yet."""
         return iter(list(self.pending.items()))
 
     # ------------------------------------------------------------------ sharing

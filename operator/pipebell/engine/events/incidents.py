@@ -206,7 +206,7 @@ class Incidents:
             part.entry.extra.due = mark.due
 
     def _held(self, part: Part, until: float) -> None:
-        """A silence holds a failure back: if it still fails at its end, that is told then."""
+        """A silence holds a failure back: if it still fails at its end, that is sent then."""
         incident = part.entry.incident
         if incident.notified:
             following = until if incident.next_reminder is None else min(until, incident.next_reminder)
@@ -216,7 +216,7 @@ class Incidents:
         part.touched = True
 
     def _replayed(self, state: EventState, situation: Situation) -> None:
-        """What a failure's replay tells, its incident was told by."""
+        """A failure's replay notifies of its incident, as the failure would have."""
         original, resolved = situation.original, situation.configuration
         rules = resolved.layers.incidents if isinstance(resolved, Resolved) else None
         if (
@@ -350,7 +350,7 @@ class Incidents:
                 self.on_change(entry, part.action in _TELLS)
 
     def _batched(self, state: EventState, part: Part, name: str) -> None:
-        """A destination is told of a failure by a digest."""
+        """A destination gets a failure as a line of a digest."""
         if not part.entry.incident.open or name in part.entry.incident.notified:
             return
         notification = Notification(name, endpoint=DIGEST, action=part.action, at=self._clock.now())

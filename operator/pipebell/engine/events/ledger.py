@@ -254,7 +254,7 @@ class CooldownLedger:
         self._folding = frozenset(shards)
 
     def finish_fold(self, shards: Collection[int] = ALL_SHARDS) -> None:
-        """All events were folded: count what the last notifications have not told yet, and decide for these shards."""
+        """All events were folded: count what the last notifications do not mention yet, and decide for these shards."""
         for key, counts in self._folded.items():
             entry = self._find(key)
             if entry is not None and entry.last is not None:

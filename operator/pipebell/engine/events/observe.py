@@ -101,7 +101,7 @@ class Observing:
         return situation._replace(batches=batches, budget=budget)
 
     def _may_recover(self, event: Event) -> bool:
-        """Whether an event that is too old to be told may end an incident all the same."""
+        """Whether an event that is too old to be sent may end an incident all the same."""
         return event.spec.event is EventType.PIPELINE_SUCCESS and len(self._books.incidents.book) > 0
 
     def _begin_notice(self, state: EventState, event: Event, claim: Claim, resolved: Resolved) -> None:

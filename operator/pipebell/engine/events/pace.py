@@ -48,7 +48,7 @@ class Flow:
 
 @dataclass(slots=True)
 class Limit:
-    """A rate that is kept from the beginning: some messages at once, then so many a second.
+    """A rate that is kept from the beginning: some messages at once, then a number a second.
 
     `full_until` is when as many messages may go at once as at the beginning (seconds since the epoch).
     """

@@ -311,7 +311,7 @@ class Reconciler:
                 self._turns.unsuppress(state, last)
 
     async def _hold(self, state: EventState, decision: Suppress, hold: Hold) -> None:
-        """A silence or quiet hours hold it back: it takes part in no cooldown, and is told of afterwards."""
+        """A silence or quiet hours hold it back: it takes part in no cooldown, and a catch-up reports it."""
         self._turns.release(state)
         state.key = None
         state.catch_up = self.books.holds.begin(state.namespace, state.org, hold)
@@ -381,7 +381,7 @@ class Reconciler:
             return False
         if recorded:
             self.books.batches.recorded(state)
-        if state.parked is not None:  # what was refused a moment ago is told by this
+        if state.parked is not None:  # this reports what was refused a moment ago
             self._unpark(state)
         if recorded:
             self.books.incidents.recorded(state)

@@ -67,7 +67,7 @@ class EventState:
     """Which stage decided last, and (`matched`) what it went by."""
     matched: str = ""
     catch_up: CatchUpRecord | None = None
-    """What is told of it afterwards, where a silence or quiet hours hold it back."""
+    """The catch-up that reports it, where a silence or quiet hours hold it back."""
     batch: tuple[Waiting, ...] = ()
     """What of it waits for digests."""
     life: Life = Life.WAITING

@@ -161,7 +161,7 @@ class Sharing:
     async def left(self) -> bool:
         """Nothing is under way any more and `run` has ended: whatever this replica still holds is free at once.
 
-        False when that could not be told: then others wait for the end of its Lease, or a successor goes on.
+        False when that could not be written: then others wait for the end of its Lease, or a successor goes on.
         """
         self._valid_until = 0.0
         if not self._begun:

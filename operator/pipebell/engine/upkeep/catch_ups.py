@@ -1,6 +1,6 @@
 """Tells what silences and quiet hours held back, when they are over: one event for each group of what was held.
 
-What is told is read from the events themselves when it is due, and is fixed in the catch-up's spec: its retries need
+What it reports is read from the events themselves when it is due, and is fixed in the catch-up's spec: its retries need
 them no more. Its name follows from what it tells, so whoever makes it again finds that it is there.
 """
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 LOOK: Final = 1.0  # seconds between two looks at what is due
 GRACE: Final = 10.0  # seconds after a takeover in which the last owner's writes may still arrive
-REFUSED: Final = 60.0  # seconds until what was refused, or could not be told, is tried again
+REFUSED: Final = 60.0  # seconds until what was refused, or could not be sent, is tried again
 
 log = structlog.get_logger(__name__)
 
@@ -101,7 +101,7 @@ class CatchUps(Observer, ShardFollower):
         self.on_hold()
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:  # noqa: ARG002  (the Observer's)
-        """See `Observer`. A catch-up that has ended needs what it told of no longer."""
+        """See `Observer`. A catch-up that has ended needs what it reported no longer."""
         self._holds.finished(state.namespace, state.name)
 
     def on_shards_acquired(self, shards: Collection[int]) -> None:
@@ -198,7 +198,7 @@ class CatchUps(Observer, ShardFollower):
         return max(at, self._postponed.get(group, 0.0))
 
     def _ripe(self, group: Group, pending: Pending, now: float) -> tuple[float, ...]:
-        """What of this group is to be told of now. A silence that is over, or gone, holds nothing back any more."""
+        """What of this group is to be reported now. A silence that is over, or gone, holds nothing back any more."""
         if self._at(group, pending, now) > now:
             return ()
         return merged([due for due, at in pending.dues.items() if group.silenced or at <= now])
@@ -257,7 +257,7 @@ class CatchUps(Observer, ShardFollower):
                 self._refused(telling, making.message, now)
                 return
             if await self._reported_before(group, name):
-                self._next = 0.0  # what it does not tell of is told by another
+                self._next = 0.0  # what it does not report is reported by another
                 return
         self._refused(telling, "its names are taken by other events", now)
 

@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 class Platform(NamedTuple):
-    """Whom the platform's own trouble is told. `namespace` is the operator's; `served`: its events are."""
+    """Who is notified of root's failing destinations. `namespace` is the operator's; `served`: its events are."""
 
     namespace: str
     org: str
@@ -93,7 +93,7 @@ class ChannelNotices(Observer):
     # ------------------------------------------------------------------ what was before
 
     def on_event(self, event: Event) -> None:
-        """An event that a pass over all of them meets: what the platform was told of root's destinations counts."""
+        """An event that a pass over all of them meets: what the platform was notified of root's destinations counts."""
         notice, platform = event.spec.notice, self._platform
         if notice is None or notice.kind is not NoticeKind.CHANNEL or not notice.destination:
             return
@@ -177,7 +177,7 @@ class ChannelNotices(Observer):
         return others(layers, event, name, known, root=owner == ROOT)
 
     def _twin(self, channel: Channel, layers: Layers) -> bool:
-        """Whether another destination with the same endpoint stands for this one: an endpoint is told of once."""
+        """Whether another destination with the same endpoint stands for this one: an endpoint is reported once."""
         try:
             endpoint = layers.target(channel.name).endpoint
             channel.endpoint = hash(endpoint)
@@ -197,7 +197,7 @@ class ChannelNotices(Observer):
         return False
 
     async def _notified_by_another(self, notice: Notice, now: float) -> bool:
-        """Whether a replica has told of root's destination within the last hour, and nothing came after it."""
+        """Whether a replica has reported root's destination within the last hour, and nothing came after it."""
         if notice.event is not EventType.CHANNEL_FAILING:
             return False
         recovered = notice._replace(event=EventType.CHANNEL_RECOVERED)
@@ -219,7 +219,7 @@ class ChannelNotices(Observer):
             return making.message
         existing = await self._existing(namespace, name) if making.made is Made.EXISTS else None
         if existing is not None and not notice.root and not _same_trouble(existing, notice):
-            # An earlier trouble of the same hour was told by this name.
+            # This name has reported an earlier failure of the same hour.
             self._postponed[place] = notice.due
             self._not_before[place] = (moment // HOUR + 1) * HOUR
             return ""

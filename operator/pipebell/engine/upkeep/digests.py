@@ -129,7 +129,7 @@ class Digests:
             self._batches.closed(batch, Stage.MADE)
 
     async def _org_of(self, batch: Batch, oldest: Member) -> str:
-        """Whose configuration says who is told: of several that share it, the first that still leads to the same."""
+        """Whose configuration says where it goes: of several that share it, the first that still leads to the same."""
         orgs = batch.tally.orgs
         for org in (oldest.org, *sorted(orgs - {oldest.org})) if len(orgs) > 1 else ():
             try:
@@ -143,7 +143,7 @@ class Digests:
         return oldest.org
 
     async def _held_until(self, batch: Batch, worst: Member) -> float | None:
-        """When what holds all of it back now is over; None where something of it may be told."""
+        """When what holds all of it back now is over; None where something of it may be sent."""
         ends = []
         for org in batch.tally.orgs:
             now = self._clock.now()

@@ -85,7 +85,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
 
     @property
     def troubled(self) -> list[Channel]:
-        """Destinations that fail, or of which others have been told that they do."""
+        """Destinations that fail, or whose failure others have been notified of."""
         return list(self._troubled.values())
 
     def records(self, config: ConfigObject) -> list[DestinationStatus]:
@@ -153,7 +153,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             self._changed(channel)
 
     def restore_root(self, name: str, since: float, notified: float) -> None:
-        """The platform was told of this destination of root's before this process began: so it was then."""
+        """The platform was notified of this destination of root's before this process began: so it was then."""
         channel = self._channel(ROOT, name, None)
         if channel is None:
             return
@@ -166,7 +166,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         self._changed(channel)
 
     def notified(self, channel: Channel, at: float | None) -> None:
-        """The organisation's other destinations have been told that it fails; None: that it works again."""
+        """The organisation's other destinations know since `at` that it fails; None: that it works again."""
         if channel.health.notified != at:
             channel.health.notified = at
             self._changed(channel)
@@ -227,7 +227,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         """The destination, made if need be; None where its owner has none of this name, or its namespace too many."""
         known = self._channels.get(owner)
         if known is None and owner != ROOT and (config := self._store.get(owner)) is not None:
-            # The watch may have told only now what the last owner of this shard has written.
+            # The watch may have shown only now what the last owner of this shard has written.
             self._read_back(config)
             known = self._channels.get(owner)
         if known is not None and (found := known.get(name)) is not None:

@@ -35,23 +35,23 @@ log = structlog.get_logger(__name__)
 
 
 class Guard(Protocol):
-    """Knows events that a notice tells of: they stay until it has come to its end, and it stays until they are gone."""
+    """Knows events that a notice reports: they stay until it has come to its end, and it stays until they are gone."""
 
     def needs(self, event: Event) -> bool:
-        """Whether an event is not told of yet, or its notice is not finished."""
+        """Whether an event is not reported yet, or its notice is not finished."""
 
     def reported_with(self, event: Event) -> Collection[Hashable]:
-        """What an event is told of with; nothing where it is told of by itself."""
+        """Keys of what notices report an event; nothing where it is sent by itself."""
 
     def members(self, event: Event) -> Collection[Hashable]:
-        """What a notice tells of: as long as there is some of it, whoever meets that has to find the notice too."""
+        """Keys of what a notice reports: as long as an event has one of them, the notice is kept too."""
 
 
 class Retention(Observer):
     """The sweeper. It lists for itself, because the watch hides finished events.
 
     A look costs 0.1 ms for each event that there is, so looks are rare: when the first event is late by a tenth of its
-    time to live, which makes ten looks in an event's life, and once an hour for what nobody has told of.
+    time to live, which makes ten looks in an event's life, and once an hour for what is not reported yet.
 
     An event that says what its incident does not say yet (not `covered`) stays.
     What the operator made (a notice, or of a source) is kept for `max_age` seconds and `MARGIN` at least: its name must

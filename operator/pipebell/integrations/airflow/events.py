@@ -69,7 +69,7 @@ def run_failed(
     """A run failed, seen as a whole: why, and which tasks failed.
 
     Where tasks are the reason it is the same event as that of the task which failed last. `unfinished` is the task that
-    a run which took too long was at; `silent` says that the task which failed last would have told it itself.
+    a run which took too long was at; `silent` says that the task which failed last would have sent it itself.
     """
     cause = last(failed) if reason in (None, TASK_FAILURE) else None
     key = run.key("task", *cause.key) if cause else run.key("run", reason or "failed")

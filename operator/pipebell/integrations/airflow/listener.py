@@ -89,7 +89,7 @@ def _task_failed(ti: Any, error: object, chosen: settings.Settings) -> Event | N
 
 
 def _run_failed(org: str, dag_run: Any, reason: str | None) -> Iterator[Event]:  # noqa: ANN401
-    """The run's event, and one for each other task that failed; those told already are there under the same name."""
+    """The run's event, and one for each other task that failed; those sent already are there under the same name."""
     run = facts.run_of(dag_run)
     reason = reason or (events.TIMED_OUT if facts.late(dag_run) else None)  # Airflow 2 does not say so here
     failed = sorted(_failed(dag_run), key=facts.ending)

@@ -1,4 +1,4 @@
-"""What can be told about an HTTP endpoint without sending a message: its host, its form, and how it answers a GET.
+"""What can be found out about an HTTP endpoint without sending a message: its host, its form, and how it answers a GET.
 
 The URL is a credential: no message shows it.
 """

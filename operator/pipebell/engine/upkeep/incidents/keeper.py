@@ -402,7 +402,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._changed(entry, True)
 
     def _recovered(self, entry: Entry, announced: bool) -> None:
-        """A success has ended it. Where that is told by itself, first messages are changed; else alerts are closed too.
+        """A success has ended it. Where that is sent by itself, first messages are changed; else alerts are closed too.
 
         A silence holds new messages back, but nobody is kept awake by an alert that is over.
         """

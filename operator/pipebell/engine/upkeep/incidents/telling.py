@@ -39,7 +39,7 @@ NOTICE_KINDS: Final = (
 
 
 def name_of(incident: str, kind: NoticeKind, step: int) -> str:
-    """The name of the one event that tells this of an incident."""
+    """The name of the one event that sends this notice of an incident."""
     return f"{incident}-{kind.value.lower()}-{step}"
 
 
@@ -194,7 +194,7 @@ def _due(incident: Incident, names: Sequence[str]) -> Claim:
 
 
 def way_to_change(notification: Notification, action: Action) -> Action | None:
-    """How what a destination was told can be changed without a new message; None where it cannot."""
+    """How a destination's message can be changed without a new one; None where it cannot."""
     kind = KINDS.get(notification.provider)
     if kind is None:
         return None
@@ -208,7 +208,7 @@ def _everywhere(_name: str) -> bool:
 
 
 def _of_alerts(incident: Incident, action: Action, wanted: Callable[[str], bool] = _everywhere) -> Claim:
-    """What is told on call, and changed where a message can be; nobody gets a new message."""
+    """On-call alerts are changed, and messages that can be edited; nobody gets a new message."""
     alert = incident.key.value
     threads = {}
     for name, item in incident.notified.items():
