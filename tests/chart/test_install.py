@@ -9,7 +9,7 @@ import yaml
 from tests.chart.helm import CHART, NAMESPACE, REPOSITORY, HelmError, helm, render_text
 from tests.chart.test_values import ALL_ON, KNOBS, merge, nested
 
-from pipebell.cluster import ClusterError
+from pipebell.cluster import Cluster, ClusterError
 from pipebell.core.crds import RESOURCES
 
 MONITORING = REPOSITORY / "tests" / "chart" / "monitoring-crds.yaml"
@@ -58,7 +58,7 @@ def server(plane):
     for name in (NAMESPACE, *SERVED):
         plane.kubectl("create", "namespace", name, check=False)
     plane.kubectl("apply", "-f", MONITORING)
-    plane.kubectl("wait", "--for=condition=Established", "-f", MONITORING, "--timeout=30s")
+    plane.kubectl("wait", "--for=condition=Established", "-f", MONITORING, "--timeout=60s")
     label = "pod-security.kubernetes.io/enforce=restricted"
     plane.kubectl("label", "--overwrite", "namespace", NAMESPACE, label)
     return plane
@@ -176,41 +176,46 @@ def test_an_upgrade_that_reuses_an_older_charts_values(server, tmp_path):
     helm("uninstall", *release, kubeconfig=server.kubeconfig)
 
 
-def without_definitions(server):
-    helm("uninstall", "pipebell", "--namespace", NAMESPACE, "--ignore-not-found", kubeconfig=server.kubeconfig)
-    server.kubectl("delete", "--ignore-not-found", *CRDS)
-    server.kubectl("wait", "--for=delete", *CRDS, f"--timeout={_PATIENCE}")
+@pytest.fixture
+def untouched():
+    """A control plane that never had the definitions: one takes up to five minutes to let go of what it hardly had."""
+    with Cluster.start() as running:
+        for name in (NAMESPACE, *SERVED):
+            running.kubectl("create", "namespace", name)
+        yield running
 
 
 @pytest.mark.parametrize("before", ["kubectl", "kubectl --server-side", "another release"])
-def test_definitions_that_are_there_already_are_taken_over(server, install, before):
+def test_definitions_that_are_there_already_are_taken_over(untouched, before):
     """As docs/install.md says it: taken over when asked to, or left to whoever applied them."""
-    without_definitions(server)
+
+    def install(values=None, *arguments, release="pipebell", namespace=NAMESPACE):
+        command = ("install", release, CHART, "--namespace", namespace, *arguments)
+        helm(*command, values=values or {}, kubeconfig=untouched.kubeconfig)
+
     if before == "another release":
-        install({}, release="other", namespace="b")
-        helm("uninstall", "other", "--namespace", "b", kubeconfig=server.kubeconfig)
+        install(release="other", namespace="b")
+        helm("uninstall", "other", "--namespace", "b", kubeconfig=untouched.kubeconfig)
     else:
         flags = ["--server-side"] if "server" in before else []
-        server.kubectl("apply", *flags, "-f", REPOSITORY / "crds")
-    server.kubectl("apply", "-f", "-", input=USERS_DATA)
+        untouched.kubectl("apply", *flags, "-f", REPOSITORY / "crds")
+    untouched.kubectl("wait", "--for=condition=Established", *CRDS, f"--timeout={_PATIENCE}")
+    untouched.kubectl("apply", "-f", "-", input=USERS_DATA)
     with pytest.raises(HelmError, match="invalid ownership metadata"):
-        install({})
+        install()
     install({"crds": {"enabled": False}})
-    helm("uninstall", "pipebell", "--namespace", NAMESPACE, kubeconfig=server.kubeconfig)
+    helm("uninstall", "pipebell", "--namespace", NAMESPACE, kubeconfig=untouched.kubeconfig)
 
     install({}, "--take-ownership")
-    owner = server.kubectl("get", CRDS[0], "-o", r"jsonpath={.metadata.annotations.meta\.helm\.sh/release-name}").stdout
-    assert owner == "pipebell"
-    assert server.kubectl("get", "nc", "-n", "a", "-o", "name").stdout.split() == [
-        "notificationconfig.pipebell.io/acme"
-    ]
-    helm("upgrade", "pipebell", CHART, "--namespace", NAMESPACE, kubeconfig=server.kubeconfig)
-    without_definitions(server)
+    path = r"jsonpath={.metadata.annotations.meta\.helm\.sh/release-name}"
+    assert untouched.kubectl("get", CRDS[0], "-o", path).stdout == "pipebell"
+    left = untouched.kubectl("get", "nc", "-n", "a", "-o", "name").stdout.split()
+    assert left == ["notificationconfig.pipebell.io/acme"]
+    helm("upgrade", "pipebell", CHART, "--namespace", NAMESPACE, kubeconfig=untouched.kubeconfig)
 
 
 def test_definitions_that_are_not_to_be_kept_go(server):
     release = ("pipebell", "--namespace", NAMESPACE)
-    helm("uninstall", *release, "--ignore-not-found", kubeconfig=server.kubeconfig)
     command = ("install", "pipebell", CHART, "--namespace", NAMESPACE)
     helm(*command, values={"crds": {"keep": False}}, kubeconfig=server.kubeconfig)
     server.kubectl("wait", "--for=condition=Established", *CRDS, f"--timeout={_PATIENCE}")
@@ -247,7 +252,7 @@ def test_the_sample_policy_refuses_hosts_that_it_does_not_list(server, install):
         return done.stdout + done.stderr
 
     wrong = {"email": {"smtpHost": "evil.example"}}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "is not one of" not in said(**wrong):
         assert time.monotonic() < deadline, said(**wrong)
         time.sleep(0.5)
