@@ -15,7 +15,7 @@ ACCOUNT = f"system:serviceaccount:{NAMESPACE}:pipebell-operator"
 SERVED, ELSEWHERE = "served", "elsewhere"
 
 
-def eventually(check, what, seconds=45.0):
+def eventually(check, what, seconds=90.0):
     deadline = time.monotonic() + seconds
     while not (answer := check()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what() if callable(what) else what}"
@@ -50,7 +50,7 @@ def installed(ground, sinks, tmp_path):
         command = ("upgrade", "--install", "pipebell", CHART, "--namespace", NAMESPACE)
         helm(*command, values=values(sinks, **others), kubeconfig=ground.kubeconfig)
         crds = (f"crd/{resource.name}" for resource in RESOURCES)
-        ground.kubectl("wait", "--for=condition=Established", *crds, "--timeout=30s")
+        ground.kubectl("wait", "--for=condition=Established", *crds, "--timeout=60s")
         process = operator_of(ground, tmp_path)
         started.append(process)
         return process

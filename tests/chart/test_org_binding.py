@@ -38,13 +38,13 @@ class Bound:
 @pytest.fixture(scope="module")
 def bound(plane, install):
     install({"orgBinding": {"enabled": True}})
-    plane.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=30s")
+    plane.kubectl("wait", "--for=condition=Established", *CRDS, "--timeout=60s")
     bound = Bound(plane)
     for name, orgs in {"ob-two": "acme_corp, globex", "ob-none": None, "ob-empty": " ,", "ob-prefix": "acme"}.items():
         plane.kubectl("create", "namespace", name, check=False)
         if orgs is not None:
             bound.annotate(name, orgs)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not bound.try_("ob-none", "PipelineEvent", "acme_corp"):
         assert time.monotonic() < deadline, "the policy has no effect"
         time.sleep(0.5)
@@ -99,7 +99,7 @@ def test_what_is_there_can_still_be_labelled_and_deleted_but_not_edited_when_the
     def edited():
         return bound.try_("ob-withdrawn", "NotificationConfig", "acme_corp", name="stays", enabled=False)
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "is not among" not in edited():  # the policy's view of namespaces may be a moment old
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -133,7 +133,7 @@ def test_nobody_but_the_operator_makes_notices(bound):
     properties.setdefault("notice", {"type": "object", "properties": {"kind": {"type": "string"}}})
     bound.plane.kubectl("replace", "-f", "-", input=json.dumps(definition))
     notice = {"notice": {"kind": "Reminder"}}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while "unknown field" in (said := bound.try_("ob-two", "PipelineEvent", "acme_corp", **notice)):
         assert time.monotonic() < deadline, said
         time.sleep(0.5)

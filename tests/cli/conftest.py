@@ -90,7 +90,7 @@ def apply(stage, place):
         stage.apply(json.dumps({"apiVersion": api, "kind": kind, "metadata": {"name": name}} | fields), namespace=place)
         if kind == "NotificationConfig":
             stage.cluster.kubectl(
-                "wait", "-n", place, f"nc/{name}", "--for=jsonpath={.status.observedGeneration}", "--timeout=20s"
+                "wait", "-n", place, f"nc/{name}", "--for=jsonpath={.status.observedGeneration}", "--timeout=60s"
             )
 
     return put

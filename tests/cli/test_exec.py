@@ -52,7 +52,7 @@ def test_start_and_success_are_told_when_asked_for(run):
 def test_a_hanging_command_is_ended_with_all_it_started(run):
     began = time.monotonic()
     done, (event,) = run("--timeout", "0.5", "--", "sh", "-c", "echo working >&2; sleep 60; echo never")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45, "and not its 60 s"
     assert done.code == 124
     assert event["errorMessage"] == "timed out after 0.5 s"
     assert (event["details"]["reason"], event["details"]["stderr"]) == ("timeout", "working\n")
@@ -108,7 +108,7 @@ def test_signals_reach_the_command(number, tmp_path):
     with child:
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
-        assert child.wait(20) == 30 + number
+        assert child.wait(60) == 30 + number
     (record,) = tmp_path.glob("*.json")
     assert json.loads(record.read_text())["spec"]["event"] == "pipeline_failure"
 
@@ -330,7 +330,7 @@ def test_masking_takes_no_time_whatever_the_text(piece):
     for shape in (text, text + "\n!", "token" + text, text.replace("\n", " ")):
         mask(shape)
         mask_command([shape])
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import importlib
 import json
 import subprocess
 import sys
-import time
 
 import click
 import pytest
@@ -38,9 +37,7 @@ def test_help_is_light():
         f"heavy = {HEAVY} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    began = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert time.monotonic() - began < 1.0
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_applied_it_does_what_the_json_promised(migrate, tree, stage, place, on_
     done, _ = migrate(tree(acme_corp=org), "-n", place)
     assert done.code == 0
     stage.cluster.kubectl("apply", "-R", "-f", tmp_path / "out")
-    stage.cluster.kubectl("wait", "-n", place, "nc/acme-corp", "--for=condition=Ready", "--timeout=20s")
+    stage.cluster.kubectl("wait", "-n", place, "nc/acme-corp", "--for=condition=Ready", "--timeout=60s")
 
     sent = on_stage("send", "--org", "acme_corp", "--pipeline", "p", "--message", "boom", "--wait")
 

@@ -96,7 +96,7 @@ def test_a_kept_demo_goes_on_until_it_is_stopped(environment, tmp_path):
             check=True,
         ).stdout.strip()
         subprocess.run(
-            [*kubectl, "wait", "-n", "globex", created, "--for=jsonpath={.status.phase}=Delivered", "--timeout=30s"],
+            [*kubectl, "wait", "-n", "globex", created, "--for=jsonpath={.status.phase}=Delivered", "--timeout=60s"],
             capture_output=True,
             check=True,
         )

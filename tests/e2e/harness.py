@@ -24,13 +24,15 @@ from pipebell.core.vocabulary import FINAL_PHASES
 GROUP = "/apis/pipebell.io/v1alpha1"
 SYSTEM = "pipebell-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:pipebell-operator"
+#: Seconds that are given to what real processes do on a machine that has other things to do: none of them is a claim.
+PATIENCE = 60.0
 FINAL = {phase.value for phase in FINAL_PHASES}
 _NAMES = Path(__file__).parent / "names"
 _CREATORS = 8
 _UNFINISHED = ",".join(f"status.phase%21%3D{name}" for name in sorted(FINAL))
 
 
-def eventually(check, seconds=20.0, what="", every=0.05):
+def eventually(check, seconds=PATIENCE, what="", every=0.05):
     """The first true answer of `check`, asked every 50 ms (less often when asking takes long)."""
     deadline = time.monotonic() + seconds
     while True:
@@ -147,7 +149,7 @@ class Api:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.create, documents))
 
-    def create_surely(self, document, seconds=60.0):
+    def create_surely(self, document, seconds=PATIENCE):
         """Create while the API server comes and goes: again until it is there (AlreadyExists is success)."""
 
         def attempt():
@@ -187,7 +189,7 @@ class Api:
         """core/v1 Events."""
         return self.request("GET", f"/api/v1/namespaces/{namespace}/events")["items"]
 
-    def finished(self, namespace, count, seconds=30.0):
+    def finished(self, namespace, count, seconds=PATIENCE):
         """Wait until all events of a namespace, and at least so many, have a final phase; all of them by name."""
         path = f"{GROUP}/namespaces/{namespace}/pipelineevents?fieldSelector={_UNFINISHED}&limit=1"
 
@@ -199,7 +201,7 @@ class Api:
 
         return eventually(check, seconds, f"{count} finished events in {namespace}")
 
-    def reaches(self, document, wanted, seconds=20.0):
+    def reaches(self, document, wanted, seconds=PATIENCE):
         """Wait until an event is in this phase (or has this reason); the event."""
 
         def check():
@@ -208,7 +210,7 @@ class Api:
 
         return eventually(check, seconds, f"{document['metadata']['name']} {wanted}")
 
-    def condition(self, document, wanted, seconds=20.0):
+    def condition(self, document, wanted, seconds=PATIENCE):
         """Wait until a config's condition Ready (of its present generation) has this reason; the condition."""
 
         def check():
@@ -239,7 +241,7 @@ class Operator:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def start(self, seconds=60.0):
+    def start(self, seconds=PATIENCE):
         """Start and wait until it is ready."""
         begun = self.spawn()
         try:
@@ -262,7 +264,7 @@ class Operator:
             )
         return begun
 
-    def wait_ready(self, begun, seconds=60.0):
+    def wait_ready(self, begun, seconds=PATIENCE):
         def started():
             assert self._process.poll() is None, self.tail()
             return self.told("started", since=begun)
@@ -283,7 +285,7 @@ class Operator:
         """SIGCONT."""
         self._process.send_signal(signal.SIGCONT)
 
-    def stop(self, seconds=40.0):
+    def stop(self, seconds=PATIENCE):
         """SIGTERM, and wait; the exit code."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
@@ -300,7 +302,7 @@ class Operator:
     def http(self, path):
         """What the health endpoint answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5.0) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30.0) as answer:
                 return answer.read().decode()
         except (urllib.error.URLError, OSError) as error:
             return str(error)
@@ -308,7 +310,7 @@ class Operator:
     def body(self, path):
         """The same, and of an error its text."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5.0) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30.0) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

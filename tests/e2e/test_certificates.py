@@ -26,7 +26,7 @@ def bare_world(tmp_path_factory):
     with Cluster.start(identifiers=False) as cluster:
         for path in _CRDS:
             cluster.kubectl("apply", "--server-side", "-f", path)
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         world = World(cluster, tmp_path_factory.mktemp("bare"), Trust(identifiers=False))
         with running(world.smtp, world.slack) as loop:
             world.loop = loop

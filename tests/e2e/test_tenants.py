@@ -31,7 +31,7 @@ class Victim:
             self.count += 1
             began = time.time()
             self.world.api.create(event(self.namespace, f"victim-{self.count}", self.org))
-            eventually(lambda: len(self.world.posts_to(self.webhook)) >= self.count, 30, "the victim's post", 0.002)
+            eventually(lambda: len(self.world.posts_to(self.webhook)) >= self.count, 60, "the victim's post", 0.002)
             found.append(self.world.posts_to(self.webhook)[-1].time - began)
         return found
 
@@ -77,7 +77,7 @@ def test_a_namespace_with_the_victims_slug_a_flood_and_a_slow_server_delays_nobo
     made = world.api.create(config(evil, "squatter", "victim", **spec, **UNCOOLED))
     world.api.condition(made, "Ready")
     world.api.create_all(event(evil, f"flood-{number:05}", "victim") for number in range(FLOOD))
-    eventually(lambda: len(slow.requests) > 20, 30, "the flood is under way")
+    eventually(lambda: len(slow.requests) > 20, 60, "the flood is under way")
     victim.stays_within(idle + 1.0, lambda seconds: sorted(seconds)[-2])
     assert {phase(item) for item in world.api.events(victim.namespace).values()} <= {"Delivered", None}
     # The victim's slug is its own: nothing of it went to the squatter, and nothing of the squatter's to it.
@@ -108,7 +108,7 @@ def test_a_hundred_destinations_that_hang_leave_the_others_as_they_were(world, o
     world.api.create_all(
         event(evil, f"hangs-{number}-{again}", f"slow-{number}") for number in range(SLOW) for again in range(4)
     )
-    eventually(lambda: operator.metric("pipebell_queue_running") >= SLOW, 30, "all of them hang")
+    eventually(lambda: operator.metric("pipebell_queue_running") >= SLOW, 60, "all of them hang")
     assert operator.metric("pipebell_queue_running") <= 256, "a namespace has its bound"
     victim.stays_within(max(2 * idle, idle + 0.02), lower_quartile)
     world.api.request("DELETE", f"{GROUP}/namespaces/{evil}/pipelineevents")

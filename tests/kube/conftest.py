@@ -141,7 +141,7 @@ async def api() -> AsyncIterator[FakeApi]:
 
 @pytest.fixture
 async def client(api: FakeApi) -> AsyncIterator[ApiClient]:
-    async with ApiClient(Connection(api.url, None, "default", StaticToken(TOKEN)), timeout=0.5) as client:
+    async with ApiClient(Connection(api.url, None, "default", StaticToken(TOKEN)), timeout=10.0) as client:
         yield client
 
 

@@ -259,7 +259,7 @@ async def test_a_warning_is_what_describe_shows(cluster, namespace, client, cloc
     found = await PipelineEvents(client).get(namespace, "e1")
     notices = KubeNotices(client, clock)
     notices.warn("PipelineEvent", namespace, "e1", found.uid, "DeliveryFailed", "email: mailbox full")
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         posting = tasks.create_task(notices._post_forever(tasks))
         shown = ""
         while "mailbox full" not in shown:

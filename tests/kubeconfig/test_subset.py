@@ -200,7 +200,7 @@ def test_it_reads_what_pyyaml_writes(value):
 
 @pytest.mark.parametrize("piece", ["a: b\n", "- a\n", "  ", "[a, ", '{"a": ', "'", "a\n ", "#\n", "a: {b: c}\n- "])
 def test_it_takes_no_time_whatever_it_reads(piece):
-    began = time.monotonic()
+    began = time.process_time()
     with suppress(NotInSubsetError):
         parse(piece * 20_000)
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3

@@ -241,7 +241,7 @@ def kustomized(cluster):
 def test_the_overlay_for_prometheus_and_grafana(installed):
     crds = REPOSITORY / "tests" / "chart" / "monitoring-crds.yaml"
     installed.kubectl("apply", "-f", crds)
-    installed.kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=30s")
+    installed.kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=60s")
     kinds = {kind for kind, _ in overlay(installed, "monitoring")}
     assert {"ServiceMonitor", "PrometheusRule"} <= kinds
 

@@ -129,7 +129,7 @@ def service_for(spool):
     """Makes a service for a server's URL; what it left open is given up at the end."""
     made = []
 
-    def make(url: str, *, timeout: float = 2.0, token: str | None = "secret-token", **options) -> NotificationService:
+    def make(url: str, *, timeout: float = 20.0, token: str | None = "secret-token", **options) -> NotificationService:
         endpoint = Endpoint(url, "team-a", lambda: token)
         sender = Sender(Api(lambda: endpoint), spool, **options)
         made.append(sender)
@@ -142,7 +142,7 @@ def service_for(spool):
 
 @pytest.fixture
 def eventually():
-    def wait(condition, seconds: float = 10.0):
+    def wait(condition, seconds: float = 60.0):
         end = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < end, f"still {value!r} after {seconds} s"

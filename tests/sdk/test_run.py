@@ -51,7 +51,7 @@ async def test_a_timeout_is_a_failure_with_its_reason(run, told):
     with pytest.raises(TimeoutError):
         async with run(timeout=0.1):
             await asyncio.sleep(30)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     (event,) = told()
     assert (event["event"], event["errorMessage"]) == ("pipeline_failure", "timed out after 0.1 s")
     assert event["details"]["reason"] == "timeout"

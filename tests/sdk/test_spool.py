@@ -157,13 +157,13 @@ def test_a_plugin_that_fails_hides_no_cluster(fake, tmp_path):
 
 def test_what_was_sent_after_its_time_leaves_nothing_behind(fake, tmp_path):
     """The answer takes longer than the call may, and the program ends at once."""
-    fake.delay = 0.6
+    fake.delay = 3.5
     code = (
         "import sys\nfrom pipebell import get_sync_notification_service\n"
-        "print(get_sync_notification_service(kubeconfig=sys.argv[1], spool=sys.argv[2], timeout=0.5)"
+        "print(get_sync_notification_service(kubeconfig=sys.argv[1], spool=sys.argv[2], timeout=3)"
         ".notify_pipeline_failure('acme').state)\n"
     )
     command = [sys.executable, "-c", code, kubeconfig(fake.url, tmp_path / "config"), tmp_path / "spool"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "spooled\n"
     assert (len(fake.events), len(Spool(tmp_path / "spool"))) == (1, 0)
