@@ -322,9 +322,9 @@ class App:
                 self._clock,
                 self.watches,
                 namespace,
-                tell=on_event,
-                known=self.engine.under_way,
-                gone=self.engine.forget,
+                on_event=on_event,
+                tracked=self.engine.under_way,
+                on_missing=self.engine.forget,
             )
             self._probes.event_watches.append(watch)
             self._background.run_forever("events", watch.run())

@@ -1,4 +1,4 @@
-"""What the API server says on a watch and in lists, through the client's parser, `Follow`, and the events' watch."""
+"""What the API server says on a watch and in lists, through the client's parser, `ListWatch`, and the events' watch."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _seen(_kind, item):
 async def _follow(given):
     clock = _Clock()
     watch = EventWatch(
-        _Client(*given), clock, Watches(clock.now), None, tell=_seen, known=lambda _: ("gone",), gone=str
+        _Client(*given), clock, Watches(clock.now), None, on_event=_seen, tracked=lambda _: ("gone",), on_missing=str
     )
     try:
         async with asyncio.timeout(30):

@@ -3,7 +3,7 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
-from pipebell.kube.follow import LONGEST_WAIT
+from pipebell.kube.list_watch import LONGEST_WAIT
 from pipebell.kube.root import RootWatch
 
 PATH = "/api/v1/namespaces/pipebell-system/configmaps"

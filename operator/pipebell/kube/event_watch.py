@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.vocabulary import FINAL_PHASES
-from pipebell.kube.follow import Follow
-from pipebell.kube.paths import custom
+from pipebell.kube.kind_watch import KindWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -17,15 +16,14 @@ if TYPE_CHECKING:
 
 # Finished events are not watched: a start does not list them, and our own last write arrives as DELETED.
 UNFINISHED: Final = ",".join(f"status.phase!={phase.value}" for phase in FINAL_PHASES)
-_PATIENCE: Final = 30.0  # seconds
 
 
-class EventWatch:
+class EventWatch(KindWatch):
     """Follows the unfinished events of one namespace, or (None) of all.
 
-    `tell` gets each watch event (ADDED, MODIFIED or DELETED, and the object); it must neither block nor raise.
-    `known` names the uids that are believed to exist here. `gone` gets those of them that a list, begun afterwards,
-    does not show: they were deleted or finished while nobody watched.
+    `on_event` gets each watch event (ADDED, MODIFIED or DELETED, and the object); it must neither block nor raise.
+    `tracked` names the uids that are believed to exist here. `on_missing` gets those of them that a list, begun
+    afterwards, does not show: they were deleted or finished while nobody watched.
     """
 
     def __init__(
@@ -35,45 +33,27 @@ class EventWatch:
         watches: Watches,
         namespace: str | None,
         *,
-        tell: Callable[[str, Mapping[str, Any]], None],
-        known: Callable[[str | None], Collection[str]],
-        gone: Callable[[str], None],
+        on_event: Callable[[str, Mapping[str, Any]], None],
+        tracked: Callable[[str | None], Collection[str]],
+        on_missing: Callable[[str], None],
     ) -> None:
+        super().__init__(client, clock, "PipelineEvent", namespace, selected=UNFINISHED, watches=watches)
         self._namespace = namespace
-        self._tell, self._known, self._gone = tell, known, gone
+        self._on_event, self._tracked, self._on_missing = on_event, tracked, on_missing
         self._unseen: set[str] | None = None  # while a list is being read: those known before that it has not shown
-        self._follow = Follow(
-            client,
-            clock,
-            custom("PipelineEvent", namespace),
-            self,
-            params={"fieldSelector": UNFINISHED},
-            hint="allow get, list and watch on pipelineevents to the operator's ServiceAccount (RBAC of the manifests)",
-            patience=_PATIENCE,
-            watches=watches,
-        )
-
-    @property
-    def trouble(self) -> str | None:
-        """Why events cannot be seen; None when they can."""
-        return self._follow.trouble
-
-    async def run(self) -> None:
-        """Follow the events until cancelled."""
-        await self._follow.run()
 
     def list_begins(self) -> None:
         """See `Listener`."""
-        self._unseen = set(self._known(self._namespace))
+        self._unseen = set(self._tracked(self._namespace))
 
-    def happened(self, kind: str, item: Mapping[str, Any]) -> None:
+    def on_event(self, kind: str, item: Mapping[str, Any]) -> None:
         """See `Listener`."""
         if self._unseen is not None:
             self._unseen.discard(item["metadata"]["uid"])
-        self._tell(kind, item)
+        self._on_event(kind, item)
 
     def list_ends(self, version: str) -> None:  # noqa: ARG002  (the Protocol's)
         """See `Listener`."""
         unseen, self._unseen = self._unseen, None
         for uid in unseen or ():
-            self._gone(uid)
+            self._on_missing(uid)

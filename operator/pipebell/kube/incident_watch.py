@@ -8,9 +8,8 @@ import structlog
 
 from pipebell.core.errors import InvalidIncident
 from pipebell.core.incidents.resource import IncidentPhase
-from pipebell.kube.follow import Follow
+from pipebell.kube.kind_watch import KindWatch
 from pipebell.kube.parse import parse_incident
-from pipebell.kube.paths import custom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,16 +19,15 @@ if TYPE_CHECKING:
     from pipebell.kube.client import ApiClient
 
 UNRESOLVED: Final = f"status.phase!={IncidentPhase.RESOLVED.value}"
-_PATIENCE: Final = 30.0  # seconds
 
 _log = structlog.get_logger(__name__)
 
 
-class IncidentWatch:
+class IncidentWatch(KindWatch):
     """Follows the Incidents of one namespace, or (None) of all.
 
     `on_incident` gets each as it is now; `on_gone(namespace, name, uid)` hears of those that were deleted, or are
-    resolved. Where the definition or the right is missing, it waits for that, and everything else goes on.
+    resolved.
     """
 
     def __init__(
@@ -41,30 +39,10 @@ class IncidentWatch:
         on_incident: Callable[[Incident], None],
         on_gone: Callable[[str, str, str], None],
     ) -> None:
+        super().__init__(client, clock, "Incident", namespace, selected=UNRESOLVED)
         self._on_incident, self._on_gone = on_incident, on_gone
-        self._follow = Follow(
-            client,
-            clock,
-            custom("Incident", namespace),
-            self,
-            params={"fieldSelector": UNRESOLVED},
-            hint="allow get, list and watch on incidents to the operator's ServiceAccount (RBAC of the manifests)",
-            patience=_PATIENCE,
-        )
 
-    @property
-    def trouble(self) -> str | None:
-        """Why Incidents cannot be seen; None when they can."""
-        return self._follow.trouble
-
-    async def run(self) -> None:
-        """Follow them until cancelled."""
-        await self._follow.run()
-
-    def list_begins(self) -> None:
-        """See `Listener`."""
-
-    def happened(self, kind: str, item: Mapping[str, Any]) -> None:
+    def on_event(self, kind: str, item: Mapping[str, Any]) -> None:
         """See `Listener`."""
         metadata = item["metadata"]
         if kind == "DELETED":
@@ -74,6 +52,3 @@ class IncidentWatch:
             self._on_incident(parse_incident(item))
         except InvalidIncident as error:
             _log.warning("incident_unreadable", namespace=error.namespace, name=error.name, problems=str(error))
-
-    def list_ends(self, version: str) -> None:
-        """See `Listener`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from pipebell.kube.follow import Follow
+from pipebell.kube.list_watch import ListWatch
 from pipebell.kube.paths import core
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RootWatch:
         self._on_change = on_change
         self._last_notified: tuple[str, bool] | None = None  # the version, and whether it was there
         self._found = False  # in the list that is being read
-        self._follow = Follow(
+        self._list_watch = ListWatch(
             client,
             clock,
             core("configmaps", namespace),
@@ -59,17 +59,17 @@ class RootWatch:
     @property
     def listed(self) -> asyncio.Event:
         """Set after the first list."""
-        return self._follow.listed
+        return self._list_watch.listed
 
     async def run(self) -> None:
         """Follow the ConfigMap until cancelled."""
-        await self._follow.run()
+        await self._list_watch.run()
 
     def list_begins(self) -> None:
         """See `Listener`."""
         self._found = False
 
-    def happened(self, kind: str, item: Mapping[str, Any]) -> None:
+    def on_event(self, kind: str, item: Mapping[str, Any]) -> None:
         """See `Listener`."""
         metadata = item["metadata"]
         if metadata["name"] == self._name:

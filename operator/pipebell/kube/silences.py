@@ -9,7 +9,7 @@ import structlog
 from pipebell.core.errors import InvalidInput
 from pipebell.kube.client import MERGE_PATCH
 from pipebell.kube.events import PATIENCE
-from pipebell.kube.follow import Follow
+from pipebell.kube.kind_watch import KindWatch
 from pipebell.kube.parse import parse_silence
 from pipebell.kube.paths import custom
 from pipebell.retry import retry_until_available
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _KIND: Final = "Silence"
-_HINT: Final = "allow get, list and watch on silences to the operator's ServiceAccount (RBAC of the manifests)"
 
 
 class KubeSilences:
@@ -80,31 +79,22 @@ class Store(Protocol):
         """A list of a namespace, or (None) of all, has shown these and no others."""
 
 
-class SilenceWatch:
+class SilenceWatch(KindWatch):
     """Keeps a store as the API has it, in one namespace or (None) in all.
 
     Where the definition or the permission is missing, nothing is silenced there, and `trouble` says so.
     """
 
     def __init__(self, client: ApiClient, clock: Clock, store: Store, namespace: str | None) -> None:
+        super().__init__(client, clock, _KIND, namespace)
         self._store, self._namespace = store, namespace
         self._shown: set[tuple[str, str]] | None = None
-        self._follow = Follow(client, clock, custom(_KIND, namespace), self, hint=_HINT, patience=PATIENCE)
-
-    @property
-    def trouble(self) -> str | None:
-        """Why silences are not known; None when they are."""
-        return self._follow.trouble
-
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        await self._follow.run()
 
     def list_begins(self) -> None:
         """See `Listener`."""
         self._shown = set()
 
-    def happened(self, kind: str, item: Mapping[str, Any]) -> None:
+    def on_event(self, kind: str, item: Mapping[str, Any]) -> None:
         """See `Listener`."""
         metadata = item["metadata"]
         key = (metadata["namespace"], metadata["name"])

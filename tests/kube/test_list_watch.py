@@ -7,7 +7,7 @@ from pipebell.kube.client import WATCH_SILENCE, ApiClient
 from pipebell.kube.connection import Connection
 from pipebell.kube.credentials import StaticToken
 from pipebell.kube.event_watch import UNFINISHED, EventWatch
-from pipebell.kube.follow import WATCH_SECONDS
+from pipebell.kube.list_watch import WATCH_SECONDS
 from pipebell.kube.watches import DEAF, Watches
 
 PATH = "/apis/pipebell.io/v1alpha1/pipelineevents"
@@ -43,9 +43,9 @@ async def watching(client, clock, world, namespace=None, watches=None):
         clock,
         watches or Watches(),
         namespace,
-        tell=world.tell,
-        known=world.know,
-        gone=world.gone.append,
+        on_event=world.tell,
+        tracked=world.know,
+        on_missing=world.gone.append,
     )
     task = asyncio.create_task(watch.run())
     try:
@@ -249,7 +249,7 @@ async def test_a_time_that_the_server_names_is_respected_up_to_a_minute(api, cli
 
 async def test_a_silent_connection_is_given_up(api, clock, monkeypatch):
     monkeypatch.setattr("pipebell.kube.client.WATCH_SILENCE", 0.5)
-    monkeypatch.setattr("pipebell.kube.follow.WATCH_SECONDS", 0.05)
+    monkeypatch.setattr("pipebell.kube.list_watch.WATCH_SECONDS", 0.05)
     world = World()
     api.answers(listing(5))
     api.hangs()

@@ -37,15 +37,15 @@ class Listener(Protocol):
     def list_begins(self) -> None:
         """All that exists follows as ADDED; what was known and is not among it is gone, without a DELETED."""
 
-    def happened(self, kind: str, item: Mapping[str, Any]) -> None:
+    def on_event(self, kind: str, item: Mapping[str, Any]) -> None:
         """One object was ADDED, MODIFIED or DELETED (which is what leaving a field selector is called, too)."""
 
     def list_ends(self, version: str) -> None:
         """That was all there is, at this resourceVersion."""
 
 
-class Follow:
-    """Follows the objects at `path` that `params` select. Nothing is retained: pages and lines go to the listener.
+class ListWatch:
+    """Lists and watches the objects at `path` that `params` select, and retains nothing: all goes to the listener.
 
     `listed` is set after the first list. `trouble` says why nothing is known yet, or is not permitted any more; None
     when all is well, or the API is merely away. `hint` is for whoever has to give a missing permission.
@@ -119,7 +119,7 @@ class Follow:
         async for page in pages:
             shown = page["metadata"].get("resourceVersion") or ""
             for number, item in enumerate(page.get("items") or (), 1):
-                self._listener.happened("ADDED", item)
+                self._listener.on_event("ADDED", item)
                 if number % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             if shown != (version or shown):
@@ -142,7 +142,7 @@ class Follow:
             if not reached:
                 raise Unavailable(f"WATCH {self._path}: an object without resourceVersion")
             if kind != "BOOKMARK":
-                self._listener.happened(kind, item)
+                self._listener.on_event(kind, item)
             self._version = reached
             self._heard()
             number += 1
