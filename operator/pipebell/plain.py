@@ -8,15 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from pipebell.core.characters import INVISIBLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # C0 but tab and line feed, DEL and C1, which terminals obey; marks that turn the order of what is read around, that
 # have no width, or that are a line's end to some; tags; and halves of surrogates, which cannot be written at all.
-_OBEYED: Final = (
-    r"\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\ud800-\udfff\U000e0000-\U000e007f"
-)
+_OBEYED: Final = rf"\x00-\x08\x0b-\x1f\x7f-\x9f{INVISIBLE}\u2028\u2029\ud800-\udfff\U000e0000-\U000e007f"
 _NOT_TEXT: Final = re.compile(f"[{_OBEYED}]")
 _NOT_COLOUR: Final = re.compile(rf"(\x1b\[[0-9;]*m)|[{_OBEYED}]")
 _SHOWN: Final = "\N{REPLACEMENT CHARACTER}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -66,13 +65,9 @@ def command(
         notes = [*_unserved(client, operator_namespace, events), *_failing(client, org, events, all_namespaces)]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
         hint = "" if events or all_namespaces else elsewhere.hint(client, **({"spec.orgSlug": org} if org else {}))
-    if output == "json":
-        items = [_slim(event) for event in events]
-        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2))
-    elif output == "name":
-        for event in events:
-            click.echo(f"pipelineevent/{event['metadata']['name']}")
-    elif events:
+    if show.for_scripts(output, "pipelineevent", map(_slim, events)):
+        return
+    if events:
         _print(events, everywhere=all_namespaces, wide=output == "wide", absolute=absolute)
     else:
         click.echo(f"No such events of {org or 'anybody'} in {place}{f'; {hint}' if hint else ''}.", err=True)

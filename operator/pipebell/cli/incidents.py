@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -60,13 +59,9 @@ def command(
         )
         incidents = sorted(_chosen(found, chosen, time.time()), key=began)[-limit:]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
-    if output == "json":
-        items = [slim(incident) for incident in incidents]
-        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2))
-    elif output == "name":
-        for incident in incidents:
-            click.echo(f"incident/{incident['metadata']['name']}")
-    elif incidents:
+    if show.for_scripts(output, "incident", map(slim, incidents)):
+        return
+    if incidents:
         _print(incidents, everywhere=all_namespaces, wide=output == "wide", absolute=absolute)
     else:
         what = (

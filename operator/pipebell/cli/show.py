@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -13,9 +14,9 @@ import click
 from pipebell.cli.terminal import delivery, phase, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Period", "age", "delivery", "fitting", "phase", "summary", "table"]
+__all__ = ["Period", "age", "delivery", "fitting", "for_scripts", "phase", "summary", "table"]
 
 _GAP: Final = "  "
 _SHORTEST: Final = 16  # characters of a shortened cell that still say something
@@ -72,6 +73,16 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = (cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(line, widths, strict=True))
         click.echo(_GAP.join(cells).rstrip())
+
+
+def for_scripts(output: str, kind: str, items: Iterable[Mapping[str, Any]]) -> bool:
+    """What `-o json` and `-o name` print of objects: a List, or a name a line. False for any other output."""
+    if output == "json":
+        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(items)}, indent=2))
+    elif output == "name":
+        for item in items:
+            click.echo(f"{kind}/{item['metadata']['name']}")
+    return output in ("json", "name")
 
 
 class Period(click.ParamType):  # type: ignore[type-arg]  # (click's older versions know no argument)

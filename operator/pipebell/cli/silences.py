@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,13 +55,9 @@ def command(
             and (everything or phase_of(item, now) is not SilencePhase.EXPIRED)
         ]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
-    if output == "json":
-        items = [slim(item) for item in chosen]
-        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=2))
-    elif output == "name":
-        for item in chosen:
-            click.echo(f"silence/{item['metadata']['name']}")
-    elif chosen:
+    if show.for_scripts(output, "silence", map(slim, chosen)):
+        return
+    if chosen:
         _print(chosen, now, everywhere=all_namespaces, wide=output == "wide", own=client.namespace)
     else:
         click.echo(f"Nothing is silenced of {org or 'anybody'} in {place}.", err=True)

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MASKS: Final = 128  # different characters whose masks are kept
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Whether the whole text matches. Steps: at most the product of both lengths, never exponential."""
-    at = star = 0
-    resume = -1
-    position = 0
-    while position < len(text):
-        if at < len(pattern) and pattern[at] == "*":
-            star, resume = at, position
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", text[position]):
-            at += 1
-            position += 1
-        elif resume >= 0:
-            resume += 1
-            at, position = star + 1, resume
-        else:
-            return False
-    return all(sign == "*" for sign in pattern[at:])
-
-
-def matches_any(patterns: Iterable[str], text: str) -> bool:
-    """Whether one of the patterns matches."""
-    return any(matches(pattern, text) for pattern in patterns)
 
 
 class GlobSet:
@@ -83,6 +59,16 @@ class GlobSet:
         if len(self._masks) < _MASKS:
             self._masks[sign] = mask
         return mask
+
+
+def matches_any(patterns: Iterable[str], text: str) -> bool:
+    """Whether one of the patterns matches the whole text. Lists of them are few: what they mean is remembered."""
+    return bool(_glob_set(tuple(patterns)).hits(text))
+
+
+@lru_cache(maxsize=256)
+def _glob_set(patterns: tuple[str, ...]) -> GlobSet:
+    return GlobSet([patterns])
 
 
 def _bits(places: Iterable[int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
@@ -18,6 +18,8 @@ Word = Annotated[str, StringConstraints(max_length=64)]
 
 
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds since the epoch
+
+HOUR: Final = 3600.0  # seconds
 
 
 def rfc3339(seconds: float) -> str:

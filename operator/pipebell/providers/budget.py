@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.outcome import Outcome, OutcomeKind
+from pipebell.core.status import HOUR
 from pipebell.core.vocabulary import Reason
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from pipebell.core.outcome import Attempt
     from pipebell.providers.webhook import HttpProvider
 
-HOUR: Final = 3600.0
 _SPENT_NOTHING: Final = (OutcomeKind.PERMANENT, OutcomeKind.PAUSE, OutcomeKind.HOST_NOT_ALLOWED)
 
 

@@ -9,6 +9,8 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from pipebell.core.characters import CONTROL_SEQUENCE, INVISIBLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -45,10 +47,7 @@ _WORD: Final = re.compile(r"[^\s\"']+")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _TOKEN_HEAD: Final = 11  # characters; `{"alg":…` is longer
 # Colour codes and characters that nobody sees: no message shows them, so what they stand within is one word there.
-_UNSEEN: Final = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\))"
-    "|[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+_UNSEEN: Final = re.compile(rf"\x1b(?:{CONTROL_SEQUENCE}|\][^\x07\x1b\n]{{0,256}}(?:\x07|\x1b\\))|[{INVISIBLE}]")
 _GONE: Final = "\x00"  # stands for a line that a mask swallowed
 
 

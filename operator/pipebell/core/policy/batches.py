@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.core.digest import MAX_ITEMS, MOST_ITEMS
 from pipebell.core.schedule import next_moment
-from pipebell.core.status import rfc3339
+from pipebell.core.status import HOUR, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
     from pipebell.core.batching import DigestSpec
 
-HOUR: Final = 3600.0
 _NAME: Final = re.compile(r"digest-[0-9]{8}-[0-9]{6}-[0-9a-f]{16}(?:-([0-9]{1,3}))?")
 
 

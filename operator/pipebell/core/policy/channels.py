@@ -11,7 +11,7 @@ from pipebell.core.errors import NotReady
 from pipebell.core.health import HealthState
 from pipebell.core.layers import part_of
 from pipebell.core.policy.triggers import MAX_DELIVERIES, destinations_in_use
-from pipebell.core.status import clip, rfc3339
+from pipebell.core.status import HOUR, clip, rfc3339
 from pipebell.core.vocabulary import EventType, NoticeKind
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pipebell.core.layers import Layers
     from pipebell.core.models import TriggerSpec
 
-HOUR: Final = 3600.0
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9-]")
 _SHOWN: Final = 1_000  # characters of what the other side said
 

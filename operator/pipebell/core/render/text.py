@@ -9,15 +9,15 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
+from pipebell.core.characters import CONTROL_SEQUENCE, INVISIBLE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CONTROLS: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f"
-_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\))")
+_ANSI: Final = re.compile(rf"\x1b(?:{CONTROL_SEQUENCE}|\][^\x07\x1b]{{0,256}}(?:\x07|\x1b\\))")
 _LINE_ENDS: Final = re.compile("\r\n|[\r\x85\u2028\u2029]")
-# Zero-width characters and bidirectional overrides let text look like what it is not. Joiners (U+200C, U+200D) stay:
-# Persian, Hindi and emoji are written with them.
-_INVISIBLE: Final = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
 _UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}\ud800-\udfff\ufffe\uffff]")
 _GAPS: Final = re.compile(f"[{_CONTROLS}\\s]+")
 _SPACE: Final = re.compile(r"\s")

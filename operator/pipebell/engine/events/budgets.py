@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipebell.core.policy.batches import HOUR
 from pipebell.core.policy.budget import counted
 from pipebell.core.policy.facts import BudgetFacts, Share
 from pipebell.core.shards import shard_of
-from pipebell.core.status import epoch
+from pipebell.core.status import HOUR, epoch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

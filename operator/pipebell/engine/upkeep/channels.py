@@ -13,9 +13,10 @@ import structlog
 from pipebell.core.errors import ApiError, NotFound, NotReady
 from pipebell.core.health import TELL_AFTER, HealthState
 from pipebell.core.layers import channel_health
-from pipebell.core.policy.channels import HOUR, Notice, others, spec, trigger_of
+from pipebell.core.policy.channels import Notice, others, spec, trigger_of
 from pipebell.core.policy.facts import Claim
 from pipebell.core.policy.situation import Resolved
+from pipebell.core.status import HOUR
 from pipebell.core.vocabulary import EventType, NoticeKind, Phase, Reason, StageName
 from pipebell.engine.events.observer import Observer
 from pipebell.engine.upkeep.health import ROOT, about_a_channel
