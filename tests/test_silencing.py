@@ -60,7 +60,7 @@ async def made():
 async def test_all_are_known_before_the_first_event_is_decided(made):
     here = made([ITEM])
     await here.silencing.learn()
-    assert [found.name for found in here.house.engine.holds.silences("team", START)] == ["s"]
+    assert [found.name for found in here.house.engine.books.holds.silences("team", START)] == ["s"]
 
 
 async def test_named_namespaces_are_read_one_by_one_and_the_operators_own_always(made):

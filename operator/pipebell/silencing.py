@@ -56,14 +56,14 @@ class Silencing:
         self._watches = [SilenceWatch(watching, ports.clock, self.store, name) for name in self._namespaces]
         self.status = SilenceStatusWriter(ports, self._kube, self.store, lambda: ledger.folding)
         maker = NoticeMaker(ports, settings.event_max_age)
-        self.catch_ups = CatchUps(ports, resolver, ledger, engine.holds, self.store, maker)
+        self.catch_ups = CatchUps(ports, resolver, ledger, engine.books.holds, self.store, maker)
 
     def subscribe(self, sharing: Sharing) -> None:
         """Who hears of what."""
         engine = self._engine
-        engine.holds.silences = self._silences
-        engine.holds.subscribe(self.catch_ups.on_hold)
-        engine.judges.subscribe(NoticeKind.CATCH_UP, self.catch_ups)
+        engine.books.holds.silences = self._silences
+        engine.books.holds.subscribe(self.catch_ups.on_hold)
+        engine.books.judges.subscribe(NoticeKind.CATCH_UP, self.catch_ups)
         engine.observers.subscribe(self.catch_ups, self.status)
         self.store.subscribe(self.catch_ups.on_silence_change, self.status.on_change)
         sharing.subscribe(self.catch_ups)
@@ -76,7 +76,7 @@ class Silencing:
 
     def on_event(self, event: Event) -> None:
         """An event of the past, as a pass over all of them meets it."""
-        self._engine.holds.fold(event, self._clock.now())
+        self._engine.books.holds.fold(event, self._clock.now())
         self.status.fold(event)
 
     async def learn(self) -> None:

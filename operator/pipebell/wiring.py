@@ -231,21 +231,21 @@ class App:
         self._resolver.subscribe(self.readiness)
         self.sharing.subscribe(self._board, self._recovery, self.incidents, self.engine, self.readiness, self._verifier)
         self._retention.subscribe(self._digests)
-        self.engine.incidents.available = self._definitions.hold_incidents
-        judge = IncidentJudge(self.engine.incidents)
+        self.engine.books.incidents.available = self._definitions.hold_incidents
+        judge = IncidentJudge(self.engine.books.incidents)
         for kind in NOTICE_KINDS:
-            self.engine.judges.subscribe(kind, judge)
+            self.engine.books.judges.subscribe(kind, judge)
         self.engine.observers.subscribe(self.metrics, self._usage, self._retention, self._board, self._channels)
-        self.engine.judges.subscribe(NoticeKind.CHANNEL, self._channels)
+        self.engine.books.judges.subscribe(NoticeKind.CHANNEL, self._channels)
         self.silencing.subscribe(self.sharing)
-        self._retention.subscribe(self.engine.holds)
+        self._retention.subscribe(self.engine.books.holds)
         self.watches.subscribe(self.intake.listed)
         self._events.subscribe(self.intake.invalid)
         self.metrics.watch_destinations(self._board)
         self.incidents.subscribe(self.metrics.on_incident_acknowledged, self.metrics.on_incident_ended)
         self.metrics.watch(self.engine, self.readiness, self.root, self.watches, self.sharing)
-        self.metrics.watch_incidents(self.engine.incidents.book)
-        self.metrics.watch_silences(self.silencing.store, self.engine.holds)
+        self.metrics.watch_incidents(self.engine.books.incidents.book)
+        self.metrics.watch_silences(self.silencing.store, self.engine.books.holds)
 
     def _on_past_event(self, event: Event) -> None:
         """The pass after a start or a takeover has met an event."""

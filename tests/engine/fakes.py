@@ -484,9 +484,9 @@ class House:
         self.keeper = IncidentKeeper(
             self.ports, self.engine, self.resolver, NoticeMaker(self.ports, self.max_age), ttl=2_592_000.0
         )
-        judge = IncidentJudge(self.engine.incidents)
+        judge = IncidentJudge(self.engine.books.incidents)
         for kind in NOTICE_KINDS:
-            self.engine.judges.subscribe(kind, judge)
+            self.engine.books.judges.subscribe(kind, judge)
         self.incidents.on_change, self.incidents.on_gone = self.keeper.on_incident, self.keeper.on_incident_gone
         self.keeping: asyncio.Task[None] | None = None
 
@@ -508,7 +508,7 @@ class House:
         ends = datetime.fromtimestamp(self.clock.now() + seconds, UTC).isoformat()
         spec = SilenceSpec.model_validate({"endsAt": ends, "reason": "migration"})
         found = [Silence("team", "migration", "uid-s", "1", self.clock.now(), spec, SilenceStatus(), False)]
-        self.engine.holds.silences = lambda _namespace, _now: found
+        self.engine.books.holds.silences = lambda _namespace, _now: found
         return found
 
     async def close(self) -> None:

@@ -62,20 +62,20 @@ class Night(House):
         for silence in self.silences.store.values():
             self.listed.put(silence)
         self.listed.keep(None, set(self.silences.store))
-        holds = self.engine.holds
+        holds = self.engine.books.holds
         maker = NoticeMaker(self.ports, self.max_age)
         self.catch_ups = CatchUps(self.ports, self.resolver, self.ledger, holds, self.listed, maker)
         self.status_writer = SilenceStatusWriter(self.ports, self.silences, self.listed, lambda: self.ledger.folding)
         holds.silences = self.listed.of
         holds.subscribe(self.catch_ups.on_hold)
         self.listed.subscribe(self.catch_ups.on_silence_change, self.status_writer.on_change)
-        self.engine.judges.subscribe(NoticeKind.CATCH_UP, self.catch_ups)
+        self.engine.books.judges.subscribe(NoticeKind.CATCH_UP, self.catch_ups)
         self.engine.observers.subscribe(self.catch_ups, self.status_writer)
         self.met = self.on_past_event
         self.tasks = []
 
     def on_past_event(self, event: Any) -> None:
-        self.engine.holds.fold(event, self.clock.now())
+        self.engine.books.holds.fold(event, self.clock.now())
         self.status_writer.fold(event)
 
     def run(self) -> None:

@@ -122,7 +122,7 @@ async def test_what_is_off_takes_todays_path(house):
     await succeed(house)
     assert not house.incidents.created
     assert len(house.events.writes) == 2
-    assert house.engine.incidents.look(None, None, _Off()) is None
+    assert house.engine.books.incidents.look(None, None, _Off()) is None
 
 
 class _Off:
@@ -296,7 +296,7 @@ async def test_a_shard_that_is_lost_is_forgotten_and_found_again(house):
     configure(house)
     await fail(house)
     house.keeper.on_shards_released(range(24))
-    assert not len(house.engine.incidents.book)
+    assert not len(house.engine.books.incidents.book)
     await house.recover()
     await fail(house)
     assert len(house.slack.sent) == 1
@@ -427,7 +427,7 @@ async def test_a_success_that_is_too_old_to_be_told_closes_alerts_all_the_same(h
 
 async def test_where_the_api_cannot_hold_them_incidents_are_off(house):
     configure(house)
-    house.engine.incidents.available = lambda: False
+    house.engine.books.incidents.available = lambda: False
     one, two = await fail(house), await fail(house)
     assert not house.incidents.created
     assert [house.status(event).incident for event in (one, two)] == [None, None]

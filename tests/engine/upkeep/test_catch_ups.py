@@ -71,7 +71,7 @@ async def test_what_is_told_of_nobody_hears_nothing_of(night):
     assert await night.fails("orders") == [Reason.SILENCED]
     await later(night, 700)
     assert night.events.created == []
-    assert night.engine.holds.pending == {}
+    assert night.engine.books.holds.pending == {}
 
 
 async def test_a_silence_deleted_early_is_over_at_once_and_tells_by_the_mode_it_had(night):
@@ -359,7 +359,7 @@ async def test_what_a_lost_shards_events_wait_for_is_forgotten_and_read_anew(nig
     night.silence(seconds=60)
     await night.fails("orders")
     night.catch_ups.on_shards_released(range(24))
-    assert night.engine.holds.pending == {}
+    assert night.engine.books.holds.pending == {}
     night.catch_ups.on_shards_acquired(range(24))
     await night.recover()
     await later(night, 120)
@@ -467,7 +467,7 @@ async def test_anothers_event_of_its_name_takes_nothing_from_it(night):
 async def test_what_is_held_back_stays_until_it_is_told_of_and_the_catch_up_until_that_is_gone(night):
     night.max_age = 0.0  # of notices: what keeps them here is what they tell of
     sweeper = night.sweeper(ttl_delivered=60.0)
-    sweeper.subscribe(night.engine.holds)
+    sweeper.subscribe(night.engine.books.holds)
     task = asyncio.ensure_future(sweeper.run())
     night.silence(seconds=5000)
     await night.fails("orders")
@@ -487,7 +487,7 @@ async def test_a_catch_up_goes_after_the_last_of_its_events(night):
     await night.fails("orders", ttlSecondsAfterFinished=150_000)
     await later(night, 100)
     sweeper = night.sweeper(ttl_delivered=60.0)
-    sweeper.subscribe(night.engine.holds)
+    sweeper.subscribe(night.engine.books.holds)
     task = asyncio.ensure_future(sweeper.run())
     await later(night, 120_000)
     assert len(night.events.store) == 2

@@ -40,7 +40,7 @@ class Office(Ward):
             Platform("ops", "pipebell-platform", True),
         )
         house.engine.observers.subscribe(self.channels)
-        house.engine.judges.subscribe(NoticeKind.CHANNEL, self.channels)
+        house.engine.books.judges.subscribe(NoticeKind.CHANNEL, self.channels)
         self.tasks.append(asyncio.create_task(self.channels.run()))
 
     def told(self) -> list[tuple[str, str, str]]:

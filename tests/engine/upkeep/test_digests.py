@@ -65,7 +65,7 @@ async def test_what_is_batched_ends_suppressed_and_is_told_together(house):
     (sent,) = told(house, house.email)
     assert lines(sent) == sorted(event.name for event in events)
     assert (sent.name, house.status(sent).phase) == (statuses[0].batch[0].digest, Phase.DELIVERED)
-    assert len(house.engine.batches) == 0
+    assert len(house.engine.books.batches) == 0
 
 
 async def test_on_call_destinations_get_each_event_at_once_unless_the_settings_name_them(house):
@@ -118,7 +118,7 @@ async def test_each_destination_and_each_organisation_gets_only_its_own(house):
 async def test_other_settings_for_one_destination_are_other_digests(house):
     house.config(eventTriggers=[trigger(), trigger({"everySeconds": 7200}, "system_error")])
     await house.submit(house.event(), house.event(event="system_error"))
-    assert len(house.engine.batches) == 2
+    assert len(house.engine.books.batches) == 2
 
 
 async def test_a_schedule_in_its_time_zone(house):
@@ -191,7 +191,7 @@ async def test_what_the_api_refuses_is_not_retried_hot_and_comes_in_the_end(hous
         house.events.create = lambda *args: (tries.append(house.clock.now()), original(*args))[1]
         await house.clock.advance(4200)
         assert 1 <= len(tries) <= 3
-        assert house.engine.batches.refused == 1
+        assert house.engine.books.batches.refused == 1
         house.events.refusal = None
         await house.clock.advance(400)
     assert len(house.email.sent) == 1
@@ -242,7 +242,7 @@ async def test_an_event_that_cannot_be_recorded_counts_once(house):
     stored = house.status(event).batch[0]
     house.engine.submit(event)
     await settle_down()
-    assert house.engine.batches.get("team", stored.digest).tally.total == 1
+    assert house.engine.books.batches.get("team", stored.digest).tally.total == 1
 
 
 async def test_an_event_with_a_part_that_waits_keeps_it_over_retries_and_restarts(house):
@@ -304,7 +304,7 @@ async def test_a_takeover_brings_what_waits_and_the_former_owner_forgets(house):
     event = house.event()
     await house.submit(event)
     house.engine.on_shards_released(ALL_SHARDS)
-    assert len(house.engine.batches) == 0
+    assert len(house.engine.books.batches) == 0
     async with running(house):
         await house.clock.advance(4000)
         assert not digests(house)
@@ -360,7 +360,7 @@ async def test_members_outlive_their_time_to_live_until_their_digest_is_finished
         await house.clock.advance(200_000)
     sweeping.cancel()
     assert not house.events.store
-    assert house.engine.batches.get("team", digest.name) is None
+    assert house.engine.books.batches.get("team", digest.name) is None
 
 
 async def test_a_forged_digest_is_not_due_and_bars_no_real_one(house):
@@ -641,7 +641,7 @@ async def test_a_silence_of_some_pipelines_moves_no_digest(house):
     await house.submit(house.event())
     (silence,) = house.silence(86_400)
     spec = silence.spec.model_copy(update={"pipelines": ["p"]})
-    house.engine.holds.silences = lambda *_: [replace(silence, spec=spec)]
+    house.engine.books.holds.silences = lambda *_: [replace(silence, spec=spec)]
     async with running(house):
         await house.clock.advance(3610)
         assert len(house.email.sent) == 1

@@ -82,7 +82,7 @@ async def test_an_api_that_is_away_is_asked_again_for_a_while(house):
 
 
 async def test_a_due_notice_is_delivered_where_its_judge_says(house):
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await settle_down()
     status = house.events.store["team", "channel-1"].status
@@ -98,7 +98,7 @@ async def test_what_somebody_else_claims_is_not_due(house):
 
 async def test_it_is_judged_again_before_each_attempt(house):
     judge = Always(DUE)
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, judge)
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, judge)
     house.email.script = [Outcome(OutcomeKind.RETRY, "Http500", "later")]
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await settle_down()
@@ -111,7 +111,7 @@ async def test_it_is_judged_again_before_each_attempt(house):
 
 
 async def test_superseded_before_anything_was_sent_it_ends_suppressed(house):
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(OVER))
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(OVER))
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await settle_down()
     status = house.events.store["team", "channel-1"].status
@@ -120,7 +120,7 @@ async def test_superseded_before_anything_was_sent_it_ends_suppressed(house):
 
 
 async def test_notices_start_no_cooldown_and_obey_none(house):
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
     triggers = [{"event": "channel_failing", "cooldownSeconds": 300}]
     house.config(email=EMAIL, eventTriggers=triggers)
     maker = NoticeMaker(house.ports, AGE)
@@ -133,7 +133,7 @@ async def test_notices_start_no_cooldown_and_obey_none(house):
 
 
 async def test_a_notice_is_kept_for_as_long_as_it_might_be_made_again(house):
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
     sweeper = asyncio.ensure_future(house.sweeper(ttl_delivered=60.0).run())
     await NoticeMaker(house.ports, AGE).make(
         "team", "channel-1", SPEC | {"ttlSecondsAfterFinished": 1}, house.clock.now()
@@ -160,7 +160,7 @@ async def test_a_notice_follows_up_the_messages_that_its_judge_names(house):
         destinations=("chat", "hook", "email"),
         threads={"chat": edit, "hook": edit, "email": Thread(Action.REPLY, "<1@pipebell.io>")},
     )
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(due))
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(due))
     house.slack.script = [Outcome(OutcomeKind.RETRY, "Http500", "later")]
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await house.clock.advance(30)

@@ -28,12 +28,7 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
     from pipebell.engine.configs.resolver import Resolver
-    from pipebell.engine.events.batches import Batches
     from pipebell.engine.events.bounds import Bounds
-    from pipebell.engine.events.budgets import Budgets
-    from pipebell.engine.events.holds import Holds
-    from pipebell.engine.events.incidents import Incidents
-    from pipebell.engine.events.judges import Judges
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
 
@@ -59,37 +54,18 @@ class Engine(ConfigFollower, ShardFollower):
         self._reconciler = Reconciler(
             ports, resolver, self.observers, self._roster, self.room, self._turns, self.endpoints, max_age
         )
-        self.observers.subscribe(self._reconciler.books.batches)
+        self.books = self._reconciler.books
+        self.observers.subscribe(self.books.batches)
         self._look_for_overdue()
-
-    @property
-    def incidents(self) -> Incidents:
-        """What is known of incidents."""
-        return self._reconciler.books.incidents
-
-    @property
-    def judges(self) -> Judges:
-        """Who says whether a notice is due."""
-        return self._reconciler.books.judges
-
-    @property
-    def batches(self) -> Batches:
-        """What waits for which digest."""
-        return self._reconciler.books.batches
-
-    @property
-    def budgets(self) -> Budgets:
-        """What hourly limits are counted by."""
-        return self._reconciler.books.budgets
 
     def fold(self, event: Event) -> None:
         """A pass over all events has met this one: digests and hourly limits know of it. Raises ValueError."""
         now = self._clock.now()
-        self.batches.fold(event, now)
+        self.books.batches.fold(event, now)
         if event.status.deliveries and event.status.config_ref is not None:
             layers = self._resolver.without_secrets(event.status.config_ref)
             if not layers.singly:
-                self.budgets.fold(event, layers, now)
+                self.books.budgets.fold(event, layers, now)
 
     # ------------------------------------------------------------------ coming and going
 
@@ -97,11 +73,6 @@ class Engine(ConfigFollower, ShardFollower):
     def bounds(self) -> Bounds:
         """How many events may be kept track of, and what is left in the API."""
         return self._roster.bounds
-
-    @property
-    def holds(self) -> Holds:
-        """What silences and quiet hours hold back."""
-        return self._reconciler.books.holds
 
     @property
     def unfinished(self) -> int:
@@ -200,9 +171,9 @@ class Engine(ConfigFollower, ShardFollower):
         for key, uid in self._ledger.senders():
             if self._roster.get(uid) is None:  # it ended after the pass had read it
                 self._turns.release_key(key, uid)
-        for uid in self.budgets.under_way():
+        for uid in self.books.budgets.under_way():
             if self._roster.get(uid) is None:
-                self.budgets.release(uid)
+                self.books.budgets.release(uid)
         for shard in sorted(shards):
             self.room.wake(Ledger(shard))
 
@@ -215,14 +186,14 @@ class Engine(ConfigFollower, ShardFollower):
 
     def on_shards_acquired(self, shards: Collection[int]) -> None:
         """See `ShardFollower`. What is remembered of them may be old; the pass over all events brings it anew."""
-        self.batches.on_shards_acquired(shards)
-        self.budgets.forget(shards)
+        self.books.batches.on_shards_acquired(shards)
+        self.books.budgets.forget(shards)
 
     def on_shards_released(self, shards: Collection[int]) -> None:
         """See `ShardFollower`. Forget their events, those under way as soon as they come to rest."""
         self._ledger.close(shards)
-        self.batches.on_shards_released(shards)
-        self.budgets.forget(shards)
+        self.books.batches.on_shards_released(shards)
+        self.books.budgets.forget(shards)
         for state in self._roster.of_shards(shards):
             resting = state.life in (Life.WAITING, Life.QUEUED)
             state.life = Life.LOST

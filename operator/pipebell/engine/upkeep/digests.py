@@ -51,9 +51,9 @@ class Digests:
         self, ports: Ports, resolver: Resolver, ledger: CooldownLedger, engine: Engine, maker: NoticeMaker
     ) -> None:
         self._clock, self._ownership, self._events = ports.clock, ports.ownership, ports.events
-        self._ledger, self._batches, self._budgets, self._maker = ledger, engine.batches, engine.budgets, maker
-        self._resolver, self._holds = resolver, engine.holds
-        engine.judges.subscribe(NoticeKind.DIGEST, self)
+        self._ledger, self._resolver, self._maker = ledger, resolver, maker
+        self._batches, self._budgets, self._holds = engine.books.batches, engine.books.budgets, engine.books.holds
+        engine.books.judges.subscribe(NoticeKind.DIGEST, self)
 
     async def run(self) -> None:
         """Make what is due, until cancelled."""

@@ -66,8 +66,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
     def __init__(self, ports: Ports, engine: Engine, resolver: Resolver, maker: NoticeMaker, *, ttl: float) -> None:
         assert ports.incidents is not None  # noqa: S101  (wired only then; tells mypy)
         self._api, self._clock, self._ownership = ports.incidents, ports.clock, ports.ownership
-        incidents = engine.incidents
-        self._incidents, self._holds = incidents, engine.holds
+        incidents = engine.books.incidents
+        self._incidents, self._holds = incidents, engine.books.holds
         self._resolver, self._maker, self._ttl = resolver, maker, ttl
         self._book = incidents.book
         self._writer = IncidentWriter(self._api, self._clock, self._ownership, self._seen, self.gone)
