@@ -11,7 +11,8 @@ from tests.engine.fakes import settle_down
 from pipebell.core.errors import Rejected, TooLarge
 from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.vocabulary import Phase, Reason
-from pipebell.engine.events.reconcile import FIRST_PARKED, LARGEST, LONGEST_PARKED
+from pipebell.engine.events.reconcile import LARGEST
+from pipebell.engine.events.settler import FIRST_PARKED, LONGEST_PARKED
 
 BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
 RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")

@@ -131,7 +131,7 @@ class Engine(ConfigFollower, ShardFollower):
             if not self._ledger.folding:  # the watch will not speak of it again; but a list under way may still show it
                 self._roster.last_word(uid)
         elif state.life is Life.WAITING:
-            self._reconciler.end(state)
+            self._reconciler.settler.end(state)
         elif state.life is not Life.LOST:
             state.life = Life.GONE
 
@@ -206,7 +206,7 @@ class Engine(ConfigFollower, ShardFollower):
 
     def _drop(self, state: EventState) -> None:
         self._roster.discard(state)
-        self._reconciler.forget(state)
+        self._reconciler.settler.forget(state)
 
     @property
     def unanswered(self) -> int:
@@ -216,7 +216,7 @@ class Engine(ConfigFollower, ShardFollower):
     @property
     def unrecordable(self) -> int:
         """Events whose outcome the API refuses to have recorded; nothing more is sent for them."""
-        return self._reconciler.parked
+        return self._reconciler.settler.parked
 
     async def close(self, patience: float) -> int:
         """Take nothing more in, finish what is under way within this many seconds. Returns how many were cut off."""
@@ -229,7 +229,7 @@ class Engine(ConfigFollower, ShardFollower):
 
     async def _work(self, state: EventState) -> None:
         if state.life is Life.GONE:
-            self._reconciler.end(state)
+            self._reconciler.settler.end(state)
         if state.life is not Life.QUEUED:
             return
         shard = shard_of(state.org)
@@ -248,12 +248,12 @@ class Engine(ConfigFollower, ShardFollower):
         try:
             await self._reconciler.reconcile(state)
         except Fenced:
-            self._reconciler.wait_for_lease(state)
+            self._reconciler.settler.wait_for_lease(state)
         except Unavailable as error:
             log.warning("event_postponed", namespace=state.namespace, name=state.name, error=str(error))
             self.room.wait(state, *state.waits, until=self._clock.now() + 1.0)
         except Exception as error:  # noqa: BLE001  (one event's trouble must not become everybody's)
-            await self._reconciler.end_by_error(state, error)
+            await self._reconciler.settler.end_by_error(state, error)
 
     def _rest(self, state: EventState) -> None:
         """A slot is given back: its event waits, goes on at once, or is over."""
@@ -263,7 +263,7 @@ class Engine(ConfigFollower, ShardFollower):
             case Life.LOST:
                 self._drop(state)
             case Life.GONE:
-                self._reconciler.end(state)
+                self._reconciler.settler.end(state)
             case Life.AGAIN:
                 self._requeue(state)
             case _:

@@ -8,18 +8,15 @@ anything else happens.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
-from pipebell.core.errors import Fenced, NotReady, Rejected
+from pipebell.core.errors import NotReady
 from pipebell.core.policy import failover
 from pipebell.core.policy.budget import counts
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.expiry import is_overdue
-from pipebell.core.policy.settle import EventSummary, summarise
+from pipebell.core.policy.settle import EventSummary
 from pipebell.core.policy.situation import Resolved, Situation
 from pipebell.core.shards import shard_of
 from pipebell.core.status import clip, epoch, rfc3339
@@ -31,18 +28,19 @@ from pipebell.engine.events.deliver import Deliverer
 from pipebell.engine.events.holds import Holds
 from pipebell.engine.events.incidents import Incidents, order_key
 from pipebell.engine.events.judges import Judges
-from pipebell.engine.events.keys import LEASE, Config, Ledger, Outcome, Turn
+from pipebell.engine.events.keys import Config, Ledger, Outcome, Turn
 from pipebell.engine.events.observe import Books, Observing
 from pipebell.engine.events.recorder import Recorder
 from pipebell.engine.events.rounds import Rounds
-from pipebell.engine.events.state import Life, Parked, drop, next_attempt
+from pipebell.engine.events.settler import Settler, catch_up_document
+from pipebell.engine.events.state import Life, drop
 
 if TYPE_CHECKING:
     from pipebell.core.destinations.base import Target
     from pipebell.core.event import Event
     from pipebell.core.policy.decision import Decision
     from pipebell.core.silences.hold import Hold
-    from pipebell.core.status import CatchUpRecord, Delivery
+    from pipebell.core.status import Delivery
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.endpoints import Endpoints
     from pipebell.engine.events.keys import Key
@@ -54,10 +52,7 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Ports
 
 LARGEST: Final = (3 << 19) - (64 << 10)  # bytes of an event: etcd's limit of 1.5 MiB, less room for its status
-FIRST_PARKED, LONGEST_PARKED = 30.0, 900.0  # seconds between two tries to record what the API refuses
 ANNOUNCE_AFTER: Final = 2.0  # seconds that an event waits for another one before its status says so
-
-log = structlog.get_logger(__name__)
 
 
 class Reconciler:
@@ -74,10 +69,9 @@ class Reconciler:
         endpoints: Endpoints,
         max_age: float,
     ) -> None:
-        self._clock, self._ownership, self._notices = ports.clock, ports.ownership, ports.notices
+        self._clock, self._ownership = ports.clock, ports.ownership
         self._resolver, self._observer, self._max_age = resolver, observer, max_age
-        self._roster, self._room, self._turns, self._endpoints = roster, room, turns, endpoints
-        self._parked: dict[str, None] = {}
+        self._room, self._turns = room, turns
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
         self.books = Books(
             turns=turns,
@@ -87,19 +81,15 @@ class Reconciler:
             budgets=Budgets(turns.ledger),
             incidents=Incidents(ports, turns.knows, room.wake),
         )
+        self.settler = Settler(ports, self.recorder, self.books, observer, roster, room, endpoints)
         self._observing = Observing(ports.clock, resolver, room, self.recorder, self.books, max_age)
         deliverer = Deliverer(ports, resolver, endpoints, observer, self._delivered, max_age)
-        self._rounds = Rounds(ports.clock, deliverer, turns, observer, self._record, max_age)
-
-    @property
-    def parked(self) -> int:
-        """Events whose outcome the API refuses to have recorded."""
-        return len(self._parked)
+        self._rounds = Rounds(ports.clock, deliverer, turns, observer, self.settler.record, max_age)
 
     async def reconcile(self, state: EventState) -> None:
         """Go on from wherever it is. Raises Unavailable when the API must be asked later, and whatever is a mistake."""
         if state.parked is not None:
-            await self._record_parked(state, state.parked)
+            await self.settler.retry_parked(state, state.parked)
             return
         event = await self._load(state)
         if event is None or await self._close_overdue(state):
@@ -164,7 +154,7 @@ class Reconciler:
         plan.close_overdue(state, max_age)
         if state.open():
             return False
-        await self._settle(state)
+        await self.settler.settle(state)
         return True
 
     def _delivered(self, state: EventState, delivery: Delivery, target: Target) -> None:
@@ -177,14 +167,14 @@ class Reconciler:
     async def _load(self, state: EventState) -> Event | None:
         """The event to work on: read again where it is not in memory, or has waited and may have changed."""
         if not self._ownership.may_send(state.org):
-            self.wait_for_lease(state)
+            self.settler.wait_for_lease(state)
             return None
         if state.event is None:
             if await self.recorder.reread(state) is None:
                 state.life = Life.GONE
                 return None
             if state.status.finished:
-                self.end(state)
+                self.settler.end(state)
                 return None
         return state.event
 
@@ -201,7 +191,7 @@ class Reconciler:
         if await self._rounds.stand_in(state, situation, decision, now) is None:
             return
         if not state.open():
-            await self._settle(state)
+            await self.settler.settle(state)
             return
         self._listen(state, decision)
         sending = await self._rounds.attempt(state, situation, decision)
@@ -212,9 +202,9 @@ class Reconciler:
             failover.relieve(state.deliveries)
         if state.tried or not sending.fenced:
             at = self._rounds.next_failover(state, decision, self._clock.now())
-            await self._settle(state, blocked=bool(decision.blocked), held=bool(decision.match.held), at=at)
+            await self.settler.settle(state, blocked=bool(decision.blocked), held=bool(decision.match.held), at=at)
         if sending.fenced:
-            self.wait_for_lease(state)
+            self.settler.wait_for_lease(state)
 
     def _listen(self, state: EventState, decision: Deliver) -> None:
         """What comes meanwhile, and some of its destinations wait for, must wake it."""
@@ -238,7 +228,7 @@ class Reconciler:
             f"the event has about {event.stored_bytes:,} bytes, which leaves no room for its status: "
             f"send fewer details ({LARGEST:,} bytes at most in all)"
         )
-        await self._finish(state, EventSummary(Phase.FAILED, Reason.TOO_LARGE, message))
+        await self.settler.finish(state, EventSummary(Phase.FAILED, Reason.TOO_LARGE, message))
 
     async def _wait(self, state: EventState, situation: Situation, decision: Wait) -> None:
         match decision.waits_for:
@@ -251,7 +241,7 @@ class Reconciler:
                         except NotReady as error:
                             self._blocked(state, situation, name, error)
                 if not state.tried:
-                    self._release(state)
+                    self.settler.release(state)
                 await self._wait_for_config(state, decision)
             case WaitsFor.LEDGER:
                 self._room.wait(state, Ledger(shard_of(state.org)))
@@ -266,7 +256,7 @@ class Reconciler:
             state.deliveries.clear()
         phase = Phase.DELIVERING if state.delivered else Phase.PENDING
         self._room.wait(state, Config(state.namespace, state.org))
-        if await self._record(state, EventSummary(phase, decision.reason, clip(decision.message))):
+        if await self.settler.record(state, EventSummary(phase, decision.reason, clip(decision.message))):
             state.event = None
 
     async def _wait_for_another(self, state: EventState, decision: Wait, *keys: Key) -> None:
@@ -280,14 +270,14 @@ class Reconciler:
             return
         self._room.wait(state, *keys)
         deliveries, state.deliveries = state.deliveries, {}
-        await self._record(state, EventSummary(Phase.PENDING, decision.reason, decision.message))
+        await self.settler.record(state, EventSummary(Phase.PENDING, decision.reason, decision.message))
         state.deliveries = deliveries
 
     async def _suppress(self, state: EventState, decision: Suppress) -> None:
         if state.attempted:  # whoever has it keeps it; nobody else gets it any more
             for delivery in state.open():
                 drop(state, delivery, decision.reason, decision.message)
-            await self._settle(state)
+            await self.settler.settle(state)
             return
         state.deliveries.clear()
         if decision.hold is not None and decision.until is not None:
@@ -300,12 +290,12 @@ class Reconciler:
         if (
             decision.stage is not StageName.COOLDOWN or state.part is not None
         ):  # no later message of the cooldown speaks for it
-            await self._finish(state, summary, extra)
+            await self.settler.finish(state, summary, extra)
             return
         last = self._turns.suppress(state, decision.match.cooldown if decision.match else 0.0)
         recorded = False
         try:
-            recorded = await self._finish(state, summary, extra)
+            recorded = await self.settler.finish(state, summary, extra)
         finally:
             if not recorded:  # it will be decided anew, here or elsewhere, and must count once
                 self._turns.unsuppress(state, last)
@@ -317,10 +307,12 @@ class Reconciler:
         state.catch_up = self.books.holds.begin(state.namespace, state.org, hold)
         extra = {
             "suppressedUntil": rfc3339(hold.until),
-            "catchUp": _document(state.catch_up),
+            "catchUp": catch_up_document(state.catch_up),
         }
         try:
-            await self._finish(state, EventSummary(Phase.SUPPRESSED, decision.reason, clip(decision.message)), extra)
+            await self.settler.finish(
+                state, EventSummary(Phase.SUPPRESSED, decision.reason, clip(decision.message)), extra
+            )
         finally:
             self.books.holds.end(state.namespace, state.org, state.catch_up)
 
@@ -328,166 +320,18 @@ class Reconciler:
         state.deliveries.clear()
         self._turns.release(state)
         state.key = None  # it takes part in no cooldown
-        await self._finish(state, EventSummary(Phase.SUPPRESSED, decision.reason, decision.message))
+        await self.settler.finish(state, EventSummary(Phase.SUPPRESSED, decision.reason, decision.message))
 
     async def _skip(self, state: EventState, skip: Skip) -> None:
         if not state.attempted:
             state.deliveries.clear()
-            self._release(state)
+            self.settler.release(state)
             state.key = None  # it takes part in no cooldown
-            await self._finish(state, EventSummary(Phase.SKIPPED, skip.reason, skip.message))
+            await self.settler.finish(state, EventSummary(Phase.SKIPPED, skip.reason, skip.message))
             return
         for delivery in state.open():
             drop(state, delivery, Reason.CONFIG_CHANGED, skip.message)
-        await self._settle(state)
-
-    # ------------------------------------------------------------------ recording, waiting, ending
-
-    async def _settle(
-        self, state: EventState, *, blocked: bool = False, held: bool = False, at: float | None = None
-    ) -> None:
-        """Record where the deliveries stand; finish the event, or have it wait until its next attempt is due.
-
-        It is woken at `at` (seconds since the epoch) too.
-        """
-        self.books.incidents.settled(state)
-        summary = summarise(list(state.deliveries.values()))
-        if summary.phase.final:
-            await self._finish(state, summary)
-            return
-        if not await self._record(state, summary):
-            return
-        retries = [next_attempt(item, self._clock.now()) for item in state.open() if item.reason == Reason.RETRYING]
-        retries += [] if at is None else [at]
-        keys: tuple[Key, ...] = (Config(state.namespace, state.org),) if blocked else ()
-        if held and state.part is not None:
-            keys += tuple(Outcome(entry.incident.key) for entry in state.part.entries)
-        self._room.wait(state, *keys, until=min(retries, default=None))
-        state.event = None
-
-    def wait_for_lease(self, state: EventState) -> None:
-        """It goes on when this replica may send for it; at once, if that is so again."""
-        self._room.join(state, LEASE)
-        if self._ownership.may_send(state.org) and state.life is Life.RUNNING:  # nobody would wake it
-            state.life = Life.AGAIN
-
-    async def _record(self, state: EventState, summary: EventSummary, extra: dict[str, Any] | None = None) -> bool:
-        """Write the status; False when that ended the event's way, for it is gone or finished by another."""
-        try:
-            recorded = await self.recorder.record(state, summary, extra)
-        except Rejected as error:
-            self._park(state, Parked(summary, extra, FIRST_PARKED), error)
-            self.books.batches.recorded(state)  # it is decided: it goes out with the others
-            return False
-        if recorded:
-            self.books.batches.recorded(state)
-        if state.parked is not None:  # this reports what was refused a moment ago
-            self._unpark(state)
-        if recorded:
-            self.books.incidents.recorded(state)
-        else:
-            self.end(state)
-        return recorded
-
-    def _park(self, state: EventState, parked: Parked, error: Rejected) -> None:
-        """The API will not have it recorded: keep the outcome in memory, try again slowly, and send nothing more."""
-        if state.parked is None:
-            log.error("status_cannot_be_recorded", namespace=state.namespace, name=state.name, error=str(error))
-        state.parked = parked
-        self._parked[state.uid] = None
-        self._endpoints.forget(state.uid)
-        self._release(state)
-        self._room.wait(state, until=self._clock.now() + parked.wait)
-
-    def _unpark(self, state: EventState) -> None:
-        self._parked.pop(state.uid, None)
-        state.parked = None
-
-    async def _record_parked(self, state: EventState, parked: Parked) -> None:
-        held = state.catch_up if parked.extra is not None and "catchUp" in parked.extra else None
-        if held is not None and parked.extra is not None:
-            state.catch_up = self.books.holds.again(state.namespace, state.org, held)
-            parked = replace(parked, extra={**parked.extra, "catchUp": _document(state.catch_up)})
-        try:
-            await self._try_parked(state, parked)
-        finally:
-            if held is not None and state.catch_up is not None:
-                self.books.holds.end(state.namespace, state.org, state.catch_up)
-
-    async def _try_parked(self, state: EventState, parked: Parked) -> None:
-        try:
-            recorded = await self.recorder.record(state, parked.summary, parked.extra)
-        except Rejected as error:
-            self._park(state, replace(parked, wait=min(2 * parked.wait, LONGEST_PARKED)), error)
-            return
-        self._unpark(state)
-        if not recorded:
-            self.end(state)
-            return
-        self.books.incidents.recorded(state)
-        if parked.summary.phase.final:
-            self._finished(state, parked.summary)
-        else:
-            state.event = None
-            self._room.wait(state, until=self._clock.now())
-
-    async def _finish(self, state: EventState, summary: EventSummary, extra: dict[str, Any] | None = None) -> bool:
-        if not await self._record(state, summary, extra):
-            return False
-        self._finished(state, summary)
-        return True
-
-    def _finished(self, state: EventState, summary: EventSummary) -> None:
-        self.end(state)
-        if state.catch_up is not None and summary.phase is Phase.SUPPRESSED:
-            self.books.holds.recorded(state.namespace, state.org, state.catch_up)
-        if summary.phase in (Phase.SKIPPED, Phase.SUPPRESSED):
-            _log_end(state, summary)
-        self._observer.on_finished(state, summary, self._clock.now())
-        if summary.phase in (Phase.FAILED, Phase.PARTIALLY_DELIVERED) or summary.reason is Reason.FAILED_OVER:
-            reason = summary.reason.value if summary.reason else summary.phase.value
-            self._notices.warn("PipelineEvent", state.namespace, state.name, state.uid, reason, summary.message)
-
-    def end(self, state: EventState) -> None:
-        """Its way is over: give back whatever it held."""
-        self._roster.remove(state, forget_oldest=not self._turns.folding)
-        self.forget(state)
-        self._release(state)
-
-    def _release(self, state: EventState) -> None:
-        """It is not sent any more, or not for now: if it was its turn, it is the next one's."""
-        self._turns.release(state)
-        self.books.incidents.ended(state)
-
-    def forget(self, state: EventState) -> None:
-        """It waits for nothing any more."""
-        self._parked.pop(state.uid, None)
-        self._room.leave(state)
-        self._endpoints.forget(state.uid)
-        self.books.budgets.release(state.uid)
-
-    async def end_by_error(self, state: EventState, error: Exception) -> None:
-        """An exception that nobody expected ends this event, recorded, and nothing else."""
-        log.error("event_failed_by_internal_error", namespace=state.namespace, name=state.name, exc_info=error)
-        summary = EventSummary(
-            Phase.FAILED, Reason.INTERNAL_ERROR, f"internal error: {type(error).__name__}; see the operator's log"
-        )
-        for delivery in state.open():
-            update = {"phase": Phase.FAILED, "reason": Reason.INTERNAL_ERROR, "next_attempt_time": None}
-            state.deliveries[delivery.destination] = delivery.model_copy(update=update)
-        if state.delivered:
-            summary = EventSummary(Phase.PARTIALLY_DELIVERED, summary.reason, summary.message)
-        try:
-            await self._finish(state, summary)
-        except Fenced:
-            self.wait_for_lease(state)
-        except Exception:
-            log.exception("internal_error_not_recorded", namespace=state.namespace, name=state.name)
-            self.end(state)
-
-
-def _document(record: CatchUpRecord) -> dict[str, Any]:
-    return record.model_dump(by_alias=True, exclude_none=True, mode="json")
+        await self.settler.settle(state)
 
 
 def _outcomes(situation: Situation) -> list[Key]:
@@ -499,17 +343,3 @@ def _outcomes(situation: Situation) -> list[Key]:
         return [order_key(situation.event.namespace, situation.event.spec.org_slug)]
     found = [facts.key] if facts.key is not None else [item.key for item in facts.recoverable]
     return [Outcome(key) for key in found]
-
-
-def _log_end(state: EventState, summary: EventSummary) -> None:
-    """An event of which nobody is notified, in the words of its status."""
-    log.info(
-        "event_not_sent",
-        namespace=state.namespace,
-        name=state.name,
-        org=state.org,
-        phase=summary.phase.value,
-        reason=summary.reason.value if summary.reason else None,
-        stage=state.stage.value if state.stage else None,
-        matched=state.matched,
-    )
