@@ -61,7 +61,7 @@ def claim(key: str, folder: str | None = None) -> Identity:
             try:
                 identity = _lock(place / f"{stem}-{slot}")
             except OSError as error:
-                log.info("no lasting name for this replica", folder=str(place), error=str(error))
+                log.info("replica_name_not_kept", folder=str(place), error=str(error))
                 break
             if identity is not None:
                 return identity

@@ -71,13 +71,13 @@ async def _supervise(settings: Settings) -> int:
         except SettingsError:
             raise
         except Exception as error:  # noqa: BLE001  (whatever ended it, the answer is the same)
-            log.error("operator ended, starting again", error=str(error))  # noqa: TRY400  (kopf has logged the rest)
+            log.error("operator_restarted", error=str(error))  # noqa: TRY400  (kopf has logged the rest)
         else:
             return 0  # a signal
         now = time.monotonic()
         ends = [end for end in ends if now - end < RESTART_WINDOW] + [now]
         if len(ends) > RESTARTS:
-            log.error("operator ended too often", times=len(ends), seconds=RESTART_WINDOW)
+            log.error("operator_ended_too_often", times=len(ends), seconds=RESTART_WINDOW)
             return 1
         for name in (signal.SIGINT, signal.SIGTERM):  # kopf takes them over while it runs, and does not give them back
             asyncio.get_running_loop().add_signal_handler(name, stop.set)

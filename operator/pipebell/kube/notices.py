@@ -184,7 +184,7 @@ class KubeNotices:
     def _drop(self) -> None:
         self._dropped += 1
         if self._dropped % 100 == 1:
-            _log.warning("notices_dropped", dropped=self._dropped, why="more Kubernetes Events than may be posted")
+            _log.warning("notices_dropped", dropped=self._dropped, reason="more Kubernetes Events than may be posted")
 
     async def _sweep_forever(self) -> None:
         while True:

@@ -361,7 +361,7 @@ class Sharing:
                 follower.on_shards_released(shards)
 
     def _lose_all(self, why: str) -> None:
-        log.error("all_shards_lost", why=why, held=len(self._held))
+        log.error("all_shards_lost", reason=why, held=len(self._held))
         self._epoch += 1
         self._joined, self._trouble, self._valid_until = False, why, 0.0
         self._draining.clear()
