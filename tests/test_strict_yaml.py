@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipebell.core.bounds import NAMED
 from pipebell.core.errors import InvalidInput
 from pipebell.core.root import parse_root
 from pipebell.strict_yaml import DuplicateNames, load_all, load_one
@@ -72,6 +73,39 @@ def test_an_anchor_that_is_merged_is_no_duplicate():
 @pytest.mark.parametrize("text", ["\ufeffa: 1", "a: 1", "---\na: 1\n---\n"])
 def test_a_byte_order_mark_and_empty_documents_are_no_content(text):
     assert load_one(text) == {"a": 1}
+
+
+def test_many_names_that_stand_there_twice_are_found_at_once_and_named_a_few():
+    text = "\n".join(f"k{number}: 1" for number in [*range(2_000)] * 2)
+    with pytest.raises(DuplicateNames) as caught:
+        load_all(text)
+    assert len(caught.value.names) == NAMED
+    with pytest.raises(InvalidInput, match="twice: k0, ") as invalid:
+        parse_root({"config.json": "{" + ",".join(f'"k{number}": 1' for number in [*range(2_000)] * 2) + "}"}, load_one)
+    assert len(str(invalid.value)) < 1_000
+
+
+def bomb(first: str, more: str) -> str:
+    """A few lines that stand for 10^9 values."""
+    return "\n".join(
+        [f"a0: &a0 {first}", *(f"a{n}: &a{n} {more.format(','.join([f'*a{n - 1}'] * 10))}" for n in range(1, 9))]
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [bomb("[x]", "[{}]"), bomb("{k: x}", "{{v: [{}]}}"), "a: &a [*a]", "a: &a {b: {c: *a}}"],
+)
+def test_a_few_lines_that_stand_for_very_much_are_refused(text):
+    with pytest.raises(ValueError, match=r"not usable|not valid|too deeply") as caught:
+        load_all(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_merged_many_times_is_there_once():
+    text = bomb("{k: x}", "{{<<: [{}]}}")
+    assert load_one(text)["a8"] == {"k": "x"}
+    assert load_one('a: &a {1: int}\nb: {<<: *a, "1": text}')["b"] == {1: "int", "1": "text"}
 
 
 def test_several_documents_are_not_one():

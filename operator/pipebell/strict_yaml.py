@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from pipebell.core.bounds import twice
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -28,6 +30,16 @@ _SAFE_TO_SAY: Final = frozenset(
 )
 
 
+MOST: Final = 500_000  # values that a text may stand for, each alias counted as what it repeats
+
+
+class _TooLarge(ValueError):  # noqa: N818  (as the one below)
+    """A few lines of aliases stand for more than anybody reads, or for themselves."""
+
+    def __init__(self) -> None:
+        super().__init__("is not usable: its aliases (*) stand for too much; write out what is meant")
+
+
 class DuplicateNames(ValueError):  # noqa: N818  (it names the mapping's state)
     """A mapping names something twice. `names` are those, `line` is where the mapping begins (from 1)."""
 
@@ -44,9 +56,18 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.MappingNode):  # a tag such as !!set promises one, and the base class complains
             names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
             if len(set(names)) != len(names):
-                twice = sorted({name for name in names if names.count(name) > 1})
-                raise DuplicateNames(twice, node.start_mark.line + 1)
+                raise DuplicateNames(twice(names), node.start_mark.line + 1)
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge what `<<` names; of the same name, what counts alone is kept, or ten merged tenfold are 10^10."""
+        super().flatten_mapping(node)
+        kept = {
+            (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
+            for key, value in node.value
+        }
+        if len(kept) < len(node.value):
+            node.value = list(kept.values())
 
 
 def load_all(text: str) -> list[Any]:
@@ -63,7 +84,9 @@ def load_all(text: str) -> list[Any]:
         finally:
             line = loader.get_mark().line + 1
             loader.dispose()
-    except DuplicateNames:
+        if "&" in text:
+            _check_size(found)
+    except (DuplicateNames, _TooLarge):
         raise
     except yaml.MarkedYAMLError as error:
         raise ValueError(_said(error)) from None
@@ -82,6 +105,25 @@ def load_one(text: str) -> Any:  # noqa: ANN401  (whatever the document is)
     if len(found) > 1:
         raise ValueError(f"is {len(found)} YAML documents; only one is expected")
     return found[0] if found else None
+
+
+def _check_size(value: Any) -> None:  # noqa: ANN401  (whatever YAML can say)
+    """Raises _TooLarge."""
+    known: dict[int, int] = {}
+
+    def size(item: Any) -> int:  # noqa: ANN401
+        if not isinstance(item, (dict, list, tuple, set)):
+            return 1
+        if id(item) not in known:
+            known[id(item)] = MOST + 1  # it is too large if it is a part of itself
+            parts = (*item, *item.values()) if isinstance(item, dict) else item
+            known[id(item)] = 1 + sum(map(size, parts))
+            if known[id(item)] > MOST:
+                raise _TooLarge
+        return known[id(item)]
+
+    if size(value) > MOST:
+        raise _TooLarge
 
 
 def _said(error: yaml.MarkedYAMLError) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pipebell import strict_yaml
+from pipebell.core.bounds import twice
 from pipebell.core.errors import InvalidInput, Problem
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def load_json(text: str) -> Any:  # noqa: ANN401  (JSON)
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise InvalidInput([Problem(name, "stands there twice: keep one") for name in result if names.count(name) > 1])
+        names = twice(name for name, _ in pairs)
+        raise InvalidInput([Problem(name, "stands there twice: keep one") for name in names])
     return result
 
 

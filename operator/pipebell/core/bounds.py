@@ -6,8 +6,13 @@ The json module gives up at 1,000 levels; and no message shows more of an event'
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAMED: Final = 20  # names that an error holds
 DEEPEST: Final = 100  # levels of arrays and objects that are kept
 _MARK: Final = '"…"'.encode()
 _TOKENS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|\[\]|\{\}|[\[\]{}]', re.DOTALL)
@@ -43,6 +48,11 @@ def shortened(value: dict[str, Any], characters: int) -> dict[str, Any]:
     """The beginning of a document: as much of it as `characters` allow for, keys, numbers and all."""
     short: dict[str, Any] = _Shortening(characters).of(value)
     return short
+
+
+def twice(names: Iterable[str]) -> list[str]:
+    """Those that stand there more than once, sorted: a few of them where there are many."""
+    return sorted(name for name, number in Counter(names).items() if number > 1)[:NAMED]
 
 
 class _Shortening:

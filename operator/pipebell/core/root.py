@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
+from pipebell.core.bounds import twice
 from pipebell.core.errors import InvalidInput, Problem
 from pipebell.core.explain import explain
 from pipebell.core.models import NotificationSpec, RootSpec, root_only
@@ -53,8 +54,7 @@ def _syntax(error: ValueError) -> str:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError("names twice: " + ", ".join(sorted({name for name in names if names.count(name) > 1})))
+        raise ValueError("names twice: " + ", ".join(twice(name for name, _ in pairs)))
     return result
 
 

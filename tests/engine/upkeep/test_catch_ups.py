@@ -461,6 +461,31 @@ async def test_anothers_event_of_its_name_takes_nothing_from_it(night):
     assert night.told == ["Held back by silence migration: 1"]
 
 
+async def test_one_that_is_forged_in_the_second_it_is_due_takes_nothing_from_the_true_one(night):
+    made = night.silence(seconds=600)
+    await night.fails("orders")
+    name, due = name_of(Group("team", "acme", "silence/migration"), made.ends), record(night, "event-1").due
+    create, forged = night.events.create, []
+
+    async def late(namespace, name, spec):
+        if not forged:
+            forged.append(claim(night, name, dues=[due]))
+            night.engine.submit(forged[0])
+            for _ in range(100):  # it is looked at
+                await asyncio.sleep(0)
+        await create(namespace, name, spec)
+
+    async def watched(namespace, name, uid):
+        await delete(namespace, name, uid)
+        night.engine.forget(uid)
+
+    delete, night.events.delete = night.events.delete, watched
+    night.events.create = late
+    await later(night, 700)
+    assert night.told == ["Held back by silence migration: 1"]
+    assert night.events.created == [("team", name)]
+
+
 # ---------------------------------------------------------------------- retention
 
 

@@ -11,7 +11,8 @@ from tests.engine.upkeep.test_health import BOTH, DEAD, GONE, KEY, SLACK, Ward
 
 from pipebell.core.errors import Forbidden
 from pipebell.core.outcome import Outcome, OutcomeKind
-from pipebell.core.vocabulary import NoticeKind
+from pipebell.core.policy.channels import Notice
+from pipebell.core.vocabulary import EventType, NoticeKind
 from pipebell.engine.upkeep.channels import ChannelNotices, Platform
 from pipebell.engine.upkeep.health import ROOT as ROOT_OWNER
 from pipebell.engine.upkeep.notices import NoticeMaker
@@ -368,3 +369,26 @@ async def test_switched_off_it_is_forgotten_whom_one_told(office):
     await settle_down()
     assert office.board.troubled == []
     assert office.house.clock.now() > START
+
+
+async def test_somebodys_event_of_a_notices_name_takes_nothing_from_it(office):
+    office.config()
+    await office.send(GONE)
+    moment = office.board.get(KEY, "slack").health.due()
+    name = Notice("acme", "slack", EventType.CHANNEL_FAILING, moment).name(moment)
+    office.house.event(name, test=True)
+    await office.wait(11)
+    assert [event.name for event in office.notices()] == [f"{name}.2"]
+    assert office.told() == [FAILING]
+
+
+async def test_a_notice_that_was_forged_before_it_was_due_is_made_when_it_is(office):
+    office.config()
+    await office.send(GONE)
+    moment = office.board.get(KEY, "slack").health.due()
+    name = Notice("acme", "slack", EventType.CHANNEL_FAILING, moment).name(moment)
+    about = {"kind": "Channel", "destination": "slack"}
+    forged = office.house.event(name, event="channel_failing", notice=about, errorMessage="all is well")
+    await office.wait(11)
+    (event,) = office.notices()
+    assert (event.name, event.uid == forged.uid, office.told()) == (name, False, [FAILING])

@@ -381,6 +381,42 @@ async def test_a_forged_digest_is_not_due_and_bars_no_real_one(house):
     assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
 
 
+async def test_somebodys_event_of_a_digests_name_takes_nothing_from_it(house):
+    house.config(eventTriggers=[trigger()])
+    event = house.event()
+    async with running(house):
+        await house.submit(event)
+        name = house.status(event).batch[0].digest
+        await house.submit(house.event(name=name, test=True))
+        await house.clock.advance(3610)
+        assert house.events.created == [("team", f"{name}.2")]
+        await house.restart()
+    async with running(house):
+        await house.clock.advance(3610)
+    assert [lines(sent) for sent in told(house, house.email) if not sent.spec.test] == [[event.name]]
+    assert not house.engine.batches.needs(house.events.store["team", event.name])
+
+
+async def test_a_digest_that_is_forged_in_the_moment_of_its_making_is_not_sent(house):
+    house.config(eventTriggers=[trigger()])
+    event = house.event()
+    forged, create = [], house.events.create
+
+    async def late(namespace, name, spec):
+        if not forged:
+            forged.append(house.event(name=name, **spec | {"notice": spec["notice"] | {"content": {"groups": []}}}))
+            house.engine.submit(forged[0])
+            for _ in range(100):  # it is looked at
+                await asyncio.sleep(0)
+        await create(namespace, name, spec)
+
+    house.events.create = late
+    async with running(house):
+        await house.submit(event)
+        await house.clock.advance(3610)
+    assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
+
+
 async def test_a_digest_that_failed_is_sent_again_word_by_word_and_nothing_else_is(house):
     house.config(eventTriggers=[trigger()])
     house.email.script = [Outcome(OutcomeKind.PERMANENT, "Smtp550", "no")]

@@ -352,6 +352,34 @@ async def test_a_message_that_somebody_else_has_made_before_does_not_stand_in_th
     assert len(house.slack.sent) == 2
 
 
+async def test_somebodys_event_of_a_messages_name_takes_nothing_from_it(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    name = f"{the_incident(house).name}-reminder-1"
+    await house.submit(house.event(name, event="pipeline_started"))
+    await house.clock.advance(4 * HOUR + 5)
+    assert [message.event.name for _, message, _, _ in house.slack.sent][1:] == [f"{name}.2"]
+    await house.restart()
+    await house.clock.advance(60)
+    await house.submit(
+        house.event(f"{name}.3", notice={"kind": "Reminder", "incident": the_incident(house).name, "step": 1})
+    )
+    assert len(house.slack.sent) == 2
+
+
+async def test_a_message_claimed_while_nobody_was_to_be_told_is_made_when_it_is_due(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    name = f"{the_incident(house).name}-reminder-1"
+    say(house, acknowledgement={"by": "ann"})
+    forged = house.event(name, notice={"kind": "Reminder", "incident": the_incident(house).name, "step": 1})
+    await house.submit(forged)
+    assert house.status(forged).reason is Reason.SUPERSEDED
+    say(house, acknowledgement=None)
+    await house.clock.advance(4 * HOUR + 5)
+    assert [message.event.name for _, message, _, _ in house.slack.sent][1:] == [name]
+
+
 # ---------------------------------------------------------------------- clocks that were wrong
 
 

@@ -11,7 +11,7 @@ from pipebell.core.errors import Forbidden, NotFound, Rejected
 from pipebell.core.outcome import Action, Outcome, OutcomeKind, Thread
 from pipebell.core.policy.facts import Claim
 from pipebell.core.vocabulary import NoticeKind, Phase, Reason, StageName
-from pipebell.engine.upkeep.notices import Made, NoticeMaker
+from pipebell.engine.upkeep.notices import Made, Making, NoticeMaker
 
 SPEC = {"orgSlug": "acme", "event": "channel_failing", "notice": {"kind": "Channel", "destination": "slack"}}
 DIGEST = {"orgSlug": "acme", "event": "pipeline_failure", "notice": {"kind": "Digest", "destination": "email"}}
@@ -50,13 +50,51 @@ async def test_each_is_made_once(house):
     assert house.events.created == [("team", "channel-1")]
 
 
-async def test_a_claim_of_its_name_that_came_to_nothing_makes_room_and_an_event_of_somebodys_does_not(house):
+async def test_a_claim_of_its_name_that_came_to_nothing_makes_room(house):
     maker, moment = NoticeMaker(house.ports, AGE), house.clock.now()
     await house.submit(house.event("claimed", event="channel_failing", notice={"kind": "Channel"}))
-    house.event("theirs")
     assert (await maker.make("team", "claimed", SPEC, moment)).made is Made.CREATED
-    assert (await maker.make("team", "theirs", SPEC, moment)).made is Made.EXISTS
+    forged = house.event("early", **SPEC | {"notice": {"kind": "Channel", "destination": "email"}})
+    assert (await maker.make("team", "early", SPEC, moment)).made is Made.CREATED, "before anybody has judged it"
+    assert house.events.store["team", "early"].uid != forged.uid
+
+
+async def test_where_somebodys_event_has_its_name_it_gets_the_next_one_and_is_made_once(house):
+    house.event("theirs")
+    house.event("theirs.2")
+    for made in (Made.CREATED, Made.EXISTS, Made.EXISTS):
+        maker = NoticeMaker(house.ports, AGE)
+        assert await maker.make("team", "theirs", SPEC, house.clock.now()) == Making(made, name="theirs.3")
     assert house.events.store["team", "theirs"].spec.notice is None
+    for number in range(3, 6):
+        house.event(f"all.{number}")
+    house.event("all.2")
+    house.event("all")
+    assert (await maker.make("team", "all", SPEC, house.clock.now())).made is Made.REFUSED
+
+
+async def test_what_was_sent_by_its_name_for_something_else_stays(house):
+    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
+    await house.submit(house.event("used", **SPEC | {"notice": {"kind": "Channel", "destination": "email"}}))
+    making = await NoticeMaker(house.ports, AGE).make("team", "used", SPEC, house.clock.now())
+    assert making == Making(Made.CREATED, name="used.2")
+
+
+async def test_several_replicas_that_make_one_replace_nothing_of_each_other(house):
+    maker, moment = NoticeMaker(house.ports, AGE), house.clock.now()
+    other = SPEC | {"notice": SPEC["notice"] | {"due": "2025-06-15T15:06:40.000Z"}}
+    assert (await maker.make("team", "shared", other, moment, alone=False)).made is Made.CREATED
+    assert (await maker.make("team", "shared", SPEC, moment, alone=False)).made is Made.EXISTS
+
+
+async def test_a_next_name_is_right_only_where_somebodys_event_has_the_one_before(house):
+    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
+    await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
+    await settle_down()
+    forged = house.event("channel-1.2", **SPEC)
+    await house.submit(forged)
+    assert house.status(forged).reason is Reason.NOT_DUE
+    assert house.email.names == ["channel-1"]
 
 
 async def test_nothing_is_made_for_a_moment_that_no_event_would_be_sent_for(house):

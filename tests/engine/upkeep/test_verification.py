@@ -13,7 +13,7 @@ from pipebell.core.errors import NotFound, Unavailable
 from pipebell.core.finding import Finding
 from pipebell.core.shards import shard_of
 from pipebell.core.status import NotificationConfigStatus
-from pipebell.engine.upkeep.verification import LONGEST, OF_NAMESPACE, SETTLED, Verifier
+from pipebell.engine.upkeep.verification import A_MINUTE, LONGEST, OF_NAMESPACE, SETTLED, Verifier
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 BOTH = [{"event": "pipeline_failure", "providers": ["email", "slack"]}]
@@ -306,8 +306,22 @@ async def test_a_namespace_whose_servers_are_silent_holds_up_nobody_else(house, 
     await settle_down()
     assert [answer["token"] for answer in answers(house, "good")] == ["t"]
     house.email.verify_gate.set()
-    await settle_down()
+    await house.clock.advance(70)
     assert len(house.email.verified) == 41, "those that had to wait are tried in their turn"
+
+
+async def test_a_namespace_that_makes_and_deletes_configurations_has_so_many_checks_a_minute(house, verifier):
+    for number in range(200):
+        config = annotate(house, house.config(namespace="hostile"), f"t{number}", uid=f"uid-{number}")
+        await settle_down()
+        house.book.remove(config.key)
+    assert len(house.email.verified) == A_MINUTE
+    annotate(house, house.config(namespace="quiet", name="good"), "t")
+    annotate(house, house.config(namespace="hostile", name="last"), "t")
+    await settle_down()
+    assert (len(answers(house, "good")), len(answers(house, "last"))) == (1, 0)
+    await house.clock.advance(61)
+    assert len(answers(house, "last")) == 1
 
 
 async def test_nothing_that_a_terminal_obeys_and_nothing_long(house, verifier):

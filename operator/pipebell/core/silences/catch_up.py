@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pipebell.core.event import Event
     from pipebell.core.silences.resource import Silence
 
-TRIES: Final = 5  # names that a catch-up may have: somebody else's event may have taken one
 _BY, _DUES, _TO = "by", "dues", "destinations"
 _MOST_DUES: Final = 1_000
 
@@ -44,9 +43,9 @@ def group_of(event: Event) -> tuple[Group, float] | None:
     return Group(event.namespace, event.spec.org_slug, record.by), due
 
 
-def name_of(group: Group, due: float, number: int = 0) -> str:
+def name_of(group: Group, due: float) -> str:
     """The name of the catch-up of what is due then; the same for everybody who makes it."""
-    said = "\n".join((*group, rfc3339(due), str(number)))
+    said = "\n".join((*group, rfc3339(due), "0"))
     return f"catch-up-{hashlib.sha256(said.encode()).hexdigest()[:20]}"
 
 
@@ -77,14 +76,14 @@ def content_of(content: Mapping[str, Any] | None) -> Content | None:
     return Content(by, times, names)
 
 
-def words(group: Group, silence: Silence | None, due: float, now: float) -> tuple[str, list[str]]:
+def words(group: Group, silence: Silence | None, due: float) -> tuple[str, list[str]]:
     """A catch-up's title, and what it says first."""
     if not group.silenced:
         return "Held back during quiet hours", [f"Quiet hours ended at {rfc3339(due)}; this was held back."]
     kind, _, name = group.by.partition("/")
     title = f"Held back by the platform's silence {name}" if kind == "platform" else f"Held back by silence {name}"
     if silence is None:
-        return title, [f"The silence was ended by hand before {rfc3339(now)}; this was held back."]
+        return title, ["The silence was ended by hand; this was held back."]
     ticket = f" ({silence.spec.ticket})" if silence.spec.ticket else ""
     return title, [
         f"The silence ended at {rfc3339(silence.ends)}; this was held back.",

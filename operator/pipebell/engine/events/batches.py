@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.core.digest import MAX_ITEMS, Tally, member_of
 from pipebell.core.policy.batches import BatchFacts, OpenDigest, max_items_of
+from pipebell.core.policy.names import first_name
 from pipebell.core.shards import shard_of
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import NoticeKind, Reason
@@ -21,6 +22,7 @@ from pipebell.engine.shards.follower import ShardFollower
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from typing import Any
 
     from pipebell.core.digest import Member
     from pipebell.core.event import Event
@@ -64,6 +66,10 @@ class Batch:
     """Not tried to be made again before."""
     refusal: str = ""
     finished_at: float = 0.0
+
+    def content(self) -> dict[str, Any]:
+        """What its event tells."""
+        return self.tally.content(max_items=self.tally.most)
 
     def close(self, stage: Stage) -> None:
         """It takes nothing more, and needs nothing of its members any more once it is made."""
@@ -178,8 +184,10 @@ class Batches(ShardFollower, Observer):
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """See `Observer`."""
-        batch = self._all.get((state.namespace, state.name))
-        if batch is not None and summary.reason is not Reason.NOT_DUE:
+        if not self._all or (state.event is not None and not _tells(state.event)):
+            return  # what has only its name is somebody else's
+        batch = self._all.get((state.namespace, first_name(state.name)))
+        if batch is not None and batch.stage is not Stage.OPEN and summary.reason is not Reason.NOT_DUE:
             self.closed(batch, Stage.FINISHED)
             batch.finished_at = now
 
@@ -190,12 +198,13 @@ class Batches(ShardFollower, Observer):
         for record in event.status.batch or ():
             self._fold_member(event, record, now)
         notice = event.spec.notice
-        if notice is None or notice.kind is not NoticeKind.DIGEST or event.status.reason is Reason.NOT_DUE:
+        if notice is None or not _tells(event) or event.status.reason is Reason.NOT_DUE:
             return
         due = notice.due.timestamp() if notice.due is not None else event.created
         if event.created < due - _EARLY:
             return
-        batch = self._batch(event.namespace, event.spec.org_slug, event.name, notice.destination or "", due, due)
+        name = first_name(event.name)
+        batch = self._batch(event.namespace, event.spec.org_slug, name, notice.destination or "", due, due)
         batch.vouched = batch.vouched or bool(event.status.deliveries)
         self.closed(batch, Stage.FINISHED if event.status.finished else Stage.MADE)
 
@@ -262,6 +271,11 @@ class _Closed:
     def __contains__(self, name: object) -> bool:
         batch = self.known.get((self.namespace, name)) if isinstance(name, str) else None
         return batch is not None and batch.stage is not Stage.OPEN
+
+
+def _tells(event: Event) -> bool:
+    """Whether an event says that it is a digest."""
+    return event.spec.notice is not None and event.spec.notice.kind is NoticeKind.DIGEST
 
 
 def _count(batch: Batch, uid: str, member: Member) -> None:

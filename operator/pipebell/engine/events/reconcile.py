@@ -75,7 +75,7 @@ class Reconciler:
         self.recorder = Recorder(ports.events, ports.clock, ports.ownership)
         self.books = Books(
             turns=turns,
-            judges=Judges(),
+            judges=Judges(ports.events),
             holds=Holds(),
             batches=Batches(turns.ledger),
             budgets=Budgets(turns.ledger),

@@ -18,11 +18,12 @@ from pipebell.core.errors import ApiError, InvalidEvent, NotFound, NotReady, Una
 from pipebell.core.layers import part_of
 from pipebell.core.policy.facts import Claim
 from pipebell.core.policy.match import Match
+from pipebell.core.policy.names import first_name
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.shards import shard_of
-from pipebell.core.silences.catch_up import TRIES, Content, Group, content_of, group_of, merged, name_of, words
+from pipebell.core.silences.catch_up import Content, Group, content_of, group_of, merged, name_of, words
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import CatchUpMode, NoticeKind, Phase, StageName
@@ -31,7 +32,7 @@ from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.upkeep.notices import Made
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from pipebell.core.event import Event
     from pipebell.core.policy.settle import EventSummary
@@ -87,6 +88,7 @@ class CatchUps(Observer, ShardFollower):
         self._wanted, self._next = asyncio.Event(), 0.0
         self._postponed: dict[Group, float] = {}
         self._not_before: dict[int, float] = {}
+        self._making: dict[Group, Mapping[str, Any]] = {}
 
     # ------------------------------------------------------------------ what it hears
 
@@ -102,7 +104,8 @@ class CatchUps(Observer, ShardFollower):
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:  # noqa: ARG002  (the Observer's)
         """See `Observer`. A catch-up that has ended needs what it reported no longer."""
-        self._holds.finished(state.namespace, state.name)
+        if state.event is None or state.event.spec.notice is not None:
+            self._holds.finished(state.namespace, state.name)
 
     def on_shards_acquired(self, shards: Collection[int]) -> None:
         """See `ShardFollower`. The pass over all events brings what was held back."""
@@ -139,12 +142,17 @@ class CatchUps(Observer, ShardFollower):
         if decision is not None and decision.stage is StageName.DELIVER:
             return True  # it was, when it was tried first
         first = min(said.dues)
-        if event.name not in (name_of(group, first, number) for number in range(TRIES)):
+        if first_name(event.name) != name_of(group, first):
             return False
+        making, notice = self._making.get(group), event.spec.notice
         if self._holds.reported_in(group, first) == event.name:
             return True
+        if making is not None and notice is not None and notice.content == making:
+            return True
         pending, now = self._holds.pending.get(group), self._clock.now()
-        return pending is not None and first in self._ripe(group, pending, now)
+        if pending is not None and first in self._ripe(group, pending, now):
+            raise Unavailable("whether it tells of all that was held back is being looked at")
+        return False
 
     # ------------------------------------------------------------------ making
 
@@ -243,23 +251,23 @@ class CatchUps(Observer, ShardFollower):
         if not telling.tally.total:
             self._reported(telling, "", finished=True)
             return
-        spec = _spec(telling, now)
-        for number in range(TRIES):
-            name = name_of(group, telling.dues[0], number)
-            if not self._may_tell(group, self._clock.now()):
-                self._next = 0.0
-                return
+        if not self._may_tell(group, self._clock.now()):
+            self._next = 0.0
+            return
+        spec, name = _spec(telling), name_of(group, telling.dues[0])
+        self._making[group] = spec["notice"]["content"]
+        try:
             making = await self._maker.make(group.namespace, name, spec, telling.dues[0])
-            if making.made is Made.CREATED:
-                self._reported(telling, name, finished=False)
-                return
-            if making.made is not Made.EXISTS:
-                self._refused(telling, making.message, now)
-                return
-            if await self._reported_before(group, name):
-                self._next = 0.0  # what it does not report is reported by another
-                return
-        self._refused(telling, "its names are taken by other events", now)
+        finally:
+            del self._making[group]
+        if making.made is Made.CREATED:
+            self._reported(telling, making.name, finished=False)
+        elif making.made is not Made.EXISTS:
+            self._refused(telling, making.message, now)
+        elif await self._reported_before(group, making.name):
+            self._next = 0.0  # what it does not report is reported by another
+        else:
+            self._postpone(group, now + REFUSED)
 
     def _reported(self, telling: _Telling, name: str, *, finished: bool) -> None:
         self._postponed.pop(telling.group, None)
@@ -301,11 +309,11 @@ def _collect(telling: _Telling, event: Event, silences: Collection[Silence], now
         telling.destinations |= dict.fromkeys(part_of(name)[0] for name in match.destinations)
 
 
-def _spec(telling: _Telling, now: float) -> dict[str, Any]:
+def _spec(telling: _Telling) -> dict[str, Any]:
     """The catch-up's spec, as the API takes it: of the type and severity of what is worst in it."""
     worst = telling.tally.worst
     assert worst is not None  # noqa: S101  (there are members; tells mypy)
-    title, notes = words(telling.group, telling.silence, telling.dues[-1], now)
+    title, notes = words(telling.group, telling.silence, telling.dues[-1])
     said = Content(telling.group.by, telling.dues, tuple(telling.destinations))
     return {
         "orgSlug": telling.group.org,

@@ -15,6 +15,7 @@ from pipebell.core.health import TELL_AFTER, HealthState
 from pipebell.core.layers import channel_health
 from pipebell.core.policy.channels import Notice, others, spec, trigger_of
 from pipebell.core.policy.facts import Claim
+from pipebell.core.policy.names import first_name
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.status import HOUR
 from pipebell.core.vocabulary import EventType, NoticeKind, Phase, Reason, StageName
@@ -99,7 +100,7 @@ class ChannelNotices(Observer):
         if notice is None or notice.kind is not NoticeKind.CHANNEL or not notice.destination:
             return
         about = Notice(platform.org, notice.destination, event.spec.event, 0.0, root=True)
-        if event.namespace != platform.namespace or event.name not in about.names(event.created):
+        if event.namespace != platform.namespace or first_name(event.name) not in about.names(event.created):
             return
         known = self._past.get(notice.destination)
         if known is None or known.created < event.created:
@@ -214,11 +215,12 @@ class ChannelNotices(Observer):
         place = (channel.owner, channel.name)
         moment = notice.due if now - notice.due < HOUR and self._postponed.get(place) != notice.due else now
         name = notice.name(moment)
-        making = await self._maker.make(namespace, name, spec(notice, channel.provider, channel.health, now), moment)
+        said = spec(notice, channel.provider, channel.health, now)
+        making = await self._maker.make(namespace, name, said, moment, alone=not notice.root)
         if making.made is Made.REFUSED:
             self._not_before[place] = now + REFUSED
             return making.message
-        existing = await self._existing(namespace, name) if making.made is Made.EXISTS else None
+        existing = await self._existing(namespace, making.name) if making.made is Made.EXISTS else None
         if existing is not None and not notice.root and not _same_trouble(existing, notice):
             # This name has reported an earlier failure of the same hour.
             self._postponed[place] = notice.due
@@ -278,12 +280,16 @@ class ChannelNotices(Observer):
         now, platform, reference = self._clock.now(), self._platform, resolved.reference
         if (event.namespace, event.spec.org_slug) == (platform.namespace, platform.org):
             about = Notice(platform.org, name, kind, 0.0, root=True)
-            if event.name in about.names(event.created):
+            if first_name(event.name) in about.names(event.created):
                 return ROOT, self._root_stands(name, kind, event.created)
         own = (reference.namespace, reference.name)
         about = Notice(event.spec.org_slug, name, kind, 0.0)
         channel = self._board.get(own, name) if reference.kind == "NotificationConfig" else None
-        if channel is None or reference.namespace != event.namespace or event.name not in about.names(event.created):
+        if (
+            channel is None
+            or reference.namespace != event.namespace
+            or first_name(event.name) not in about.names(event.created)
+        ):
             return own, False
         if not resolved.layers.channel_health.tell:
             return own, False

@@ -13,10 +13,11 @@ from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.layers import part_of
 from pipebell.core.policy.budget import shared_name
 from pipebell.core.policy.facts import Claim
+from pipebell.core.policy.names import first_name
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.silences.hold import held_by_quiet_hours, silent
 from pipebell.core.status import EventStatus, rfc3339
-from pipebell.core.vocabulary import NoticeKind, Reason, StageName
+from pipebell.core.vocabulary import NoticeKind, StageName
 from pipebell.engine.events.batches import Stage
 from pipebell.engine.upkeep.notices import Made
 
@@ -117,14 +118,12 @@ class Digests:
                 "kind": NoticeKind.DIGEST.value,
                 "destination": batch.destination,
                 "due": rfc3339(batch.due),
-                "content": batch.tally.content(max_items=batch.tally.most),
+                "content": batch.content(),
             },
         }
         making = await self._maker.make(batch.namespace, batch.name, spec, batch.fires)
         if making.made is Made.REFUSED:
             batch.retry_at, batch.refusal = self._clock.now() + AFTER_REFUSAL, making.message
-        elif making.made is Made.EXISTS and await self._in_the_way(batch):
-            batch.retry_at = self._clock.now() + EVERY
         else:
             self._batches.closed(batch, Stage.MADE)
 
@@ -166,23 +165,6 @@ class Digests:
             ends.append(hold.until)
         return min(ends, default=None)
 
-    async def _in_the_way(self, batch: Batch) -> bool:
-        """Whether an event of this name was none of the operator's; then it goes, for nothing was sent for it."""
-        try:
-            found = await self._events.get(batch.namespace, batch.name)
-        except NotFound:
-            return True
-        except InvalidEvent:
-            return False
-        if not found.status.finished or found.status.reason is not Reason.NOT_DUE:
-            return False
-        log.warning("digest_forged", namespace=batch.namespace, name=batch.name)
-        try:
-            await self._events.delete(batch.namespace, batch.name, found.uid)
-        except NotFound:
-            return True
-        return True
-
     # ------------------------------------------------------------------ keeping
 
     def needs(self, event: Event) -> bool:
@@ -197,7 +179,7 @@ class Digests:
         """See `Guard`."""
         notice = event.spec.notice
         of_digest = notice is not None and notice.kind is NoticeKind.DIGEST
-        return [(event.namespace, event.name)] if of_digest else []
+        return [(event.namespace, first_name(event.name))] if of_digest else []
 
     # ------------------------------------------------------------------ judging
 
@@ -216,10 +198,11 @@ class Digests:
         return Claim(due=True, stage=StageName.DIGEST, destinations=names, title=f"digest for {destination}")
 
     def _known(self, event: Event, destination: str) -> bool:
-        batch = self._batches.get(event.namespace, event.name)
-        if batch is None or not batch.vouched or batch.stage is Stage.OPEN:
+        batch = self._batches.get(event.namespace, first_name(event.name))
+        if batch is None or not batch.vouched or batch.stage is Stage.OPEN or batch.destination != destination:
             return False
-        return batch.destination == destination
+        said = event.spec.notice.content if event.spec.notice is not None else None
+        return batch.stage is not Stage.MAKING or bool(event.status.deliveries) or said == batch.content()
 
     async def _repeats(self, event: Event) -> bool:
         """Whether it is a replay, word by word, of a digest that was sent for this organisation."""

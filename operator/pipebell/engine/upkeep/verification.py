@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,7 @@ SETTLED: Final = 2.0  # seconds in which we hear what the replica before us has 
 LONGEST: Final = 60.0  # seconds for all destinations of a configuration together
 AT_ONCE: Final = 32  # configurations; of one namespace two of them, whatever their servers do
 OF_NAMESPACE: Final = 2
+A_MINUTE: Final = 20  # checks of one namespace, however many configurations it makes and deletes
 DESTINATIONS_AT_ONCE: Final = 4  # of one configuration
 MOST: Final = 48  # destinations: as many as a status holds
 _MESSAGE: Final = 1000  # characters
@@ -57,7 +59,8 @@ class Verifier(ConfigFollower, ShardFollower):
     """Answers `pipebell.io/verify` in `status.verification`, for the organisations that are ours.
 
     One check at a time for each configuration, at most once a minute. Namespaces take turns, and none has more than a
-    few under way, so that nobody waits for another's servers. `on_verified` hears of each answer whether all was well.
+    few under way and more than `A_MINUTE` a minute, so that nobody waits for another's servers, and no server is asked
+    for ever. `on_verified` hears of each answer whether all was well.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Verifier(ConfigFollower, ShardFollower):
         self._deadlines = Deadlines(ports.clock, self._due)
         self._taken: set[Key] = set()  # what waits in the queue or is being tried
         self._done: dict[Key, _Done] = {}
+        self._began: dict[str, deque[float]] = {}  # of each namespace, when its checks of the last minute began
 
     # ------------------------------------------------------------------ what it hears
 
@@ -126,9 +130,26 @@ class Verifier(ConfigFollower, ShardFollower):
     def _due(self, name: str) -> None:
         namespace, _, own = name.partition("/")
         config = self._store.get((namespace, own))
-        if config is not None and config.key not in self._taken and self._wanted(config):
-            self._taken.add(config.key)
-            self._queue.put(namespace, config.org_slug, config.key)
+        if config is None or config.key in self._taken or not self._wanted(config):
+            return
+        free = self._free(namespace)
+        if free is not None:
+            self._deadlines.set(name, free)
+            return
+        self._began.setdefault(namespace, deque()).append(self._clock.now())
+        self._taken.add(config.key)
+        self._queue.put(namespace, config.org_slug, config.key)
+
+    def _free(self, namespace: str) -> float | None:
+        """When a namespace may have another check; None for now. Forgets what is longer ago."""
+        now = self._clock.now()
+        for place, began in list(self._began.items()):
+            while began and not now - EVERY < began[0] <= now:
+                began.popleft()
+            if not began:
+                del self._began[place]
+        mine = self._began.get(namespace, ())
+        return mine[-A_MINUTE] + EVERY if len(mine) >= A_MINUTE else None
 
     def _forget(self, key: Key) -> None:
         self._done.pop(key, None)

@@ -14,6 +14,7 @@ from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.facts import Claim
+from pipebell.core.policy.names import first_name
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.status import EventStatus, rfc3339
@@ -124,7 +125,7 @@ class IncidentJudge:
         if entry.incident.open and not entry.extra.looked:  # whoever made it may have died before the incident said so
             raise Unavailable("what has become of its incident meanwhile is being looked at")
         incident = entry.incident
-        if event.name != name_of(incident.name, notice.kind, notice.step):
+        if first_name(event.name) != name_of(incident.name, notice.kind, notice.step):
             return _not_due("no such message of this incident is due")
         if notice.kind is NoticeKind.OPENING:
             return self._opening(event, incident, resolved.layers)
