@@ -101,7 +101,7 @@ def _failing(client: Client, org: str | None, events: list[dict[str, Any]], ever
     found = [standing for standing in channels(configs, events) if standing.org in orgs]
     more = [f"and {len(found) - _NOTED} more destinations fail: pipebell status"] if len(found) > _NOTED else []
     return [
-        f"{each.destination} of {each.org} has failed since {clean(each.time)}: {clean(each.message or each.reason)}"
+        clean(f"{each.destination} of {each.org} has failed since {each.time}: {each.message or each.reason}")
         for each in found[:_NOTED]
     ] + more
 

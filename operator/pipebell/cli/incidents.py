@@ -90,7 +90,7 @@ def slim(incident: dict[str, Any]) -> dict[str, Any]:
 def describe(client: Client, record: dict[str, Any], namespace: str) -> str:
     """In a line, the incident that an event's status names (`status.incident`), as it is now."""
     name, action = str(record.get("name")), str(record.get("action") or "")
-    place = f"incident/{name} ({action}, failure {record.get('failures') or 0})"
+    place = clean(f"incident/{name} ({action}, failure {record.get('failures') or 0})")
     try:
         incident = client.get(INCIDENTS, name, namespace)
     except NotFound:
@@ -105,7 +105,7 @@ def describe(client: Client, record: dict[str, Any], namespace: str) -> str:
         parts.append(f"resolved by {status['resolvedBy']}")
     if status.get("nextReminderTime") and not status.get("resolvedTime"):
         parts.append(f"next reminder at {status['nextReminderTime']}")
-    return f"{place}: {', '.join(parts)}"
+    return clean(f"{place}: {', '.join(parts)}")
 
 
 def _chosen(incidents: Iterable[dict[str, Any]], chosen: dict[str, Any], now: float) -> Iterable[dict[str, Any]]:

@@ -148,8 +148,8 @@ class Verifier(ConfigFollower, ShardFollower):
                 began.popleft()
             if not began:
                 del self._began[place]
-        mine = self._began.get(namespace, ())
-        return mine[-A_MINUTE] + EVERY if len(mine) >= A_MINUTE else None
+        mine = self._began.get(namespace)
+        return mine[-A_MINUTE] + EVERY if mine is not None and len(mine) >= A_MINUTE else None
 
     def _forget(self, key: Key) -> None:
         self._done.pop(key, None)
