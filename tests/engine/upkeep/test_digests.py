@@ -394,7 +394,7 @@ async def test_somebodys_event_of_a_digests_name_takes_nothing_from_it(house):
     async with running(house):
         await house.clock.advance(3610)
     assert [lines(sent) for sent in told(house, house.email) if not sent.spec.test] == [[event.name]]
-    assert not house.engine.batches.needs(house.events.store["team", event.name])
+    assert not house.engine.books.batches.needs(house.events.store["team", event.name])
 
 
 async def test_a_digest_that_is_forged_in_the_moment_of_its_making_is_not_sent(house):

@@ -74,7 +74,7 @@ async def test_where_somebodys_event_has_its_name_it_gets_the_next_one_and_is_ma
 
 
 async def test_what_was_sent_by_its_name_for_something_else_stays(house):
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
     await house.submit(house.event("used", **SPEC | {"notice": {"kind": "Channel", "destination": "email"}}))
     making = await NoticeMaker(house.ports, AGE).make("team", "used", SPEC, house.clock.now())
     assert making == Making(Made.CREATED, name="used.2")
@@ -88,7 +88,7 @@ async def test_several_replicas_that_make_one_replace_nothing_of_each_other(hous
 
 
 async def test_a_next_name_is_right_only_where_somebodys_event_has_the_one_before(house):
-    house.engine.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
+    house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await settle_down()
     forged = house.event("channel-1.2", **SPEC)
