@@ -11,7 +11,8 @@ from tests.engine.fakes import FakeClock
 
 from pipebell.core.destinations.base import Rate
 from pipebell.core.outcome import Outcome, OutcomeKind
-from pipebell.engine.events.endpoints import Endpoints, Waiter
+from pipebell.engine.events.breaker import Waiter
+from pipebell.engine.events.endpoints import Endpoints
 from pipebell.providers.turns import Turns
 
 OK = Outcome(OutcomeKind.DELIVERED)
@@ -263,7 +264,7 @@ async def test_a_probe_that_comes_to_nothing_makes_way_for_another(house):
     house.endpoints.forget("b")
     assert await house.next(0.1) == ["c"]
     house.admit("c")
-    house.endpoints.forfeited("e", "c")
+    house.endpoints.not_attempted("e", "c")
     assert await house.next(0.1) == ["d"]
     assert await house.next(91.0) == ["e"], "no answer is no reason to wait for ever"
     house.admit("e")

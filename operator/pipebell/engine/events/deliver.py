@@ -16,7 +16,7 @@ from pipebell.core.outcome import Action, Attempt, Outcome, OutcomeKind, Thread,
 from pipebell.core.policy.settle import settle
 from pipebell.core.status import Delivery, clip, rfc3339
 from pipebell.core.vocabulary import NotReadyReason, Reason
-from pipebell.engine.events.endpoints import Waiter
+from pipebell.engine.events.breaker import Waiter
 from pipebell.engine.events.state import next_attempt
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Deliverer:
                 outcome = await self._with_fresh_secrets(delivery, replace(sending, message=message), attempt, outcome)
         except Fenced:
             sending.fenced = True
-            self._endpoints.forfeited(target.endpoint, state.uid)
+            self._endpoints.not_attempted(target.endpoint, state.uid)
             return
         state.unrecorded = True
         ended = self._clock.now()

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pipebell.core.outcome import OutcomeKind
 from pipebell.core.policy.settle import Refusal
+from pipebell.engine.events.breaker import LONGEST_PAUSE, Breaker, Message
 from pipebell.engine.events.pace import TOP, Flow, Limit, Pace
 from pipebell.engine.timers import wait_for
 
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.base import Rate
     from pipebell.core.outcome import Outcome
     from pipebell.core.ports import Clock
+    from pipebell.engine.events.breaker import Waiter
 
 FIRST_PAUSE: Final = 5.0  # seconds, doubling
-LONGEST_PAUSE: Final = 300.0  # of our own choice
 MAX_PAUSE: Final = 3600.0  # whatever the endpoint asks for, or a status says
 LEAST_PAUSE: Final = 1.0
 PROBE_PATIENCE: Final = 90.0  # seconds for a probe's answer; then another message may probe
@@ -35,135 +34,8 @@ OWN_TROUBLE: Final = 5  # refusals of one message while others pass; from this o
 JITTER: Final = 0.1  # the part of a pause that is added at random at most, so that replicas do not come back together
 LONGEST_JITTER: Final = 2.0
 _FORGOTTEN_AFTER: Final = 600.0
-_SET_BACK: Final = 60.0  # seconds
 _LOOK: Final = 60.0  # seconds; a clock that was set forward must not make anybody wait either
 _MANY: Final = 4096
-
-
-class Waiter(NamedTuple):
-    """Whose message it is, and its event."""
-
-    namespace: str
-    org: str
-    uid: str
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One namespace at one endpoint: organisations take turns. `refused` counts since it last took a message of it."""
-
-    not_before: float = 0.0
-    refused: int = 0
-    orgs: OrderedDict[str, OrderedDict[str, float]] = field(default_factory=OrderedDict)  # uids, and not before when
-
-    def add(self, who: Waiter, not_before: float, *, last: bool = False) -> float:
-        """Let it wait, unless it does; `last`: behind all others in any case. Returns not before when."""
-        waiting = self.orgs.setdefault(who.org, OrderedDict())
-        if last:
-            waiting.pop(who.uid, None)
-            self.orgs.move_to_end(who.org)
-        return waiting.setdefault(who.uid, not_before)
-
-    def remove(self, uid: str) -> bool:
-        """It does not wait any more. Whether that leaves nobody in this lane."""
-        for org, waiting in self.orgs.items():
-            if waiting.pop(uid, None) is not None:
-                if waiting:
-                    self.orgs.move_to_end(org)
-                else:
-                    del self.orgs[org]
-                break
-        return not self.orgs
-
-    def at_once(self) -> None:
-        """Nobody waits for a time any more."""
-        self.not_before = 0.0
-        for waiting in self.orgs.values():
-            waiting.update(dict.fromkeys(waiting, 0.0))
-
-    def next(self, now: float, refused_last: str | None) -> tuple[str | None, float]:
-        """Whose turn it is here, or nobody's and when that changes. Whoever was refused last goes last."""
-        if now < self.not_before:
-            return None, self.not_before
-        soonest, last = float("inf"), None
-        for waiting in self.orgs.values():
-            for uid, not_before in waiting.items():
-                if now < not_before:
-                    soonest = min(soonest, not_before)
-                elif uid == refused_last:
-                    last = uid
-                else:
-                    return uid, now
-        return last, now if last else soonest
-
-
-@dataclass(slots=True)
-class _Message:
-    """One message that was refused: how often in a row, and how many others had passed by then."""
-
-    refused: int = 0
-    passed: int = -1
-
-
-@dataclass(slots=True)
-class _Busy:
-    """An endpoint that has refused something, or (`epoch` 0) is only not asked faster than it takes.
-
-    `epoch` grows with each pause: what was admitted before it says nothing new. While `probing`, one message at a time
-    is admitted, and its answer decides. `limit` is its vendor's, where that says anything.
-    """
-
-    until: float
-    pace: Pace
-    epoch: int = 1
-    probing: bool = True
-    probe: str | None = None
-    refused_last: str | None = None
-    passed: int = 0
-    passed_since: bool = False
-    used: float = 0.0
-    lanes: dict[str, _Lane] = field(default_factory=dict)
-    rotation: OrderedDict[str, None] = field(default_factory=OrderedDict)  # lanes in which somebody waits
-    refused_lanes: set[str] = field(default_factory=set)  # since anybody's message was taken
-    messages: dict[str, _Message] = field(default_factory=dict)
-    passes: set[str] = field(default_factory=set)
-    running: dict[str, int] = field(default_factory=dict)  # the epoch in which each was admitted
-    limit: Limit | None = None
-    restored: bool = False
-    """All that is known is what an earlier process wrote down."""
-    answer: asyncio.Event = field(default_factory=asyncio.Event)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-
-    def lane(self, namespace: str) -> _Lane:
-        return self.lanes.setdefault(namespace, _Lane())
-
-    def take(self, namespace: str, uid: str) -> None:
-        """This one goes now; the next turn is another namespace's."""
-        if self.lanes[namespace].remove(uid):
-            self.rotation.pop(namespace, None)
-        else:
-            self.rotation.move_to_end(namespace)
-
-    def begin(self, now: float) -> float:
-        """Not before when anything goes there (seconds since the epoch)."""
-        first = self.until if self.probing else max(self.until, self.pace.next_at)
-        return first if self.limit is None else max(first, self.limit.next_at(now))
-
-    def step(self, now: float) -> None:
-        """One message goes now."""
-        if not self.probing:
-            self.pace.step(now)
-        if self.limit is not None:
-            self.limit.take(now)
-
-    def use(self, now: float) -> None:
-        """It is `now`. A clock that was set back must not make anybody wait for what it showed before."""
-        if now < self.used - _SET_BACK:
-            self.until = self.pace.next_at = now
-            for lane in self.lanes.values():
-                lane.at_once()
-        self.used = now
 
 
 class Endpoints:
@@ -174,7 +46,7 @@ class Endpoints:
 
     def __init__(self, clock: Clock, wake: Callable[[str], None], jitter: Callable[[], float] = random.random) -> None:
         self._clock, self._wake, self._jitter = clock, wake, jitter
-        self._busy: dict[Hashable, _Busy] = {}
+        self._busy: dict[Hashable, Breaker] = {}
         self._flows: dict[Hashable, Flow] = {}
         self._limits: dict[Hashable, Limit] = {}
         self._places: dict[str, set[Hashable]] = {}  # by uid: where it waits, or was refused
@@ -202,14 +74,14 @@ class Endpoints:
                     if limit is not None:
                         limit.take(now)
                     return None
-                busy = self._busy[endpoint] = _Busy(now, Pace(TOP), epoch=0, probing=False, used=now)
+                busy = self._busy[endpoint] = Breaker(now, Pace(TOP), epoch=0, probing=False, used=now)
             busy.limit = limit
         busy.use(now)
         lane = busy.lane(who.namespace)
         free = not (busy.rotation or busy.probing) and now >= max(busy.begin(now), lane.not_before)
-        if who.uid in busy.passes or free:
-            if who.uid in busy.passes:
-                busy.passes.discard(who.uid)
+        if who.uid in busy.admitted or free:
+            if who.uid in busy.admitted:
+                busy.admitted.discard(who.uid)
             else:
                 busy.step(now)
             busy.running[who.uid] = busy.epoch
@@ -239,12 +111,12 @@ class Endpoints:
         busy.use(now)
         busy.restored = False
         self._places.setdefault(who.uid, set()).add(endpoint)
-        message = _Message() if outcome.untried else busy.messages.setdefault(who.uid, _Message())
+        message = Message() if outcome.untried else busy.messages.setdefault(who.uid, Message())
         if not (outcome.untried or outcome.accepted) and busy.passed > message.passed:
             refusals += 1
             message.passed = busy.passed
             if refusals >= OWN_TROUBLE:
-                self._end_probe(busy, who.uid)
+                busy.end_probe(who.uid)
                 return Refusal(now, refusals, counts=True)
         own = now
         if fresh:
@@ -255,7 +127,7 @@ class Endpoints:
         lane = busy.lane(who.namespace)
         lane.add(who, own, last=True)
         self._wait(endpoint, busy, who, last=True)
-        self._end_probe(busy, who.uid)
+        busy.end_probe(who.uid)
         return Refusal(max(busy.until, lane.not_before, own), refusals)
 
     def restore(self, endpoint: Hashable, who: Waiter, until: float, refusals: int = 0) -> None:
@@ -267,7 +139,7 @@ class Endpoints:
         until = min(until, now + MAX_PAUSE)
         busy = self._busy.get(endpoint)
         if busy is None:
-            busy = self._busy[endpoint] = _Busy(now if refusals else until, Pace(), used=now, restored=not refusals)
+            busy = self._busy[endpoint] = Breaker(now if refusals else until, Pace(), used=now, restored=not refusals)
         elif busy.restored and not refusals:
             busy.until = min(busy.until, until)
         busy.lane(who.namespace).add(who, until, last=True)
@@ -294,16 +166,16 @@ class Endpoints:
         if fresh and busy.probing:
             busy.probing = False
             busy.pace.start(now)
-        self._end_probe(busy, who.uid)
+        busy.end_probe(who.uid)
         busy.changed.set()
         self._forget_recovered(endpoint, busy, now)
 
-    def forfeited(self, endpoint: Hashable, uid: str) -> None:
+    def not_attempted(self, endpoint: Hashable, uid: str) -> None:
         """An attempt that was to go there was not made: if it was the probe, another one is."""
         busy = self._busy.get(endpoint)
         if busy is not None:
             busy.running.pop(uid, None)
-            self._end_probe(busy, uid)
+            busy.end_probe(uid)
 
     def forget(self, uid: str) -> None:
         """This event does not wait any more."""
@@ -315,9 +187,9 @@ class Endpoints:
                 if busy.lanes[namespace].remove(uid):
                     del busy.rotation[namespace]
             busy.messages.pop(uid, None)
-            busy.passes.discard(uid)
+            busy.admitted.discard(uid)
             busy.running.pop(uid, None)
-            self._end_probe(busy, uid)
+            busy.end_probe(uid)
 
     def close(self) -> None:
         """Stop waking anybody."""
@@ -329,18 +201,18 @@ class Endpoints:
 
     # ------------------------------------------------------------------ pausing
 
-    def _first_refusal(self, endpoint: Hashable, now: float) -> _Busy:
+    def _first_refusal(self, endpoint: Hashable, now: float) -> Breaker:
         if now - self._pruned >= _LOOK or now < self._pruned:
             self._pruned = now
             for other, busy in list(self._busy.items()):
                 if not busy.rotation and now - busy.used > _FORGOTTEN_AFTER:
                     del self._busy[other]
-        made = self._busy[endpoint] = _Busy(now, Pace())
+        made = self._busy[endpoint] = Breaker(now, Pace())
         made.pace.first_refusal(self._flow(endpoint, now).rate(now), now)
         return made
 
     def _pause(
-        self, endpoint: Hashable, busy: _Busy, namespace: str, message: _Message, outcome: Outcome, now: float
+        self, endpoint: Hashable, busy: Breaker, namespace: str, message: Message, outcome: Outcome, now: float
     ) -> float:
         """Leave the endpoint alone for a while. Returns from when on this message may be sent again."""
         if busy.passed_since:
@@ -363,15 +235,9 @@ class Endpoints:
     def _jittered(self, seconds: float) -> float:
         return seconds + min(seconds * JITTER, LONGEST_JITTER) * self._jitter()
 
-    @staticmethod
-    def _end_probe(busy: _Busy, uid: str) -> None:
-        if busy.probe == uid:
-            busy.probe = None
-            busy.answer.set()
-
     # ------------------------------------------------------------------ waiting
 
-    def _wait(self, endpoint: Hashable, busy: _Busy, who: Waiter, *, last: bool = False) -> None:
+    def _wait(self, endpoint: Hashable, busy: Breaker, who: Waiter, *, last: bool = False) -> None:
         self._places.setdefault(who.uid, set()).add(endpoint)
         busy.rotation[who.namespace] = None
         if last:
@@ -380,18 +246,18 @@ class Endpoints:
         if busy.task is None and not self._closed:
             busy.task = asyncio.create_task(self._release(endpoint, busy))
 
-    async def _release(self, endpoint: Hashable, busy: _Busy) -> None:
+    async def _release(self, endpoint: Hashable, busy: Breaker) -> None:
         """Wake those who wait, each when it may go."""
         try:
             while busy.rotation:
                 now = self._clock.now()
                 busy.use(now)
-                uid, delay = self._next(busy, now)
+                uid, delay = busy.next(now)
                 if uid is None:
                     busy.changed.clear()
                     await wait_for(busy.changed, self._clock, min(delay, _LOOK))
                     continue
-                busy.passes.add(uid)
+                busy.admitted.add(uid)
                 busy.step(now)
                 if not busy.probing:
                     self._wake(uid)
@@ -404,28 +270,6 @@ class Endpoints:
         finally:
             busy.task = None
         self._forget_recovered(endpoint, busy, self._clock.now())
-
-    @staticmethod
-    def _next(busy: _Busy, now: float) -> tuple[str | None, float]:
-        """Who may go now, taken out of the queue; or nobody, and after how many seconds to look again."""
-        begin = busy.begin(now)
-        if now < begin:
-            return None, begin - now
-        soonest = now + LONGEST_PAUSE
-        last: str | None = None  # the namespace of the message that was refused last: any other one goes before
-        for namespace in busy.rotation:
-            uid, when = busy.lanes[namespace].next(now, busy.refused_last)
-            if uid is None:
-                soonest = min(soonest, when)
-            elif uid == busy.refused_last:
-                last = namespace
-            else:
-                busy.take(namespace, uid)
-                return uid, 0.0
-        if last is not None and busy.refused_last is not None:
-            busy.take(last, busy.refused_last)
-            return busy.refused_last, 0.0
-        return None, max(soonest - now, 0.001)
 
     # ------------------------------------------------------------------ remembering
 
@@ -445,8 +289,8 @@ class Endpoints:
             limit = self._limits[endpoint] = Limit(rate)
         return limit
 
-    def _forget_recovered(self, endpoint: Hashable, busy: _Busy, now: float) -> None:
-        if busy.rotation or busy.passes or busy.probing or busy.messages or not busy.pace.recovered(now):
+    def _forget_recovered(self, endpoint: Hashable, busy: Breaker, now: float) -> None:
+        if not (busy.idle and busy.pace.recovered(now)):
             return
         if self._busy.get(endpoint) is busy and busy.task is None:
             del self._busy[endpoint]
