@@ -11,11 +11,12 @@ from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutyTarget
 from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.destinations.teams import TEAMS, MentionedUser, TeamsTarget
 from pipebell.core.destinations.teams import payload as teams_payload
-from pipebell.core.destinations.webhook import WEBHOOK, Format, Signature, WebhookTarget
+from pipebell.core.destinations.webhook import WEBHOOK, Signature, WebhookTarget
 from pipebell.core.errors import Fenced
 from pipebell.core.hosts import HostPolicy
 from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render.facts import facts
+from pipebell.core.render.programs import Format
 from pipebell.core.vocabulary import Severity
 from pipebell.core.wire import encode
 from pipebell.providers.http import Http

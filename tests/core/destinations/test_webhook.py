@@ -15,13 +15,10 @@ from tests.core.messages import CASES, make
 
 from pipebell.core.destinations.http import Response, classify_response
 from pipebell.core.destinations.webhook import (
-    LIMIT,
     RESERVED,
     WEBHOOK,
-    Format,
     Signature,
     WebhookTarget,
-    percent_encoded,
     request,
 )
 from pipebell.core.errors import NotReady
@@ -29,6 +26,7 @@ from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationConfigSpec, RootSpec
 from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.placeholders import Environment, OrgSecrets, references_of, secrets_of
+from pipebell.core.render.programs import LIMIT, Format, percent_encoded
 from pipebell.core.vocabulary import Severity
 
 URL = "https://hooks.example.com/pipebell?token=confidential"

@@ -13,7 +13,6 @@ import hashlib
 import hmac
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -34,9 +33,7 @@ from pipebell.core.fields import (
     with_references,
 )
 from pipebell.core.outcome import Attempt, OutcomeKind
-from pipebell.core.render.facts import Facts, facts
-from pipebell.core.render.fit import cut_middle, with_details
-from pipebell.core.render.text import clean
+from pipebell.core.render.programs import LIMIT, Format, rendered
 from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.core.wire import encode
@@ -45,10 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipebell.core.destinations.block import Block
-    from pipebell.core.event import Event
     from pipebell.core.message import Message
 
-LIMIT: Final = 65_536  # bytes of a whole event that everybody between must forward (CloudEvents, 1.0.2, "Size Limits")
 _SECRET: Final = range(24, 65)  # bytes of a signing key (Standard Webhooks, "Signature scheme")
 _HEADER_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 _HEADER_VALUE: Final = r"[!-~]([ -~]*[!-~])?"
@@ -67,16 +62,6 @@ class Signature(StrEnum):
     STANDARD = "standard"
     FLUX = "flux"
     NONE = "none"
-
-
-class Format(StrEnum):
-    """What a request looks like."""
-
-    STANDARD = "standard"
-    BINARY = "cloudeventsBinary"
-    STRUCTURED = "cloudeventsStructured"
-    BATCH = "cloudeventsBatch"
-    TEMPLATE = "template"
 
 
 def not_reserved(value: str) -> str:
@@ -280,8 +265,7 @@ def _headers(block: Block) -> dict[str, str]:
 
 def request(message: Message, target: WebhookTarget, attempt: Attempt) -> HttpRequest:
     """The event in its format, signed as it is sent."""
-    known = facts(message)
-    headers, body = _FORMATS[target.format](message, known, attempt)
+    headers, body = rendered(target.format, message, attempt)
     trace = message.event.spec.traceparent
     traced = {"traceparent": trace} if trace else {}
     return HttpRequest(target.url, body, {**target.headers, **headers, **traced, **_signed(target, attempt, body)})
@@ -303,136 +287,6 @@ def _signed(target: WebhookTarget, attempt: Attempt, body: bytes) -> dict[str, s
 
 def _hmac64(key: bytes, content: bytes) -> str:
     return base64.b64encode(hmac.digest(key, content, "sha256")).decode()
-
-
-def _standard(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:  # noqa: ARG001
-    def build(details: Any, longest: int) -> bytes:  # noqa: ANN401  (JSON)
-        event = message.event
-        return encode(
-            {
-                "type": type_of(event),
-                "timestamp": moment_of(event.occurred),
-                "data": data(message, known, details, longest),
-            }
-        )
-
-    return {"Content-Type": "application/json"}, with_details(build, _details(message), LIMIT)
-
-
-def _binary(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
-    attributes = _attributes(message, known, attempt)
-    headers = {f"ce-{name}": percent_encoded(value) for name, value in attributes.items()}
-    used = sum(len(name) + len(value) for name, value in headers.items())
-
-    def build(details: Any, longest: int) -> bytes:  # noqa: ANN401
-        return encode(data(message, known, details, longest))
-
-    body = with_details(build, _details(message), LIMIT - used)
-    return {"Content-Type": "application/json", **headers}, body
-
-
-def _structured(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
-    attributes = {**_attributes(message, known, attempt), "datacontenttype": "application/json"}
-
-    def build(details: Any, longest: int) -> bytes:  # noqa: ANN401
-        return encode({**attributes, "data": data(message, known, details, longest)})
-
-    headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
-    return headers, with_details(build, _details(message), LIMIT - 2)  # 2: so that a batch of it fits as well
-
-
-def _batch(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
-    _, body = _structured(message, known, attempt)
-    return {"Content-Type": "application/cloudevents-batch+json; charset=utf-8"}, b"[" + body + b"]"
-
-
-def _template(message: Message, known: Facts, attempt: Attempt) -> tuple[dict[str, str], bytes]:
-    """What the organisation's own template made; without it, the body of `standard`."""
-    own = message.texts.get("body_template", _NOTHING)
-    if own is _NOTHING:
-        return _standard(message, known, attempt)
-    return {"Content-Type": "application/json"}, encode(own)
-
-
-_NOTHING: Final = object()
-_FORMATS: Final = {
-    Format.TEMPLATE: _template,
-    Format.STANDARD: _standard,
-    Format.BINARY: _binary,
-    Format.STRUCTURED: _structured,
-    Format.BATCH: _batch,
-}
-
-
-def _attributes(message: Message, known: Facts, attempt: Attempt) -> dict[str, str]:
-    """A CloudEvent's context. Source and id name the delivery: they stay the same over all attempts."""
-    event = message.event
-    made = {
-        "specversion": "1.0",
-        "id": attempt.delivery_id,
-        "source": f"/pipebell/{attempt.installation or 'unnamed'}/{event.namespace}",
-        "type": f"io.pipebell.{type_of(event)}",
-        "time": moment_of(event.occurred),
-        "subject": known.pipeline,
-        "traceparent": event.spec.traceparent,  # their extension for tracing; the header says the same
-    }
-    return {name: value for name, value in made.items() if value}
-
-
-def _details(message: Message) -> dict[str, Any] | None:
-    """What an event carries for programs: its details, or what a digest counts."""
-    notice = message.event.spec.notice
-    return notice.content if notice is not None else message.event.spec.details
-
-
-def type_of(event: Event) -> str:
-    """What happened in full-stop notation: `pipeline.failure`, `data_quality.warning`."""
-    return ".".join(event.spec.event.value.rsplit("_", 1))
-
-
-def moment_of(seconds: float) -> str | None:
-    """RFC 3339 in UTC; None for what has no date."""
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError, OSError):  # the year 0 or 10,000, after a shift of time zone
-        return None
-    return moment.replace("+00:00", "Z")
-
-
-def data(message: Message, known: Facts, details: Any, longest: int) -> dict[str, Any]:  # noqa: ANN401
-    """What happened, for programs. Texts have at most `longest` characters; links that are longer are counted."""
-    event, spec = message.event, message.event.spec
-    links = [link for link in known.links if len(link.url) <= longest]
-    made = {
-        "event": spec.event.value,
-        "severity": message.severity.value,
-        "title": known.title,
-        "org": known.org,
-        "pipeline": known.pipeline,
-        "run": known.run,
-        "attempt": spec.attempt,
-        "maxAttempts": spec.max_attempts,
-        "owner": known.owner,
-        "labels": {clean(key): cut_middle(clean(value), longest) for key, value in (spec.labels or {}).items()},
-        "occurredAt": moment_of(event.occurred),
-        "message": cut_middle(known.message, longest),
-        "details" if known.digest is None else "digest": details,
-        "links": [{"title": link.title, "url": link.url} for link in links],
-        "linksLeftOut": len(known.links) - len(links),
-        "suppressed": message.suppressed,
-        "test": message.test,
-        "replayOf": spec.replay_of.name if spec.replay_of else None,
-        "source": {"namespace": event.namespace, "name": event.name, "uid": event.uid},
-    }
-    return {name: value for name, value in made.items() if value}
-
-
-def percent_encoded(value: str) -> str:
-    """An attribute as a header (CloudEvents' HTTP binding, 3.1.3.2): printable ASCII but space, '"' and '%' stays."""
-    return "".join(
-        chr(byte) if 0x21 <= byte <= 0x7E and byte not in b'"%' else f"%{byte:02X}"  # noqa: PLR2004  (ASCII)
-        for byte in value.encode()
-    )
 
 
 _LOGIN: Final = "the receiver does not know us: check headers and signingSecret"
