@@ -29,7 +29,7 @@ from pipebell.engine.upkeep.channels import ChannelNotices, Platform
 from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.health import HealthBoard
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
-from pipebell.engine.upkeep.incidents.telling import NOTICE_KINDS, IncidentJudge
+from pipebell.engine.upkeep.incidents.notices import NOTICE_KINDS, IncidentJudge
 from pipebell.engine.upkeep.notices import NoticeMaker
 from pipebell.engine.upkeep.probing import Prober
 from pipebell.engine.upkeep.recovery import Recovery

@@ -31,7 +31,7 @@ from pipebell.engine.events.observer import Observer
 from pipebell.engine.ports import BuiltInTexts, Ports, Templates
 from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
-from pipebell.engine.upkeep.incidents.telling import NOTICE_KINDS, IncidentJudge
+from pipebell.engine.upkeep.incidents.notices import NOTICE_KINDS, IncidentJudge
 from pipebell.engine.upkeep.notices import NoticeMaker
 from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention

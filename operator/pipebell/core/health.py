@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipebell.core.outcome import Outcome
 
 CHANNEL_EVENTS: Final = frozenset({EventType.CHANNEL_FAILING, EventType.CHANNEL_RECOVERED})
-TELL_AFTER: Final = 600.0  # seconds that a destination has to fail before others are notified
+NOTIFY_AFTER: Final = 600.0  # seconds that a destination has to fail before others are notified
 WORD: Final = 64  # characters of a reason
 MESSAGE: Final = 512  # characters that a status keeps of an answer: a list of destinations must stay small
 
@@ -141,7 +141,7 @@ class Health:
 
     def due(self) -> float:
         """When the other destinations are to be notified that it fails."""
-        return self.since + TELL_AFTER
+        return self.since + NOTIFY_AFTER
 
     def _turn(self, state: HealthState, now: float) -> None:
         self.state, self.since = state, now

@@ -74,14 +74,14 @@ class RootWatch:
         metadata = item["metadata"]
         if metadata["name"] == self._name:
             self._found = True
-            self._tell(None if kind == "DELETED" else item, metadata["resourceVersion"])
+            self._report(None if kind == "DELETED" else item, metadata["resourceVersion"])
 
     def list_ends(self, version: str) -> None:
         """See `Listener`."""
         if not self._found:
-            self._tell(None, version)
+            self._report(None, version)
 
-    def _tell(self, item: Mapping[str, Any] | None, version: str) -> None:
+    def _report(self, item: Mapping[str, Any] | None, version: str) -> None:
         current = (version, item is not None)
         # An absence has the list's version, which moves on without us: reported once.
         if current == self._last_notified or (

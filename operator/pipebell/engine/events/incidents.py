@@ -53,7 +53,7 @@ _ACTIONS: Final = {
 }
 _CHANGES: Final = (IncidentAction.RECOVERED, IncidentAction.ACKNOWLEDGED)
 _STILL_FAILING: Final = CatchUpMode.STILL_FAILING
-_TELLS: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED, IncidentAction.ESCALATED)
+_NOTIFIES: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED, IncidentAction.ESCALATED)
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +177,7 @@ class Incidents:
             self._replayed(state, situation)
         if state.part is None or not isinstance(decision, Deliver):
             return decision
-        if state.part.action in _TELLS and state.part.entry.incident.open:
+        if state.part.action in _NOTIFIES and state.part.entry.incident.open:
             names = [name for name in decision.match.destinations if name not in decision.match.held]
             self.book.sending(state.part.entry, names, state.uid, state.name, self._clock.now())
         return self._threaded(state.part, decision)
@@ -312,7 +312,7 @@ class Incidents:
             self._other_alert(state, delivery, target)
         notification = Notification(name, target.kind, where, handle, part.action, epoch(delivery.delivered_time))
         severity = state.severity or Severity.INFO
-        if part.action in _TELLS:
+        if part.action in _NOTIFIES:
             self.book.delivered(entry, state.uid, notification, severity, part.rules)
         else:
             entry.incident = replace(entry.incident, notified={**entry.incident.notified, name: notification})
@@ -327,7 +327,7 @@ class Incidents:
 
     def settled(self, state: EventState) -> None:
         """A round of attempts is over."""
-        if state.part is not None and state.part.action in _TELLS:
+        if state.part is not None and state.part.action in _NOTIFIES:
             entry, whom = state.part.entry, stood_in_for(state.deliveries.values())
             if whom - entry.incident.stood_in_for:
                 entry.incident = replace(entry.incident, stood_in_for=entry.incident.stood_in_for | whom)
@@ -342,12 +342,12 @@ class Incidents:
             part.confirmed = True
             if part.entry.confirm(part.ordinal) and not part.touched:
                 self.on_change(part.entry, False)
-        for item in state.batch if part.action in _TELLS else ():
+        for item in state.batch if part.action in _NOTIFIES else ():
             self._batched(state, part, item.destination)
         if part.touched:
             part.touched = False
             for entry in part.entries:
-                self.on_change(entry, part.action in _TELLS)
+                self.on_change(entry, part.action in _NOTIFIES)
 
     def _batched(self, state: EventState, part: Part, name: str) -> None:
         """A destination gets a failure as a line of a digest."""

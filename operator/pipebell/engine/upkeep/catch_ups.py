@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class _Telling:
+class _Report:
     """One catch-up in the making. `held_until` is when the last of its events would not be held back any more."""
 
     group: Group
@@ -177,17 +177,17 @@ class CatchUps(Observer, ShardFollower):
             else:
                 self._next = min(self._next, self._at(group, pending, now))
         for namespace, groups in due.items():
-            ready = [group for group in groups if self._may_tell(group, now)]
+            ready = [group for group in groups if self._may_report(group, now)]
             if len(ready) < len(groups):
                 self._next = 0.0
             try:
                 if ready:
-                    await self._tell(namespace, ready, now)
+                    await self._report(namespace, ready, now)
             except ApiError as error:
                 log.warning("catch_up_postponed", namespace=namespace, error=str(error))
                 self._next = 0.0
 
-    def _may_tell(self, group: Group, now: float) -> bool:
+    def _may_report(self, group: Group, now: float) -> bool:
         """Whether all that belongs to it is known here, and nobody else tells it."""
         return (
             self._ledger.opened(group.org)
@@ -211,22 +211,22 @@ class CatchUps(Observer, ShardFollower):
             return ()
         return merged([due for due, at in pending.dues.items() if group.silenced or at <= now])
 
-    async def _tell(self, namespace: str, groups: Iterable[Group], now: float) -> None:
+    async def _report(self, namespace: str, groups: Iterable[Group], now: float) -> None:
         """One pass over what was suppressed in a namespace, for all that is due there."""
-        tellings = {group: telling for group in groups if (telling := await self._begin(group, now)) is not None}
-        if not tellings:
+        reports = {group: report for group in groups if (report := await self._begin(group, now)) is not None}
+        if not reports:
             return
         silences = self._silences.of(namespace, now)
         async for page in self._events.ended(namespace, Phase.SUPPRESSED):
             for event in page:
                 found = group_of(event)
-                telling = tellings.get(found[0]) if found is not None else None
-                if found is not None and telling is not None and round(found[1], 3) in telling.dues:
-                    _collect(telling, event, silences, now)
-        for telling in tellings.values():
-            await self._finish(telling, now)
+                report = reports.get(found[0]) if found is not None else None
+                if found is not None and report is not None and round(found[1], 3) in report.dues:
+                    _collect(report, event, silences, now)
+        for report in reports.values():
+            await self._finish(report, now)
 
-    async def _begin(self, group: Group, now: float) -> _Telling | None:
+    async def _begin(self, group: Group, now: float) -> _Report | None:
         pending = self._holds.pending.get(group)
         if pending is None:
             return None
@@ -237,41 +237,41 @@ class CatchUps(Observer, ShardFollower):
             self._postpone(group, now + REFUSED)
             return None
         silence = self._silences.by(group.namespace, group.by) if group.silenced else None
-        return _Telling(group, self._ripe(group, pending, now), silence, found if isinstance(found, Resolved) else None)
+        return _Report(group, self._ripe(group, pending, now), silence, found if isinstance(found, Resolved) else None)
 
     def _postpone(self, group: Group, until: float) -> None:
         self._postponed[group] = until
         self._next = min(self._next, until)
 
-    async def _finish(self, telling: _Telling, now: float) -> None:
-        group = telling.group
-        if telling.held_until > now:
-            self._postpone(group, telling.held_until)
+    async def _finish(self, report: _Report, now: float) -> None:
+        group = report.group
+        if report.held_until > now:
+            self._postpone(group, report.held_until)
             return
-        if not telling.tally.total:
-            self._reported(telling, "", finished=True)
+        if not report.tally.total:
+            self._reported(report, "", finished=True)
             return
-        if not self._may_tell(group, self._clock.now()):
+        if not self._may_report(group, self._clock.now()):
             self._next = 0.0
             return
-        spec, name = _spec(telling), name_of(group, telling.dues[0])
+        spec, name = _spec(report), name_of(group, report.dues[0])
         self._making[group] = spec["notice"]["content"]
         try:
-            making = await self._maker.make(group.namespace, name, spec, telling.dues[0])
+            making = await self._maker.make(group.namespace, name, spec, report.dues[0])
         finally:
             del self._making[group]
         if making.made is Made.CREATED:
-            self._reported(telling, making.name, finished=False)
+            self._reported(report, making.name, finished=False)
         elif making.made is not Made.EXISTS:
-            self._refused(telling, making.message, now)
+            self._refused(report, making.message, now)
         elif await self._reported_before(group, making.name):
             self._next = 0.0  # what it does not report is reported by another
         else:
             self._postpone(group, now + REFUSED)
 
-    def _reported(self, telling: _Telling, name: str, *, finished: bool) -> None:
-        self._postponed.pop(telling.group, None)
-        self._holds.reported(telling.group, telling.dues, name, finished=finished)
+    def _reported(self, report: _Report, name: str, *, finished: bool) -> None:
+        self._postponed.pop(report.group, None)
+        self._holds.reported(report.group, report.dues, name, finished=finished)
 
     async def _reported_before(self, group: Group, name: str) -> bool:
         """Whether the event of this name is such a catch-up, made by us or by another replica before."""
@@ -280,48 +280,48 @@ class CatchUps(Observer, ShardFollower):
         except (InvalidEvent, NotFound):
             return False
 
-    def _refused(self, telling: _Telling, message: str, now: float) -> None:
-        self._postpone(telling.group, now + REFUSED)
-        group, silence = telling.group, telling.silence
+    def _refused(self, report: _Report, message: str, now: float) -> None:
+        self._postpone(report.group, now + REFUSED)
+        group, silence = report.group, report.silence
         log.warning("catch_up_refused", namespace=group.namespace, org=group.org, by=group.by, error=message)
         if silence is not None and not silence.platform:
             self._notices.warn("Silence", silence.namespace, silence.name, silence.uid, "CatchUpRefused", message)
 
 
-def _collect(telling: _Telling, event: Event, silences: Collection[Silence], now: float) -> None:
+def _collect(report: _Report, event: Event, silences: Collection[Silence], now: float) -> None:
     """One more event that was held back."""
     record = event.status.catch_up
-    mode = telling.silence.mode if telling.silence is not None else record.mode if record is not None else None
+    mode = report.silence.mode if report.silence is not None else record.mode if record is not None else None
     if mode in (None, CatchUpMode.NONE):
         return
     if mode is CatchUpMode.STILL_FAILING and event.status.incident is not None:
         return  # what still fails of it, its incident tells
     severity = event.status.severity or event.severity
-    layers = telling.configuration.layers if telling.configuration is not None else None
+    layers = report.configuration.layers if report.configuration is not None else None
     hold = held_by_silence(silences, event, severity, now)
-    if hold is None and layers is not None and telling.group.silenced:
+    if hold is None and layers is not None and report.group.silenced:
         hold = held_by_quiet_hours(layers.quiet_hours, severity, now)
     if hold is not None:
-        telling.held_until = max(telling.held_until, hold.until)
-    telling.tally.add(member_of(event, severity))
+        report.held_until = max(report.held_until, hold.until)
+    report.tally.add(member_of(event, severity))
     match = match_trigger(layers, event.spec, find_override(layers, event.spec)) if layers is not None else None
     if isinstance(match, Match):
-        telling.destinations |= dict.fromkeys(part_of(name)[0] for name in match.destinations)
+        report.destinations |= dict.fromkeys(part_of(name)[0] for name in match.destinations)
 
 
-def _spec(telling: _Telling) -> dict[str, Any]:
+def _spec(report: _Report) -> dict[str, Any]:
     """The catch-up's spec, as the API takes it: of the type and severity of what is worst in it."""
-    worst = telling.tally.worst
+    worst = report.tally.worst
     assert worst is not None  # noqa: S101  (there are members; tells mypy)
-    title, notes = words(telling.group, telling.silence, telling.dues[-1])
-    said = Content(telling.group.by, telling.dues, tuple(telling.destinations))
+    title, notes = words(report.group, report.silence, report.dues[-1])
+    said = Content(report.group.by, report.dues, tuple(report.destinations))
     return {
-        "orgSlug": telling.group.org,
+        "orgSlug": report.group.org,
         "event": worst.event,
         "severity": worst.severity.value,
         "notice": {
             "kind": NoticeKind.CATCH_UP.value,
-            "due": rfc3339(telling.dues[0]),
-            "content": said.added_to(telling.tally.content(title=title, notes=notes)),
+            "due": rfc3339(report.dues[0]),
+            "content": said.added_to(report.tally.content(title=title, notes=notes)),
         },
     }

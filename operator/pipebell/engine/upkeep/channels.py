@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from pipebell.core.errors import ApiError, NotFound, NotReady
-from pipebell.core.health import TELL_AFTER, HealthState
+from pipebell.core.health import NOTIFY_AFTER, HealthState
 from pipebell.core.layers import channel_health
 from pipebell.core.policy.channels import Notice, others, spec, trigger_of
 from pipebell.core.policy.facts import Claim
@@ -112,7 +112,7 @@ class ChannelNotices(Observer):
         for name, event in self._past.items():
             due = event.spec.notice.due if event.spec.notice is not None else None
             if event.spec.event is EventType.CHANNEL_FAILING:
-                since = (due.timestamp() if due is not None else event.created) - TELL_AFTER
+                since = (due.timestamp() if due is not None else event.created) - NOTIFY_AFTER
                 self._board.restore_root(name, since, event.created)
         self._past.clear()
 
@@ -295,7 +295,7 @@ class ChannelNotices(Observer):
             return own, False
         health = channel.health
         if kind is EventType.CHANNEL_FAILING:
-            return own, health.failing(now) >= TELL_AFTER - CLOCKS
+            return own, health.failing(now) >= NOTIFY_AFTER - CLOCKS
         return own, health.state is HealthState.HEALTHY and health.notified is not None
 
     def _root_stands(self, name: str, kind: EventType, created: float) -> bool:

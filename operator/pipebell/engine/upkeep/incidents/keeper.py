@@ -30,7 +30,7 @@ from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.part import Stored
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Deadlines
-from pipebell.engine.upkeep.incidents import telling
+from pipebell.engine.upkeep.incidents import notices
 from pipebell.engine.upkeep.incidents.writer import IncidentWriter
 
 if TYPE_CHECKING:
@@ -297,8 +297,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
             self._seen(entry, stored.resource)
         before, now = entry.incident, self._clock.now()
-        after, notices = reducer.tick(before, rules, now)
-        until = self._held_until(before, resolved, now) if notices and after.open else None
+        after, due = reducer.tick(before, rules, now)
+        until = self._held_until(before, resolved, now) if due and after.open else None
         if until is not None:  # a silence or quiet hours move what is due
             self._arm(entry, until)
             return
@@ -308,7 +308,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         if not entry.incident.open:
             self._book.ended(entry)
         if entry.incident != before:
-            await self._make(entry, notices)
+            await self._make(entry, due)
             self._writer.add(entry, urgent=True)
         if entry.incident.open:
             self._arm(entry)
@@ -317,28 +317,28 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         """When what holds its failures back now is over; None when nothing does."""
         silences, hours = self._holds.silences(incident.key.namespace, now), resolved.layers.quiet_hours
         severity = incident.severity or Severity.ERROR
-        hold = held_by_silence(silences, telling.as_event(incident, now), severity, now) if silences else None
+        hold = held_by_silence(silences, notices.as_event(incident, now), severity, now) if silences else None
         if hold is None and hours and silences is not None:
             hold = held_by_quiet_hours(hours, severity, now)
         return hold.until if hold is not None else None
 
-    async def _make(self, entry: Entry, notices: Collection[reducer.Notice]) -> None:
+    async def _make(self, entry: Entry, due: Collection[reducer.Notice]) -> None:
         """Make notices. Until they are there, nothing is written that says so."""
         entry.extra.making += 1
         try:
-            for notice in notices:
-                await self._tell(entry, notice)
+            for notice in due:
+                await self._notify(entry, notice)
         finally:
             entry.extra.making -= 1
 
-    async def _tell(self, entry: Entry, notice: reducer.Notice) -> None:
+    async def _notify(self, entry: Entry, notice: reducer.Notice) -> None:
         incident = entry.incident
-        name = telling.name_of(incident.name, notice.kind, notice.step)
+        name = notices.name_of(incident.name, notice.kind, notice.step)
         action = _CHANGES.get(notice.kind)
-        if action is not None and not any(telling.way_to_change(item, action) for item in incident.notified.values()):
+        if action is not None and not any(notices.way_to_change(item, action) for item in incident.notified.values()):
             return
         while self._ownership.may_send(incident.key.org):
-            spec = telling.spec_of(incident, notice, self._clock.now())
+            spec = notices.spec_of(incident, notice, self._clock.now())
             try:
                 await self._maker.make(incident.key.namespace, name, spec, notice.due)
             except Unavailable:
@@ -392,12 +392,12 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             self._on_acknowledged(entry.incident)
         if newly:
             step = resource.generation
-            self._once(self._told_of(entry, reducer.Notice(NoticeKind.ACKNOWLEDGED, step, now)))
+            self._once(self._announce(entry, reducer.Notice(NoticeKind.ACKNOWLEDGED, step, now)))
         else:
             self._changed(entry, True)
         self._arm(entry)
 
-    async def _told_of(self, entry: Entry, notice: reducer.Notice) -> None:
+    async def _announce(self, entry: Entry, notice: reducer.Notice) -> None:
         await self._make(entry, (notice,))
         self._changed(entry, True)
 
@@ -407,10 +407,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         A silence holds new messages back, but nobody is kept awake by an alert that is over.
         """
         edits = any(
-            telling.way_to_change(item, Action.RESOLVE) is Action.EDIT for item in entry.incident.notified.values()
+            notices.way_to_change(item, Action.RESOLVE) is Action.EDIT for item in entry.incident.notified.values()
         )
         if edits or not announced or entry.incident.key.kind is not IncidentClass.RUN:
-            self._once(self._told_of(entry, reducer.Notice(NoticeKind.RESOLVED, 1, self._clock.now())))
+            self._once(self._announce(entry, reducer.Notice(NoticeKind.RESOLVED, 1, self._clock.now())))
         else:
             self._changed(entry, True)
 
@@ -418,7 +418,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         """Somebody, or the configuration, ends it: alerts on call are closed, and nobody gets a new message."""
         now = self._clock.now()
         self._book.end(entry, by, now, by_hand=by_hand)
-        self._once(self._told_of(entry, reducer.Notice(NoticeKind.RESOLVED, 1, now)))
+        self._once(self._announce(entry, reducer.Notice(NoticeKind.RESOLVED, 1, now)))
 
     # ------------------------------------------------------------------ what is over
 
@@ -487,7 +487,7 @@ def _completed(entry: Entry, rules: IncidentRules, layers: Layers, now: float) -
         if incident.next_escalation is None and incident.step == 0 and rules.escalation:
             entry.incident = replace(entry.incident, next_escalation=incident.opened + rules.escalation[0].after)
     if incident.open:
-        spec = telling.as_event(incident, now).spec
+        spec = notices.as_event(incident, now).spec
         match = match_trigger(layers, spec, find_override(layers, spec)) if incident.due is not None else None
         cooldown = match.cooldown if isinstance(match, Match) else 0.0
         entry.incident = reducer.by_rules(entry.incident, rules, now, cooldown)
