@@ -6,7 +6,6 @@ import pytest
 from tests.engine.fakes import config_object
 
 from pipebell.core import resolve
-from pipebell.core.models import LabelSelector
 
 
 def test_the_oldest_configuration_wins_then_the_first_by_name():
@@ -29,21 +28,3 @@ def test_sharing_needs_the_platform_and_the_organisation(rule, labels, admitted)
     config = config_object("acme", "shared", "c", "1", {"eventNamespaces": rule})
     assert (resolve.shared([config], "team", labels, ["shared"]) is config) is admitted
     assert resolve.shared([config], "team", labels, ["other"]) is None
-
-
-@pytest.mark.parametrize(
-    ("operator", "values", "labels", "holds"),
-    [
-        ("In", ["a"], {"k": "a"}, True),
-        ("In", ["a"], {}, False),
-        ("NotIn", ["a"], {}, True),
-        ("NotIn", ["a"], {"k": "a"}, False),
-        ("Exists", None, {"k": ""}, True),
-        ("Exists", None, {}, False),
-        ("DoesNotExist", None, {}, True),
-    ],
-)
-def test_label_requirements(operator, values, labels, holds):
-    requirement = {"key": "k", "operator": operator, "values": values}
-    selector = LabelSelector.model_validate({"matchExpressions": [requirement]})
-    assert resolve.selects(selector, labels) is holds

@@ -10,7 +10,7 @@ business of these models, because they apply only after an organisation's settin
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -60,6 +60,7 @@ from pipebell.core.fields import (
 )
 from pipebell.core.incidents.spec import IncidentsSpec
 from pipebell.core.overrides import OverrideRules, OverrideSpec
+from pipebell.core.selectors import EventNamespaces
 from pipebell.core.silences.quiet import QuietHours
 from pipebell.core.template import ALL_TOGETHER, TOO_MUCH
 from pipebell.core.vocabulary import EventType
@@ -256,48 +257,6 @@ class ChannelHealthSpec(Spec):
             "works. Default false."
         ),
     )
-
-
-class LabelRequirement(Spec):
-    """One requirement of a label selector."""
-
-    key: Annotated[str, StringConstraints(min_length=1, max_length=317)] = Field(description="Label key.")
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(description="How key and values relate.")
-    values: Annotated[list[Annotated[str, StringConstraints(max_length=63)]], Field(max_length=50)] | None = Field(
-        None, description="Values for In and NotIn; none for Exists and DoesNotExist."
-    )
-
-
-class LabelSelector(Spec):
-    """A label selector as everywhere in Kubernetes; all requirements must hold."""
-
-    match_labels: (
-        Annotated[
-            dict[Annotated[str, StringConstraints(max_length=317)], Annotated[str, StringConstraints(max_length=63)]],
-            Field(max_length=50),
-        ]
-        | None
-    ) = Field(None, description="Labels that must have exactly these values.")
-    match_expressions: Annotated[list[LabelRequirement], Field(max_length=50)] | None = Field(
-        None, description="Requirements on labels."
-    )
-
-
-class EventNamespaces(Spec):
-    """Which namespaces' events may use a configuration."""
-
-    from_: Literal["Same", "All", "Selector"] = Field(
-        alias="from",
-        description="Same: the configuration's own; All: every namespace; Selector: those that selector matches.",
-    )
-    selector: LabelSelector | None = Field(None, description="Labels of the namespaces; for from: Selector.")
-
-    @model_validator(mode="after")
-    def _selector_goes_with_from(self) -> Self:
-        if (self.from_ == "Selector") != (self.selector is not None):
-            msg = "selector goes with from: Selector, and only with it"
-            raise ValueError(msg)
-        return self
 
 
 class NotificationSpec(Blocks):

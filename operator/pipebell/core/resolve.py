@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pipebell.core.config import ConfigObject
-    from pipebell.core.models import LabelRequirement, LabelSelector
 
 
 def seniority(config: ConfigObject) -> tuple[float, str, str]:
@@ -59,28 +58,4 @@ def wants_labels(configs: Iterable[ConfigObject], shared_namespaces: Collection[
 
 def _admits(config: ConfigObject, labels: Mapping[str, str] | None) -> bool:
     rule = config.spec.event_namespaces if config.spec is not None else None
-    if rule is None or rule.from_ == "Same":
-        return False
-    if rule.from_ == "All":
-        return True
-    return labels is not None and rule.selector is not None and selects(rule.selector, labels)
-
-
-def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector matches; an empty one matches everything, as everywhere in Kubernetes."""
-    return all(labels.get(key) == value for key, value in (selector.match_labels or {}).items()) and all(
-        _meets(requirement, labels) for requirement in selector.match_expressions or ()
-    )
-
-
-def _meets(requirement: LabelRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value is not None and value in (requirement.values or ())
-        case "NotIn":
-            return value is None or value not in (requirement.values or ())
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
+    return rule is not None and rule.admits(labels)
