@@ -112,7 +112,7 @@ async def test_a_stopped_watch_of_events_is_no_life_and_an_unlisted_one_not_read
     app._watch_events(lambda kind, item: None)
     await asyncio.sleep(0)
     assert "pipelineevents has not been listed yet" in app._probes.ready()
-    app._probes.event_watches[0]._follow.trouble = None
+    app._probes.event_watches[0]._list_watch.trouble = None
     assert app._probes.ready() == "the operator's permissions have not been checked yet"
     app._permissions.trouble = None
     assert app._probes.ready() is None
@@ -126,7 +126,7 @@ async def test_who_is_not_known_not_heard_or_of_another_time_is_not_ready(monkey
     app._lister._listed_at, app.sharing._joined, app._permissions.trouble = 1.0, True, None
     app.root.listed.set()
     app._watch_events(lambda kind, item: None)
-    app._probes.event_watches[0]._follow.trouble = None
+    app._probes.event_watches[0]._list_watch.trouble = None
     assert app._probes.ready() is None
     said = "not well"
     for part, name in ((app._vitals, "trouble"), (app.watches, "deaf")):
