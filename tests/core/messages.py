@@ -1,6 +1,6 @@
 """A typical message, to be varied by each test, and one of every kind that there is to tell."""
 
-from pipebell.core.digest import Member, digest_content
+from pipebell.core.digest import MAX_ITEMS, Member, Tally
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.message import Message
 from pipebell.core.status import EventStatus
@@ -61,6 +61,14 @@ MEMBERS = [
     member(9, pipeline="billing", event="pipeline_success", severity=Severity.INFO, error="", run=""),
 ]
 NOWHERE = dict.fromkeys(("pipeline_id", "pipeline_logging_id", "error_message", "details", "links"))
+
+
+def digest_content(members, *, max_items=MAX_ITEMS, title="Digest", notes=()):
+    """The content of a digest of these members, as its event's spec holds it."""
+    tally = Tally(max_items)
+    for member in members:
+        tally.add(member)
+    return tally.content(max_items=max_items, title=title, notes=notes)
 
 
 def digest(members, severity, **options):

@@ -5,9 +5,9 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.messages import Raw, make, member
+from tests.core.messages import Raw, digest_content, make, member
 
-from pipebell.core.digest import ERROR_LIMIT, LARGEST, MOST_PIPELINES, Tally, digest_content, member_of, parse
+from pipebell.core.digest import ERROR_LIMIT, LARGEST, MOST_PIPELINES, Tally, member_of, parse
 from pipebell.core.vocabulary import Severity
 
 

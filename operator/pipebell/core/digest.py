@@ -20,7 +20,7 @@ from pipebell.core.vocabulary import EventType, Severity
 from pipebell.core.wire import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pipebell.core.event import Event
 
@@ -299,13 +299,3 @@ def _negative(weight: tuple[int, int]) -> tuple[int, int]:
 
 def _by_severity(counts: Counter[Severity]) -> Counts:
     return {severity: counts[severity] for severity in reversed(Severity) if counts[severity]}
-
-
-def digest_content(
-    members: Iterable[Member], *, max_items: int = MAX_ITEMS, title: str = "Digest", notes: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The content of a digest of these members, as JSON."""
-    tally = Tally(max_items)
-    for member in members:
-        tally.add(member)
-    return tally.content(max_items=max_items, title=title, notes=notes)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from pipebell.core.policy.situation import IncidentFacts
     from pipebell.core.vocabulary import Severity
 
+_FLAPS: Final = "Flapping: it fails and recovers again and again"
+
 
 def failure_of(event: Event, severity: Severity) -> Failure:
     """What a failure says of its incident."""
@@ -99,9 +101,6 @@ def retry_expected(s: Situation) -> Decision | Situation:
     mark = Mark(IncidentAction.COUNTED, failure, due=until, retry=True)
     match = replace(s.match, mark=mark)
     return Suppress(StageName.RETRY_EXPECTED, Reason.RETRY_EXPECTED, message, until, "", match.title, match)
-
-
-_FLAPS: Final = "Flapping: it fails and recovers again and again"
 
 
 def _not_yet(s: Situation, facts: IncidentFacts) -> Wait | None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from pipebell.engine.upkeep.notices import NoticeMaker
 
 GRACE: Final = 30.0  # seconds after a configuration's change: what replaces it may come a moment later
-APART: Final = 0.01  # seconds between looks at incidents that a change concerns all at once
+STAGGER: Final = 0.01  # seconds between looks at incidents that a change concerns all at once
 SOON, LATER = 5.0, 60.0  # seconds until something is tried again that could not be done
 KEPT: Final = 172_800.0  # seconds for which a resolved incident is remembered by its name
 MOST_RESOLVED: Final = 1_000  # of one namespace
@@ -136,7 +136,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         soon = self._clock.now() + GRACE
         for position, entry in enumerate(entries):
             if entry.extra.check is None:
-                entry.extra.check = soon + position * APART
+                entry.extra.check = soon + position * STAGGER
                 self._arm(entry)
 
     # ------------------------------------------------------------------ shards
