@@ -111,6 +111,7 @@ KNOBS = {
     "settings.eventMaxAge": (1000000, {}, lambda r: r.env["PIPEBELL_EVENT_MAX_AGE"] == "1000000"),
     "settings.ttlDelivered": (60, {}, lambda r: r.env["PIPEBELL_TTL_DELIVERED"] == "60"),
     "settings.ttlFailed": (2592000, {}, lambda r: r.env["PIPEBELL_TTL_FAILED"] == "2592000"),
+    "settings.incidentTtl": (3000000, {}, lambda r: r.env["PIPEBELL_INCIDENT_TTL"] == "3000000"),
     "settings.allowedHosts": (
         ["slack=chat.example", "slack=10.0.0.1:8443"],
         {},

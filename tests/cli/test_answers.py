@@ -110,4 +110,4 @@ def test_who_may_not_look_elsewhere_hears_as_much_as_before(on_stage, stage, pla
     done = on_stage("history", "acme", "--kubeconfig", viewer)
     assert (done.code, done.err) == (0, f"No such events of acme in namespace {place}.\n")
     done = on_stage("why", "some-event", "--kubeconfig", viewer)
-    assert done.err == f"Error: there is no PipelineEvent some-event in namespace {place}\n"
+    assert f"there is no PipelineEvent some-event in namespace {place}; `pipebell history` lists" in done.err

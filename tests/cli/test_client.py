@@ -7,12 +7,33 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pipebell.cli.client import EVENTS, bare
+
+NAMES = {
+    "x": "x",
+    "pipelineevent/x": "x",
+    "pipelineevents/x": "x",
+    "PipelineEvent/x": "x",
+    "pe/x": "x",
+    "pipelineevent.pipebell.io/x": "x",
+    "incident/x": "incident/x",
+    "pipelineevent.example.com/x": "pipelineevent.example.com/x",
+    "a/b/c": "a/b/c",
+    "pe/": "",
+}
+
 EVENT = {
     "apiVersion": "pipebell.io/v1alpha1",
     "kind": "PipelineEvent",
     "metadata": {"name": "x"},
     "spec": {"orgSlug": "acme", "event": "pipeline_failure"},
 }
+
+
+@pytest.mark.parametrize("word", NAMES)
+def test_a_name_may_have_its_kind_before_it(word):
+    assert bare(word, EVENTS) == NAMES[word]
+
 
 COMMANDS = {
     "send": ["send", "--org", "acme"],

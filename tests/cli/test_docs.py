@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from pipebell.cli.group import Table
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.models import NotificationConfigSpec, NotificationSpec
 from pipebell.core.root import parse_notification_json
+from pipebell.core.vocabulary import NotReadyReason, Phase, Reason, StageName
+from pipebell.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -40,24 +43,29 @@ def commands(text):
     return [line for line in lines + inline if line.startswith("pipebell ") and not line.endswith("\\")]
 
 
+def unknown_options(line):
+    """Options of a command line that its command does not have."""
+    table = Table("pipebell")
+    _, command, *rest = shlex.split(re.split(r" [|><] ", line)[0], comments=True)
+    if command.startswith("-"):
+        return set()
+    assert command in COMMANDS, line
+    found = table.get_command(click.Context(table), command)
+    if isinstance(found, click.Group) and rest and rest[0] in found.commands:
+        found, rest = found.commands[rest[0]], rest[1:]
+    known = {option for param in found.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
+    used = {
+        part.split("=")[0]
+        for part in (rest[: rest.index("--")] if "--" in rest else rest)
+        if re.fullmatch(r"--?[a-zA-Z][a-z-]*(=.*)?", part)
+    }
+    return used - known
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_commands_and_their_options_exist(name):
-    table = Table("pipebell")
     for line in commands(PAGES[name].read_text(encoding="utf-8")):
-        _, command, *rest = shlex.split(re.split(r" [|>] ", line)[0], comments=True)
-        if command.startswith("-"):
-            continue
-        assert command in COMMANDS, line
-        found = table.get_command(click.Context(table), command)
-        if isinstance(found, click.Group) and rest and rest[0] in found.commands:
-            found, rest = found.commands[rest[0]], rest[1:]
-        known = {option for param in found.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
-        used = {
-            part.split("=")[0]
-            for part in (rest[: rest.index("--")] if "--" in rest else rest)
-            if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", part)
-        }
-        assert used <= known, line
+        assert not unknown_options(line), line
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -80,3 +88,22 @@ def test_links_lead_somewhere(name):
     page = PAGES[name]
     for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith(("https://", "http://", "mailto:")) or (page.parent / target).exists(), target
+
+
+def test_the_table_of_contents_has_every_page():
+    docs = ROOT / "docs"
+    listed = set(re.findall(r"\]\(([^)#\s]+)\)", (docs / "README.md").read_text(encoding="utf-8")))
+    pages = {str(path.relative_to(docs)) for path in docs.rglob("*.md") if path.parent.name != "runbooks"}
+    assert pages - listed == {"README.md"}
+
+
+@pytest.mark.parametrize("words", [Phase, Reason, NotReadyReason, StageName], ids=lambda words: words.__name__)
+def test_what_a_status_may_say_is_explained(words):
+    text = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")
+    assert [word for word in words if not re.search(rf"[| `]{word}[| `]", text)] == []
+
+
+def test_every_setting_is_explained():
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    named = {f"PIPEBELL_{field.name.upper()}" for field in fields(Settings)}
+    assert {name for name in named if f"`{name}`" not in text} == set()

@@ -21,7 +21,12 @@ def test_history_filters(on_stage, make_config, place):
     wide = on_stage("history", "-o", "wide").out.splitlines()
     assert {"SEVERITY", "RUN", "DELIVERIES", "CONFIG"} <= set(wide[0].split())
     assert f"{place}/acme" in wide[1]
-    assert on_stage("history", "-o", "name").out.splitlines()[0].startswith("pipelineevent/acme-")
+    listed = on_stage("history", "-o", "name").out.splitlines()[0]
+    assert listed.startswith("pipelineevent/acme-")
+    for name in (listed, listed.replace("/", ".pipebell.io/")):  # ours, and kubectl's
+        for command in ("why", "preview"):
+            assert listed.partition("/")[2] in on_stage(command, name).out
+        assert "was delivered by slack" in on_stage("replay", name).err
     assert re.search(r"\d{4}-\d\d-\d\dT", on_stage("history", "--absolute").out)
     assert not [item for item in on_stage("history", "-o", "json").json["items"] if "managedFields" in item["metadata"]]
     assert len(lines) == 5
@@ -35,7 +40,11 @@ def test_history_filters(on_stage, make_config, place):
     assert "NAMESPACE" in on_stage("history", "-A").out
     done = on_stage("history", "stranger")
     assert (done.code, done.out) == (0, "")
-    assert f"No such events of stranger in namespace {place}" in done.err
+    assert f"No such events of stranger in namespace {place}.\n" in done.err
+    assert f"No such events of amce in namespace {place}; did you mean acme?" in on_stage("history", "amce").err
+    assert f"Nothing is open of amce in namespace {place}; did you mean acme?" in on_stage("incidents", "amce").err
+    assert f"Nothing is silenced of amce in namespace {place}; did you mean" in on_stage("silences", "amce").err
+    assert "did you mean" not in on_stage("incidents", "acme").err
     assert on_stage("history", "--since", "yesterday").code == 2
 
 

@@ -122,7 +122,7 @@ def described(cluster, namespace):
 def test_what_is_said_of_an_events_incident(described, incident):
     incident("i1", status=status("Open", nextReminderTime="2026-01-31T12:00:00Z"), acknowledgement={"by": "ana"})
     assert re.fullmatch(
-        r"incident/i1 \(Counted, failure 2\): Open, 3 failures since \d+d, acknowledged by ana, "
+        r"incident/i1 \(Counted, failure 2\): Open, 3 failures, the first \d+d ago, acknowledged by ana, "
         r"next reminder at 2026-01-31T12:00:00Z",
         described("i1"),
     )

@@ -51,7 +51,7 @@ def test_from_the_first_failure_to_the_end(on_stage, incidents_on, stage, tmp_pa
     assert f"Counted {name}" in history[3]
     assert "Repeated" in history[3]
     why = on_stage("why", three).out
-    assert f"{name} (Counted, failure 3): Open, 3 failures since" in why
+    assert f"{name} (Counted, failure 3): Open, 3 failures, the first " in why
     assert "Suppressed/Repeated (recorded)" in why
     assert on_stage("why", two, "-o", "json").json["incident"].startswith(f"incident/{name}")
     (part,) = [part for part in on_stage("status", "-o", "json").json["parts"] if part["what"] == "incidents"]

@@ -126,7 +126,7 @@ def test_everything_that_failed_goes_again_once(alone, failed, replays, cluster,
     assert (again["spec"]["errorMessage"], "occurredAt" in again["spec"]) == ("boom", True)
     none = alone("replay", "--failed", "--since", "2h", "acme", "--yes")
     assert (none.code, none.out) == (0, "")
-    assert f"Nothing failed of acme in namespace {namespace} that was not sent again." in none.err
+    assert f"Nothing of acme in namespace {namespace} failed in that time without being sent again since." in none.err
 
 
 def test_somebody_who_cannot_be_asked_has_to_agree_beforehand(alone, failed, replays):

@@ -42,7 +42,9 @@ def test_the_name_is_the_one_that_the_cluster_knows(alone, incident, account, sp
     ana = f"system:serviceaccount:{namespace}:ana"
     assert done.out.startswith(f"incident/i1 acknowledged by {ana}: no reminder and no escalation until")
     assert spec("i1")["acknowledgement"] == {"by": ana, "note": "disk is full"}
-    assert alone("ack", "inc/i1", "--note", "more room", env=env).code == 0
+    assert alone("ack", "incident.pipebell.io/i1", "--note", "more room", env=env).code == 0, (
+        "as `kubectl get -o name` has it"
+    )
     assert spec("i1")["acknowledgement"] == {"by": ana, "note": "more room"}
     assert alone("ack", "incident/i1", env=env).code == 0
     assert spec("i1")["acknowledgement"] == {"by": ana}, "no note is no note"
@@ -172,7 +174,10 @@ def test_the_pipelines_name_will_do_while_it_has_one(alone, incident, mark, spec
     incident("i2", "billing.nightly", OPEN, **{"class": "DataQuality"})
     done = alone("ack", "billing.nightly")
     assert done.code == 1
-    assert "pipeline billing.nightly has 2 open incidents: name one of i1, i2" in done.err
+    assert (
+        "pipeline billing.nightly has 2 unresolved incidents: name one of i1 (Run, Open), i2 (DataQuality, Open)"
+        in done.err
+    )
 
 
 def test_a_name_that_is_not_there(alone, incident, namespace, cluster):

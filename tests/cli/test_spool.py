@@ -86,5 +86,5 @@ def test_history_says_that_there_is_a_spool_here(on_stage, spool):
     keep(spool, "daily")
     done = on_stage("history", "acme_corp")
     assert done.code == 0
-    assert "1 events wait in the spool of this machine" in done.err
+    assert "1 event waits in the spool of this machine" in done.err
     assert "pipebell spool ls" in done.err

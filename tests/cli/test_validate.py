@@ -194,3 +194,38 @@ def test_no_shape_of_a_document_is_too_odd(item):
     for problem in document.problems:
         assert str(problem).isprintable()
         assert len(str(problem)) < 700
+
+
+def document(kind, **spec):
+    return {"apiVersion": "pipebell.io/v1alpha1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+
+
+INCIDENT = {"orgSlug": "acme", "class": "Run", "key": "pipelineId=x", "openedBy": "e"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        (document("Incident", **INCIDENT), ": ok"),
+        (document("Incident", **INCIDENT, snoozedUntil="later"), "spec.snoozedUntil: must be a time with its zone"),
+        (document("Incident", **INCIDENT, acknowledgement={"by": ""}), "spec.acknowledgement.by: "),
+        (
+            document("Incident", **INCIDENT, resolutoin={"by": "x"}),
+            "spec.resolutoin: unknown field; did you mean resolution?",
+        ),
+        (document("Silence", orgSlug="acme", reason="x"), "spec.endsAt: "),
+        (document("NotificationConfg"), "has no kind NotificationConfg; did you mean NotificationConfig?"),
+        (document("silence"), "has no kind silence; did you mean Silence?"),
+        (document("Route"), "has no kind Route; it has NotificationConfig, PipelineEvent, Silence, Incident"),
+    ],
+)
+def test_every_kind_is_known(cli, write, manifest, told):
+    done = cli("validate", write("x.yaml", manifest))
+    assert (done.code, told in done.out) == (0 if told == ": ok" else 1, True), done.out
+
+
+def test_what_is_not_ours_is_not_called_ok(cli, write):
+    done = cli("validate", write("x.yaml", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}}))
+    assert done.code == 0
+    assert done.out.endswith("Service x: note: is none of Pipebell's kinds: not looked at\n")
+    assert done.out.count("\n") == 1

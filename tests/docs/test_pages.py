@@ -145,6 +145,13 @@ python spooled.py""",
 pipebell incidents --all""",
         shows=("nightly", "Open", "Resolved"),
     ),
+    "docs/quickstart-on-call.md": Page(
+        stand_ins={"-n data": "", "INCIDENT": '"$incident"', "EVENT": '"$event"'},
+        prelude=f"{INCIDENT}event=$(kubectl get pe -o name)",
+        after="""kubectl wait "inc/$incident" --for=jsonpath='{.status.phase}'=Resolved --timeout=60s
+pipebell incidents --all""",
+        shows=("nightly", "Open", "deliver", "silence/warehouse ended", "Resolved"),
+    ),
     "docs/migration.md": Page(
         stand_ins={"-n data": "", "-f -": "--dry-run=server -f -"},
         prelude=ENV,

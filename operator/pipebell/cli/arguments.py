@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pipebell.cli import examples
 from pipebell.cli.access import Access
 from pipebell.cli.commands import program
 from pipebell.core.vocabulary import Severity
@@ -26,6 +27,7 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             usage=f"{prog} {usage}" if usage else None,
             description=description,
+            epilog=examples.below(name),
             allow_abbrev=False,
             formatter_class=_Formatter,
         )
@@ -66,6 +68,11 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Formatter(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("Examples:"):
+            return text  # lines that are typed are not wrapped
+        return super()._fill_text(text, width, indent)
+
     def add_usage(
         self,
         usage: str | None,

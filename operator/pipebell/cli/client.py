@@ -24,6 +24,12 @@ CONFIGS: Final = "notificationconfigs"
 INCIDENTS: Final = "incidents"
 SILENCES: Final = "silences"
 _KINDS: Final = {EVENTS: "PipelineEvent", CONFIGS: "NotificationConfig", INCIDENTS: "Incident", SILENCES: "Silence"}
+_SPELT: Final = {
+    EVENTS: ("pipelineevent", "pe"),
+    CONFIGS: ("notificationconfig", "nc"),
+    INCIDENTS: ("incident", "inc"),
+    SILENCES: ("silence", "sil"),
+}
 _PAGE: Final = 500
 _OK: Final = range(200, 300)
 _UNAUTHORIZED: Final = 401
@@ -33,6 +39,12 @@ _CONFLICT: Final = 409
 _TOO_MANY: Final = 429
 _SERVER: Final = 500
 _SOON: Final = 0.2  # seconds between two tries at least
+
+
+def bare(word: str, resource: str) -> str:
+    """A name without the kind before it, which `-o name` writes, ours and kubectl's (`pipelineevent.pipebell.io/x`)."""
+    kind, slash, name = word.partition("/")
+    return name if slash and kind.lower().removesuffix(f".{GROUP}") in (resource, *_SPELT[resource]) else word
 
 
 class Client:

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.cli.client import EVENTS
+from pipebell.cli.client import EVENTS, bare
 from pipebell.core.errors import NotFound, PipebellError
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ def hint(client: Client, **fields: str) -> str:
 
 def event(client: Client, name: str) -> dict[str, Any]:
     """The event of this name in the client's namespace. Raises NotFound that says where there is one."""
+    name = bare(name, EVENTS)
     try:
         return client.get(EVENTS, name)
     except NotFound as error:
         if more := hint(client, **{"metadata.name": name}):
             raise NotFound(f"{error}; {more.replace('there are some', 'there is one')}") from None
-        raise
+        raise NotFound(f"{error}; `pipebell history` lists those that there are") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from pipebell.cli import completion
+from pipebell.cli import completion, examples
 from pipebell.cli.commands import COMMANDS, missing
 from pipebell.cli.options import Access, cluster_options
 
@@ -40,7 +40,7 @@ class Table(click.Group):
         if entry.plain:
             return _likeness(cmd_name, entry.help, getattr(module, "parser", None))
         command: click.Command = getattr(module, "command", None) or getattr(module, cmd_name)
-        return command
+        return examples.attach(cmd_name, command)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete names and options from the table; click's own way would import every command."""

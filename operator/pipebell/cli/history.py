@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, elsewhere, replicas, show, spool
+from pipebell.cli import completion, elsewhere, known, replicas, show, spool
 from pipebell.cli.client import CONFIGS, EVENTS, Client
 from pipebell.cli.options import Access, cluster_options, table_option
 from pipebell.cli.standing import channels
@@ -65,6 +65,7 @@ def command(
         notes = [*_unserved(client, operator_namespace, events), *_failing(client, org, events, all_namespaces)]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
         hint = "" if events or all_namespaces else elsewhere.hint(client, **({"spec.orgSlug": org} if org else {}))
+        hint = hint or ("" if events else known.meant(client, org, everywhere=all_namespaces))
     if show.for_scripts(output, "pipelineevent", map(_slim, events)):
         return
     if events:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, show
+from pipebell.cli import completion, known, show
 from pipebell.cli.client import INCIDENTS, Client
 from pipebell.cli.options import Access, cluster_options, table_option
 from pipebell.cli.terminal import clean, style
@@ -59,6 +59,7 @@ def command(
         )
         incidents = sorted(_chosen(found, chosen, time.time()), key=began)[-limit:]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
+        hint = "" if incidents else known.meant(client, org, everywhere=all_namespaces)
     if show.for_scripts(output, "incident", map(slim, incidents)):
         return
     if incidents:
@@ -67,7 +68,7 @@ def command(
         what = (
             "No such incidents" if chosen["everything"] or chosen["pipeline"] or chosen["since"] else "Nothing is open"
         )
-        click.echo(f"{what} of {org or 'anybody'} in {place}.", err=True)
+        click.echo(f"{what} of {org or 'anybody'} in {place}{f'; {hint}' if hint else ''}.", err=True)
 
 
 def began(incident: dict[str, Any]) -> str:
@@ -98,7 +99,7 @@ def describe(client: Client, record: dict[str, Any], namespace: str) -> str:
     except Rejected as error:
         return f"{place}: how it stands is not known: {error}"
     status = incident.get("status") or {}
-    parts = [phase_of(incident), f"{status.get('failures') or 0} failures since {show.age(began(incident))}"]
+    parts = [phase_of(incident), _failures(status.get("failures") or 0, incident)]
     if by := by_whom(incident):
         parts.append(f"acknowledged by {by}")
     if status.get("resolvedBy"):
@@ -106,6 +107,11 @@ def describe(client: Client, record: dict[str, Any], namespace: str) -> str:
     if status.get("nextReminderTime") and not status.get("resolvedTime"):
         parts.append(f"next reminder at {status['nextReminderTime']}")
     return clean(f"{place}: {', '.join(parts)}")
+
+
+def _failures(count: int, incident: dict[str, Any]) -> str:
+    ago = f"{show.age(began(incident))} ago"
+    return f"1 failure, {ago}" if count == 1 else f"{count} failures, the first {ago}"
 
 
 def _chosen(incidents: Iterable[dict[str, Any]], chosen: dict[str, Any], now: float) -> Iterable[dict[str, Any]]:

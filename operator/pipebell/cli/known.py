@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli.client import CONFIGS
+from pipebell.cli.client import CONFIGS, EVENTS
 from pipebell.cli.effective import Unusable
-from pipebell.core.errors import PipebellError, Rejected
+from pipebell.core.errors import NotFound, PipebellError, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.cli.client import Client
     from pipebell.cli.effective import Finder
+
+_LOOKED_AT: Final = 500  # events, for organisations' names
 
 
 def allow_root_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,6 +41,36 @@ def check(client: Client, finder: Finder, org: str, namespace: str) -> str:
     if finder.notes:
         return f"whether a configuration names {org} is not known: {'; '.join(finder.notes)}"
     raise Unusable(f"{_unknown(client, org, namespace, others)}. If root's is meant: --allow-root")
+
+
+def stranger(client: Client, org: str) -> str:
+    """That nothing here is of this organisation, whose name may be mistyped; "" where it is, or nobody may know."""
+    others = _others(client, org, everywhere=False)
+    if others is None:
+        return ""
+    near = get_close_matches(org, others, n=1)
+    hint = f": did you mean {near[0]}?" if near else ""
+    return f"No configuration and no event in namespace {client.namespace} is of {org}{hint}"
+
+
+def meant(client: Client, org: str | None, *, everywhere: bool) -> str:
+    """Which organisation was meant by one that nothing is of; "" where it exists, or none is spelt nearly so."""
+    near = get_close_matches(org, _others(client, org, everywhere=everywhere) or (), n=1) if org else ()
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _others(client: Client, org: str, *, everywhere: bool) -> set[str] | None:
+    """Organisations of which there is something when nothing is of `org`; None where it is, or nobody may know."""
+    try:
+        if next(client.list(EVENTS, fields={"spec.orgSlug": org}, everywhere=everywhere), None):
+            return None
+        some = chain(
+            client.list(CONFIGS, everywhere=everywhere), islice(client.list(EVENTS, everywhere=everywhere), _LOOKED_AT)
+        )
+        found = {str(item["spec"].get("orgSlug")) for item in some}
+    except (Rejected, NotFound):
+        return None  # who may not look is not told that nothing is there
+    return None if org in found else found
 
 
 def _unknown(client: Client, org: str, namespace: str, others: set[str]) -> str:

@@ -246,7 +246,8 @@ def _print(sources: list[migration.Source], written: list[str], target: Path) ->
     orgs = sum(source.kind == "organisation" for source in good)
     needed = sorted({name for source in good for name in source.missing})
     click.echo(
-        f"{len(good)} of {len(sources)} files taken over ({orgs} organisations): {len(written)} manifests in {target}"
+        f"{len(good)} of {len(sources)} files taken over ({orgs} organisation{'' if orgs == 1 else 's'}): "
+        f"{len(written)} manifests in {target}"
     )
     if needed:
         click.echo(f"Without a value: {', '.join(needed)}. Give --env-file, or see {_TEMPLATE} beside each manifest.")

@@ -65,11 +65,14 @@ def command(
     if options["since"] or options["pipeline"] or options["yes"] or options["dry_run"]:
         raise click.UsageError("--since, --pipeline, --yes and --dry-run go with --failed")
     with Client(access) as client:
-        old = elsewhere.event(client, event.removeprefix("pipelineevent/").removeprefix("pe/"))
+        old = elsewhere.event(client, event)
         chosen = choose(old, list(destinations), force=options["force"])
         new = client.create(EVENTS, again(old, chosen, time.time()))
         where = f" to {', '.join(chosen)}" if chosen else ""
-        click.echo(f"pipelineevent/{new['metadata']['name']} created: {event} again{where}", err=output == "json")
+        click.echo(
+            f"pipelineevent/{new['metadata']['name']} created: {old['metadata']['name']} again{where}",
+            err=output == "json",
+        )
         if options["wait"]:
             finished = watching.watch(
                 client, new, options["timeout"], lambda line: click.echo(line, err=output == "json")

@@ -116,7 +116,7 @@ def run(
     whose = f"of {choice.org or 'anybody'} in namespace {client.namespace}"
     done: list[dict[str, Any]] = []
     if not chosen:
-        click.echo(f"Nothing failed {whose} that was not sent again.", err=True)
+        click.echo(f"Nothing {whose} failed in that time without being sent again since.", err=True)
     elif dry_run:
         done = [{"replayOf": candidate.name, "destinations": candidate.destinations} for candidate in chosen]
         for candidate in chosen:

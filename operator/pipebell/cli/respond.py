@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pipebell.cli import completion, show
-from pipebell.cli.client import INCIDENTS, Client
+from pipebell.cli.client import INCIDENTS, Client, bare
 from pipebell.cli.incidents import phase_of, slim
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.terminal import clean
@@ -237,7 +237,7 @@ def _say(
 
 def find(client: Client, word: str) -> dict[str, Any]:
     """The incident of this name, else the one that a pipeline of this name has. Raises NotFound, NothingToSay."""
-    name = word.removeprefix("incident/").removeprefix("incidents/").removeprefix("inc/")
+    name = bare(word, INCIDENTS)
     try:
         return client.get(INCIDENTS, name)
     except NotFound as error:
@@ -247,11 +247,16 @@ def find(client: Client, word: str) -> dict[str, Any]:
     if len(of_pipeline) == 1:
         return of_pipeline[0]
     if of_pipeline:
-        names = ", ".join(sorted(str(item["metadata"]["name"]) for item in of_pipeline))
-        raise NothingToSay(f"pipeline {name} has {len(of_pipeline)} open incidents: name one of {names}")
+        names = ", ".join(sorted(map(_told_apart, of_pipeline)))
+        raise NothingToSay(f"pipeline {name} has {len(of_pipeline)} unresolved incidents: name one of {names}")
     known = {
         str(value) for item in others for value in (item["metadata"]["name"], item["spec"].get("pipelineId")) if value
     }
     near = get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else "; `pipebell incidents` lists what is open"
     raise NotFound(f"{absent}{hint}")
+
+
+def _told_apart(incident: dict[str, Any]) -> str:
+    """Its name, and what makes it another one than its pipeline's others."""
+    return f"{incident['metadata']['name']} ({incident['spec'].get('class')}, {phase_of(incident)})"

@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -18,13 +19,14 @@ from pipebell.core.errors import InvalidInput, NotReady, Problem
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.explain import explain
 from pipebell.core.hosts import HostPolicy
+from pipebell.core.incidents.resource import IncidentSpec
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import variables_of
 from pipebell.core.policy.triggers import destinations_in_use
 from pipebell.core.root import parse_notification_json, parse_root
 from pipebell.core.silences.resource import SilenceSpec
-from pipebell.core.vocabulary import API_VERSION, NAME, NotReadyReason
+from pipebell.core.vocabulary import API_VERSION, GROUP, NAME, NotReadyReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
     from pipebell.core.fields import SecretKeyRef
 
 _TOP: Final = {"apiVersion", "kind", "metadata", "spec", "status"}
-_Spec = NotificationSpec | PipelineEventSpec | SilenceSpec
-_SPECS: Final[dict[str, type[NotificationConfigSpec | PipelineEventSpec | SilenceSpec]]] = {
+_Spec = NotificationSpec | PipelineEventSpec | SilenceSpec | IncidentSpec
+_SPECS: Final[dict[str, type[NotificationConfigSpec | PipelineEventSpec | SilenceSpec | IncidentSpec]]] = {
     "NotificationConfig": NotificationConfigSpec,
     "PipelineEvent": PipelineEventSpec,
     "Silence": SilenceSpec,
+    "Incident": IncidentSpec,
 }
+NOT_OURS: Final = "is none of Pipebell's kinds: not looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,22 @@ def _document(path: Path, item: object, *, root: bool) -> Document:
         return _root(item, replace(found, kind="RootConfig"))
     if kind == "Secret":
         return replace(found, secret=_secret(item))
-    return replace(found, notes=["is none of Pipebell's kinds: not looked at"])
+    return _other_kind(item, found)
+
+
+def _other_kind(item: dict[str, Any], found: Document) -> Document:
+    """None of ours: another's, or one of ours whose name is mistyped."""
+    if str(item.get("apiVersion")).partition("/")[0] != GROUP:
+        return replace(found, notes=[NOT_OURS])
+    return replace(found, problems=(Problem("kind", _no_kind(found.kind)),))
+
+
+def _no_kind(kind: str) -> str:
+    near = get_close_matches(kind.lower(), [known.lower() for known in _SPECS], n=1)
+    meant = next((known for known in _SPECS if near == [known.lower()]), "")
+    return f"{API_VERSION} has no kind {kind}; " + (
+        f"did you mean {meant}?" if meant else f"it has {', '.join(_SPECS)}"
+    )
 
 
 def _seed(path: Path, item: dict[str, Any], *, root: bool) -> Document:

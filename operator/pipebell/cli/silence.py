@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from pydantic import ValidationError
 
-from pipebell.cli import completion, show
-from pipebell.cli.client import CONFIGS, EVENTS, SILENCES, Client
+from pipebell.cli import completion, known, show
+from pipebell.cli.client import SILENCES, Client, bare
 from pipebell.cli.options import Access, cluster_options, output_option
 from pipebell.cli.respond import myself
 from pipebell.cli.silences import describe, slim
@@ -110,7 +110,7 @@ def silence(
     now = time.time()
     spec = _spec(org, given, now)
     with Client(access) as client:
-        if org is not None and (note := _stranger(client, org)):
+        if org is not None and (note := known.stranger(client, org)):
             click.echo(note, err=True)
         metadata = {"name": name or _draw(org), "annotations": {SILENCED_BY: myself(client)}}
         document = {"apiVersion": API_VERSION, "kind": "Silence", "metadata": metadata, "spec": spec}
@@ -164,22 +164,6 @@ def _draw(org: str | None) -> str:
     return f"{word}-{secrets.token_hex(3)}"
 
 
-def _stranger(client: Client, org: str) -> str:
-    """That nothing here is of this organisation: its name may be mistyped."""
-    known: set[str] = set()
-    for resource in (CONFIGS, EVENTS):
-        try:
-            for item in client.list(resource):
-                known.add(str(item["spec"].get("orgSlug")))
-                if org in known:
-                    return ""
-        except (Rejected, NotFound):
-            return ""  # who may not look is not told that nothing is there
-    near = get_close_matches(org, known, n=1)
-    hint = f": did you mean {near[0]}?" if near else ""
-    return f"No configuration and no event in namespace {client.namespace} is of {org}{hint}"
-
-
 def _seen(client: Client, made: dict[str, Any]) -> dict[str, Any]:
     """The silence as the operator has taken it in; as it is after a while without one."""
     end = time.monotonic() + _PATIENCE
@@ -199,7 +183,7 @@ def unsilence(names: Sequence[str], access: Access) -> None:
     """End each SILENCE now: what it held back is told at once, as its catchUp says."""
     with Client(access) as client:
         for given in names:
-            name = given.removeprefix("silence/").removeprefix("silences/").removeprefix("sil/")
+            name = bare(given, SILENCES)
             found = _find(client, name)
             client.delete(SILENCES, name)
             click.echo(f"silence/{name} ended{_afterwards(found)}")
@@ -209,8 +193,8 @@ def _find(client: Client, name: str) -> dict[str, Any]:
     try:
         return client.get(SILENCES, name)
     except NotFound as error:
-        known = [str(item["metadata"]["name"]) for item in client.list(SILENCES)]
-        near = get_close_matches(name, known, n=1)
+        names = [str(item["metadata"]["name"]) for item in client.list(SILENCES)]
+        near = get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; `pipebell silences` lists those that there are"
         raise NotFound(f"{error}{hint}") from None
 

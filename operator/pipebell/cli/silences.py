@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from pipebell.cli import completion, replicas, show
+from pipebell.cli import completion, known, replicas, show
 from pipebell.cli.client import SILENCES, Client
 from pipebell.cli.options import Access, cluster_options, table_option
 from pipebell.cli.terminal import clean, style
@@ -55,12 +55,13 @@ def command(
             and (everything or phase_of(item, now) is not SilencePhase.EXPIRED)
         ]
         place = "any namespace" if all_namespaces else f"namespace {client.namespace}"
+        hint = "" if chosen else known.meant(client, org, everywhere=all_namespaces)
     if show.for_scripts(output, "silence", map(slim, chosen)):
         return
     if chosen:
         _print(chosen, now, everywhere=all_namespaces, wide=output == "wide", own=client.namespace)
     else:
-        click.echo(f"Nothing is silenced of {org or 'anybody'} in {place}.", err=True)
+        click.echo(f"Nothing is silenced of {org or 'anybody'} in {place}{f'; {hint}' if hint else ''}.", err=True)
 
 
 def read(client: Client, operator_namespace: str, *, everywhere: bool = False) -> list[dict[str, Any]]:

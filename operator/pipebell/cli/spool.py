@@ -112,7 +112,8 @@ def _send(spool: Spool, options: argparse.Namespace) -> None:
             others = [item for item in spool.waiting() if delivery.hindrance_of(item, client.api, where)]
             if others:
                 meant = sorted({item.server or "a cluster that was not known" for item in others})
-                _confirm(options, f"Send {len(others)} events that were meant for {', '.join(meant)} to {server}?")
+                was = "was" if len(others) == 1 else "were"
+                _confirm(options, f"Send {counted(len(others))} that {was} meant for {', '.join(meant)} to {server}?")
         empty(spool, client, where, anywhere=options.to_current_cluster)
 
 
@@ -137,7 +138,7 @@ def _drop(spool: Spool, options: argparse.Namespace) -> None:
     if missing := [name for name in names if name not in waiting]:
         raise PipebellError(f"no event {', '.join(missing)} in {spool.folder}; `pipebell spool ls` shows what is there")
     if names:
-        _confirm(options, f"Drop {len(names)} events that nobody has been told of?")
+        _confirm(options, f"Drop {counted(len(names))} that nobody has been told of?")
     for name in names:
         spool.done(waiting[name].path)
     say(f"{len(names)} dropped")
@@ -160,5 +161,11 @@ def note() -> str:
     with suppress(OSError):
         spool = Spool(default_folder(os.environ))
         if count := len(spool):
-            return f"{count} events wait in the spool of this machine ({spool.folder}): pipebell spool ls"
+            waits = "waits" if count == 1 else "wait"
+            return f"{counted(count)} {waits} in the spool of this machine ({spool.folder}): pipebell spool ls"
     return ""
+
+
+def counted(events: int) -> str:
+    """How many events, in words."""
+    return f"{events} event{'' if events == 1 else 's'}"

@@ -28,10 +28,10 @@ from pipebell.core.models import NotificationSpec
 def command(ctx: click.Context, /, files: tuple[Path, ...], env_file: Path | None, output: str) -> None:
     """Check FILEs by the cluster's rules, without a cluster.
 
-    A FILE is JSON or YAML, a folder with such files, or - for standard input: NotificationConfigs, PipelineEvents, the
-    root ConfigMap, and the JSON files of configs/. What the cluster would reject at `kubectl apply`, or could not use
-    afterwards, is named by field. With --env-file, placeholders are filled, and every value has to meet the rule of its
-    field.
+    A FILE is JSON or YAML, a folder with such files, or - for standard input: NotificationConfigs, PipelineEvents,
+    Silences, Incidents, the root ConfigMap, and the JSON files of configs/. What the cluster would reject at `kubectl
+    apply`, or could not use afterwards, is named by field. With --env-file, placeholders are filled, and every value
+    has to meet the rule of its field.
     """
     env = None
     if env_file is not None:
@@ -99,8 +99,8 @@ def _result(document: rules.Document, found: list[rules.Document], env: dict[str
 
 def _print(results: list[dict[str, Any]]) -> None:
     for result in results:
-        head = clean(f"{result['file']}: {result['kind']} {result['name']}")
-        if not result["problems"]:
+        head = clean(f"{result['file']}: {result['kind']} {result['name']}".rstrip())
+        if not result["problems"] and rules.NOT_OURS not in result["notes"]:
             needs = f" (fills {', '.join(result['variables'])})" if result["variables"] else ""
             click.echo(f"{head}: {click.style('ok', fg='green')}{needs}")
         for problem in result["problems"]:

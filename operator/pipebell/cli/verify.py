@@ -188,7 +188,8 @@ def _print(result: dict[str, Any]) -> None:
     for name, findings in result["checks"].items():
         for finding in findings:
             mark = click.style("ok   ", fg="green") if finding["ok"] else click.style("wrong", fg="red")
-            click.echo(f"  {mark} {name}: {finding['what']}: {clean(finding['message'])}")
+            what = "" if finding["what"] == name else f"{finding['what']}: "
+            click.echo(f"  {mark} {name}: {what}{clean(finding['message'])}")
             if not finding["ok"] and finding["fix"]:
                 click.echo(f"        {finding['fix']}")
     if not result["checks"]:
