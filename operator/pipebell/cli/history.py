@@ -67,8 +67,8 @@ def command(
         hint = "" if events or all_namespaces else elsewhere.hint(client, **({"spec.orgSlug": org} if org else {}))
         hint = hint or ("" if events else known.meant(client, org, everywhere=all_namespaces))
     if show.for_scripts(output, "pipelineevent", map(_slim, events)):
-        return
-    if events:
+        pass
+    elif events:
         _print(events, everywhere=all_namespaces, wide=output == "wide", absolute=absolute)
     else:
         click.echo(f"No such events of {org or 'anybody'} in {place}{f'; {hint}' if hint else ''}.", err=True)
