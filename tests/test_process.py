@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import tracemalloc
 
 import pytest
@@ -34,3 +36,19 @@ async def test_thousands_of_tls_connections_fit_into_a_pods_memory(tuned):
         for _, writer in ends:
             writer.close()
             await writer.wait_closed()
+
+
+def test_the_operator_loads_nothing_that_only_others_need():
+    """In a process of its own: this one has loaded the official client and rich already."""
+    script = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from pipebell.cli import run\n"
+        "run.asyncio.run = lambda work: work.close()\n"
+        "run.Settings.from_env = lambda environ: type('S', (), {'log_format': 'json', 'log_level': 'INFO'})\n"
+        "assert CliRunner().invoke(run.run, []).exit_code == 0\n"
+        "assert 'kopf' in sys.modules and 'structlog' in sys.modules\n"
+        "assert not {'kubernetes', 'rich'} & sys.modules.keys()\n"
+        "import kubernetes, rich  # whoever asks for them later gets them\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

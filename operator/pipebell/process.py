@@ -1,12 +1,34 @@
-"""What the operator's process is tuned to: the garbage collector, and the memory of TLS connections."""
+"""What the operator's process is tuned to: what it loads, the garbage collector, and the memory of TLS connections."""
 
 from __future__ import annotations
 
 import asyncio.sslproto
 import gc
-from typing import Final
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TLS_BUFFER: Final = 1 << 15  # bytes: two TLS records of the greatest size (RFC 8446, 5.1)
+
+
+# Libraries load these where they are installed, and do without where they are not. kopf would recognise the objects of
+# the official client, which are the SDK's matter (10 MB); structlog would show tracebacks in colour (3 MB).
+UNUSED: Final = ("kubernetes", "rich")
+
+
+@contextmanager
+def without(*packages: str) -> Iterator[None]:
+    """What is imported within finds these packages missing, unless they are loaded already."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is the import system's word for it
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
 
 
 def tune() -> None:

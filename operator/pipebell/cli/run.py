@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import click
 
 from pipebell.core.errors import SettingsError
+from pipebell.process import UNUSED, without
 from pipebell.settings import Settings
 
 RESTARTS: Final = 5  # within …
@@ -33,10 +34,11 @@ def _options(command: Any) -> Any:  # noqa: ANN401  (click's decorators)
 @_options
 def run(**given: str | None) -> None:
     """Run the operator, on the cluster of KUBECONFIG or of the pod that this runs in."""
-    from pipebell.logs import set_up_logging  # noqa: PLC0415  (the operator's libraries take a second to load)
-
     environ = {f"PIPEBELL_{name.upper()}": value for name, value in given.items() if value}
     settings = Settings.from_env(environ)
+    with without(*UNUSED):
+        import pipebell.handlers  # noqa: F401, PLC0415  (the operator's libraries take a second to load)
+        from pipebell.logs import set_up_logging  # noqa: PLC0415
     set_up_logging(settings.log_format, settings.log_level)
     sys.exit(asyncio.run(_supervise(settings)))
 
