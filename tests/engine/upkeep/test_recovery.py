@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
+from tests.engine.fakes import settle_down
+
 from pipebell.core.event import EventPage
 from pipebell.core.outcome import Outcome, OutcomeKind
+from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.vocabulary import Phase, Reason
+from pipebell.engine.events.state import EventState
+from pipebell.engine.upkeep.recovery import Recovery
 
 RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
 BROKEN = Outcome(OutcomeKind.PERMANENT, "Http404", "no_service")
@@ -52,6 +60,45 @@ def _pages(*pages):
             yield EventPage(None, "1", page)
 
     return scan
+
+
+AT_ONCE = [{"event": "pipeline_failure", "providers": ["email"], "cooldownSeconds": 0}]
+
+
+async def test_what_the_pass_has_read_is_not_read_again_when_its_turn_comes(house):
+    """The watch tells of it too, and earlier: until the pass, its last owner may have finished it."""
+    house.config(eventTriggers=AT_ONCE)
+    events = [house.event() for _ in range(100)]
+    recovery = Recovery(house.ports, house.ledger, house.engine, lambda _: None)
+    recovery.on_shards_acquired(ALL_SHARDS)
+    house.email.gate = asyncio.Event()
+    for event in events:
+        recovery.add(event)
+    await settle_down()
+    begun = len(house.events.reads)
+    assert 0 < begun < 100, "those that had a slot before the pass were read; the rest waits behind them"
+    task = asyncio.create_task(recovery.run())
+    await settle_down()
+    house.email.gate.set()
+    await settle_down()
+    task.cancel()
+    assert len(house.events.reads) == begun
+    assert sorted(house.email.names) == sorted(event.name for event in events)
+    assert all(house.status(event).phase is Phase.DELIVERED for event in events)
+
+
+async def test_what_the_pass_read_before_the_watch_told_of_it_is_read_again(house):
+    house.config(eventTriggers=AT_ONCE)
+    house.email.gate = asyncio.Event()
+    await house.submit(*(house.event() for _ in range(16)))
+    before = house.event()
+    after = house.events.add(replace(before, generation=2))
+    house.engine.submit(after, stale=True)
+    house.engine.admit(EventState.of(before))
+    house.email.gate.set()
+    await settle_down()
+    assert house.events.reads == [after.name]
+    assert house.status(after).observed_generation == 2
 
 
 async def test_after_a_restart_a_retry_still_tells_how_many_were_held_back(house):

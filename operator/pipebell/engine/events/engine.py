@@ -110,6 +110,7 @@ class Engine(ConfigFollower, ShardFollower):
     def admit(self, state: EventState) -> bool:
         """The same for an unfinished event whose state has been made already; it may be without the event itself."""
         if self.knows(state.uid):
+            self._roster.refresh(state)
             return False
         # What was tried goes on, come what may: its cooldown key waits for its outcome.
         if not (state.tried or self.has_room(state.namespace, state.org)):

@@ -134,8 +134,7 @@ class Recorder:
             return None
         if event.uid != state.uid:
             return None
-        state.event, state.resource_version, state.generation = event, event.resource_version, event.generation
-        state.adopt(event.status)
+        state.renew(event)
         return state
 
 

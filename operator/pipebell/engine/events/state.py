@@ -138,6 +138,11 @@ class EventState:
         if self.event is None and not self.unrecorded:
             self.status, self.deliveries, self.config = _UNREAD, {}, None
 
+    def renew(self, event: Event) -> None:
+        """It was read again: work on it as it is now."""
+        self.event, self.resource_version, self.generation = event, event.resource_version, event.generation
+        self.adopt(event.status)
+
     def adopt(self, status: EventStatus) -> None:
         """Merge what somebody else wrote meanwhile: a success is a success, and no attempt is uncounted."""
         self.status = status
