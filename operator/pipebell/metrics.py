@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter as Counter_
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -120,6 +120,9 @@ class Metrics(Observer):
         self._heartbeats = Counter(
             "pipebell_heartbeats_total", "Requests of PIPEBELL_HEARTBEAT_URL.", ("result",), registry=self.registry
         )
+        # The series that each event counts in. Finding one by its labels takes `labels` three times as long.
+        self._of_events, self._of_deliveries = cache(self._events.labels), cache(self._deliveries.labels)
+        self._of_attempts, self._of_seconds = cache(self._attempts.labels), cache(self._seconds.labels)
         self._health: HealthBoard | None = None
         self._acknowledged = Histogram(
             "pipebell_incident_acknowledged_seconds",
@@ -262,8 +265,8 @@ class Metrics(Observer):
 
     def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002  (the Observer's)
         """See `Observer`."""
-        self._attempts.labels(provider, outcome.kind.name.lower(), outcome.reason).inc()
-        self._seconds.labels(provider).observe(seconds)
+        self._of_attempts(provider, outcome.kind.name.lower(), outcome.reason).inc()
+        self._of_seconds(provider).observe(seconds)
 
     def on_failover(self, state: EventState, stand_in: Delivery) -> None:
         """See `Observer`."""
@@ -274,9 +277,9 @@ class Metrics(Observer):
         """See `Observer`."""
         kind = state.event.spec.event.value if state.event is not None else ""
         reason = summary.reason.value if summary.reason else ""
-        self._events.labels(self._org(state.namespace, state.org), kind, summary.phase.value, reason).inc()
+        self._of_events(self._org(state.namespace, state.org), kind, summary.phase.value, reason).inc()
         for delivery in state.deliveries.values():
-            self._deliveries.labels(delivery.provider or "", delivery.phase.value, str(delivery.reason or "")).inc()
+            self._of_deliveries(delivery.provider or "", delivery.phase.value, str(delivery.reason or "")).inc()
         if summary.phase is Phase.DELIVERED:
             self._latency.observe(max(0.0, now - state.created))
         elif summary.reason is Reason.COOLDOWN:

@@ -33,11 +33,12 @@ class HostPolicy:
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").lower().rstrip(".")
-            port = parts.port if parts.port is not None else 80 if parts.scheme == "http" else 443
+            given = parts.port
         except ValueError:
             return False
-        if not host or parts.username is not None or parts.password is not None:
+        if not host or "@" in parts.netloc:  # no name and password in a URL
             return False
+        port = given if given is not None else 80 if parts.scheme == "http" else 443
         if parts.scheme != "https" and not (kind.hosts.http and parts.scheme == "http"):
             return False
         listed = {entry.lower() for entry in self.allowed.get(kind.name, ())}

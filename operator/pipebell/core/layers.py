@@ -199,11 +199,15 @@ class Layers:
         """What to do about destinations that fail."""
         return channel_health(*(layer.spec for layer in self._stack))
 
-    @cached_property
+    @property
     def incidents(self) -> IncidentRules | None:
-        """How failures are joined in incidents; None where that is off."""
-        specs = [layer.spec.incidents for layer in self._stack]
-        return merged(specs) if any(spec is not None for spec in specs) else None
+        """How failures are joined in incidents; None where that is off. Cheap there, for it is asked for each event."""
+        unset = all(layer.spec.incidents is None for layer in self._stack)
+        return None if unset else self._incidents
+
+    @cached_property
+    def _incidents(self) -> IncidentRules | None:
+        return merged([layer.spec.incidents for layer in self._stack])
 
     # ------------------------------------------------------------------ destinations
 
@@ -261,9 +265,8 @@ class Layers:
 
     def destination(self, name: str) -> Destination | None:
         """The destination of this name, or of which this is a part; None when this organisation has none."""
-        name = part_of(name)[0]
         if name not in self._found:
-            self._found[name] = self._find(name)
+            self._found[name] = self._find(part_of(name)[0])
         return self._found[name]
 
     def names(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
@@ -190,7 +191,8 @@ def _known(model: type[_Model], raw: object) -> _Model:
 def _status(model: type[_Model], item: Mapping[str, Any], metadata: Mapping[str, Any]) -> _Model:
     raw = item.get("status")
     if not raw:
-        return model()
+        empty: _Model = _empty(model)
+        return empty
     try:
         return model.model_validate(raw)
     except ValidationError as error:
@@ -203,6 +205,12 @@ def _status(model: type[_Model], item: Mapping[str, Any], metadata: Mapping[str,
             fields=fields[:10],
         )
         return _readable(model, raw, error)
+
+
+@cache
+def _empty(model: type[_Model]) -> _Model:
+    """What nothing was written on yet: one for all, for nobody changes a status in its place."""
+    return model()
 
 
 def _readable(model: type[_Model], raw: object, error: ValidationError) -> _Model:

@@ -82,7 +82,8 @@ _HANDLE: Final = re.compile(r"([A-Z][A-Z0-9]{1,30})/(\d{1,20}\.\d{1,10})/(.+)", 
 
 def error(response: Response) -> str:
     """The API's word for what is wrong; "" when it is another answer."""
-    word = response.get("error") if response.get("ok") is False else None
+    found = response.document  # asked for with each rule below, and nearly always a mere `ok`
+    word = found.get("error") if isinstance(found, dict) and found.get("ok") is False else None
     return word if isinstance(word, str) else ""
 
 

@@ -55,24 +55,27 @@ def settle(
     """
     said = clip(": ".join(part for part in (outcome.reason, outcome.message) if part)) or None
     if outcome.kind is OutcomeKind.HOST_NOT_ALLOWED:
-        update: dict[str, object] = {"phase": Phase.PENDING, "reason": Reason.CONFIG_NOT_READY}
-        update["first_due_time"] = delivery.first_due_time or rfc3339(began)
-        return delivery.model_copy(update=update | {"message": said, "next_attempt_time": None})
-    if not outcome.untried:
-        delivery = _with_results(delivery, outcome, began, ended)
+        blocked = {
+            "phase": Phase.PENDING,
+            "reason": Reason.CONFIG_NOT_READY,
+            "message": said,
+            "next_attempt_time": None,
+        }
+        return delivery.model_copy(update=blocked | {"first_due_time": delivery.first_due_time or rfc3339(began)})
+    update = {} if outcome.untried else _results(delivery, outcome, began, ended)
     if outcome.kind is not OutcomeKind.DELIVERED and delivery.first_due_time is None:
-        delivery = delivery.model_copy(update={"first_due_time": rfc3339(began)})
+        update["first_due_time"] = rfc3339(began)
     if refusal is not None and refusal.refusals:
-        delivery = delivery.model_copy(update={"refusals": refusal.refusals})
+        update["refusals"] = refusal.refusals
     if outcome.kind is OutcomeKind.PAUSE and (refusal is None or not refusal.counts):
         until = ended if refusal is None else refusal.until
-        update = {"phase": Phase.PENDING, "reason": Reason.RATE_LIMITED, "next_attempt_time": _rounded_up(until)}
+        update |= {"phase": Phase.PENDING, "reason": Reason.RATE_LIMITED, "next_attempt_time": _rounded_up(until)}
         return delivery.model_copy(update=update | {"message": said})
     first = delivery.first_attempt_time
     if first is None or epoch(first) > ended:  # after the second attempt: of a clock that was wrong
         first = rfc3339(began)
-    counted = {"attempts": delivery.attempts + 1, "first_attempt_time": first, "message": said}
-    delivery = delivery.model_copy(update=counted | {"next_attempt_time": None})
+    update |= {"attempts": delivery.attempts + 1, "first_attempt_time": first, "message": said}
+    delivery = delivery.model_copy(update=update | {"next_attempt_time": None})
     if outcome.kind is OutcomeKind.DELIVERED:
         return _ended(delivery, None)
     if outcome.kind is OutcomeKind.PERMANENT:
@@ -84,7 +87,7 @@ def settle(
     return delivery.model_copy(update=update)
 
 
-def _with_results(delivery: Delivery, outcome: Outcome, began: float, ended: float) -> Delivery:
+def _results(delivery: Delivery, outcome: Outcome, began: float, ended: float) -> dict[str, Any]:
     """What the attempt has changed for good: who has the message, who never will, who is left."""
     update: dict[str, Any] = {"last_attempt_time": rfc3339(began)}
     if outcome.message_id:
@@ -101,7 +104,7 @@ def _with_results(delivery: Delivery, outcome: Outcome, began: float, ended: flo
         update["delivered_time"] = rfc3339(ended)
     if outcome.kind is OutcomeKind.DELIVERED:
         update["retry_recipients"] = update["unanswered"] = None
-    return delivery.model_copy(update=update)
+    return update
 
 
 def _ended(delivery: Delivery, reason: Reason | None) -> Delivery:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.policy.batches import Waiting
 from pipebell.core.policy.settle import given_up
-from pipebell.core.status import Condition, Delivery, EventStatus, epoch, rfc3339
+from pipebell.core.status import Delivery, EventStatus, epoch, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.ledger import key_for
 
@@ -253,13 +253,6 @@ def _conditions(old: EventStatus, summary: EventSummary, stamp: str, generation:
         known = before.get(kind)
         since = known.last_transition_time if known is not None and known.status == state else stamp
         message = "" if state == "True" else summary.message
-        condition = Condition(
-            type=kind,
-            status=state,
-            reason=reason,
-            message=message,
-            last_transition_time=since,
-            observed_generation=generation,
-        )
-        result.append(condition.model_dump(by_alias=True, mode="json"))
+        condition = {"type": kind, "status": state, "reason": reason, "message": message}
+        result.append(condition | {"lastTransitionTime": since, "observedGeneration": generation})
     return result
