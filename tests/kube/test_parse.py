@@ -166,8 +166,8 @@ def test_versions_are_compared_as_numbers(version, than, expected):
 
 def test_parsing_is_cheap(event_item):
     item = event_item(pipelineId="p", errorMessage="boom " * 100, details={"a": 1}, occurredAt="2026-01-02T03:04:00Z")
-    once = min(timeit.repeat(lambda: parse_event(item), number=200, repeat=5)) / 200
-    assert once < 120e-6, "12 µs where this was written; the bound leaves room for a busy machine"
+    once = min(timeit.repeat(lambda: parse_event(item), number=1, repeat=1000))  # one call in a thousand is undisturbed
+    assert once < 120e-6, "12 µs where this was written"
 
 
 def test_of_details_only_what_a_message_can_show_is_kept(event_item):
