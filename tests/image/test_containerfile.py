@@ -1,14 +1,28 @@
 """The image's recipe, as far as it can be judged without building it: tests/e2e_node builds and runs it."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
 TEXT = (REPOSITORY / "operator" / "Containerfile").read_text(encoding="utf-8")
 LINES = [line.strip() for line in TEXT.replace("\\\n", " ").splitlines() if line.strip() and not line.startswith("#")]
 STAGES = TEXT.split("\nFROM ")[1:]
+# What the image has. None of it is a vendor's client: destinations are posted to by aiohttp, whichever kind they are.
+PACKAGES = frozenset(
+    """
+aiohappyeyeballs aiohttp aiohttp-retry aiosignal aiosmtplib annotated-types anyio attrs certifi
+charset-normalizer click cronsim durationpy frozenlist h11 httpcore httpx idna iso8601 jinja2 jsonpatch
+jsonpointer kopf kubernetes markdown-it-py markupsafe mdurl minijinja multidict oauthlib prometheus-client
+propcache pydantic pydantic-core pygments python-dateutil python-json-logger pyyaml requests requests-oauthlib
+rich structlog tenacity typing-extensions typing-inspection tzdata urllib3 websocket-client yarl
+    """.split()  # noqa: SIM905  (read as words)
+)
+MOST = 120  # MB of these packages' files before they are compiled, 70 of them the official client's
 LOCKS = ("requirements.lock", "requirements-operator.lock", "requirements-build.lock")
 
 
@@ -70,3 +84,27 @@ def test_the_locks_agree_and_the_image_has_no_tools_of_developers():
     assert build.items() <= everything.items(), "run `make lock`"
     assert {"kopf", "aiohttp", "aiosmtplib", "jinja2", "prometheus-client"} <= set(operator)
     assert not {"pytest", "mypy", "ruff", "hatchling", "hypothesis", "aiosmtpd"} & set(operator)
+
+
+def test_the_image_gets_no_package_more_unnoticed():
+    new = set(pins("requirements-operator.lock")) - PACKAGES
+    assert not new, "is it worth its weight in every image? then add it to PACKAGES"
+    assert set(pins("requirements-operator.lock")) == PACKAGES
+
+
+def test_its_packages_are_what_the_operator_needs_and_nothing_else():
+    seen, asked = set(), [Requirement("pipebell[operator]")]
+    while asked:
+        requirement = asked.pop()
+        for each in map(Requirement, metadata.requires(requirement.name) or ()):
+            extras = requirement.extras or {""}
+            wanted = each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras)
+            if wanted and str(each) not in seen:
+                seen.add(str(each))
+                asked.append(each)
+    assert {canonicalize_name(Requirement(each).name) for each in seen} - {"pipebell"} == PACKAGES
+
+
+def test_its_packages_stay_as_light_as_they_are():
+    files = [file for name in PACKAGES for file in metadata.files(name) or () if file.suffix != ".pyc"]
+    assert sum(file.size or 0 for file in files) < MOST * 1_000_000
