@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.harness import config, event, eventually, secret
 
 from pipebell.sinks import PagerDutySink, SlackApiSink
+from pipebell.sinks.slack_api import UPDATE
 
 TOKEN = "xoxb-token"
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -83,6 +84,7 @@ def test_three_failures_an_acknowledgement_a_crash_and_the_end_are_one_conversat
         return found
 
     eventually(lambda: alert().log == ["trigger", "acknowledge"], 60, "PagerDuty knows that it was acknowledged")
+    eventually(lambda: all_recorded(world, name), 60, "and the events say so")  # else it would be said once more
     operator.kill()
     operator.start()
     assert fails(3, "Suppressed")["incident"]["failures"] == 3
@@ -97,6 +99,29 @@ def test_three_failures_an_acknowledgement_a_crash_and_the_end_are_one_conversat
     assert [each.thread for each in replies] == [parent.ts]
     assert "recovered" in replies[0].text.lower()
     assert "error 1" not in parent.text
+
+    # Another pipeline's trouble, whose first message is deleted before it is over: one new message says so.
+    def about_orders(number, kind="pipeline_failure", **fields):
+        made = world.api.create(event(name, f"o{number}", name, kind, pipelineId="orders", **fields))
+        return world.api.reaches(made, "Delivered", 60)
+
+    about_orders(1)
+    about_orders(2, replayOf={"name": "o1", "destinations": ["slack"]})
+    first, replay = (each for each in shown(slack, name) if "orders" in each.text)
+    assert (first.thread, replay.thread) == (None, first.ts)
+    slack.delete(first.ts)
+    about_orders(3, "pipeline_success")
+    eventually(lambda: [p for p in slack.posts if first.ts in p.body.decode() and p.path == UPDATE], 60, "it is edited")
+    operator.stop()  # with what is under way
+    operator.start()
+    _, *fresh = (each for each in shown(slack, name) if "orders" in each.text)
+    assert [(each.thread, "recovered" in each.text.lower()) for each in fresh] == [(None, True)]
+
+
+def all_recorded(world, namespace):
+    path = f"/apis/pipebell.io/v1alpha1/namespaces/{namespace}/pipelineevents"
+    phases = [each.get("status", {}).get("phase") for each in world.api.request("GET", path)["items"]]
+    return phases.count("Delivered") + phases.count("Suppressed") == len(phases)
 
 
 def shown(slack, name):

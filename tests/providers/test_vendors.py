@@ -225,6 +225,16 @@ async def test_a_message_is_changed_until_it_is_deleted_and_then_made_anew(provi
     assert (slack.shown[0].thread, slack.shown[0].edits) == (None, 0)
 
 
+async def test_a_change_beside_other_words_makes_no_message(provider, slack):
+    sender = provider(SLACK)
+    first = await sender.send(make(), channel(slack), ATTEMPT)
+    change = replace(ATTEMPT, action=Action.EDIT, handle=first.handle, anew=False)
+    assert (await sender.send(make(**SUCCESS), channel(slack), change)).handle == first.handle
+    slack.delete(slack.shown[0].ts)
+    assert (await sender.send(make(**SUCCESS), channel(slack), change)).verdict is Verdict.DELIVERED
+    assert slack.shown == []
+
+
 async def test_a_change_that_slack_cannot_read_is_made_as_text(provider, slack):
     sender = provider(SLACK)
     first = await sender.send(make(), channel(slack), ATTEMPT)

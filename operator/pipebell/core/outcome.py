@@ -33,11 +33,13 @@ class Thread:
     """What a delivery does with an earlier message there: its `action`, and the `handle` that the message left.
 
     `alert` is what an on-call receiver's alert is about, where that is not the event's pipeline: an incident's key.
+    `anew`: a new message takes the place of one that was to be changed and is gone.
     """
 
     action: Action
     handle: str | None = None
     alert: str | None = None
+    anew: bool = True
 
 
 class OutcomeKind(Enum):
@@ -99,7 +101,8 @@ class Attempt:
     old to be sent, both in seconds since the epoch. `installation` names this operator among all that send to the same
     receiver. `again`: an earlier attempt was made, and may have arrived although its answer says nothing of the kind.
     `since` is when this process began to make attempts, in seconds since the epoch: of older events a process before it
-    may have sent, and died with the answer.
+    may have sent, and died with the answer. `anew`: a new message takes the place of one that was to be changed and is
+    gone; else nothing is sent.
     """
 
     delivery_id: str
@@ -113,6 +116,7 @@ class Attempt:
     since: float = 0.0
     action: Action = Action.SEND
     alert: str | None = None
+    anew: bool = True
 
     @property
     def replies_to(self) -> str | None:

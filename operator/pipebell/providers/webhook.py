@@ -58,6 +58,8 @@ class HttpProvider:
         try:
             response = await self._post(sent)
             for _ in range(_MOST_REQUESTS - 1):
+                if not attempt.anew and self._kind.gone(sent, response):
+                    return Outcome(Verdict.DELIVERED, message="the message to be changed is gone")
                 following = self._kind.then(sent, response)
                 if following is None:
                     break

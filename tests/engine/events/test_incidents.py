@@ -88,6 +88,7 @@ async def test_the_first_message_is_changed_to_say_that_it_is_over(house):
     await succeed(house)
     assert [attempt.action for _, _, _, attempt in house.slack.sent] == [Action.SEND, Action.REPLY, Action.EDIT]
     assert house.slack.sent[2][3].handle == "C1/1.1"
+    assert not house.slack.sent[2][3].anew, "where it is gone, the reply has become a message of its own"
     assert "Recovered after" in house.slack.sent[2][1].event.spec.error_message
 
 
@@ -353,7 +354,8 @@ async def test_who_is_not_to_hear_of_the_end_does_not(house, wanted):
     assert [attempt.action for _, _, _, attempt in house.slack.sent][1:] == (
         [Action.REPLY, Action.EDIT] if wanted else []
     )
-    assert house.pagerduty.sent[1][1].event.spec.event.value == "pipeline_success"
+    said = [message.event.spec.event.value for _, message, _, _ in house.pagerduty.sent]
+    assert said == ["pipeline_failure", "pipeline_success"], "the alert is closed once"
 
 
 async def test_opening_and_end_are_lines_of_digests_and_there_are_no_reminders(house):

@@ -136,9 +136,12 @@ def request(message: Message, target: DiscordTarget, attempt: Attempt) -> HttpRe
 
 def then(sent: Sent, response: Response) -> HttpRequest | None:
     """Where the message that was to be changed is gone, a new one says it."""
-    if sent.request.method == "PATCH" and response.status == 404 and _code_of(response) == _NO_MESSAGE:  # noqa: PLR2004  (HTTP)
-        return HttpRequest(_url(sent.target), encode(payload(sent.message, sent.target)))
-    return None
+    return HttpRequest(_url(sent.target), encode(payload(sent.message, sent.target))) if gone(sent, response) else None
+
+
+def gone(sent: Sent, response: Response) -> bool:
+    """Whether the message that was to be changed is not there."""
+    return sent.request.method == "PATCH" and response.status == 404 and _code_of(response) == _NO_MESSAGE  # noqa: PLR2004  (HTTP)
 
 
 def _url(target: DiscordTarget, of: str = "") -> str:
@@ -297,6 +300,7 @@ DISCORD: Final = HttpKind(
     pause=pause,
     receipt=receipt,
     then=then,
+    gone=gone,
     form=form,
     probe=True,
     success=(200, '{"id": "1205000000000000001", "channel_id": "1205000000000000000"}'),

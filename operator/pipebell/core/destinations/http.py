@@ -200,6 +200,10 @@ def _unmeasured(_request: HttpRequest) -> Mapping[str, Any]:
     return {}
 
 
+def _always_there(_sent: Sent, _response: Response) -> bool:
+    return False
+
+
 def _nothing_more(_sent: Sent, _response: Response) -> HttpRequest | None:
     return None
 
@@ -217,7 +221,8 @@ class HttpKind(Kind):
 
     `said` finds the receiver's own words in an answer, for `hints` and for people. `then` makes the request that
     follows an answer within the same attempt (a plainer one after a refusal, a second one after a success); the last
-    answer decides. `before` makes one that goes first, such as a look-up; then only `then` brings the message.
+    answer decides. `gone` says that the message which a request was to change is not there. `before` makes one that
+    goes first, such as a look-up; then only `then` brings the message.
     `first_pause` is for how many seconds an endpoint is left alone that says it is busy and names no time; it doubles
     from refusal to refusal, up to `longest_pause`. `measures` is what `pipebell preview` says of a request beside
     showing it; `shows` is what people see of its JSON, as text. `reads` is how many bytes of an answer are looked at.
@@ -236,6 +241,7 @@ class HttpKind(Kind):
     said: Callable[[Response], str] = _whole_text
     before: Callable[[Message, Any, Attempt], HttpRequest | None] = _nothing_before
     then: Callable[[Sent, Response], HttpRequest | None] = _nothing_more
+    gone: Callable[[Sent, Response], bool] = _always_there
     first_pause: float = 5.0
     longest_pause: float = 300.0
     measures: Callable[[HttpRequest], Mapping[str, Any]] = _unmeasured

@@ -282,6 +282,11 @@ def then(sent: Sent, response: Response) -> HttpRequest | None:
     return None
 
 
+def gone(sent: Sent, response: Response) -> bool:
+    """Whether the message that was to be changed cannot be, or is not there."""
+    return slack_api.thread_lost(response) and "ts" in decode(sent.request.body)
+
+
 def receipt(response: Response, target: SlackTarget) -> str | None:
     """The handle of a message that a token posted; webhooks give none."""
     return slack_api.handle_of(response, target.channel or "") if target.bot_token else None
@@ -435,6 +440,7 @@ SLACK: Final = HttpKind(
     pause=slack_api.pause,
     receipt=receipt,
     then=then,
+    gone=gone,
     first_pause=1.0,
     form=form,
     probe=True,

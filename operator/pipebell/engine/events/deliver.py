@@ -167,6 +167,7 @@ class Deliverer:
             since=self._since,
             action=thread.action,
             alert=thread.alert,
+            anew=thread.anew,
         )
         try:
             outcome = await self._send(message, target, attempt)

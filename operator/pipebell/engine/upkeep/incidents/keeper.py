@@ -404,13 +404,17 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
     def _recovered(self, entry: Entry, announced: bool) -> None:
         """A success has ended it. Where that is sent by itself, first messages are changed; else alerts are closed too.
 
+        A run's alerts are closed by the success's own message, and others by this.
+
         A silence holds new messages back, but nobody is kept awake by an alert that is over.
         """
         edits = any(
             notices.way_to_change(item, Action.RESOLVE) is Action.EDIT for item in entry.incident.notified.values()
         )
-        if edits or not announced or entry.incident.key.kind is not IncidentClass.RUN:
-            self._once(self._announce(entry, reducer.Notice(NoticeKind.RESOLVED, 1, self._clock.now())))
+        all_of_it = not announced or entry.incident.key.kind is not IncidentClass.RUN
+        if edits or all_of_it:
+            step = 1 if all_of_it else notices.FIRST_MESSAGES
+            self._once(self._announce(entry, reducer.Notice(NoticeKind.RESOLVED, step, self._clock.now())))
         else:
             self._changed(entry, True)
 

@@ -38,6 +38,8 @@ NOTICE_KINDS: Final = (
     NoticeKind.RESOLVED,
 )
 
+FIRST_MESSAGES: Final = 2  # the step of a RESOLVED beside a success that is sent itself: it changes messages alone
+
 
 def name_of(incident: str, kind: NoticeKind, step: int) -> str:
     """The name of the one event that sends this notice of an incident."""
@@ -142,7 +144,7 @@ class IncidentJudge:
             return _of_alerts(incident, Action.ACKNOWLEDGE) if held else _superseded("it is not acknowledged now")
         if incident.open:
             return _not_due("it is not resolved")
-        return _of_alerts(incident, Action.RESOLVE, resolved.layers.sends_recovery)
+        return _of_alerts(incident, Action.RESOLVE, resolved.layers.sends_recovery, beside=step == FIRST_MESSAGES)
 
     def _opening(self, event: Event, incident: Incident, layers: Layers) -> Claim:
         if not incident.open:
@@ -208,14 +210,19 @@ def _everywhere(_name: str) -> bool:
     return True
 
 
-def _of_alerts(incident: Incident, action: Action, wanted: Callable[[str], bool] = _everywhere) -> Claim:
-    """On-call alerts are changed, and messages that can be edited; nobody gets a new message."""
+def _of_alerts(
+    incident: Incident, action: Action, wanted: Callable[[str], bool] = _everywhere, *, beside: bool = False
+) -> Claim:
+    """On-call alerts are changed, and messages that can be edited; nobody gets a new message.
+
+    `beside`: the same is sent in a message of its own. Then alerts are left to that, and so is a message that is gone.
+    """
     alert = incident.key.value
     threads = {}
     for name, item in incident.notified.items():
         way = way_to_change(item, action)
-        if way is not None and wanted(name):
-            threads[name] = Thread(way, item.handle, alert)
+        if way is not None and wanted(name) and (way is Action.EDIT or not beside):
+            threads[name] = Thread(way, item.handle, alert, anew=not beside)
     if not threads:
         return _superseded("nobody was told whose alerts can be changed")
     return Claim(
