@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
-from tests.e2e.harness import config, delivery, event, eventually, secret
+from tests.e2e.harness import config, event, eventually, secret
 
 from pipebell.sinks import (
     AlertmanagerSink,
     DiscordSink,
     GoogleChatSink,
+    HttpSink,
     JsmSink,
     MattermostSink,
+    PagerDutySink,
     Respond,
+    Say,
+    SlackApiSink,
+    SmtpSink,
+    TeamsSink,
     TelegramSink,
     TwilioSink,
 )
@@ -29,6 +36,14 @@ NAMES = {
     "alertmanager.acme.example": AlertmanagerSink,
     "api.twilio.com": TwilioSink,
 }
+WORKFLOWS = "d0.e1.environment.api.powerplatform.com"
+# What other tests try by itself.
+MORE = {
+    "events.pagerduty.com": PagerDutySink,
+    WORKFLOWS: TeamsSink,
+    "slack.com": partial(SlackApiSink, tokens=None, channels={"C0DATA": "data"}),
+    "hook.acme.example": HttpSink,
+}
 SECRETS = {
     "DISCORD": "https://discord.com/api/webhooks/1205/hiddendiscord",
     "CHAT": "https://chat.googleapis.com/v1/spaces/AAAA/messages?key=hiddenkey&token=hiddenchat%3D",
@@ -38,6 +53,9 @@ SECRETS = {
     "ALERTMANAGER": "hiddenalertmanager",
     "TWILIO": "hiddentwilio",
     "PHONE": "+4915112345678",
+    "PAGERDUTY": "0123456789abcdef0123456789abcdef",
+    "SLACK": "xoxb-hiddenslack",
+    "SIGNING": "whsec_cGlwZWJlbGwtc2lnbmluZy1rZXktb2Ytbm93",
 }
 KINDS = ["discord", "google_chat", "telegram", "mattermost", "jsm", "alertmanager", "sms"]
 SPEC = {
@@ -67,7 +85,7 @@ def sinks(world):
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(world.another(sink(trust=world.trust, names=(name,))))
-            for name, sink in NAMES.items()
+            for name, sink in (NAMES | MORE).items()
         }
 
 
@@ -121,15 +139,56 @@ def test_a_success_ends_the_alerts(world, sinks, namespace):
     assert sinks["alertmanager.acme.example"].firing(time.time() + 1) == []
 
 
-def test_killed_between_twilios_yes_and_the_record_nobody_gets_it_twice(world, operator, sinks, namespace):
-    twilio = sinks["api.twilio.com"]
-    before = len(twilio.messages)
-    yes = Respond(status=201, body='{"sid": "SM0123456789abcdef0123456789abcdef"}', wait=60.0)  # until it is killed
-    twilio.plan(yes, yes)
-    made = world.api.create(event(namespace, "lost", "acme_corp", event="system_error"))
-    eventually(lambda: len(twilio.messages) == before + 2, 60, "Twilio has both")
-    operator.kill()
-    assert delivery(world.api.get(made), "sms/1") is None or not delivery(world.api.get(made), "sms/1")["attempts"]
-    operator.start()
-    world.api.reaches(made, "Delivered")
-    assert len(twilio.messages) == before + 2, "both were found, and neither was sent again"
+def test_killed_between_everybodys_yes_and_the_record_each_kind_repeats_as_its_page_says(
+    world, operator, sinks, namespace
+):
+    """Whoever knows a message's identity has it once; the others have two of the same identity."""
+    org, slow = "every_kind", Respond(wait=60.0)  # until it is killed
+    workflow = sinks[WORKFLOWS].workflow("Every").replace(f"127.0.0.1:{sinks[WORKFLOWS].port}", f"{WORKFLOWS}:443")
+    spec = {name: SPEC[name] for name in SPEC if name != "eventTriggers"} | {
+        "pagerduty": {"routingKey": "${PAGERDUTY}"},
+        "teams": {"webhookUrl": workflow},
+        "slack": {"botToken": "${SLACK}", "channel": "#data"},
+        "webhook": {"url": "https://hook.acme.example/events", "signingSecret": "${SIGNING}"},
+        "eventTriggers": [
+            {"event": "pipeline_failure", "providers": [*KINDS, "teams", "slack", "webhook", "pagerduty", "email"]}
+        ],
+    }
+    before = {name: len(sink.requests) for name, sink in sinks.items()}
+    with world.another(SmtpSink(users=world.users, trust=world.trust)) as mail, ExitStack() as stack:
+        spec["email"] = world.own_smtp("a@b.io", port=mail.port)
+        world.api.create(config(namespace, "every", org, **spec))
+        for sink in sinks.values():
+            sink.plan(slow, slow)
+            stack.callback(sink.script().clear)
+        mail.plan(Say(wait=60.0))
+        made = world.api.create(event(namespace, "every", org, errorMessage="boom"))
+
+        def posts(name):
+            return [post for post in sinks[name].requests[before[name] :] if post.method == "POST"]
+
+        eventually(
+            lambda: mail.mails and all(map(posts, sinks)) and len(posts("api.twilio.com")) == 2, 60, "all have it"
+        )
+        operator.kill()
+        assert not any(item.get("attempts") for item in world.api.get(made).get("status", {}).get("deliveries", []))
+        for sink in sinks.values():
+            sink.script().clear()
+        mail.script().clear()
+        operator.start()
+        done = world.api.reaches(made, "Delivered", 90)
+    assert len(done["status"]["deliveries"]) == len(KINDS) + 1 + 5, "two numbers, and five kinds more"
+    for name in sinks:
+        found = posts(name)
+        assert len(found) == 2, f"{name}: {len(found)}"
+        identities = {post.headers["x-pipebell-delivery"] for post in found}
+        assert len(identities) == (2 if name == "api.twilio.com" else 1), "one for each number"
+    (alert,) = [each for each in sinks["events.pagerduty.com"].alerts if org in each.summary]
+    assert alert.log == ["trigger"] * 2
+    (alert,) = [each for each in sinks["api.atlassian.com"].alerts if org in each.message]
+    assert (alert.open, alert.count) == (True, 2)
+    assert len([a for a in sinks["alertmanager.acme.example"].firing(time.time()) if a["labels"]["org"] == org]) == 1
+    assert len({post.headers["webhook-id"] for post in posts("hook.acme.example")}) == 1
+    assert len({sent.message["Message-ID"] for sent in mail.mails}) == 1
+    assert len(mail.mails) == 2
+    assert "hidden" not in operator.text
