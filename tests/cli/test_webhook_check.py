@@ -57,4 +57,4 @@ def test_an_alertmanager_without_tls():
     *_, last = webhook_check.check(ALERTMANAGER, target, HostPolicy(), client_context())
     server.shutdown()
     server.server_close()
-    assert (last.ok, asked) == (True, ["/"])
+    assert (last.ok, asked) == (True, ["/api/v2/status"])

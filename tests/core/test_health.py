@@ -3,7 +3,7 @@
 import pytest
 
 from pipebell.core.health import Evidence, Health, HealthState, deliverable, evidence, login_refused
-from pipebell.core.outcome import Outcome, OutcomeKind
+from pipebell.core.outcome import REACHED, Outcome, OutcomeKind
 from pipebell.core.status import DestinationStatus, rfc3339
 
 GOOD = Evidence(HealthState.HEALTHY)
@@ -79,6 +79,30 @@ def test_a_probe_refutes_only_what_it_has_tried():
     assert (health.state, health.last_success) == (HealthState.HEALTHY, None)
     assert health.probed(DEAD, 500.0)
     assert health.state is HealthState.FAILING
+
+
+@pytest.mark.parametrize(
+    ("reason", "over"),
+    [
+        ("DnsFailed", True),
+        ("ConnectionFailed", True),
+        ("TlsCertificateInvalid", True),
+        ("HostNotAllowed", True),
+        ("Timeout", False),  # which the messages themselves may have met
+        ("Http401", False),
+        ("Http503", False),
+        ("LoginRefused", False),
+    ],
+)
+def test_a_host_that_was_reached_refutes_that_it_was_not_and_nothing_else(reason, over):
+    reached = evidence(Outcome(OutcomeKind.DELIVERED, REACHED))
+    health = Health()
+    assert not health.probed(reached, 100.0)
+    assert health.state is HealthState.UNKNOWN, "that it would take a message is not known"
+    health.observe(Evidence(HealthState.FAILING, reason, "x"), 200.0)
+    assert health.probed(reached, 300.0) is over
+    assert (health.state is HealthState.HEALTHY) is over
+    assert health.reason == ("" if over else reason)
 
 
 @pytest.mark.parametrize("reason", ["Http401", "Http403", "Http404", "Http410", "SmtpAuthFailed", "SmtpAuthRequired"])

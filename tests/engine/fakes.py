@@ -346,7 +346,7 @@ class FakeProvider:
         self.before: asyncio.Event | None = None
         self.barred: NotReady | None = None
         self.probed: list[tuple[float, Any, str]] = []
-        self.trials: list[Outcome | None] = []
+        self.trials: list[Outcome] = []
         self.busy_for: set[str] = set()
         self.verified: list[tuple[Any, str]] = []
         self.findings: Sequence[Finding] | Exception = [Finding("login", True, "user name and password are right")]
@@ -384,7 +384,7 @@ class FakeProvider:
             raise self.findings
         return self.findings
 
-    async def probe(self, target: Any, namespace: str = "") -> Outcome | None:
+    async def probe(self, target: Any, namespace: str = "") -> Outcome:
         self.probed.append((self._clock.now(), target, namespace))
         return self.trials.pop(0) if self.trials else Outcome(OutcomeKind.DELIVERED)
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from pipebell.core.destinations.alertmanager import ALERTMANAGER, AlertmanagerTarget
 from pipebell.core.destinations.discord import DISCORD, DiscordTarget
-from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutyTarget
+from pipebell.core.destinations.http import HttpKind
 from pipebell.core.destinations.slack import SLACK, SlackTarget
+from pipebell.core.destinations.sms import SMS, SmsTarget
 from pipebell.core.destinations.telegram import TELEGRAM, TelegramTarget
 from pipebell.core.health import login_refused
 from pipebell.core.hosts import HostPolicy
-from pipebell.core.outcome import OutcomeKind
+from pipebell.core.layers import Layer, Layers
+from pipebell.core.models import KINDS, NotificationConfigSpec
+from pipebell.core.outcome import REACHED, OutcomeKind
+from pipebell.core.placeholders import OrgSecrets
 from pipebell.providers.http import Http
 from pipebell.providers.registry import build_providers
 from pipebell.providers.webhook import HttpProvider
 from pipebell.settings import Settings
-from pipebell.sinks import HttpSink, Respond, SlackSink
+from pipebell.sinks import HttpSink, Respond, SlackSink, TwilioSink
 
 SECRET = "s3cret-part-of-a-url"
 DELIVERED, RETRY, PERMANENT, PAUSE = OutcomeKind.DELIVERED, OutcomeKind.RETRY, OutcomeKind.PERMANENT, OutcomeKind.PAUSE
@@ -123,10 +128,64 @@ async def test_slacks_own_webhooks_take_no_message_by_it(provider, trust):
         assert slack.posts == []
 
 
-async def test_a_kind_without_a_harmless_way_is_not_asked(provider, anywhere):
-    target = PagerDutyTarget(f"{anywhere.url}/v2/enqueue", routing_key="0" * 32)
-    assert await provider(PAGERDUTY).probe(target) is None
-    assert anywhere.requests == []
+@pytest.mark.parametrize("name", sorted({*KINDS} - {"email", "slack", "discord", "telegram", "alertmanager", "sms"}))
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+async def test_of_a_kind_without_a_harmless_way_only_the_host_is_asked(provider, anywhere, name, status):
+    """Whatever it answers there: name, connection and certificate are in order."""
+    kind = KINDS[name]
+    target = replace(
+        Layers(_org({name: kind.example}), None).target(name), url=f"{anywhere.url}/v2/{SECRET}?key={SECRET}"
+    )
+    anywhere.plan(status)
+    outcome = await provider(kind).probe(target)
+    assert (outcome.kind, outcome.reason) == (DELIVERED, REACHED)
+    (post,) = anywhere.requests
+    assert (post.method, post.target, post.body) == ("GET", "/", b"")
+    assert SECRET not in repr(post.headers)
+    assert (await provider(kind).probe(replace(target, url="https://127.0.0.1:1/x"))).reason == "ConnectionFailed"
+
+
+def _org(spec):
+    return Layer(NotificationConfigSpec.model_validate({"orgSlug": "acme", **spec}), OrgSecrets(None, {}))
+
+
+TWILIO = SmsTarget("", username="AC1", password=SECRET, sender=(("From", "+15005550006"),), numbers=("+4915112345678",))
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "reason"),
+    [
+        (None, DELIVERED, ""),
+        (Respond(401, '{"code":20003,"message":"Authenticate"}'), PERMANENT, "Http401"),
+        (Respond(403, '{"code":20403,"message":"Forbidden"}'), PERMANENT, "Http403"),
+        (Respond(404, '{"code":20404}'), PERMANENT, "Http404"),
+        (Respond(401, '{"code":70051}'), DELIVERED, REACHED),  # a restricted key may send, and not list
+        (Respond(403, f"{SECRET}"), DELIVERED, REACHED),
+        (Respond(500, "{}"), RETRY, "Http500"),
+    ],
+)
+async def test_twilio_is_asked_for_messages_that_there_cannot_be(provider, trust, answer, verdict, reason):
+    async with TwilioSink(trust=trust) as twilio:
+        twilio.plan(answer)
+        target = replace(TWILIO, url=f"{twilio.url}/2010-04-01/Accounts/AC1/Messages.json")
+        outcome = await provider(SMS).probe(target)
+        assert (outcome.kind, outcome.reason) == (verdict, reason)
+        (post,) = twilio.requests
+        assert post.method == "GET"
+        assert "DateSent%3C=2008-01-01" in post.target
+        assert twilio.messages == []
+        assert SECRET not in repr(outcome)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if isinstance(kind, HttpKind)])
+async def test_verify_and_probe_ask_the_same(provider, anywhere, kind):
+    target = Layers(_org({kind.name: kind.example}), None).target(kind.name)
+    target = replace(target, url=f"{anywhere.url}/x/chat.postMessage/{SECRET}", trusted=True)
+    way = provider(replace(kind, form=lambda _: None))
+    await way.verify(target)
+    await way.probe(target)
+    first, second = anywhere.requests
+    assert (first.method, first.target) == (second.method, second.target)
 
 
 async def test_every_provider_can_be_asked(trust):

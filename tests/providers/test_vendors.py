@@ -231,7 +231,7 @@ async def test_a_change_beside_other_words_makes_no_message(provider, slack):
     change = replace(ATTEMPT, action=Action.EDIT, handle=first.handle, anew=False)
     assert (await sender.send(make(**SUCCESS), channel(slack), change)).handle == first.handle
     slack.delete(slack.shown[0].ts)
-    assert (await sender.send(make(**SUCCESS), channel(slack), change)).verdict is Verdict.DELIVERED
+    assert (await sender.send(make(**SUCCESS), channel(slack), change)).kind is OutcomeKind.DELIVERED
     assert slack.shown == []
 
 

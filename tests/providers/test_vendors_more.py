@@ -185,5 +185,5 @@ async def test_a_message_is_changed_until_it_is_deleted_and_then_made_anew(way):
     assert list(way.sink.shown) == [fresh.handle]
     assert fresh.handle != first.handle
     beside = await way.send(make(**SUCCESS), "e.x", action=Action.EDIT, handle=first.handle, anew=False)
-    assert (beside.verdict, list(way.sink.shown)) == (Verdict.DELIVERED, [fresh.handle])
+    assert (beside.kind, list(way.sink.shown)) == (OutcomeKind.DELIVERED, [fresh.handle])
     assert all(request.payload["allowed_mentions"] == {"parse": []} for request in way.sink.requests)

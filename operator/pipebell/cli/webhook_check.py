@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from pipebell.core.destinations.http import Response
 from pipebell.core.finding import Finding
 from pipebell.providers.checks import webhook
 
@@ -37,9 +39,15 @@ def check(kind: HttpKind, target: HttpTarget, hosts: HostPolicy, context: ssl.SS
 
 
 def _ask(kind: HttpKind, target: HttpTarget, context: ssl.SSLContext) -> Finding:
-    headers = {"User-Agent": "pipebell verify", "Accept-Encoding": "identity"}
+    headers, asked = {"User-Agent": "pipebell verify", "Accept-Encoding": "identity"}, kind.trial(target)
     with (
         httpx.Client(verify=context, timeout=_TIMEOUT, headers=headers, trust_env=False) as client,
-        client.stream("GET", webhook.question(kind, target.url)) as answer,
+        client.stream(asked.method, asked.url, content=asked.body, headers=dict(asked.headers)) as answer,
     ):
-        return webhook.answered(kind, target, answer.status_code, next(answer.iter_raw(200), b""))
+        body = b""
+        for chunk in answer.iter_raw():
+            body += chunk
+            if len(body) >= kind.reads:
+                break
+        response = Response(answer.status_code, answer.headers, body[: kind.reads], target.host)
+        return webhook.answered(kind, target, response, time.time())

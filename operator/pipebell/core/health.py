@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.backports import StrEnum
-from pipebell.core.outcome import OutcomeKind
+from pipebell.core.outcome import REACHED, OutcomeKind
 from pipebell.core.status import DestinationStatus, clip, epoch, rfc3339
 from pipebell.core.vocabulary import EventType
 
@@ -48,6 +48,8 @@ _OF_THE_ENDPOINT: Final = re.compile(
 )
 # What a probe that gets through refutes: besides these, that the endpoint does not know the address or the login.
 _REFUTABLE: Final = re.compile(rf"{_OF_THE_ENDPOINT.pattern}|Http403|Http404|HostNotAllowed|LoginRefused")
+# What is refuted by having reached the host, whatever it answered.
+_CONNECTION: Final = re.compile(r"Tls\w+|DnsFailed|Connection\w+|HostNotAllowed")
 # A login that was refused is not tried again before somebody has changed it: accounts are locked for less.
 _LOGIN: Final = re.compile(r"Http401|Http403|Http404|Http410|SmtpAuth\w*|LoginRefused")
 
@@ -59,7 +61,7 @@ def evidence(outcome: Outcome, *, shared: bool = False) -> Evidence | None:
     channel). Then only what concerns everybody counts.
     """
     if outcome.kind is OutcomeKind.DELIVERED or outcome.accepted:
-        return Evidence(HealthState.HEALTHY)
+        return Evidence(HealthState.HEALTHY, REACHED if outcome.reason == REACHED else "")
     if outcome.kind is OutcomeKind.PAUSE:
         return None if outcome.untried else Evidence(HealthState.PAUSED, outcome.reason, outcome.message)
     if outcome.reason in _OF_THE_MESSAGE:
@@ -114,7 +116,7 @@ class Health:
     def probed(self, seen: Evidence, now: float) -> bool:
         """Take in what a probe says, which brings no message anywhere. Whether anything changed."""
         if seen.state is HealthState.HEALTHY:
-            if self.state is HealthState.HEALTHY or (self.state is not HealthState.UNKNOWN and not self.refutable):
+            if self.state is HealthState.HEALTHY or not self._refuted(seen):
                 return False
             success = self.last_success
             changed = self.observe(seen, now)
@@ -130,10 +132,11 @@ class Health:
         self.trouble, self.reason, self.message = None, "", ""
         return True
 
-    @property
-    def refutable(self) -> bool:
-        """Whether a probe that gets through says that this trouble is over."""
-        return _REFUTABLE.fullmatch(self.reason) is not None
+    def _refuted(self, seen: Evidence) -> bool:
+        """Whether a probe that gets through says that this trouble is over, or that all is well as far as is known."""
+        if seen.reason == REACHED:
+            return _CONNECTION.fullmatch(self.reason) is not None
+        return self.state is HealthState.UNKNOWN or _REFUTABLE.fullmatch(self.reason) is not None
 
     def failing(self, now: float) -> float:
         """For how many seconds it has been failing; 0 when it is not."""

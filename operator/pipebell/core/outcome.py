@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipebell.backports import StrEnum
 
@@ -86,6 +86,9 @@ class Outcome:
 
 def _always() -> bool:
     return True
+
+
+REACHED: Final = "Reached"  # the reason of a trial that shows a name, a connection and a certificate, and no more
 
 
 @dataclass(frozen=True, slots=True)

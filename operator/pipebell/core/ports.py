@@ -44,8 +44,11 @@ class Provider(Protocol):
         It comes to an end in time, whatever the other side does; nothing secret is in any finding.
         """
 
-    async def probe(self, target: Any, namespace: str = "") -> Outcome | None:  # noqa: ANN401
-        """Try the endpoint without sending anything; None where its kind has no harmless way. Never raises."""
+    async def probe(self, target: Any, namespace: str = "") -> Outcome:  # noqa: ANN401
+        """Try the endpoint without sending anything, as `verify` does, for what `core.health` makes of it.
+
+        Delivered with the reason REACHED: its kind has no harmless way, and its host was reached. Never raises.
+        """
 
     async def close(self) -> None:
         """Give connections back."""

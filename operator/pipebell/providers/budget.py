@@ -60,7 +60,7 @@ class Budgeted:
         """See `HttpProvider.verify`, which sends nothing and therefore costs nothing."""
         return await self._provider.verify(target, namespace)
 
-    async def probe(self, target: Any, namespace: str = "") -> Outcome | None:  # noqa: ANN401
+    async def probe(self, target: Any, namespace: str = "") -> Outcome:  # noqa: ANN401
         """See `HttpProvider.probe`."""
         return await self._provider.probe(target, namespace)
 

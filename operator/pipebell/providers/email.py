@@ -92,7 +92,7 @@ class EmailProvider:
         """Everything short of a message: name, connection, TLS, login, sender, recipients."""
         return await self._smtp.verify(target, namespace)
 
-    async def probe(self, target: EmailTarget, namespace: str = "") -> Outcome | None:
+    async def probe(self, target: EmailTarget, namespace: str = "") -> Outcome:
         """Connect, secure the connection and log in."""
         return await self._smtp.probe(target, namespace)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipebell.core.outcome import Attempt
     from pipebell.providers.http import Http
 
-_TRIAL: Final = 15.0  # seconds for one question of `verify`
+_TRIAL: Final = 15.0  # seconds for one question of `verify` or a probe
 _MOST_REQUESTS: Final = 3  # of one attempt: whatever is answered, it comes to an end
 
 
@@ -59,7 +59,7 @@ class HttpProvider:
             response = await self._post(sent)
             for _ in range(_MOST_REQUESTS - 1):
                 if not attempt.anew and self._kind.gone(sent, response):
-                    return Outcome(Verdict.DELIVERED, message="the message to be changed is gone")
+                    return Outcome(OutcomeKind.DELIVERED, message="the message to be changed is gone")
                 following = self._kind.then(sent, response)
                 if following is None:
                     break
@@ -97,13 +97,11 @@ class HttpProvider:
             return  # that its name cannot be resolved now says nothing about where it leads
 
     async def verify(self, target: HttpTarget, namespace: str = "") -> Sequence[Finding]:
-        """Ask the host, or the endpoint where that is harmless, by GET: nothing is sent."""
+        """Ask the endpoint for something harmless, or its host alone: nothing is sent."""
         if objection := webhook.objection(self._kind, target, self._hosts):
             return [objection]
-        url = webhook.question(self._kind, target.url)
         try:
-            async with asyncio.timeout(_TRIAL):
-                answer = await self._client(target).send("GET", url, b"", {}, namespace=namespace)
+            response = await self._ask(target, namespace)
         except NotAdmitted as error:
             return [Finding("host", False, _private(error, target), "", "HostNotAllowed")]
         except OSError as error:
@@ -111,28 +109,30 @@ class HttpProvider:
             return [found]
         except ValueError:
             return [Finding("form", False, f"the URL of {target.where} cannot be asked", "", "InvalidUrl")]
-        return [webhook.answered(self._kind, target, answer.status, answer.body)]
+        return [webhook.answered(self._kind, target, response, self._now())]
 
-    async def probe(self, target: HttpTarget, namespace: str = "") -> Outcome | None:
-        """Ask the endpoint for something harmless; None where there is nothing to ask."""
-        asked = self._kind.trial(target)
-        if asked is None:
-            return None
+    async def probe(self, target: HttpTarget, namespace: str = "") -> Outcome:
+        """Ask the same."""
         refusal = self._refusal(target)
         if refusal:
             return Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed", refusal)
         try:
-            answer = await self._client(target).send(
-                asked.method, asked.url, asked.body, asked.headers, namespace=namespace
-            )
+            response = await self._ask(target, namespace)
         except NotAdmitted as error:
             return Outcome(OutcomeKind.HOST_NOT_ALLOWED, "HostNotAllowed", _private(error, target))
         except OSError as error:
             return outcome_of(error, target.host or self._kind.title)
         except ValueError:
             return Outcome(OutcomeKind.PERMANENT, "InvalidUrl", f"the URL of {target.where} cannot be asked")
-        response = Response(answer.status, answer.headers, answer.body, target.host)
         return judge_trial(self._kind, response, target, self._now())
+
+    async def _ask(self, target: HttpTarget, namespace: str) -> Response:
+        asked = self._kind.trial(target)
+        async with asyncio.timeout(_TRIAL):
+            answer = await self._client(target).send(
+                asked.method, asked.url, asked.body, asked.headers, namespace=namespace
+            )
+        return Response(answer.status, answer.headers, answer.body, target.host)
 
     async def close(self) -> None:
         """Close all connections."""

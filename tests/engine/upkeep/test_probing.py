@@ -10,7 +10,8 @@ import pytest
 from tests.engine.fakes import settle_down
 from tests.engine.upkeep.test_health import BOTH, DEAD, GONE, KEY, SLACK, Ward
 
-from pipebell.core.outcome import Outcome, OutcomeKind
+from pipebell.core.health import HealthState
+from pipebell.core.outcome import REACHED, Outcome, OutcomeKind
 from pipebell.engine.upkeep.health import ROOT
 from pipebell.engine.upkeep.probing import EVERY, Prober
 
@@ -125,11 +126,21 @@ async def test_a_probe_mends_what_it_has_tried(clinic):
     await settle_down()
 
 
-async def test_a_kind_without_a_harmless_way_says_nothing(clinic):
+async def test_a_host_that_answers_says_nothing_of_messages(clinic):
     _config(clinic)
-    clinic.house.slack.trials = [None] * 100
+    clinic.house.slack.trials = [Outcome(OutcomeKind.DELIVERED, REACHED)] * 100
     await clinic.house.clock.advance(3600)
     assert clinic.board.get(KEY, "slack") is None
+
+
+async def test_a_host_that_answers_again_mends_what_had_no_connection(clinic):
+    _config(clinic)
+    unreachable = Outcome(OutcomeKind.RETRY, "ConnectionFailed", "no connection to the server")
+    clinic.house.slack.trials = [unreachable, Outcome(OutcomeKind.DELIVERED, REACHED)]
+    await clinic.house.clock.advance(20)
+    assert clinic.board.get(KEY, "slack").health.state is HealthState.FAILING
+    await clinic.house.clock.advance(QUARTER)
+    assert clinic.board.get(KEY, "slack").health.state is HealthState.HEALTHY
 
 
 async def test_only_one_replica_tries(clinic):

@@ -7,6 +7,8 @@ import ssl
 
 import pytest
 
+from pipebell.core.destinations.http import Response
+from pipebell.core.destinations.pagerduty import PAGERDUTY, PagerDutyTarget
 from pipebell.core.destinations.slack import SLACK, SlackTarget
 from pipebell.core.hosts import HostPolicy
 from pipebell.providers.checks import webhook
@@ -67,11 +69,36 @@ def test_a_certificate_that_is_not_trusted():
     ],
 )
 def test_what_an_answer_says(status, body, ok, said):
-    found = webhook.answered(SLACK, SlackTarget(URL), status, body)
+    found = webhook.answered(SLACK, SlackTarget(URL), Response(status, {}, body))
     assert (found.ok, said in found.message) == (ok, True)
     assert ok or found.reason == f"Http{status}"
     assert "very-secret" not in repr(found)
     assert found.message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "what", "said"),
+    [
+        (Response(200, {}, b'{"ok":true}'), True, "webhook", "takes the login"),
+        (Response(200, {}, b'{"ok":false,"error":"invalid_auth"}'), False, "login", "invalid_auth"),
+        (Response(401, {}, b"very-secret"), False, "login", "401"),
+        (Response(429, {}, b""), True, "webhook", "answers"),
+        (Response(500, {}, b""), False, "webhook", "500"),
+    ],
+)
+def test_what_an_answer_says_of_a_login(answer, ok, what, said):
+    target = SlackTarget(URL, where="spec.slack", bot_token="very-secret", channel="#data")
+    found = webhook.answered(SLACK, target, answer)
+    assert (found.ok, found.what, said in found.message) == (ok, what, True)
+    assert "very-secret" not in repr(found)
+
+
+def test_whoever_has_only_a_host_to_ask_is_told_that_it_answers():
+    for answer in (200, 404, 401, 500):
+        found = webhook.answered(
+            PAGERDUTY, PagerDutyTarget("https://events.pagerduty.com/x"), Response(answer, {}, b"")
+        )
+        assert (found.ok, found.message.split(";")[0]) == (True, "events.pagerduty.com answers")
 
 
 def test_what_is_wrong_with_a_url_is_said_before_anybody_is_asked():

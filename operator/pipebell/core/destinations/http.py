@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from pipebell.core.destinations.base import Kind, Rate
-from pipebell.core.outcome import Attempt, Outcome, OutcomeKind
+from pipebell.core.outcome import REACHED, Attempt, Outcome, OutcomeKind
 from pipebell.core.render.text import masked
 
 if TYPE_CHECKING:
@@ -196,6 +196,10 @@ def _no_look(_target: Any) -> HttpRequest | None:  # noqa: ANN401
     return None
 
 
+def _sure(_response: Response) -> bool:
+    return False
+
+
 def _unmeasured(_request: HttpRequest) -> Mapping[str, Any]:
     return {}
 
@@ -216,8 +220,8 @@ class HttpKind(Kind):
     receiver's own words for errors ask for. `receipt` takes from a success what a later message of its thread needs.
     `pause` finds the seconds of a pause in an answer's body. `form` complains of a URL that cannot be right, for
     `pipebell verify`; `probe` says that a GET there is harmless. `look` makes another request that sends nothing and
-    shows whether the endpoint is there and the login holds. `success` is what the receiver answers to a message
-    that it takes: status and body.
+    shows whether the endpoint is there and the login holds, unless the answer is `unsure`. `success` is what the
+    receiver answers to a message that it takes: status and body.
 
     `said` finds the receiver's own words in an answer, for `hints` and for people. `then` makes the request that
     follows an answer within the same attempt (a plainer one after a refusal, a second one after a success); the last
@@ -237,6 +241,7 @@ class HttpKind(Kind):
     form: Callable[[str], str | None] = _no_form
     probe: bool = False
     look: Callable[[Any], HttpRequest | None] = _no_look
+    unsure: Callable[[Response], bool] = _sure
     success: tuple[int, str] = (200, "ok")
     said: Callable[[Response], str] = _whole_text
     before: Callable[[Message, Any, Attempt], HttpRequest | None] = _nothing_before
@@ -249,12 +254,17 @@ class HttpKind(Kind):
     budget: bool = False
     shows: Callable[[Any], list[str]] | None = None
 
-    def trial(self, target: HttpTarget) -> HttpRequest | None:
-        """What to ask an endpoint without sending anything; None where this kind has no harmless way."""
+    def trial(self, target: HttpTarget) -> HttpRequest:
+        """What to ask without sending anything: the endpoint in its harmless way; where it has none, only its host.
+
+        Raises ValueError when the URL is none.
+        """
         made = self.look(target)
-        if made is None and self.probe:
-            made = HttpRequest(target.url, b"", {}, "GET")
-        return made
+        if made is not None:
+            return made
+        parts = urlsplit(target.url)
+        host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
+        return HttpRequest(target.url if self.probe else host, b"", {}, "GET")
 
     @cached_property
     def _rate(self) -> Rate | None:
@@ -274,7 +284,12 @@ _REFUSED: Final = (401, 403, 404, 410)  # a key or an address that the receiver 
 
 
 def judge_trial(kind: HttpKind, response: Response, target: HttpTarget, now: float) -> Outcome:
-    """What the answer to `HttpKind.trial` says of the endpoint; many a receiver answers 400 or 405 while it is well."""
+    """What the answer to `HttpKind.trial` says of the endpoint; many a receiver answers 400 or 405 while it is well.
+
+    Where only the host was asked, or the answer says nothing of the login: that it was reached.
+    """
+    if kind.unsure(response) or not (kind.probe or kind.look(target)):
+        return Outcome(OutcomeKind.DELIVERED, REACHED)
     if response.status in _REFUSED or response.status == _BUSY or response.status >= _TROUBLED:
         return classify_response(kind, response, target, now)
     if response.get("ok") is False:

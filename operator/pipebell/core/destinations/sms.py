@@ -346,6 +346,17 @@ def then(sent: Sent, response: Response) -> HttpRequest | None:
     return None if again else request(sent.message, sent.target, sent.attempt)
 
 
+def look(target: SmsTarget) -> HttpRequest:
+    """What Twilio is asked without sending anything: messages from before it had any, so nobody's are shown."""
+    query = urlencode({"DateSent<": "2008-01-01", "PageSize": "1"})
+    return HttpRequest(f"{target.url}?{query}", b"", {"Authorization": target.authorization}, "GET")
+
+
+def unsure(response: Response) -> bool:
+    """Whether an answer to that says nothing of the login: a restricted key may send, and not list."""
+    return response.status in (401, 403) and _code(response) not in (_LOGIN_REFUSED, _SUSPENDED)
+
+
 def measures(request: HttpRequest) -> Mapping[str, Any]:
     """What a message is, and what it costs."""
     body = parse_qs(request.body.decode()).get("Body", [""])[0]
@@ -376,8 +387,11 @@ def receipt(response: Response, _target: SmsTarget) -> str | None:
     return found if isinstance(found, str) and _SID.fullmatch(found) else None
 
 
+_LOGIN_REFUSED: Final = 20003  # https://www.twilio.com/docs/api/errors/20003
+_SUSPENDED: Final = 20403  # https://www.twilio.com/docs/api/errors/20403
 _WORDS: Final = {
-    20003: "the login is not valid: check accountSid, and authToken or apiKeySid and apiKeySecret",
+    _LOGIN_REFUSED: "the login is not valid: check accountSid, and authToken or apiKeySid and apiKeySecret",
+    _SUSPENDED: "the account is suspended or closed: ask Twilio's support",
     21211: "the number is not valid: check toNumbers",
     21408: "the account may not send to this country: allow it in Twilio's console (Geo permissions)",
     21606: "fromNumber cannot send SMS to this number: check that it is the account's",
@@ -398,6 +412,8 @@ SMS: Final = HttpKind(
     request=request,
     before=before,
     then=then,
+    look=look,
+    unsure=unsure,
     measures=measures,
     reads=READS,
     budget=True,
@@ -408,7 +424,7 @@ SMS: Final = HttpKind(
             Answer(range(400, 500), OutcomeKind.PERMANENT, words, when=partial(_has_code, code))
             for code, words in _WORDS.items()
         ),
-        Answer(status(401), OutcomeKind.PERMANENT, _WORDS[20003]),
+        Answer(status(401), OutcomeKind.PERMANENT, _WORDS[_LOGIN_REFUSED]),
         Answer(status(403), OutcomeKind.PERMANENT, "the account or key may not send this: look in Twilio's console"),
         Answer(status(404), OutcomeKind.PERMANENT, "there is no such account: check accountSid and host"),
         Answer(status(400), OutcomeKind.PERMANENT, "Twilio refused the message: check toNumbers and fromNumber"),

@@ -10,6 +10,7 @@ from pipebell.core.fields import traits
 from pipebell.core.health import CHANNEL_EVENTS, Evidence, Health, HealthState, deliverable, evidence
 from pipebell.core.layers import part_of
 from pipebell.core.models import KINDS
+from pipebell.core.outcome import REACHED
 from pipebell.core.shards import shard_of
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.engine.configs.follower import ConfigFollower
@@ -143,6 +144,8 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
 
     def observe_probe(self, owner: Key, name: str, provider: str, seen: Evidence, endpoint: int) -> None:
         """A probe found this."""
+        if seen.reason == REACHED and self.get(owner, name) is None:
+            return  # that somebody answers there says nothing of messages
         channel = self._channel(owner, name, provider)
         if channel is None:
             return

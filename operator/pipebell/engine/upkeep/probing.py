@@ -149,7 +149,7 @@ class Prober(ConfigFollower):
 
     async def _try(self, key: Key, names: list[str], target: Target, endpoint: int) -> None:
         outcome = await self._providers[target.kind].probe(target, key[0])
-        seen = evidence(outcome) if outcome is not None else None
+        seen = evidence(outcome)
         if seen is not None:
             for name in names:
                 self._board.observe_probe(key, name, target.kind, seen, endpoint)

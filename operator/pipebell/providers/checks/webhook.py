@@ -1,4 +1,4 @@
-"""What can be found out about an HTTP endpoint without sending a message: its host, its form, and how it answers a GET.
+"""What can be found out about an HTTP endpoint without sending a message: its host, its form, and how it answers.
 
 The URL is a credential: no message shows it.
 """
@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pipebell.core.destinations.http import judge_trial
 from pipebell.core.finding import Finding
+from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.render.text import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipebell.core.destinations.http import HttpKind, HttpTarget
+    from pipebell.core.destinations.http import HttpKind, HttpTarget, Response
     from pipebell.core.hosts import HostPolicy
-
-_GONE: Final = (403, 404, 410)
 
 
 def place(url: str) -> tuple[str, int]:
@@ -49,25 +49,24 @@ def objection(kind: HttpKind, target: HttpTarget, hosts: HostPolicy) -> Finding 
     return None
 
 
-def question(kind: HttpKind, url: str) -> str:
-    """What is asked for by GET: the endpoint where that is harmless, else only its host."""
-    parts = urlsplit(url)
-    return url if kind.probe else f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
-
-
-def answered(kind: HttpKind, target: HttpTarget, status: int, body: bytes) -> Finding:
-    """What an answer to that says. `body` is its beginning, which may repeat what was asked for."""
-    host = target.host
-    said = masked(body[:200].decode("utf-8", "replace"), *target.secrets)
-    word = f" ({said})" if said.isascii() and said.replace("_", "").isalpha() else ""
-    if kind.probe and status in _GONE:
-        message = f"{host} answers {status}{word}: the webhook was revoked or mistyped"
-        fix = f"make a new one in {kind.title} and update the configuration"
-        return Finding("webhook", False, message, fix, f"Http{status}")
-    if kind.probe and status >= 500:  # noqa: PLR2004  (RFC 9110, 15.6)
+def answered(kind: HttpKind, target: HttpTarget, response: Response, now: float = 0.0) -> Finding:
+    """What an answer to the kind's trial says."""
+    host, outcome = target.host, judge_trial(kind, response, target, now)
+    if outcome.kind in (OutcomeKind.DELIVERED, OutcomeKind.PAUSE):
+        login = outcome == Outcome(OutcomeKind.DELIVERED) and kind.look(target) is not None
+        does = "takes the login" if login else "answers"
+        return Finding("webhook", True, f"{host} {does}; whether it takes messages shows `pipebell test`")
+    if outcome.kind is OutcomeKind.RETRY:
         fix = f"{kind.title} has a problem: try again later"
-        return Finding("webhook", False, f"{host} answers {status}", fix, f"Http{status}")
-    return Finding("webhook", True, f"{host} answers; whether it takes messages shows `pipebell test`")
+        return Finding("webhook", False, f"{host} answers {response.status}", fix, outcome.reason)
+    if kind.look(target) is not None:
+        fix = f"check the credentials of {target.where}"
+        return Finding("login", False, f"{host} answers {outcome.message}", fix, outcome.reason)
+    said = masked(response.text[:200], *target.secrets)
+    word = f" ({said})" if said.isascii() and said.replace("_", "").isalpha() else ""
+    message = f"{host} answers {response.status}{word}: the webhook was revoked or mistyped"
+    fix = f"make a new one in {kind.title} and update the configuration"
+    return Finding("webhook", False, message, fix, outcome.reason)
 
 
 def unresolved(target: HttpTarget) -> Finding:
