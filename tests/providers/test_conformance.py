@@ -239,7 +239,10 @@ async def test_verifying_sends_nothing_comes_to_an_end_and_tells_no_secret(bench
         assert not told[-1].ok
     assert told[-1].reason == "HostNotAllowed"
     assert not [finding for finding in told if not finding.ok and not finding.reason]
-    assert all((post.method, post.body) == ("GET", b"") for post in bench.sink.journal.all), "no message, no e-mail"
+    for post in bench.sink.journal.all:
+        assert (post.method == "GET" or post.path.endswith("/auth.test"), post.body) == (True, b""), (
+            "no message, no e-mail"
+        )
     everything = repr(told) + "".join(record.getMessage() for record in caplog.records if record.name != "mail.log")
     for secret in bench.secrets:
         assert secret not in everything

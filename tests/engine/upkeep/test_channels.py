@@ -10,6 +10,7 @@ from tests.engine.fakes import START, settle_down
 from tests.engine.upkeep.test_health import BOTH, DEAD, GONE, KEY, SLACK, Ward
 
 from pipebell.core.errors import Forbidden
+from pipebell.core.health import Evidence, HealthState
 from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.policy.channels import Notice
 from pipebell.core.vocabulary import EventType, NoticeKind
@@ -282,14 +283,72 @@ async def test_replicas_make_one_event_of_the_platforms_trouble(office, house):
     office.house.config(email=None, eventTriggers=[BOTH])
     await office.wait(43)  # so that they find it due in different hours: one at 16:18, all is by UTC
     await office.send(DEAD, DEAD, DEAD)
-    other = Office.__new__(Office)
-    other.house, other.tasks = house, []
-    Office.start(other)
+    other = _replica(house)
     await office.wait(2)
     await other.send(DEAD, DEAD, DEAD)
     await office.wait(30)
     assert len(office.house.events.created) == 1
     other.stop()
+
+
+def _replica(house):
+    """Another one beside the office's, with a memory of its own."""
+    other = Office.__new__(Office)
+    other.house, other.tasks = house, []
+    Office.start(other)
+    return other
+
+
+def _said(office):
+    return [office.house.events.store[place].spec.event.value for place in office.house.events.created]
+
+
+async def test_what_one_replica_said_hours_ago_another_does_not_say_again(office, house):
+    office.house.with_root(json.dumps({**ROOT, "channel_health": {"tell": True}}))
+    office.house.config(email=None, eventTriggers=[BOTH])
+    await office.send(DEAD, DEAD, DEAD)
+    await office.wait(190)
+    assert _said(office) == ["channel_failing"]
+    other = _replica(house)
+    await other.send(DEAD, DEAD, DEAD)
+    await office.wait(200)
+    assert _said(office) == ["channel_failing"]
+    await office.send()  # both hear of it, one after the other
+    await office.wait(70)
+    assert _said(office) == ["channel_failing", "channel_recovered"]
+    other.stop()
+
+
+async def test_replicas_that_find_it_mended_in_different_hours_say_so_once(office, house):
+    office.house.with_root(json.dumps({**ROOT, "channel_health": {"tell": True}}))
+    office.house.config(email=None, eventTriggers=[BOTH])
+    other = _replica(house)
+    await office.send(DEAD, DEAD, DEAD)
+    await office.wait(15)
+    for replica in (office, other):
+        assert replica.board.get(ROOT_OWNER, "slack").health.notified is not None
+    channel = other.board.get(ROOT_OWNER, "slack")
+    office.board.observe_probe(ROOT_OWNER, "slack", "slack", Evidence(HealthState.HEALTHY), channel.endpoint)
+    await office.wait(90)
+    other.board.observe_probe(ROOT_OWNER, "slack", "slack", Evidence(HealthState.HEALTHY), channel.endpoint)
+    await office.wait(10)
+    assert _said(office) == ["channel_failing", "channel_recovered"]
+    assert channel.health.notified is None
+    other.stop()
+
+
+async def test_a_second_trouble_of_the_platforms_within_an_hour_is_said_in_the_next(office):
+    office.house.with_root(json.dumps({**ROOT, "channel_health": {"tell": True}}))
+    office.house.config(email=None, eventTriggers=[BOTH])
+    await office.send(DEAD, DEAD, DEAD)
+    await office.wait(11)
+    await office.send()
+    await office.wait(1)
+    await office.send(DEAD, DEAD, DEAD)
+    await office.wait(15)
+    assert _said(office) == ["channel_failing", "channel_recovered"]
+    await office.wait(60)
+    assert _said(office) == ["channel_failing", "channel_recovered", "channel_failing"]
 
 
 async def test_without_root_saying_so_it_is_a_kubernetes_event_alone(office):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
-from pipebell.core.errors import ApiError, NotFound, NotReady
+from pipebell.core.errors import ApiError, InvalidEvent, NotFound, NotReady
 from pipebell.core.health import NOTIFY_AFTER, HealthState
 from pipebell.core.layers import channel_health
 from pipebell.core.policy.channels import Notice, others, spec, trigger_of
 from pipebell.core.policy.facts import Claim
-from pipebell.core.policy.names import first_name
+from pipebell.core.policy.names import first_name, names
 from pipebell.core.policy.situation import Resolved
 from pipebell.core.status import HOUR
 from pipebell.core.vocabulary import EventType, NoticeKind, Phase, Reason, StageName
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipebell.engine.upkeep.notices import NoticeMaker
 
 LOOK: Final = 5.0  # seconds between looks at what fails; none is needed while nothing does
+REMEMBERED: Final = 24  # hours of UTC that are looked back for what another replica has said of root's destination
 REFUSED: Final = 600.0  # seconds until something that the API refuses is tried again
 CLOCKS: Final = 5.0  # seconds by which a notice may be looked at too early
 
@@ -157,10 +158,11 @@ class ChannelNotices(Observer):
         resolved = await self._resolver.resolve(platform.namespace, platform.org)
         if not isinstance(resolved, Resolved) or not self._anybody(channel, event, resolved.layers):
             return
-        if await self._notified_by_another(notice, now):
+        last = await self._last_word(notice, now)
+        if last is not None and last.spec.event is event:  # another replica's, most of the time
             self._board.notified(channel, now if event is EventType.CHANNEL_FAILING else None)
             return
-        await self._make(channel, notice, platform.namespace, now)
+        await self._make(channel, notice, platform.namespace, now, last)
 
     def _anybody(self, channel: Channel, event: EventType, layers: Layers) -> bool:
         """Whether there is anybody to tell."""
@@ -198,20 +200,33 @@ class ChannelNotices(Observer):
                 return True
         return False
 
-    async def _notified_by_another(self, notice: Notice, now: float) -> bool:
-        """Whether a replica has reported root's destination within the last hour, and nothing came after it."""
-        if notice.event is not EventType.CHANNEL_FAILING:
-            return False
-        recovered = notice._replace(event=EventType.CHANNEL_RECOVERED)
-        for moment in (now, now - HOUR):
-            if await self._existing(self._platform.namespace, recovered.name(moment)) is not None:
-                return False
-            if await self._existing(self._platform.namespace, notice.name(moment)) is not None:
-                return True
-        return False
+    async def _last_word(self, notice: Notice, now: float) -> Event | None:
+        """The latest that any replica has said of root's destination, while events of its hour are kept."""
+        events = [notice._replace(event=kind) for kind in (EventType.CHANNEL_FAILING, EventType.CHANNEL_RECOVERED)]
+        for hours in range(REMEMBERED):
+            found = [await self._said(about, now - hours * HOUR) for about in events]
+            if any(found):
+                return max((event for event in found if event is not None), key=lambda event: event.created)
+        return None
 
-    async def _make(self, channel: Channel, notice: Notice, namespace: str, now: float) -> str:
-        """Make the event. Why it was refused; "" when it was not."""
+    async def _said(self, about: Notice, moment: float) -> Event | None:
+        """What was said of it in the hour of a moment, past events that bear the name and are others."""
+        for name in names(about.name(moment)):
+            try:
+                event = await self._events.get(self._platform.namespace, name)
+            except NotFound:
+                return None
+            except InvalidEvent:
+                continue
+            said = event.spec.notice
+            if said is not None and (event.spec.event, said.destination) == (about.event, about.destination):
+                return event
+        return None
+
+    async def _make(
+        self, channel: Channel, notice: Notice, namespace: str, now: float, last: Event | None = None
+    ) -> str:
+        """Make the event. Why it was refused; "" when it was not. `last` is what was said of root's destination."""
         place = (channel.owner, channel.name)
         moment = notice.due if now - notice.due < HOUR and self._postponed.get(place) != notice.due else now
         name = notice.name(moment)
@@ -221,7 +236,7 @@ class ChannelNotices(Observer):
             self._not_before[place] = now + REFUSED
             return making.message
         existing = await self._existing(namespace, making.name) if making.made is Made.EXISTS else None
-        if existing is not None and not notice.root and not _same_trouble(existing, notice):
+        if existing is not None and not _same_trouble(existing, notice, last):
             # This name has reported an earlier failure of the same hour.
             self._postponed[place] = notice.due
             self._not_before[place] = (moment // HOUR + 1) * HOUR
@@ -323,7 +338,9 @@ def _moment(health: Health) -> float:
     return health.due() if health.state is HealthState.FAILING else health.since
 
 
-def _same_trouble(event: Event, notice: Notice) -> bool:
+def _same_trouble(event: Event, notice: Notice, last: Event | None) -> bool:
+    if notice.root:  # replicas know of it since different moments
+        return last is None or last.spec.event is notice.event or event.created > last.created
     claimed = event.spec.notice.due if event.spec.notice is not None else None
     return claimed is not None and abs(claimed.timestamp() - notice.due) < 1.0
 
