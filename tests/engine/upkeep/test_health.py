@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -294,6 +295,39 @@ async def test_an_edited_destination_is_not_known_before_it_is_used(ward):
     assert ward.board.get(KEY, "slack").health.state.value == "Unknown"
     await ward.send(DEAD, DEAD, DEAD)
     assert ward.board.get(KEY, "slack").health.since > START + 60
+
+
+@pytest.mark.parametrize("root", [False, True])
+async def test_what_no_trigger_names_any_more_does_not_fail_for_ever(ward, root):
+    only = {**BOTH, "providers": ["email"]}
+    if root:  # whose triggers the organisation has
+        ward.house.with_root(json.dumps({"event_triggers": [BOTH]}))
+    ward.house.config(slack=SLACK, **({} if root else {"eventTriggers": [BOTH]}))
+    await ward.send(GONE)
+    ward.house.config(slack=SLACK, **({} if root else {"eventTriggers": [BOTH]}), defaultProvider="email")
+    assert ward.board.get(KEY, "slack").health.state.value == "Failing", "it is still used"
+    if root:
+        ward.house.root.update({"config.json": json.dumps({"event_triggers": [only]})}, "2")
+    else:
+        ward.house.config(slack=SLACK, eventTriggers=[only])
+    assert ward.board.get(KEY, "slack").health.state.value == "Unknown"
+    await ward.house.clock.advance(61)
+    assert _conditions(ward)["Deliverable"] == ("True", "Delivered")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        {"email": {**EMAIL, "failover": ["slack"]}},
+        {"incidents": {"enabled": True, "escalation": [{"afterSeconds": 600, "providers": ["slack"]}]}},
+        {"pipelineOverrides": [{"pipelines": ["x-*"], "providers": ["slack"]}]},
+    ],
+)
+async def test_what_is_used_otherwise_goes_on_failing(ward, use):
+    ward.house.config(slack=SLACK, eventTriggers=[BOTH])
+    await ward.send(GONE)
+    ward.house.config(slack=SLACK, eventTriggers=[{**BOTH, "providers": ["email"]}], **use)
+    assert ward.board.get(KEY, "slack").health.state.value == "Failing"
 
 
 async def test_another_secret_is_another_endpoint(ward):

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.core.fields import traits
 from pipebell.core.health import CHANNEL_EVENTS, Evidence, Health, HealthState, deliverable, evidence
-from pipebell.core.layers import part_of
+from pipebell.core.layers import Layer, Layers, part_of
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import REACHED
+from pipebell.core.placeholders import OrgSecrets
+from pipebell.core.policy.triggers import destinations_in_use
 from pipebell.core.shards import shard_of
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.engine.configs.follower import ConfigFollower
@@ -19,7 +21,7 @@ from pipebell.engine.events.observer import Observer
 from pipebell.engine.shards.follower import ShardFollower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from pydantic import BaseModel
 
@@ -184,6 +186,8 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             self._read_back(new)
         elif new.spec is not None:
             self._compare(new.key, old.spec, new.spec)
+            if new.spec != old.spec:
+                self._forget_unused([new.key])
 
     def on_root_change(self) -> None:
         """See `ConfigFollower`."""
@@ -192,6 +196,8 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             self._drop(ROOT)
         else:
             self._compare(ROOT, self._root_spec, spec)
+        if spec != self._root_spec:  # triggers are inherited
+            self._forget_unused({owner for owner, _ in self._troubled} - {ROOT})
         self._root_spec = spec
 
     def on_shards_acquired(self, shards: Collection[int]) -> None:
@@ -274,6 +280,27 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             edited = old is not None and block_of(old, name) != block_of(new, name)
             if edited and channel.health.forget(self._clock.now()):
                 self._changed(channel)
+
+    def _forget_unused(self, owners: Iterable[Key]) -> None:
+        """Settings were edited: what fails and gets no message any more could never show that it works again."""
+        now = self._clock.now()
+        for owner in owners:
+            failing = [item for item in self.of(owner).values() if item.health.state is HealthState.FAILING]
+            config = self._store.get(owner) if failing else None
+            if config is None or config.spec is None:
+                continue
+            layers = self._as_written(config.spec)
+            steps = layers.incidents.escalation if layers.incidents is not None else ()
+            used = {*destinations_in_use(layers), *(name for step in steps for name in step.providers)}
+            for channel in failing:
+                if channel.name not in used and channel.health.forget(now):
+                    self._changed(channel)
+
+    def _as_written(self, spec: NotificationSpec) -> Layers:
+        """Settings for whoever needs no Secret."""
+        root = self._root.current.spec
+        nothing = OrgSecrets(None, {})
+        return Layers(Layer(spec, nothing), None if root is None else Layer(root, nothing, root=True))
 
     def _read_back(self, config: ConfigObject) -> None:
         if not config.status.destinations or not self._ownership.owns(config.org_slug) or config.key in self._channels:
