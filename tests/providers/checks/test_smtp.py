@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -292,12 +293,15 @@ def test_a_line_without_end_is_given_up():
 def test_a_trickle_is_cut_off():
     """Each byte comes in time, and the answer never: only from outside can it be told that this takes too long."""
 
+    line, sent = Line(seconds=30), itertools.count()
+
     def trickle():
+        if next(sent) == 5:
+            line.cut()
         time.sleep(0.05)
         return b"2"
 
-    server, line = Drip(trickle), Line(seconds=30)
-    threading.Timer(0.5, line.cut).start()
+    server = Drip(trickle)
     last = conversation(target(port=server.port, use_tls=False, username=None, password=None), line=line)[-1]
     server.close()
     assert (last.what, last.reason) == ("time", "Timeout")
