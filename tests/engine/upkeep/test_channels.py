@@ -10,7 +10,7 @@ from tests.engine.fakes import START, settle_down
 from tests.engine.upkeep.test_health import BOTH, DEAD, GONE, KEY, SLACK, Ward
 
 from pipebell.core.errors import Forbidden
-from pipebell.core.health import Evidence, HealthState
+from pipebell.core.health import NOTIFY_AFTER, Evidence, HealthState
 from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.policy.channels import Notice
 from pipebell.core.vocabulary import EventType, NoticeKind
@@ -316,6 +316,23 @@ async def test_what_one_replica_said_hours_ago_another_does_not_say_again(office
     await office.send()  # both hear of it, one after the other
     await office.wait(70)
     assert _said(office) == ["channel_failing", "channel_recovered"]
+    other.stop()
+
+
+async def test_an_ordinary_event_of_its_name_hides_nothing_from_the_other_replicas(office, house):
+    office.house.with_root(json.dumps({**ROOT, "channel_health": {"tell": True}}))
+    office.house.config(email=None, eventTriggers=[BOTH])
+    about = Notice("pipebell-platform", "slack", EventType.CHANNEL_FAILING, 0.0, root=True)
+    name = about.name(house.clock.now() + NOTIFY_AFTER)
+    house.events.store["ops", name] = house.event(name=name, namespace="ops", org="somebody")
+    await office.send(DEAD, DEAD, DEAD)
+    await office.wait(190)
+    (made,) = house.events.created
+    assert made == ("ops", f"{name}.2")
+    other = _replica(house)
+    await other.send(DEAD, DEAD, DEAD)
+    await office.wait(30)
+    assert house.events.created == [made]
     other.stop()
 
 

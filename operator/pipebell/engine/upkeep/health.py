@@ -21,7 +21,7 @@ from pipebell.engine.events.observer import Observer
 from pipebell.engine.shards.follower import ShardFollower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pydantic import BaseModel
 
@@ -186,8 +186,8 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             self._read_back(new)
         elif new.spec is not None:
             self._compare(new.key, old.spec, new.spec)
-            if new.spec != old.spec:
-                self._forget_unused([new.key])
+            if self._failing(new.key) and new.spec != old.spec:
+                self._forget_unused(new.key)
 
     def on_root_change(self) -> None:
         """See `ConfigFollower`."""
@@ -197,7 +197,8 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         else:
             self._compare(ROOT, self._root_spec, spec)
         if spec != self._root_spec:  # triggers are inherited
-            self._forget_unused({owner for owner, _ in self._troubled} - {ROOT})
+            for owner in {owner for owner, _ in self._troubled} - {ROOT}:
+                self._forget_unused(owner)
         self._root_spec = spec
 
     def on_shards_acquired(self, shards: Collection[int]) -> None:
@@ -281,20 +282,20 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
             if edited and channel.health.forget(self._clock.now()):
                 self._changed(channel)
 
-    def _forget_unused(self, owners: Iterable[Key]) -> None:
+    def _failing(self, owner: Key) -> list[Channel]:
+        return [channel for channel in self.of(owner).values() if channel.health.state is HealthState.FAILING]
+
+    def _forget_unused(self, owner: Key) -> None:
         """Settings were edited: what fails and gets no message any more could never show that it works again."""
-        now = self._clock.now()
-        for owner in owners:
-            failing = [item for item in self.of(owner).values() if item.health.state is HealthState.FAILING]
-            config = self._store.get(owner) if failing else None
-            if config is None or config.spec is None:
-                continue
-            layers = self._as_written(config.spec)
-            steps = layers.incidents.escalation if layers.incidents is not None else ()
-            used = {*destinations_in_use(layers), *(name for step in steps for name in step.providers)}
-            for channel in failing:
-                if channel.name not in used and channel.health.forget(now):
-                    self._changed(channel)
+        config, failing, now = self._store.get(owner), self._failing(owner), self._clock.now()
+        if config is None or config.spec is None or not failing:
+            return
+        layers = self._as_written(config.spec)
+        steps = layers.incidents.escalation if layers.incidents is not None else ()
+        used = {*destinations_in_use(layers), *(name for step in steps for name in step.providers)}
+        for channel in failing:
+            if channel.name not in used and channel.health.forget(now):
+                self._changed(channel)
 
     def _as_written(self, spec: NotificationSpec) -> Layers:
         """Settings for whoever needs no Secret."""
