@@ -26,6 +26,7 @@ SYSTEM = "pipebell-system"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:pipebell-operator"
 #: Seconds that are given to what real processes do on a machine that has other things to do: none of them is a claim.
 PATIENCE = 60.0
+START = 120.0  # an interpreter and its imports, several at once
 FINAL = {phase.value for phase in FINAL_PHASES}
 _NAMES = Path(__file__).parent / "names"
 _CREATORS = 8
@@ -241,7 +242,7 @@ class Operator:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def start(self, seconds=PATIENCE):
+    def start(self, seconds=START):
         """Start and wait until it is ready."""
         begun = self.spawn()
         try:
@@ -264,7 +265,7 @@ class Operator:
             )
         return begun
 
-    def wait_ready(self, begun, seconds=PATIENCE):
+    def wait_ready(self, begun, seconds=START):
         def started():
             assert self._process.poll() is None, self.tail()
             return self.told("started", since=begun)

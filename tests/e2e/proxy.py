@@ -45,7 +45,7 @@ class ApiProxy:
 
     def watched(self, count):
         """Wait until so many watches are open."""
-        eventually(lambda: len(self._watches) >= count, 15, f"{count} watches")
+        eventually(lambda: len(self._watches) >= count, 60, f"{count} watches")
 
     def cut(self):
         """Break every watch off without a word; how many there were."""

@@ -203,7 +203,9 @@ SCENARIOS = (
 
 @pytest.fixture(scope="module")
 def running(world, operator, at_the_same_time):
-    return {scenario: at_the_same_time(scenario, world) for scenario in SCENARIOS}
+    yield {scenario: at_the_same_time(scenario, world) for scenario in SCENARIOS}
+    operator.kill()  # the name server that is silent would put off its end
+    operator.start()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)

@@ -137,12 +137,12 @@ def test_one_of_three_is_killed_and_one_is_paused_past_its_lease(world, replicas
     repeated = {identity: count for identity, count in identities(posts()).items() if count > 1}
     print(f"takeover after {taken_over:.1f} and {taken_from_paused:.1f} s, in flight {len(may_repeat)}, {repeated=}")  # noqa: T201  (pytest shows it when the test fails)
     check(found, posts())
-    assert taken_over <= 30
-    assert taken_from_paused <= 30
-    assert set(repeated) <= set(may_repeat), "only what was in flight on the two may come again"
-    assert all(count == 2 for count in repeated.values())
+    assert taken_over <= 45
+    assert taken_from_paused <= 45
+    again = Counter({identity: count - 1 for identity, count in repeated.items()})
+    assert again <= may_repeat, "only what was in flight on the two may come again, once for each of them"
     waits = [_delivered(item) - _created(item) for item in found.values() if phase(item) == "Delivered"]
-    assert max(waits) <= 45, "nobody waited longer than for a takeover"
+    assert max(waits) <= 90, "nobody waited longer than for a takeover"
     eventually(lambda: shared_by(paused, third), 60, "it has a share again")
 
 
@@ -170,14 +170,14 @@ def test_replicas_that_come_and_go_under_load_lose_and_repeat_nothing(world, rep
             assert leaving.stop() == 0
             old = [*old[1:], *new]
         assert not done.done(), "they changed while events were being created"
-    found = world.api.finished(namespace, ORGS * EACH, 60)
+    found = world.api.finished(namespace, ORGS * EACH, 120)
     posts = world.slack.requests[before:]
     check(found, posts)
     assert set(identities(posts).values()) == {1}, "nothing was sent twice"
-    assert shared_by(*old)
+    eventually(lambda: shared_by(*old), 60, "fair shares again")
     waits = sorted(_delivered(item) - _created(item) for item in found.values() if phase(item) == "Delivered")
     print(f"the longest wait: {waits[-1]:.1f} s")  # noqa: T201
-    assert waits[-1] < 30
+    assert waits[-1] < 90
 
 
 def test_leases_say_who_serves_what_and_go_with_the_operators_account(world, replicas):

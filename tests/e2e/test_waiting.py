@@ -105,14 +105,14 @@ def a_mail_server_that_fails_twice_is_tried_at_0_5_and_15_seconds(world):
             assert (told["phase"], told["reason"]) == ("Pending", "Retrying")
             assert "451" in told["message"]
             wait = seconds_of(told["nextAttemptTime"]) - seconds_of(told["lastAttemptTime"])
-            assert delay <= wait < delay + 2
+            assert delay <= wait < delay + 30, "from the end of the attempt, which is told by its beginning"
             assert (phase(world.api.get(made)), reason(world.api.get(made))) == ("Pending", "Retrying")
         found = world.api.reaches(made, "Delivered")
         times = [mail.time - began for mail in sink.attempts]
         assert len(times) == 3
         assert times[1] - times[0] >= 5
         assert times[2] - times[1] >= 10
-        assert times[2] < 45, "and not much later"
+        assert times[2] < 90, "and not much later"
         assert (delivery(found, "email")["attempts"], "nextAttemptTime" in delivery(found, "email")) == (3, False)
         assert len({mail.message["Message-ID"] for mail in sink.attempts}) == 1
 
@@ -310,14 +310,14 @@ def finished_events_go_unless_a_cooldown_needs_them(world):
     brief = world.api.create(event(namespace, "brief", "brief", **short))
     kept = world.api.create(event(namespace, "kept", "brief"))
     world.api.reaches(kept, "Delivered")
-    eventually(lambda: world.api.get(brief) is None, 60, "the finished event's end")
+    eventually(lambda: world.api.get(brief) is None, 120, "the finished event's end")
     # past the window, but what was held back has not been told to anybody yet
     time.sleep(max(0.0, told + window + 6.0 - time.time()))
     assert world.api.get(sender)
     assert world.api.get(held)
     after = world.api.create(event(namespace, "after", "quiet", **short))
     assert world.api.reaches(after, "Delivered")["status"]["suppressedCount"] == 1
-    eventually(lambda: world.api.get(sender) is None and world.api.get(held) is None, 60, "the end of what was told")
+    eventually(lambda: world.api.get(sender) is None and world.api.get(held) is None, 120, "the end of what was told")
     assert world.api.get(after), "its own cooldown runs"
     assert world.api.get(kept)
 

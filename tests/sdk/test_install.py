@@ -70,7 +70,7 @@ def execute(command, tmp_path, **environ):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -83,7 +83,7 @@ def test_the_bare_wheel_sends_to_a_real_cluster(version, bare, cluster, namespac
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["state"], told["packages"]) == ("sent", ["pipebell"]), told
-    assert told["spent"] < 0.1
+    assert told["spent"] < 0.3
 
     pipebell = python.parent / "pipebell"
     sent = execute([pipebell, "send", "--org", "acme_corp", "-n", namespace, "--message", "by hand"], tmp_path, **place)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipebell.core.render.text import clean, cut, one_line, pretty
@@ -60,6 +60,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), json_values), st.integers(1, 400))
 def test_pretty_keeps_its_limit(details, limit):
     shown = pretty(details, limit)

@@ -1,6 +1,6 @@
 """In the operator's process only: names of the outside world lead to the local sinks (PIPEBELL_TEST_NAMES, a
-JSON object of [address, port]), the name server of `silent…` names never answers, and the clock is as many seconds
-ahead as a file says (PIPEBELL_TEST_CLOCK).
+JSON object of [address, port]), the name server of `silent…` names never answers, the clock is as many seconds
+ahead as a file says (PIPEBELL_TEST_CLOCK), and a watch is silent after fewer seconds (PIPEBELL_TEST_SILENCE).
 
 The seed's files name smtp.gmail.com and hooks.slack.com; they are tested as they are, certificates included.
 """
@@ -38,3 +38,9 @@ if _AHEAD := os.environ.get("PIPEBELL_TEST_CLOCK"):
             return _right()
 
     time.time = _wrong
+
+
+if _SILENCE := os.environ.get("PIPEBELL_TEST_SILENCE"):
+    from pipebell.kube import client
+
+    client.WATCH_SILENCE = float(_SILENCE)
