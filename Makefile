@@ -30,9 +30,9 @@ demo: $(READY) ## Show the main job on a real API server (KEEP=1 leaves it runni
 	@$(BIN)/pipebell demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: $(READY) ## Run all tests
+test: $(READY) ## Run all tests, in parts side by side (JOBS=2); with ARGS, one pytest with these
 	@$(BIN)/pipebell cluster build
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python $(if $(strip $(ARGS)),-m pytest $(ARGS),-m tests.parts $(if $(JOBS),--jobs $(JOBS)))
 
 .PHONY: test-integrations
 test-integrations: $(READY) ## Airflow, Prefect, Dagster and dbt as they are (PRODUCTS=dbt,airflow-3 for some of them)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from pipebell import free_port
 from pipebell.cluster import Cluster
 
 _CRDS = sorted(Path(__file__).parents[1].glob("crds/pipebell.io_*.yaml"))
@@ -25,7 +27,7 @@ def cluster():
         for path in _CRDS:
             running.kubectl("apply", "--server-side", "-f", path)
         if _CRDS:
-            running.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+            running.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         yield running
 
 
@@ -41,3 +43,10 @@ def namespace(cluster):
 # The same inputs in every run: a suite that everybody has to pass is no place for luck. `make fuzz` draws new ones.
 settings.register_profile("suite", derandomize=True, print_blob=True)
 settings.load_profile("suite")
+
+# Parts of the tests that run side by side (tests/parts) draw their ports from ranges of their own: a port that a test
+# was given and does not listen on yet is free to everybody else.
+_SLOT, _PORTS = os.environ.get("PIPEBELL_TEST_SLOT"), 4_000
+if _SLOT:
+    free_port._RANGE = range(8_000 + _PORTS * int(_SLOT), 8_000 + _PORTS * (int(_SLOT) + 1))
+    free_port._REMEMBERED = _PORTS // 2
