@@ -85,7 +85,7 @@ hostile = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(pipeline=hostile, message=hostile, sender=st.from_regex(f"^{EMAIL}$", fullmatch=True))
 def test_hostile_text_brings_no_header(notification, at, attempt, pipeline, message, sender):
     spec = notification.event.spec.model_copy(update={"pipeline_id": pipeline, "error_message": message})
