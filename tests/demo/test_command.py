@@ -54,8 +54,10 @@ def test_an_interrupted_demo_leaves_nothing_behind(environment, tmp_path, number
     with subprocess.Popen(
         COMMAND, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        if moment is None:
-            time.sleep(2.0)  # while the API server starts
+        deadline = time.monotonic() + 60
+        while moment is None and not processes_of(tmp_path):  # until the API server is about to start
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         shown = ""
         while moment and moment not in shown:
             line = process.stdout.readline()
