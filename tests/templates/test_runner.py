@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,18 @@ async def test_many_at_once_get_each_their_own_answer(runner):
     sources = {"text_template": "{{ event.pipeline }}"}
     told = await asyncio.gather(*(runner.render(make(pipeline_id=name), "jsm", sources) for name in names))
     assert [message.texts["text_template"] for message, _ in told] == names
+
+
+async def test_a_namespace_with_much_to_run_delays_nobody_else(runner):
+    sources = {"text_template": "{% for i in range(900) %}{{ event.message | replace('a', 'aaaa') }}{% endfor %}"}
+    many = [asyncio.create_task(runner.render(make(), "jsm", sources)) for _ in range(60)]
+    other = make()
+    other = replace(other, event=replace(other.event, namespace="quiet"))
+    await asyncio.sleep(0)
+    message, _ = await runner.render(other, "jsm", {"text_template": "{{ org }}"})
+    assert message.texts["text_template"] == "acme_corp"
+    assert sum(task.done() for task in many) <= 2
+    await asyncio.gather(*many)
 
 
 async def test_a_process_that_is_gone_is_started_anew(runner):

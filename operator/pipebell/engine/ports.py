@@ -141,8 +141,8 @@ class Templates(Protocol):
     async def render(self, message: Message, kind: str, sources: Mapping[str, str]) -> tuple[Message, str]:
         """The message with what these templates of a kind's fields make of it; and what failed, for people."""
 
-    async def check(self, spec: NotificationSpec) -> Sequence[object]:
-        """What is wrong with a configuration's templates, each as one line for people."""
+    async def check(self, spec: NotificationSpec, namespace: str = "") -> Sequence[object]:
+        """What is wrong with the templates of a namespace's configuration, each as one line for people."""
 
 
 class BuiltInTexts:
@@ -152,7 +152,7 @@ class BuiltInTexts:
         """Nothing is made, and that is said."""
         return message, "templates cannot be run here"
 
-    async def check(self, spec: NotificationSpec) -> Sequence[object]:  # noqa: ARG002  (the Protocol's signature)
+    async def check(self, spec: NotificationSpec, namespace: str = "") -> Sequence[object]:  # noqa: ARG002  (see above)
         """Nothing is known of them."""
         return ()
 

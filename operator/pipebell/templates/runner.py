@@ -20,6 +20,7 @@ from pipebell.core.models import KINDS
 from pipebell.core.render.context import context, takes_templates, unknown_names
 from pipebell.core.render.samples import samples
 from pipebell.core.template import MOST, Printed, Template, TemplateError, assemble
+from pipebell.templates.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,7 @@ class Complaint(NamedTuple):
 
 
 class TemplateRunner:
-    """Runs templates, one job at a time, in a process that is started when there is the first one.
+    """Runs templates in a process that is started when there is the first job: one at a time, namespaces taking turns.
 
     `now` is seconds, for how long a template rests that had to be killed. `on_lost` hears why the process had to be
     started anew, `on_escaped` of each field's values that do not stand in a text as they are.
@@ -67,7 +68,7 @@ class TemplateRunner:
         on_escaped: Callable[[str, list[str]], None] | None = None,
     ) -> None:
         self._now, self._on_lost, self._on_escaped = now, on_lost, on_escaped
-        self._turn, self._checks = asyncio.Lock(), asyncio.Lock()
+        self._turns = Turns()
         self._process: asyncio.subprocess.Process | None = None
         self._resting: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._strikes: OrderedDict[str, list[float]] = OrderedDict()
@@ -84,7 +85,7 @@ class TemplateRunner:
         failed = [f"{to_camel(name)} rests after it had to be stopped" for name in sources if name not in usable]
         texts: dict[str, Any] = {}
         if usable:
-            answer = await self._ask({"templates": usable, "contexts": [context(message)], "most": MOST})
+            answer = await self._ask(namespace, {"templates": usable, "contexts": [context(message)], "most": MOST})
             if "died" in answer:
                 failed += await self._blame(namespace, message, usable, texts, known)
             else:
@@ -103,7 +104,8 @@ class TemplateRunner:
         """One of several templates had the process killed: each by itself, to know which one."""
         failed: list[str] = []
         for name, text in sources.items():
-            answer = await self._ask({"templates": {name: text}, "contexts": [context(message)], "most": MOST})
+            job = {"templates": {name: text}, "contexts": [context(message)], "most": MOST}
+            answer = await self._ask(namespace, job)
             if "died" in answer:
                 failed.append(f"{to_camel(name)} {answer['died']}")
                 if "away" not in answer:
@@ -128,24 +130,24 @@ class TemplateRunner:
         if self._on_escaped is not None and escaped:
             self._on_escaped(name, escaped)
 
-    async def check(self, spec: NotificationSpec) -> list[Complaint]:
-        """What is wrong with a configuration's templates: each is compiled, and run over all samples."""
+    async def check(self, spec: NotificationSpec, namespace: str = "") -> list[Complaint]:
+        """What is wrong with the templates of a configuration of this namespace: each is run over all samples."""
         found: list[Complaint] = []
         stopped = 0
-        async with self._checks:
-            for field, kind, name, source in _every(spec):
-                if stopped >= _GIVEN_UP_AFTER:  # others' configurations wait for this one's
-                    found.append(Complaint(field, None, "was not tried, since others had to be stopped"))
-                    continue
-                complaint = await self._check(field, templates_of(KINDS[kind].spec)[name], source)
-                if complaint is not None:
-                    found.append(complaint)
-                    stopped += complaint.stopped
+        for field, kind, name, source in _every(spec):
+            if stopped >= _GIVEN_UP_AFTER:
+                found.append(Complaint(field, None, "was not tried, since others had to be stopped"))
+                continue
+            complaint = await self._check(namespace, field, templates_of(KINDS[kind].spec)[name], source)
+            if complaint is not None:
+                found.append(complaint)
+                stopped += complaint.stopped
         return found
 
-    async def _check(self, field: str, template: Template, source: str) -> Complaint | None:
+    async def _check(self, namespace: str, field: str, template: Template, source: str) -> Complaint | None:
         known = [context(sample.message) for sample in samples()]
-        answer = await self._ask({"templates": {"template": source}, "contexts": known, "most": MOST, "check": True})
+        job = {"templates": {"template": source}, "contexts": known, "most": MOST, "check": True}
+        answer = await self._ask(namespace, job)
         if "died" in answer:
             return Complaint(field, None, answer["died"], stopped=True)
         unset = _PLACEHOLDER.search(source)
@@ -174,9 +176,9 @@ class TemplateRunner:
 
     # ------------------------------------------------------------------ the process
 
-    async def _ask(self, job: Mapping[str, Any]) -> dict[str, Any]:
+    async def _ask(self, namespace: str, job: Mapping[str, Any]) -> dict[str, Any]:
         line = json.dumps(job).encode() + b"\n"
-        async with self._turn:
+        async with self._turns.take(namespace):
             for _ in range(2):  # once more with a new process, where the old one was gone
                 try:
                     process = self._process or await self._start()

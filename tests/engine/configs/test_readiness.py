@@ -259,7 +259,7 @@ class FakeTemplates:
     def __init__(self):
         self.checked = 0
 
-    async def check(self, spec):
+    async def check(self, spec, namespace=""):
         self.checked += 1
         return [f"{place}, line 1: is wrong" for place, text in spec.all_templates() if "wrong" in text]
 

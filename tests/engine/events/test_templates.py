@@ -24,7 +24,7 @@ class FakeTemplates:
         texts = {} if self.failure else {name: f"made of {text}" for name, text in sources.items()}
         return replace(message, texts=texts), self.failure
 
-    async def check(self, spec):
+    async def check(self, spec, namespace=""):
         return [f"{place}: wrong" for place, text in spec.all_templates() if "wrong" in text]
 
 

@@ -329,7 +329,7 @@ class Readiness(ConfigFollower, ShardFollower):
             return known[1]
         values: tuple[ConditionValue, ...] = ()
         if config.spec is not None and any(True for _ in config.spec.all_templates()):
-            wrong = [str(each) for each in await self._runner.check(config.spec)]
+            wrong = [str(each) for each in await self._runner.check(config.spec, config.namespace)]
             message = "; ".join(wrong) + "; the built-in text is used where it fails" if wrong else "all can be used"
             reason = "Invalid" if wrong else "Valid"
             values = (ConditionValue("TemplatesValid", status=not wrong, reason=reason, message=clip(message)),)
