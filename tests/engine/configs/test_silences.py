@@ -18,10 +18,11 @@ from pipebell.engine.configs.silences import SilenceStore
 @pytest.fixture
 def store():
     store = SilenceStore("ops")
-    store.changes = 0
+    store.changes, store.where = 0, []
 
-    def change():
+    def change(namespace):
         store.changes += 1
+        store.where.append(namespace)
 
     store.subscribe(change)
     return store
@@ -47,6 +48,14 @@ def test_only_those_that_hold_now(store):
     assert names(store, "team") == []
     assert names(store, "team", START + 300) == ["later"]
     assert [store.count(phase, lambda: START) for phase in SilencePhase] == [1, 0, 1]
+
+
+def test_it_is_said_whose_events_a_change_may_concern(store):
+    store.put(silence("a"))
+    store.put(silence("c", namespace="ops", platform=True))
+    store.remove("team", "a")
+    store.remove("ops", "c")
+    assert store.where == ["team", None, "team", None]
 
 
 def test_an_older_version_changes_nothing_and_a_namesake_does(store):

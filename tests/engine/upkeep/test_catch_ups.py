@@ -376,6 +376,21 @@ async def test_an_api_server_that_is_away_at_the_end_is_waited_for(night):
     assert night.told == ["Held back by silence migration: 1"]
 
 
+async def test_anothers_silences_have_nothing_tried_again_that_was_refused(night):
+    night.silence(seconds=60)
+    await night.fails("orders")
+    night.events.refusal = Rejected("exceeded quota")
+    await later(night, 70)
+    night.events.refusal = None
+    for number in range(20):
+        night.silence(f"s{number}", namespace="hostile")
+        await later(night, 1)
+    assert night.told == []
+    night.silence("s", pipelines=["other"])
+    await later(night, 3)
+    assert night.told == ["Held back by silence migration: 1"]
+
+
 async def test_a_refusal_is_tried_again_a_minute_later_and_is_told_on_the_silence(night):
     night.silence(seconds=60)
     await night.fails("orders")

@@ -36,7 +36,7 @@ class SilenceStore:
         self._listed: set[str | None] = set()
         self._namespaces: dict[str, dict[str, Silence]] = {}
         self._holding: dict[str, _Holding] = {}
-        self._followers: list[Callable[[], None]] = []
+        self._followers: list[Callable[[str | None], None]] = []
 
     def __len__(self) -> int:
         return sum(map(len, self._namespaces.values()))
@@ -52,8 +52,11 @@ class SilenceStore:
         """Whether the silences of this namespace have been listed: until then nobody knows which are gone."""
         return bool(self._listed & {None, namespace})
 
-    def subscribe(self, *followers: Callable[[], None]) -> None:
-        """Call these whenever a silence has changed, come or gone. They must neither wait nor raise."""
+    def subscribe(self, *followers: Callable[[str | None], None]) -> None:
+        """Call these whenever a silence has changed, come or gone, with its namespace, or None where it may be any.
+
+        They must neither wait nor raise.
+        """
         self._followers += followers
 
     def get(self, namespace: str, name: str) -> Silence | None:
@@ -77,7 +80,7 @@ class SilenceStore:
         self._namespaces.setdefault(silence.namespace, {})[silence.name] = silence
         if known is None or known.spec != silence.spec or known.uid != silence.uid:
             self._holding.pop(silence.namespace, None)
-            self._changed()
+            self._changed(silence.namespace)
 
     def remove(self, namespace: str, name: str) -> None:
         """A silence is gone."""
@@ -87,13 +90,13 @@ class SilenceStore:
         if not found:
             del self._namespaces[namespace]
         self._holding.pop(namespace, None)
-        self._changed()
+        self._changed(namespace)
 
     def keep(self, namespace: str | None, names: Collection[tuple[str, str]]) -> None:
         """A list of a namespace, or (None) of all, has shown these and no others."""
         if namespace not in self._listed:
             self._listed.add(namespace)
-            self._changed()
+            self._changed(namespace)
         for silence in list(self):
             if namespace in (None, silence.namespace) and silence.key not in names:
                 self.remove(*silence.key)
@@ -123,6 +126,6 @@ class SilenceStore:
             active = sorted(active, key=lambda silence: (silence.created, silence.name))[:MOST]
         return active
 
-    def _changed(self) -> None:
+    def _changed(self, namespace: str | None) -> None:
         for follower in self._followers:
-            follower()
+            follower(None if namespace == self.home else namespace)

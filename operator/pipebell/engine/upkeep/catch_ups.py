@@ -97,9 +97,10 @@ class CatchUps(Observer, ShardFollower):
         self._next = 0.0
         self._wanted.set()
 
-    def on_silence_change(self) -> None:
-        """A silence has come, changed or gone: what it holds back may be due at another time."""
-        self._postponed.clear()
+    def on_silence_change(self, namespace: str | None) -> None:
+        """A silence of a namespace, or of all, has come, changed or gone: what it holds back may be due by now."""
+        for group in [group for group in self._postponed if namespace in (None, group.namespace)]:
+            del self._postponed[group]
         self.on_hold()
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:  # noqa: ARG002  (the Observer's)

@@ -65,7 +65,7 @@ class SilenceStatusWriter(Observer):
         self._wanted, self._folding = asyncio.Event(), folding
         self._met: dict[tuple[str, str], dict[str, float]] = {}
 
-    def on_change(self) -> None:
+    def on_change(self, namespace: str | None) -> None:  # noqa: ARG002  (those of all are looked at)
         """A silence has come, changed or gone."""
         self._wanted.set()
 
