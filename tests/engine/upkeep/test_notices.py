@@ -91,9 +91,10 @@ async def test_a_next_name_is_right_only_where_somebodys_event_has_the_one_befor
     house.engine.books.judges.subscribe(NoticeKind.CHANNEL, Always(DUE))
     await NoticeMaker(house.ports, AGE).make("team", "channel-1", SPEC, house.clock.now())
     await settle_down()
-    forged = house.event("channel-1.2", **SPEC)
-    await house.submit(forged)
-    assert house.status(forged).reason is Reason.NOT_DUE
+    for more in ({}, {"replayOf": {"name": "channel-1"}}):
+        forged = house.event("channel-1.2", **SPEC, **more)
+        await house.submit(forged)
+        assert house.status(forged).reason is Reason.NOT_DUE
     assert house.email.names == ["channel-1"]
 
 
