@@ -141,7 +141,7 @@ def _with_limits(s: Situation, configuration: Resolved, others: Iterable[Event])
     state = EventState.of(s.event)
     return s._replace(
         batches=batches.look(s.event.namespace, s.event.spec.org_slug),
-        budget=budgets.look(state, configuration.layers, s.now),
+        budget=budgets.look(state, s.event, configuration.layers, s.now),
     )
 
 

@@ -400,7 +400,8 @@ class Restrict(Spec):
         None,
         description=(
             "Most events of one namespace that root's endpoints are told in a clock hour (UTC), for each replica of "
-            "the operator; the rest comes in digests at its end. Recoveries are told always. Unset: no limit."
+            "the operator; the rest comes in digests at its end. The end of an incident is told always; of other "
+            "events that say that something is well, as many again. Unset: no limit."
         ),
     )
 

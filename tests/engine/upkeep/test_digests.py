@@ -577,6 +577,33 @@ async def test_roots_limit_is_of_a_namespace_and_of_roots_endpoints_alone(house)
     assert found == sorted([second.name, third.name, worst.name])
 
 
+async def test_successes_that_end_nothing_are_no_way_around_roots_limit(house):
+    of_root = {
+        "org_slug": "root",
+        "restrict": {"max_notifications_per_hour": 2},
+        "email": {"smtp_host": "mail.example.com", "from_email": "a@example.com", "to_emails": ["ops@example.com"]},
+    }
+    house.root.update({"config.json": json.dumps(of_root)}, "1")
+    types = ("pipeline_failure", "pipeline_success", "channel_recovered")
+    house.config(email={}, eventTriggers=[trigger(None, event=name, cooldownSeconds=0) for name in types])
+    failures = [house.event() for _ in range(3)]
+    good = [house.event(event=name) for name in types[1:] * 3]
+    elsewhere = house.event(event="pipeline_success", namespace="other", org="other")
+    async with running(house):
+        await house.submit(*failures)
+        await house.submit(*good, elsewhere)
+        phases = [house.status(event).phase for event in good]
+        assert phases.count(Phase.DELIVERED) == 2, "so many go out whatever else has failed in this hour"
+        assert sorted({house.status(event).reason for event in good}, key=str) == [Reason.BATCHED, None]
+        await house.restart()
+        again = house.event(event="pipeline_success")
+        await house.submit(again)
+        assert house.status(again).reason is Reason.BATCHED, "what this hour had is known afterwards"
+    async with running(house):
+        await house.clock.advance(3700)
+    assert sum(len(lines(event)) for event in digests(house)) == 6
+
+
 async def test_what_an_hour_is_counted_by_is_kept_until_it_ends(house):
     house.config(maxNotificationsPerHour=1, eventTriggers=[trigger(None, cooldownSeconds=0)])
     house.clock._now = (house.clock.now() // 3600 + 1) * 3600 + 100

@@ -13,7 +13,7 @@ from pipebell.core.policy.decision import Wait, WaitsFor
 from pipebell.core.policy.digest import deferred
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.shards import shard_of
-from pipebell.core.vocabulary import EventType, NoticeKind, Severity, StageName
+from pipebell.core.vocabulary import EventType, IncidentAction, NoticeKind, Severity, StageName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -26,13 +26,24 @@ _MANY: Final = (NoticeKind.DIGEST, NoticeKind.CATCH_UP, NoticeKind.STORM)  # one
 _RECOVERIES: Final = (EventType.PIPELINE_SUCCESS, EventType.CHANNEL_RECOVERED)
 
 
-def counted(event: Event, severity: Severity, destinations: Collection[str], layers: Layers) -> tuple[bool, bool]:
-    """Whether an event that is sent there counts in the organisation's own limit, and in root's."""
+def is_good(event: Event) -> bool:
+    """Whether an event says that something is well: root's limit of these is another one, without failures."""
+    return event.spec.event in _RECOVERIES and event.spec.notice is None
+
+
+def counted(
+    event: Event, severity: Severity, destinations: Collection[str], layers: Layers, *, recovers: bool
+) -> tuple[bool, bool]:
+    """Whether an event that is sent there counts in the organisation's own limit, and in root's.
+
+    `recovers`: an incident ends by it. Anybody may say that something is well, and as often as they like.
+    """
     spec = event.spec
     many = spec.notice is not None and spec.notice.kind in _MANY
-    if spec.event in _RECOVERIES and not many:
+    good = spec.event in _RECOVERIES and not many
+    if good and (recovers or spec.notice is not None):
         return False, False
-    free = spec.test is True or spec.replay_of is not None or (severity is Severity.CRITICAL and not many)
+    free = good or spec.test is True or spec.replay_of is not None or (severity is Severity.CRITICAL and not many)
     own = layers.max_per_hour is not None and not free
     root = layers.root_max_per_hour is not None and any(layers.on_root(name) for name in destinations)
     return own, root
@@ -41,7 +52,8 @@ def counted(event: Event, severity: Severity, destinations: Collection[str], lay
 def counts(s: Situation) -> tuple[bool, bool]:
     """The same of an event as it is decided."""
     match = s.matched
-    return counted(s.event, match.severity, match.destinations, s.resolved.layers)
+    recovers = match.mark is not None and match.mark.action is IncidentAction.RECOVERED
+    return counted(s.event, match.severity, match.destinations, s.resolved.layers, recovers=recovers)
 
 
 def budget(s: Situation) -> Decision | Situation:

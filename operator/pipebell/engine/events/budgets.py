@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipebell.core.policy.budget import counted
+from pipebell.core.policy.budget import counted, is_good
 from pipebell.core.policy.facts import BudgetFacts, Share
 from pipebell.core.shards import shard_of
 from pipebell.core.status import HOUR, epoch
+from pipebell.core.vocabulary import IncidentAction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
 
 class Purse(NamedTuple):
-    """What a limit is of: an organisation's own in one namespace, or (`org` "") root's for that namespace."""
+    """What a limit is of: an organisation's own in one namespace, or (`org` "") root's for that namespace.
+
+    `good`: of what says that something is well, and ends no incident.
+    """
 
     namespace: str
     org: str = ""
+    good: bool = False
 
 
 class Budgets:
@@ -39,7 +44,7 @@ class Budgets:
         self._under_way: dict[Purse, dict[str, int]] = {}
         self._purses: dict[str, tuple[Purse, ...]] = {}
 
-    def look(self, state: EventState, layers: Layers, now: float) -> BudgetFacts | None:
+    def look(self, state: EventState, event: Event, layers: Layers, now: float) -> BudgetFacts | None:
         """What is known of the limits that hold for this event; None where none does."""
         own, root = layers.max_per_hour, layers.root_max_per_hour
         if own is None and root is None:
@@ -48,7 +53,7 @@ class Budgets:
         return BudgetFacts(
             known=self._ledger.opened(state.org),
             own=None if own is None else Share(own, self._used(Purse(state.namespace, state.org))),
-            root=None if root is None else Share(root, self._used(Purse(state.namespace))),
+            root=None if root is None else Share(root, self._used(Purse(state.namespace, good=is_good(event)))),
             claimed=state.uid in self._purses,
         )
 
@@ -65,11 +70,11 @@ class Budgets:
 
     # ------------------------------------------------------------------ one event
 
-    def claim(self, state: EventState, *, own: bool, root: bool) -> None:
+    def claim(self, state: EventState, event: Event, *, own: bool, root: bool) -> None:
         """It is sent now: it counts until it is delivered or comes to its end."""
         if state.delivered or state.uid in self._purses or not (own or root):
             return
-        self._claim(state.uid, state.org, tuple(_purses(state.namespace, state.org, own=own, root=root)))
+        self._claim(state.uid, state.org, tuple(_purses(event, own=own, root=root)))
 
     def _claim(self, uid: str, org: str, purses: tuple[Purse, ...]) -> None:
         self._purses[uid] = purses
@@ -109,8 +114,10 @@ class Budgets:
             return
         severity = event.status.severity or event.severity
         names = [item.destination for item in event.status.deliveries or ()]
-        own, root = counted(event, severity, names, layers)
-        purses = tuple(_purses(event.namespace, event.spec.org_slug, own=own, root=root))
+        record = event.status.incident
+        recovers = record is not None and record.action is IncidentAction.RECOVERED
+        own, root = counted(event, severity, names, layers, recovers=recovers)
+        purses = tuple(_purses(event, own=own, root=root))
         if delivered is not None:
             for purse in purses:
                 self._note(purse, event.uid, event.spec.org_slug, delivered)
@@ -120,9 +127,8 @@ class Budgets:
     def needs(self, event: Event, now: float) -> bool:
         """Whether an event is what this hour is counted by."""
         self._roll(now)
-        spec, uid = event.spec, event.uid
-        purses = _purses(event.namespace, spec.org_slug, own=True, root=True)
-        return bool(self._delivered) and any(uid in self._delivered.get(purse, ()) for purse in purses)
+        purses = _purses(event, own=True, root=True)
+        return bool(self._delivered) and any(event.uid in self._delivered.get(purse, ()) for purse in purses)
 
     def forget(self, shards: Collection[int]) -> None:
         """These shards are counted elsewhere, or anew."""
@@ -148,8 +154,8 @@ def first_delivered(event: Event) -> float | None:
     return min(times, default=None)
 
 
-def _purses(namespace: str, org: str, *, own: bool, root: bool) -> Iterator[Purse]:
+def _purses(event: Event, *, own: bool, root: bool) -> Iterator[Purse]:
     if own:
-        yield Purse(namespace, org)
+        yield Purse(event.namespace, event.spec.org_slug)
     if root:
-        yield Purse(namespace)
+        yield Purse(event.namespace, good=is_good(event))

@@ -94,7 +94,7 @@ class Observing:
         storm = situation.incident is not None and situation.incident.storm
         if layers.singly and not state.batch and not storm:
             return situation
-        budget = self._books.budgets.look(state, layers, situation.now)
+        budget = self._books.budgets.look(state, situation.event, layers, situation.now)
         if budget is None and not layers.batches and not state.batch and not storm:
             return situation
         batches = self._books.batches.look(state.namespace, state.org) if not state.tried else NOTHING_WAITS

@@ -138,7 +138,7 @@ class Reconciler:
             return
         if isinstance(decision, Deliver) and situation.budget is not None:
             own, root = counts(situation._replace(match=decision.match))
-            self.books.budgets.claim(state, own=own, root=root)
+            self.books.budgets.claim(state, situation.event, own=own, root=root)
         if decision.batch != state.batch:
             new = [item for item in decision.batch if item not in state.batch]
             state.batch = decision.batch
