@@ -10,11 +10,13 @@ import sys
 import threading
 from contextlib import redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import click
 import pytest
 
 from pipebell.cli import terminal
+from pipebell.core.crds import SILENCED_BY
 
 HOSTILE = {
     "link": "\x1b]8;;https://evil.example/login\x1b\\daily\x1b]8;;\x1b\\",
@@ -94,9 +96,11 @@ def test_deliveries_and_summaries_are_clean(text):
 
 class _Api(BaseHTTPRequestHandler):
     items = ()
+    others: ClassVar[dict[str, list]] = {}  # of further kinds, by their plurals
 
     def do_GET(self):
         items = self.items if "/pipelineevents" in self.path else []
+        items = next((found for plural, found in self.others.items() if f"/{plural}" in self.path), items)
         answer = json.dumps({"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -167,6 +171,60 @@ def test_history_on_a_terminal_and_in_a_pipe(kubeconfig, cli):
     assert piped.code == 0
     assert harmless(piped.out)
     assert "\x1b" not in piped.out
+
+
+SINCE = "2026-01-01T00:00:00Z"
+
+
+def of_kinds(text):
+    """One object of each kind that says this wherever somebody may write."""
+    metadata = {"name": "x", "namespace": "a", "creationTimestamp": SINCE, "annotations": {SILENCED_BY: text}}
+    failing = {"name": text, "provider": text, "state": "Failing", "since": SINCE, "reason": text, "message": text}
+    condition = {"type": "Ready", "status": "False", "reason": text, "message": text, "lastTransitionTime": SINCE}
+    incident = {"key": text, "class": text, "pipelineId": text, "acknowledgement": {"by": text, "note": text}}
+    silence = {"pipelines": [text], "labels": {"k": text}, "endsAt": "2999-01-01T00:00:00Z", "reason": text}
+    return {
+        "incidents": [
+            {
+                "metadata": metadata,
+                "spec": {"orgSlug": "acme", "openedBy": "e", **incident},
+                "status": {"phase": "Open", "severity": text, "lastError": text, "firstFailureTime": SINCE},
+            }
+        ],
+        "silences": [{"metadata": metadata, "spec": {**silence, "ticket": text, "events": [text]}}],
+        "notificationconfigs": [
+            {
+                "metadata": metadata,
+                "spec": {"orgSlug": "acme", "slack": {"channel": text}},
+                "status": {"conditions": [condition], "destinations": [failing]},
+            }
+        ],
+        "pipelineevents": [
+            {
+                "metadata": metadata,
+                "spec": {"orgSlug": "acme", "event": "pipeline_failure"},
+                "status": {
+                    "phase": "Suppressed",
+                    "reason": "Silenced",
+                    "catchUp": {"by": f"silence/{text}", "mode": "Summary", "due": SINCE},
+                    "incident": {"name": text, "action": text, "failures": 1},
+                    "deliveries": [{"destination": text, "phase": "Failed", "failoverFor": text, "recipients": text}],
+                },
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize("command", ["incidents -A -o wide", "silences -A -o wide", "history -A -o wide", "status -A"])
+def test_whatever_others_wrote_is_text_in_every_list(kubeconfig, command, monkeypatch):
+    text = "".join(value for value in HOSTILE.values() if "\udc1b" not in value) + "\x1b[8mhidden"
+    monkeypatch.setattr(_Api, "others", of_kinds(text))
+    _, shown = on_a_terminal(*command.split(), env={"KUBECONFIG": kubeconfig})
+    assert "Traceback" not in shown
+    assert "hidden" in shown
+    assert harmless(shown)
+    assert "\x1b[8m" not in shown
+    assert "\x1b[32mDelivered" not in shown, "only a real phase is coloured"
 
 
 def test_validate_with_hostile_names_in_a_file(tmp_path):
