@@ -28,7 +28,16 @@ _RECOVERIES: Final = (EventType.PIPELINE_SUCCESS, EventType.CHANNEL_RECOVERED)
 
 def is_good(event: Event) -> bool:
     """Whether an event says that something is well: root's limit of these is another one, without failures."""
-    return event.spec.event in _RECOVERIES and event.spec.notice is None
+    return event.spec.event in _RECOVERIES and not _many(event)
+
+
+def _many(event: Event) -> bool:
+    return event.spec.notice is not None and event.spec.notice.kind in _MANY
+
+
+def _ends_incident(event: Event) -> bool:
+    """Whether it is the operator's word that an incident is over; that a channel works is said of any channel."""
+    return event.spec.notice is not None and event.spec.notice.kind is not NoticeKind.CHANNEL
 
 
 def counted(
@@ -39,9 +48,8 @@ def counted(
     `recovers`: an incident ends by it. Anybody may say that something is well, and as often as they like.
     """
     spec = event.spec
-    many = spec.notice is not None and spec.notice.kind in _MANY
-    good = spec.event in _RECOVERIES and not many
-    if good and (recovers or spec.notice is not None):
+    many, good = _many(event), is_good(event)
+    if good and (recovers or _ends_incident(event)):
         return False, False
     free = good or spec.test is True or spec.replay_of is not None or (severity is Severity.CRITICAL and not many)
     own = layers.max_per_hour is not None and not free
