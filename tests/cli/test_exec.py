@@ -117,8 +117,17 @@ def test_a_command_that_is_not_there(run, tmp_path):
     done, (event,) = run("--", "no-such-command")
     assert done.code == 127
     assert event["errorMessage"] == "no-such-command: command not found"
-    (tmp_path / "data").write_text("")
-    assert run("--", tmp_path / "data")[0].code == 126
+
+
+@pytest.mark.parametrize(("mode", "fix"), [(0o644, "chmod +x"), (0o755, "#!/bin/sh")])
+def test_a_script_that_cannot_be_run_is_told_with_the_fix(run, tmp_path, mode, fix):
+    script = tmp_path / "load.sh"
+    script.write_text("echo loading\n")
+    script.chmod(mode)
+    done, (event,) = run("--", script)
+    assert done.code == 126
+    assert fix in done.err
+    assert fix in event["errorMessage"]
 
 
 def test_an_exit_code_may_mean_data_quality(run):

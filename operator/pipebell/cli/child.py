@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -33,6 +34,10 @@ _STRAGGLERS: Final = 1.0  # seconds that processes left by the command may hold 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
 TIMED_OUT: Final = 124  # as timeout(1) of the GNU coreutils
+_FIXES: Final = {
+    errno.ENOEXEC: " (a script's first line names its interpreter, such as #!/bin/sh)",
+    errno.EACCES: " (a program has to be executable: chmod +x)",
+}
 _KILLED: Final = 128  # plus the signal's number, as shells and container runtimes report it
 
 
@@ -93,7 +98,8 @@ def _not_started(program: str, error: Exception) -> Ending:
     if isinstance(error, FileNotFoundError):
         return Ending(NOT_FOUND, 0.0, not_started=f"{program}: command not found")
     reason = getattr(error, "strerror", None) or str(error)  # a ValueError: a NUL in an argument
-    return Ending(NOT_EXECUTABLE, 0.0, not_started=f"{program}: {reason}")
+    fix = _FIXES.get(getattr(error, "errno", None) or 0, "")
+    return Ending(NOT_EXECUTABLE, 0.0, not_started=f"{program}: {reason}{fix}")
 
 
 def _signal_name(number: int) -> str:
