@@ -1,4 +1,4 @@
-"""What `kubectl apply` says to a typo: the field and the mend, word for word."""
+"""What `kubectl apply` says to a typo: the field and the fix, word for word."""
 
 import pytest
 

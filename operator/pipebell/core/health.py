@@ -107,7 +107,7 @@ class Health:
             if seen.state is HealthState.PAUSED and self.state is HealthState.FAILING:
                 self.trouble = self.since
             elif seen.state is HealthState.FAILING and self.trouble is not None:
-                began = self.trouble  # a pause in between has mended nothing
+                began = self.trouble  # a pause in between has fixed nothing
             self._turn(seen.state, min(began, now))
         self.since = min(self.since, now)
         self.reason, self.message = clip(seen.reason, WORD), clip(seen.message, MESSAGE)

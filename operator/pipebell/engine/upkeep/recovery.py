@@ -27,9 +27,9 @@ log = structlog.get_logger(__name__)
 
 
 class Recovery(ShardFollower):
-    """One pass over all events for all shards that were gained together, folded and not retained.
+    """One pass over all events for all shards that were acquired together, folded and not retained.
 
-    The watch tells of unfinished events too, but of nothing that was created before the shard was gained; and what it
+    The watch tells of unfinished events too, but of nothing that was created before the shard was acquired; and what it
     tells late must not start an event again that the shard's last owner has finished. So what it says of a state that
     the pass has seen counts for nothing, and what it says during the pass is read again before anything is sent.
 
@@ -101,7 +101,7 @@ class Recovery(ShardFollower):
                 await self._clock.sleep(1.0)
             else:
                 break
-        ours = shards & self._held - self._todo  # others were lost, or lost and gained again, meanwhile
+        ours = shards & self._held - self._todo  # others were lost, or lost and acquired again, meanwhile
         for shard in ours:
             self._seen[shard] = seen
         if self._incidents is not None:
