@@ -47,6 +47,7 @@ MORE = {
 SECRETS = {
     "DISCORD": "https://discord.com/api/webhooks/1205/hiddendiscord",
     "CHAT": "https://chat.googleapis.com/v1/spaces/AAAA/messages?key=hiddenkey&token=hiddenchat%3D",
+    "OWN_CHAT": "https://chat.googleapis.com/v1/spaces/BBBB/messages?key=hiddenkey&token=hiddenown%3D",
     "TELEGRAM": "1234567890:hiddentelegram",
     "MATTERMOST": "https://mattermost.acme.example/hooks/hiddenmattermost",
     "JSM": "hiddenjsm",
@@ -146,6 +147,7 @@ def test_killed_between_everybodys_yes_and_the_record_each_kind_repeats_as_its_p
     org, slow = "every_kind", Respond(wait=60.0)  # until it is killed
     workflow = sinks[WORKFLOWS].workflow("Every").replace(f"127.0.0.1:{sinks[WORKFLOWS].port}", f"{WORKFLOWS}:443")
     spec = {name: SPEC[name] for name in SPEC if name != "eventTriggers"} | {
+        "googleChat": {"webhookUrl": "${OWN_CHAT}"},  # the other takes one message a second
         "pagerduty": {"routingKey": "${PAGERDUTY}"},
         "teams": {"webhookUrl": workflow},
         "slack": {"botToken": "${SLACK}", "channel": "#data"},
