@@ -62,6 +62,11 @@ soak: $(READY) ## Three replicas through kills and outages under load, 20 minute
 	@$(BIN)/pipebell cluster build
 	@PYTHONPATH=tests $(BIN)/python -m soak --seconds $(or $(SOAK_SECONDS),1200) $(ARGS)
 
+.PHONY: soak-digests
+soak-digests: $(READY) ## 1,000 events into digests through kills, an outage and an older release, 8 minutes
+	@$(BIN)/pipebell cluster build
+	@PYTHONPATH=tests $(BIN)/python -m soak.digests $(ARGS)
+
 .PHONY: test-e2e
 test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)
 	@PIPEBELL_E2E=$(or $(E2E),required) $(BIN)/python -m pytest -rs tests/e2e_node $(ARGS)

@@ -51,3 +51,17 @@ def test_an_entry_that_is_over_is_found_by_its_name_alone(book):
     book.end(book.named("team", "inc-1"), "ann", 5.0, by_hand=True)
     assert book.current(key("team", "a")) is None
     assert book.named("team", "inc-1").incident.by_hand
+
+
+def test_ends_in_one_namespace_push_out_nothing_of_another(monkeypatch):
+    monkeypatch.setattr(books, "ENDED_KEPT", 10)
+    book = Book()
+    for namespace, count in (("quiet", 2), ("crowd", 100), ("third", 1)):
+        for number in range(count):
+            book.add(Entry(Incident(key(namespace, str(number)), name=f"inc-{number}")))
+            book.end(book.named(namespace, f"inc-{number}"), f"success-{number}", 5.0)
+    assert [
+        len([each for each in book.all() if each.incident.key.namespace == name]) for name in ("quiet", "third")
+    ] == [2, 1]
+    assert len(book.all()) == 10
+    assert book.named("crowd", "inc-99") is not None

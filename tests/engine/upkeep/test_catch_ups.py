@@ -15,6 +15,7 @@ from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.silences.catch_up import Group, name_of
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase, Reason
+from pipebell.engine.events import holds
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 # The clock starts at 15:06:40 UTC.
@@ -58,6 +59,17 @@ async def test_a_silence_holds_back_and_tells_at_its_end_what(night):
     )
     assert event.spec.notice.content["pipelines"] == 2
     assert await night.fails("later") == [Phase.DELIVERED]
+
+
+def test_many_catch_ups_of_one_namespace_make_nobody_elses_told_again(monkeypatch):
+    monkeypatch.setattr(holds, "REMEMBERED", 10)
+    book, quiet = holds.Holds(), Group("quiet", "acme", "silence/night")
+    book.told(quiet, [1.0], "catch-up-quiet", finished=True)
+    for number in range(100):
+        book.told(Group("crowd", "acme", f"silence/{number}"), [1.0], f"catch-up-{number}", finished=True)
+    assert book.told_in(quiet, 1.0) == "catch-up-quiet"
+    assert book.told_in(Group("crowd", "acme", "silence/89"), 1.0) is None
+    assert book.told_in(Group("crowd", "acme", "silence/99"), 1.0) == "catch-up-99"
 
 
 async def test_a_silence_that_held_nothing_back_tells_nothing(night):

@@ -5,9 +5,12 @@ import json
 import random
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from tests.engine.fakes import EMAIL, settle_down
+from tests.engine.nights import Night, later
 
 from pipebell.core.digest import parse
 from pipebell.core.errors import Rejected
@@ -263,6 +266,20 @@ async def test_an_event_with_a_part_that_waits_keeps_it_over_retries_and_restart
     assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
 
 
+async def test_what_waits_in_part_over_a_restart_after_the_moment_is_in_one_digest(house):
+    house.config(eventTriggers=[trigger({**HOURLY, "destinations": ["email"]}, providers=["email", "slack"])])
+    event = house.event()
+    await house.submit(event)
+    assert house.status(event).reason is Reason.CONFIG_NOT_READY
+    before = house.status(event).batch
+    await house.clock.advance(3700)  # nobody makes it: the operator is away
+    await house.restart()
+    async with running(house):
+        await house.clock.advance(10_000)
+    assert house.status(event).batch == before
+    assert [lines(sent) for sent in told(house, house.email)] == [[event.name]]
+
+
 async def test_an_event_that_waits_for_its_configuration_is_in_the_digest_all_the_same(house):
     house.config(eventTriggers=[trigger({**HOURLY, "destinations": ["email"]}, providers=["email", "slack"])])
     await house.clock.advance(7)
@@ -361,6 +378,43 @@ async def test_members_outlive_their_time_to_live_until_their_digest_is_finished
     sweeping.cancel()
     assert not house.events.store
     assert house.engine.books.batches.get("team", digest.name) is None
+
+
+async def _leap(house, seconds):
+    """So much time passes, in which everybody looks at the clock for half a minute of each hour only."""
+    hours, rest = divmod(seconds, 3600)
+    for _ in range(int(hours)):
+        house.clock._now += 3570
+        await house.clock.advance(30)
+    await house.clock.advance(rest)
+
+
+async def test_a_weekly_digest_has_all_of_the_week_although_its_members_live_for_an_hour(house):
+    house.config(eventTriggers=[trigger({"schedule": "0 8 * * mon", "timezone": "Europe/Berlin"})])
+    house.clock._now = datetime(2026, 10, 19, 8, 0, 1, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+    monday = datetime(2026, 10, 26, 8, 0, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+    assert monday - house.clock.now() == 7 * 86_400 + 3600 - 1, "the week in which summer time ends"
+    sweeping, events = asyncio.create_task(house.sweeper(ttl_delivered=3600).run()), []
+    async with running(house):
+        for _ in range(4):
+            events.append(house.event(ttlSecondsAfterFinished=3600))
+            await house.submit(events[-1])
+            await _leap(house, 86_400)
+        sweeping.cancel()
+        await house.restart()
+        sweeping = asyncio.create_task(house.sweeper(ttl_delivered=3600).run())
+    async with running(house):
+        for _ in range(3):
+            events.append(house.event(ttlSecondsAfterFinished=3600))
+            await house.submit(events[-1])
+            await _leap(house, 86_400)
+        await _leap(house, monday - house.clock.now() - 5)
+        assert len(house.events.store) == len(events) == 7, "none was swept, none is told of"
+        await house.clock.advance(10)
+        assert [lines(event) for event in told(house, house.email)] == [sorted(event.name for event in events)]
+        await _leap(house, 86_400)
+        assert set(house.events.store) == {("team", digest.name) for digest in digests(house)}, "the members went first"
+    sweeping.cancel()
 
 
 async def test_a_forged_digest_is_not_due_and_bars_no_real_one(house):
@@ -481,20 +535,23 @@ async def test_parts_of_a_destination_wait_as_one(house):
 
 async def test_a_flood_is_as_many_messages_as_the_limit_and_one_digest_of_all_the_rest(house):
     house.config(maxNotificationsPerHour=60, eventTriggers=[trigger(None, cooldownSeconds=0)])
-    events = [house.event(pipelineId=f"p{number % 7}") for number in range(1000)]
+    events = [house.event(pipelineId=f"p{number % 7}") for number in range(10_000)]
     worst = house.event(severity="critical")
     good = house.event(event="pipeline_success")
     async with running(house):
-        await house.submit(*events)
+        for start in range(0, len(events), 1_000):  # as many as memory holds at once
+            await house.submit(*events[start : start + 1_000])
         await house.submit(worst, good)
         assert len(house.email.sent) == 61
         assert house.status(worst).phase is Phase.DELIVERED
         over = [house.status(event) for event in events if house.status(event).phase is Phase.SUPPRESSED]
         assert {(status.reason, status.decision.stage) for status in over} == {(Reason.BATCHED, "budget")}
-        assert len(over) == 940
+        assert len(over) == 9_940
         await house.clock.advance(3700)
     (digest,) = digests(house)
-    assert parse(digest.spec.notice.content).total == 940
+    content = parse(digest.spec.notice.content)
+    assert (content.total, sum(group.total for group in content.groups)) == (9_940, 9_940)
+    assert (len(lines(digest)), content.omitted) == (100, 9_840)
     assert len(house.email.sent) == 62
 
 
@@ -708,6 +765,33 @@ async def test_a_silence_of_some_pipelines_moves_no_digest(house):
     async with running(house):
         await house.clock.advance(3610)
         assert len(house.email.sent) == 1
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("holds", ["silence", "quiet hours"])
+async def test_what_waits_for_a_digest_in_part_is_not_held_back_as_well(holds, killed):
+    night = Night()
+    night.no_root()
+    triggers = [trigger({**HOURLY, "destinations": ["email"]}, providers=["email", "slack"])]
+    night.config(eventTriggers=triggers)  # without Slack, for which it waits
+    night.run()
+    event = night.event()
+    await night.submit(event)
+    assert [item.destination for item in night.status(event).batch] == ["email"]
+    hours = [{"from": "15:00", "to": "15:30"}] if holds == "quiet hours" else []
+    if not hours:
+        night.silence(seconds=1400)
+    if killed:
+        await night.kill()
+    night.engine.on_config_change(None, night.config(slack=SLACK, eventTriggers=triggers, quietHours=hours))
+    await later(night, 5)
+    assert night.status(event).phase is Phase.DELIVERED
+    async with running(night):
+        await later(night, 7200)
+    assert night.slack.names == [event.name]
+    assert [lines(sent) for sent in told(night, night.email)] == [[event.name]]
+    assert [made.spec.notice.kind for made in digests(night)] == ["Digest"]
+    await night.close()
 
 
 async def test_quiet_hours_of_one_organisation_move_nothing_of_another(house):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pipebell.core.incidents import reducer
 from pipebell.core.incidents.keys import REST, key_of, name_of, recovered_by
 from pipebell.core.incidents.state import Incident, Past
+from pipebell.core.remembered import Remembered
 from pipebell.core.vocabulary import IncidentAction
 
 if TYPE_CHECKING:
@@ -93,9 +94,8 @@ class Book:
         self._counts: Counter[str] = Counter()
         self._openings: dict[tuple[str, str], deque[float]] = {}
         self._named: dict[tuple[str, str], Entry] = {}
-        self._past: dict[str, dict[IncidentKey, Past]] = {}  # by namespace
-        self._pasts = 0
-        self._ended: dict[tuple[str, str], None] = {}
+        self._past: Remembered[IncidentKey, Past] = Remembered(PAST_KEPT)
+        self._ended: Remembered[str, None] = Remembered(ENDED_KEPT)
         self._ended_by: dict[tuple[str, str], dict[Entry, None]] = {}
         self._on_outcome = on_outcome
         self.on_ended: Callable[[Incident], None] = lambda _: None
@@ -120,7 +120,7 @@ class Book:
 
     def past(self, key: IncidentKey) -> Past:
         """What came before, of this key."""
-        return self._past.get(key.namespace, {}).get(key, _NOTHING)
+        return self._past.get(key.namespace, key) or _NOTHING
 
     # ------------------------------------------------------------------ deciding
 
@@ -331,41 +331,25 @@ class Book:
             self.remove(entry)
         for pair in {(entry.incident.key.namespace, entry.incident.key.org) for entry in gone}:
             self._openings.pop(pair, None)
-        for key in [key for found in self._past.values() for key in found if wanted(key)]:
-            self._forget_past(key)
+        for namespace, key in self._past:
+            if wanted(key):
+                self._past.pop(namespace, key)
 
     def _remember(self, key: IncidentKey, past: Past) -> None:
-        self._forget_past(key)
-        self._past.setdefault(key.namespace, {})[key] = past
-        self._pasts += 1
-        if self._pasts > PAST_KEPT:  # at the cost of whoever has most: other namespaces' are not to be lost by that
-            found = self._past[key.namespace]
-            if len(found) <= PAST_KEPT // len(self._past):
-                found = max(self._past.values(), key=len)
-            self._forget_past(next(iter(found)))
-
-    def _forget_past(self, key: IncidentKey) -> None:
-        found = self._past.get(key.namespace, {})
-        if found.pop(key, None) is not None:
-            self._pasts -= 1
-            if not found:
-                del self._past[key.namespace]
+        self._past.put(key.namespace, key, past)
 
     def _note_end(self, entry: Entry) -> None:
         incident = entry.incident
-        self._ended[incident.key.namespace, incident.name] = None
         if incident.resolved_by and not incident.by_hand:
             self._ended_by.setdefault((incident.key.namespace, incident.resolved_by), {})[entry] = None
-        if len(self._ended) > ENDED_KEPT:
-            oldest = self._named.pop(next(iter(self._ended)), None)
-            if oldest is None:
-                del self._ended[next(iter(self._ended))]
-            else:
-                self._forget_end(oldest)
+        pushed_out = self._ended.put(incident.key.namespace, incident.name, None)
+        oldest = self._named.pop(pushed_out, None) if pushed_out is not None else None
+        if oldest is not None:
+            self._forget_end(oldest)
 
     def _forget_end(self, entry: Entry) -> None:
         key, incident = entry.incident.key, entry.incident
-        self._ended.pop((key.namespace, incident.name), None)
+        self._ended.pop(key.namespace, incident.name)
         same = self._ended_by.get((key.namespace, incident.resolved_by))
         if same is not None:
             same.pop(entry, None)

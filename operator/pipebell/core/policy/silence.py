@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def silence(s: Situation) -> Decision | Situation:
-    """Suppress what a silence means; what is on its way already goes on."""
-    if not s.silences or s.progress.tried or s.event.exempt:
+    """Suppress what a silence means; what is on its way already goes on, for it would be told of twice."""
+    if not s.silences or s.progress.under_way or s.event.exempt:
         return s
     hold = held_by_silence(s.silences, s.event, s.matched.severity, s.now)
     return s if hold is None else _suppress(s, hold, StageName.SILENCE, Reason.SILENCED)
 
 
 def quiet_hours(s: Situation) -> Decision | Situation:
-    """Suppress what quiet hours hold back; what is on its way already goes on."""
+    """Suppress what quiet hours hold back; what is on its way already goes on, as with silences."""
     hours = s.resolved.layers.quiet_hours
-    if not hours or s.silences is None or s.progress.tried or s.event.exempt:
+    if not hours or s.silences is None or s.progress.under_way or s.event.exempt:
         return s
     hold = held_by_quiet_hours(hours, s.matched.severity, s.now)
     return s if hold is None else _suppress(s, hold, StageName.QUIET_HOURS, Reason.QUIET_HOURS)

@@ -69,6 +69,11 @@ class Progress(NamedTuple):
     stand_ins: Collection[str] = ()
     batch: tuple[Waiting, ...] = ()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether people are told of it already: a message was sent, or a digest will speak of it."""
+        return self.tried or bool(self.batch)
+
 
 class Original(NamedTuple):
     """What is there of the event that a replay names.

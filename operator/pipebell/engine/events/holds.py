@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from pipebell.core.remembered import Remembered
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.catch_up import Group, content_of, group_of
 from pipebell.core.silences.quiet import LONGEST
@@ -48,7 +49,7 @@ class Holds:
     def __init__(self) -> None:
         self.silences: Callable[[str, float], Sequence[Silence] | None] = _no_silences
         self.pending: dict[Group, Pending] = {}
-        self._reported: dict[tuple[Group, float], str] = {}
+        self._reported: Remembered[tuple[Group, float], str] = Remembered(REMEMBERED)
         self._open: dict[str, set[tuple[Group, float]]] = {}
         """Of catch-ups that are not finished: what they report, by their uid or (not met yet) their name."""
         self._under_way: Counter[Group] = Counter()
@@ -70,7 +71,7 @@ class Holds:
     def again(self, namespace: str, org: str, record: CatchUpRecord) -> CatchUpRecord:
         """The same for what could not be recorded before: what was due meanwhile was reported without it."""
         group, due = Group(namespace, org, record.by), round(epoch(record.due), 3)
-        while (group, due) in self._reported:
+        while self.reported_in(group, due) is not None:
             due = round(due + STEP, 3)
         self._under_way[group] += 1
         return record.model_copy(update={"due": rfc3339(due)})
@@ -102,7 +103,7 @@ class Holds:
 
     def _add(self, group: Group, due: float, mode: CatchUpMode, now: float | None) -> None:
         due = round(due, 3)
-        if (group, due) in self._reported:
+        if self.reported_in(group, due) is not None:
             return
         pending = self.pending.get(group)
         if pending is None:
@@ -129,7 +130,7 @@ class Holds:
     def reported(self, group: Group, dues: Iterable[float], name: str, *, finished: bool) -> None:
         """The catch-up `name` reports these dues of a group; "" where there was nothing to report."""
         for due in dues:
-            self._reported[group, round(due, 3)] = name
+            self._reported.put(group.namespace, (group, round(due, 3)), name)
             pending = self.pending.get(group)
             if pending is not None:
                 pending.dues.pop(round(due, 3), None)
@@ -141,8 +142,6 @@ class Holds:
                 self._open.setdefault(name, set()).add((group, round(due, 3)))
         if not self._open.get(name, True):
             del self._open[name]
-        while len(self._reported) > REMEMBERED:
-            del self._reported[next(iter(self._reported))]
 
     def finished(self, namespace: str, name: str) -> None:
         """A catch-up has come to its end: nothing of what it reported is needed any more."""
@@ -153,7 +152,7 @@ class Holds:
 
     def reported_in(self, group: Group, due: float) -> str | None:
         """The name of the catch-up that reports this; None while none does."""
-        return self._reported.get((group, round(due, 3)))
+        return self._reported.get(group.namespace, (group, round(due, 3)))
 
     def needs(self, event: Event) -> bool:
         """Whether a held event is not reported yet, or its catch-up is not finished."""
@@ -164,7 +163,7 @@ class Holds:
         pending = self.pending.get(group)
         if pending is not None and due in pending.dues:
             return True
-        name = self._reported.get((group, due))
+        name = self.reported_in(group, due)
         return name is not None and (group, due) in self._open.get(name, ())
 
     def reported_with(self, event: Event) -> tuple[tuple[Group, float], ...]:
@@ -191,6 +190,7 @@ class Holds:
         """These organisations are another replica's now, or are about to be read anew."""
         for group in [group for group in self.pending if shard_of(group.org) in shards]:
             del self.pending[group]
-        for entry in [entry for entry in self._reported if shard_of(entry[0].org) in shards]:
-            name = self._reported.pop(entry)
-            self._open.get(name, set()).discard(entry)
+        for namespace, entry in self._reported:
+            if shard_of(entry[0].org) in shards:
+                name = self._reported.pop(namespace, entry)
+                self._open.get(name or "", set()).discard(entry)

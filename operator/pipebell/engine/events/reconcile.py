@@ -139,9 +139,9 @@ class Reconciler:
         if isinstance(decision, Deliver) and situation.budget is not None:
             own, root = counts(situation._replace(match=decision.match))
             self.books.budgets.claim(state, situation.event, own=own, root=root)
-        if decision.batch != state.batch:
-            new = [item for item in decision.batch if item not in state.batch]
-            state.batch = decision.batch
+        new = [item for item in decision.batch if item not in state.batch]
+        if new:  # what is recorded stays so, whatever is not known yet
+            state.batch = (*state.batch, *new)
             self.books.batches.enter(state, new)
 
     # ------------------------------------------------------------------ reading
