@@ -180,7 +180,7 @@ class Metrics(Observer):
             ),
             (
                 "pipebell_digests_refused",
-                "Digests that are due, and that the API refuses to have made: see the log.",
+                "Digests that are due, and that cannot be made: see the log.",
                 lambda: engine.books.batches.refused,
             ),
             ("pipebell_paused_endpoints", "Endpoints that asked for a pause.", lambda: len(engine.endpoints)),

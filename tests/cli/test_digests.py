@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import pytest
 import yaml
 from click.testing import CliRunner
 from tests.core.policy.test_decide import config, event, situation
+from tests.engine.fakes import START
 
 from pipebell.cli import observe, why
 from pipebell.cli.preview import command
+from pipebell.core.event import PipelineEventSpec
+from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus
 from pipebell.core.status import BatchRecord, Delivery, EventStatus, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 
@@ -30,9 +35,9 @@ SPEC = {
 }
 
 
-def previewed(tmp_path, kind):
+def previewed(tmp_path, kind, **more):
     documents = {
-        "config": {"kind": "NotificationConfig", "metadata": {"name": "acme"}, "spec": SPEC},
+        "config": {"kind": "NotificationConfig", "metadata": {"name": "acme"}, "spec": SPEC | more},
         "event": {"kind": "PipelineEvent", "metadata": {"name": "e"}, "spec": {"orgSlug": "acme", "event": kind}},
     }
     for name, document in documents.items():
@@ -69,6 +74,56 @@ def test_why_names_what_waits():
     this = replace(event(), status=status)
     said = why.make(this, situation(this), "a configuration")
     assert "email is told of it by digest-x, due 2026-01-31T08:00:00.000Z" in said.notes
+
+
+def test_preview_says_that_quiet_hours_will_hold_a_digest_back(tmp_path):
+    hours = [{"from": "07:00", "to": "09:30", "timezone": "Europe/Berlin"}]
+    shown, text = previewed(tmp_path, "pipeline_failure", quietHours=hours)
+    (note,) = [note for note in shown["notes"] if note.startswith("digest-")]
+    assert "is held back by quiet hours (" in note
+    assert ("T07:30:00.000Z" in note) or ("T08:30:00.000Z" in note), (
+        "half past nine, by the summer's clock or the winter's"
+    )
+    assert note in text
+    severe, _ = previewed(tmp_path, "system_error", quietHours=[{"from": "00:00", "to": "24:00"}])
+    assert not [note for note in severe["notes"] if note.startswith("digest-")], "what is critical comes when due"
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_why_says_that_quiet_hours_or_a_silence_will_hold_a_digest_back(finished):
+    due = START + 3600
+    name = "digest-20250615-160640-0123456789abcdef"
+    record = BatchRecord(destination="email", digest=name, due=rfc3339(due))
+    status = EventStatus(phase=Phase.SUPPRESSED if finished else Phase.PENDING, reason=Reason.BATCHED, batch=[record])
+    this = replace(event(), status=status)
+    triggers = [{"event": "pipeline_failure", "digest": {"everySeconds": 3600}}]
+    quiet = config(eventTriggers=triggers, quietHours=[{"from": "16:00", "to": "18:00"}])
+    seen = observe.situation(this, quiet, [], START + 5)
+    notes = why.make(this, seen, "c").notes
+    assert [note for note in notes if note.startswith(f"{name} is held back") and "T18:00:00.000Z" in note], notes
+    ends = datetime.fromtimestamp(due + 60, UTC).isoformat()
+    spec = SilenceSpec.model_validate({"endsAt": ends, "reason": "the warehouse moves"})
+    silence = Silence("team", "night", "uid-s", "1", START, spec, SilenceStatus(), platform=False)
+    around = observe.Around([silence])
+    noisy = config(eventTriggers=triggers)
+    notes = why.make(this, observe.situation(this, noisy, [], START + 5, around=around), "c").notes
+    assert [note for note in notes if note.startswith(f"{name} is silenced by silence/night until ")]
+    made = replace(
+        event(),
+        name=name,
+        uid="made",
+        created=due,
+        status=EventStatus(phase=Phase.DELIVERED),
+        spec=PipelineEventSpec.model_validate(
+            {
+                "orgSlug": "acme",
+                "event": "pipeline_failure",
+                "notice": {"kind": "Digest", "destination": "email", "due": rfc3339(due)},
+            }
+        ),
+    )
+    told = why.make(this, observe.situation(this, quiet, [made], due + 60), "c").notes
+    assert not [note for note in told if "quiet hours" in note], "it was made"
 
 
 def test_an_override_that_changes_the_digest_says_so():

@@ -36,6 +36,7 @@ from pipebell.core.models import KINDS
 from pipebell.core.outcome import Attempt, delivery_id
 from pipebell.core.policy.decide import decide
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress
+from pipebell.core.policy.digest import moved
 from pipebell.core.policy.override import changes
 from pipebell.core.policy.situation import CooldownFacts, Resolved
 from pipebell.core.policy.triggers import with_fallbacks
@@ -189,6 +190,7 @@ def make(
     message = Message(event, match.severity, suppressed, match.note, event.status.incident)
     html = None
     fallbacks = decision.fallbacks if isinstance(decision, Deliver) else {}
+    preview.notes += moved(situation, match.severity, decision.batch)
     for name, said in later.items():
         preview.destinations[name] = {"later": said}
     immediate = () if isinstance(decision, Batch) else match.destinations

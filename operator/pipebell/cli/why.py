@@ -16,12 +16,14 @@ from pipebell.cli.terminal import clean
 from pipebell.core.policy.configured import title
 from pipebell.core.policy.decide import explain
 from pipebell.core.policy.decision import Batch, Deliver, Skip, Suppress, Wait
+from pipebell.core.policy.digest import moved
 from pipebell.core.policy.hints import hint
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.override import changes, find_override
 from pipebell.core.policy.situation import CooldownFacts, Resolved
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.vocabulary import Phase, StageName
+from pipebell.engine.events.state import EventState
 from pipebell.kube.parse import parse_event
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ def make(event: Event, situation: Situation, config: str) -> Why:
     )
     for item in status.batch or ():
         why.notes.append(f"{item.destination} is told of it by {item.digest}, due {item.due}")
+    if status.finished:
+        why.notes += moved(situation, status.severity or event.severity, EventState.of(event).batch)
     recorded = status.decision.stage if status.finished and status.decision is not None else None
     if recorded is None:
         if status.finished:
@@ -116,6 +120,7 @@ def make(event: Event, situation: Situation, config: str) -> Why:
             why.stages.append(_row(answer, situation))
             if answer.reached and answer.decision is not None:
                 why.change = hint(answer.decision, event)
+                why.notes += _moved(answer.decision, situation)
         return why
     # Whatever came before has passed the event on then: nothing of what was sent since counts.
     then = situation._replace(
@@ -128,6 +133,13 @@ def make(event: Event, situation: Situation, config: str) -> Why:
         row.reached = names.index(StageName(row.stage)) <= names.index(recorded)
     why.change = _change(event, situation, recorded)
     return why
+
+
+def _moved(decision: Decision, situation: Situation) -> list[str]:
+    """Which digests will be held back, of those that an event waits for."""
+    if isinstance(decision, Skip) or decision.match is None:
+        return []
+    return moved(situation, decision.match.severity, decision.batch)
 
 
 def _change(event: Event, situation: Situation, stage: StageName) -> str:

@@ -16,6 +16,7 @@ from pipebell.core.silences.catch_up import Group, name_of
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events import holds
+from pipebell.engine.upkeep import catch_ups
 
 SLACK = {"webhookUrl": "https://hooks.slack.com/services/T/B/x"}
 # The clock starts at 15:06:40 UTC.
@@ -70,6 +71,43 @@ def test_many_catch_ups_of_one_namespace_make_nobody_elses_told_again(monkeypatc
     assert book.told_in(quiet, 1.0) == "catch-up-quiet"
     assert book.told_in(Group("crowd", "acme", "silence/89"), 1.0) is None
     assert book.told_in(Group("crowd", "acme", "silence/99"), 1.0) == "catch-up-99"
+
+
+@pytest.mark.parametrize("step", ["begin", "collect", "finish", "list"])
+async def test_a_mistake_about_one_catch_up_stops_no_other(night, monkeypatch, step):
+    night.config(org="globex", name="g")
+    night.config(org="umbrella", name="u", namespace="other")
+    night.silence(seconds=600)
+    night.silence(seconds=600, namespace="other")
+    mistakes = [True]
+
+    def broken(original, concerns):
+        def work(*given):
+            if mistakes and concerns(*given):
+                raise KeyError("a mistake of ours")
+            return original(*given)
+
+        return work
+
+    for owner, name, concerns in (
+        {
+            "begin": (night.catch_ups, "_begin", lambda group, _: group.org == "acme"),
+            "collect": (catch_ups, "member_of", lambda event, _: event.spec.org_slug == "acme"),
+            "finish": (night.catch_ups, "_finish", lambda report, _: report.group.org == "acme"),
+            "list": (night.events, "ended", lambda namespace, _: namespace == "team"),
+        }[step],
+    ):
+        monkeypatch.setattr(owner, name, broken(getattr(owner, name), concerns))
+    assert await night.fails("orders") == await night.fails("b", orgSlug="globex") == [Reason.SILENCED]
+    elsewhere = night.event(namespace="other", org="umbrella")
+    await night.submit(elsewhere)
+    await later(night, 615)
+    told = {event.spec.org_slug for event in night.catch_up_events}
+    assert told == ({"umbrella"} if step == "list" else {"globex", "umbrella"})
+    mistakes.clear()
+    await later(night, 70)
+    told = {event.spec.org_slug for event in night.catch_up_events}
+    assert told == ({"globex", "umbrella"} if step == "collect" else {"acme", "globex", "umbrella"})
 
 
 async def test_a_silence_that_held_nothing_back_tells_nothing(night):

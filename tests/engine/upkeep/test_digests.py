@@ -12,7 +12,7 @@ import pytest
 from tests.engine.fakes import EMAIL, settle_down
 from tests.engine.nights import Night, later
 
-from pipebell.core.digest import parse
+from pipebell.core.digest import Tally, parse
 from pipebell.core.errors import Rejected
 from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.shards import ALL_SHARDS, shard_of
@@ -198,6 +198,28 @@ async def test_what_the_api_refuses_is_not_retried_hot_and_comes_in_the_end(hous
         house.events.refusal = None
         await house.clock.advance(400)
     assert len(house.email.sent) == 1
+
+
+async def test_a_mistake_about_one_digest_stops_no_other(house, monkeypatch):
+    house.config(eventTriggers=[trigger()])
+    house.config(org="globex", name="g", namespace="other", eventTriggers=[trigger()])
+    bad, good = house.event(), house.event(org="globex", namespace="other")
+    original, mistakes = Tally.content, [True]
+
+    def content(tally, **given):
+        if mistakes and tally.oldest.org == "acme":
+            raise KeyError("a mistake of ours")
+        return original(tally, **given)
+
+    monkeypatch.setattr(Tally, "content", content)
+    async with running(house):
+        await house.submit(bad, good)
+        await house.clock.advance(3610)
+        assert [lines(sent) for sent in told(house, house.email)] == [[good.name]]
+        assert house.engine.batches.refused == 1
+        mistakes.clear()
+        await house.clock.advance(310)
+    assert [lines(sent) for sent in told(house, house.email)] == [[good.name], [bad.name]]
 
 
 async def test_a_member_whose_write_is_under_way_is_waited_for(house):

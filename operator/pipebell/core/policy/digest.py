@@ -9,16 +9,18 @@ from pipebell.core.layers import part_of
 from pipebell.core.models import KINDS
 from pipebell.core.policy.batches import Waiting, place, rhythm_of
 from pipebell.core.policy.decision import Batch, Wait, WaitsFor
-from pipebell.core.policy.situation import Situation, Stage
+from pipebell.core.policy.situation import Resolved, Situation, Stage
+from pipebell.core.silences.hold import held_by_quiet_hours, silent
 from pipebell.core.status import clip
 from pipebell.core.vocabulary import Reason, StageName
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pipebell.core.batching import DigestSpec
     from pipebell.core.layers import Layers
     from pipebell.core.policy.decision import Decision
+    from pipebell.core.vocabulary import Severity
 
 
 def apart(s: Situation) -> Situation:
@@ -85,6 +87,23 @@ def deferred(s: Situation, stage: StageName, batch: Sequence[Waiting], why: str 
     """The decision that all destinations get it in digests."""
     said = f"{why}{'; '.join(map(str, batch))}"
     return Batch(stage, Reason.BATCHED, clip(said), tuple(batch), s.matched.title, s.matched)
+
+
+def moved(s: Situation, severity: Severity, waits: Iterable[Waiting]) -> list[str]:
+    """Of digests that wait, those that quiet hours or a silence of everything will hold back when due: in words.
+
+    `severity` is that of the event; a digest goes by its most severe one.
+    """
+    if s.silences is None or not isinstance(s.configuration, Resolved):
+        return []
+    said = []
+    for item in waits:
+        due = max(item.due, s.now)
+        hold = silent(s.silences, s.event, severity, due)
+        hold = hold or held_by_quiet_hours(s.configuration.layers.quiet_hours, severity, due)
+        if hold is not None and item.digest not in s.batches.closed:
+            said.append(f"{item.digest} is {hold.message} (with something more severe in it, it comes when due)")
+    return said
 
 
 DIGEST = Stage(StageName.DIGEST, digest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,7 @@ from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.upkeep.notices import Made
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pipebell.core.event import Event
     from pipebell.core.policy.settle import EventSummary
@@ -187,6 +188,10 @@ class CatchUps(Observer, ShardFollower):
             except ApiError as error:
                 log.warning("catch_up_postponed", namespace=namespace, error=str(error))
                 self._next = 0.0
+            except Exception:
+                log.exception("catch_ups_failed_by_internal_error", namespace=namespace)
+                for group in ready:
+                    self._postpone(group, now + REFUSED)
 
     def _may_report(self, group: Group, now: float) -> bool:
         """Whether all that belongs to it is known here, and nobody else tells it."""
@@ -214,7 +219,11 @@ class CatchUps(Observer, ShardFollower):
 
     async def _report(self, namespace: str, groups: Iterable[Group], now: float) -> None:
         """One pass over what was suppressed in a namespace, for all that is due there."""
-        reports = {group: report for group in groups if (report := await self._begin(group, now)) is not None}
+        reports = {}
+        for group in groups:
+            with self._apart(group, now):
+                if (report := await self._begin(group, now)) is not None:
+                    reports[group] = report
         if not reports:
             return
         silences = self._silences.of(namespace, now)
@@ -223,9 +232,23 @@ class CatchUps(Observer, ShardFollower):
                 found = group_of(event)
                 report = reports.get(found[0]) if found is not None else None
                 if found is not None and report is not None and round(found[1], 3) in report.dues:
-                    _collect(report, event, silences, now)
+                    with self._apart(report.group, now, event.name):
+                        _collect(report, event, silences, now)
         for report in reports.values():
-            await self._finish(report, now)
+            with self._apart(report.group, now):
+                await self._finish(report, now)
+
+    @contextmanager
+    def _apart(self, group: Group, now: float, name: str = "") -> Iterator[None]:
+        """A mistake in one catch-up, or about its event `name`, is not the others' trouble. Raises ApiErrors."""
+        try:
+            yield
+        except ApiError:
+            raise
+        except Exception:
+            log.exception("catch_up_failed_by_internal_error", **group._asdict(), name=name or None)
+            if not name:
+                self._postpone(group, now + REFUSED)
 
     async def _begin(self, group: Group, now: float) -> _Report | None:
         pending = self._holds.pending.get(group)

@@ -78,6 +78,9 @@ class Digests:
         except ApiError as error:
             log.warning("digest_postponed", namespace=batch.namespace, name=batch.name, error=str(error))
             return False
+        except Exception as error:  # a mistake, which is not the other digests' trouble
+            log.exception("digest_failed_by_internal_error", namespace=batch.namespace, name=batch.name)
+            batch.retry_at, batch.refusal = self._clock.now() + AFTER_REFUSAL, f"internal error: {type(error).__name__}"
         return True
 
     def _due(self) -> list[Batch]:
