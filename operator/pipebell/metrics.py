@@ -187,6 +187,11 @@ class Metrics(Observer):
             ("pipebell_configs", "NotificationConfigs.", lambda: len(readiness)),
             ("pipebell_configs_not_ready", "NotificationConfigs that are not Ready.", lambda: len(readiness.not_ready)),
             ("pipebell_root_config_valid", "0 while the root ConfigMap is invalid.", lambda: not root.current.problems),
+            (
+                "pipebell_root_templates_invalid",
+                "Root's own templates that cannot be used: built-in texts are sent instead.",
+                lambda: len(root.wrong_templates),
+            ),
         ):
             self._reads.append((Gauge(name, text, registry=self.registry), read))
 

@@ -19,6 +19,7 @@ from pipebell.engine.configs.lister import ConfigLister
 from pipebell.engine.configs.readiness import Readiness
 from pipebell.engine.configs.resolver import Resolver
 from pipebell.engine.configs.root import RootStore
+from pipebell.engine.configs.root_templates import RootTemplates
 from pipebell.engine.configs.store import ConfigStore
 from pipebell.engine.events.engine import Engine
 from pipebell.engine.events.ledger import CooldownLedger
@@ -114,6 +115,7 @@ class App:
         self._background = Background()
         self._providers = build_providers(settings, clock)
         self._templates = TemplateRunner(clock.now, lambda why: log.warning("template_process_lost", error=why))
+        self._root_templates = RootTemplates(self.root, self._templates, self._notices)
         self._ledger = CooldownLedger()
         group = group_of(settings.installation or settings.root_configmap)
         self._identity = claim(f"{connection.server} {settings.namespace} {group}")
@@ -224,7 +226,9 @@ class App:
     def _subscribe(self) -> None:
         """Who hears of what. In each line, the first one hears first."""
         self._store.subscribe(self._board, self._prober, self.readiness, self.engine, self._verifier, self.incidents)
-        self.root.subscribe(self._board, self._prober, self.readiness, self.engine, self.incidents)
+        self.root.subscribe(
+            *(self._board, self._prober, self.readiness, self.engine, self.incidents), self._root_templates
+        )
         self._board.subscribe(self._usage.on_health)
         self.readiness.adopt(self._board.condition)
         self.readiness.subscribe(self.engine)
@@ -288,6 +292,7 @@ class App:
     async def _start(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         port = await self._health.start()
         self._background.run_forever("root", self._root_watch.run())
+        self._background.run_forever("root templates", self._root_templates.run())
         self._background.run_forever("notices", self._notices.run())
         self._background.run_forever("permissions", self._permissions.run())
         self._background.run_forever("definitions", self._definitions.run())

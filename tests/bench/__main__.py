@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from bench import deciding
 from bench.report import show
 from bench.scenarios import Bench, relay
 from bench.stage import NAIVE, Operator, Stage
@@ -115,6 +116,8 @@ def _latency_and_width(
 
 def _behaviour(bench: Bench, rows: dict[str, Any]) -> None:
     stage = bench.stage
+    say("deciding with 64 overrides")
+    rows["deciding"] = deciding.measure()
     say("e-mail, cooldown storm")
     with stage.operator() as operator:
         rows["email"] = bench.email(operator, 2000)
@@ -181,6 +184,7 @@ def _headline(rows: dict[str, Any]) -> dict[str, Any]:
         "rss_mb": rows.get("restart_10000_configs", wide[-1])["rss_mb"],
     }
     if "relay" in rows:
+        headline["overrides_64_ms"] = rows["deciding"]["overrides_64_ms"]
         headline["mails_per_s"] = rows["relay"]["mails_per_s"]
         headline["beside_flood_p99_ms"] = rows["beside_flood"]["create_to_sink"]["p99_ms"]
         headline["behind_flood_p99_ms"] = rows["behind_flood"]["create_to_sink"]["p99_ms"]

@@ -33,6 +33,7 @@ _STATES: Final = {"ok": "green", "note": "yellow", "unknown": "yellow", "wrong":
 _ROOT: Final = {
     "valid": ("ok", "valid"),
     "none": ("ok", "there is none: an organisation needs a configuration of its own"),
+    "templates": ("wrong", "valid, but some of its templates cannot be used: built-in texts are sent instead"),
     "kept": ("wrong", "its last change is invalid; the version before it counts"),
     "invalid": ("wrong", "invalid, and no valid version is known: what leans on it waits"),
     "unread": ("wrong", "the operator has not read it yet"),

@@ -55,18 +55,25 @@ class RootStore:
         self.listed = asyncio.Event()
         self.current = Root(None)
         self.uid = ""
+        self.wrong_templates: tuple[str, ...] = ()
+        """Those of its own that cannot be used, each with its fault."""
         self._clock, self._notices, self._load_yaml = clock, notices, load_yaml
         self._followers = Followers()
         self._removal: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> str:
-        """In a word: unread, none, valid, invalid (and no valid version is known), or kept (the last valid one)."""
+        """In a word: unread, none, valid, invalid (and no valid version is known), or kept (the last valid one).
+
+        Or templates: it is valid, but some of its templates cannot be used.
+        """
         if not self.listed.is_set():
             return "unread"
         if self.current.problems:
             return "invalid" if self.current.unusable else "kept"
-        return "none" if self.current.spec is None else "valid"
+        if self.current.spec is None:
+            return "none"
+        return "templates" if self.wrong_templates else "valid"
 
     def subscribe(self, *followers: ConfigFollower) -> None:
         """Tell these of every change, in this order."""
