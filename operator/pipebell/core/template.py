@@ -29,7 +29,9 @@ _DEEPEST: Final = 40  # levels of JSON: no card and no block is as deep
 _MARK: Final = re.compile("\0([0-9]{1,6})\0")
 _STRING: Final = re.compile(r'\\.|"', re.DOTALL)
 _RESERVED: Final = re.compile(r"""[\s<>()|"'`{}\\^]""")
-_RUNS: Final = re.compile(r"""((?:href|src|action)\s*=\s*["']?\s*)(?:javascript|vbscript|data)\s*:""", re.IGNORECASE)
+_RUNS: Final = re.compile(
+    r"""((?:href|src|action)\s*=\s*(?:["']\s*)?)(?:javascript|vbscript|data)\s*:""", re.IGNORECASE
+)
 
 
 class TemplateError(Exception):

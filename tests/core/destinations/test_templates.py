@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from urllib.parse import parse_qs
 
@@ -230,3 +231,40 @@ def test_on_roots_endpoint_an_organisation_sets_a_template_only_where_root_says_
     assert "slack.textTemplate" in caught.value.message
     assert layers(org_may_set=["textTemplate"]).target("slack").trusted
     assert layers(org_may_set=["text_template"]).templates("slack") == {"text_template": "own"}
+
+
+# Each makes a search that goes back and forth in it take seconds. The longest that a template may make, or nearly.
+TRYING = {
+    "an attribute without a value": "<a href=" + " " * 131_000,
+    "many of them": "<a href=" * 16_000,
+    "a mention that is none": "<" + " " * 131_000,
+    "many of them that end at once": "</ " * 43_000,
+    "bodies": "<body" * 26_000,
+    "brackets": "[" * 65_000 + "](" * 30_000,
+    "fences": "`" * 131_000,
+    "lists": "\n - " * 32_000,
+    "digits": "1" * 131_000,
+    "escapes": "\x1b]" * 65_000,
+}
+FIELDS = [(name, field) for name, kind in KINDS.items() for field in templates(kind.spec)]
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS)
+def test_no_text_takes_long(kind, field):
+    language = templates(KINDS[kind].spec)[field].language
+    for what, text in TRYING.items():
+        began = time.process_time()
+        language.code(language.escape(language.finish(text)))
+        assert time.process_time() - began < 2.0, what  # a tenth of that, and a minute where it goes back and forth
+
+
+@pytest.mark.parametrize("kind", HTTP)
+def test_no_events_text_takes_long(kind):
+    for what, text in TRYING.items():
+        message = make(**CASES["pipeline_failure"])
+        spec = message.event.spec.model_copy(
+            update={"error_message": text[:32_768], "details": {"text": text[:16_000]}}
+        )
+        began = time.process_time()
+        request(kind, replace(message, event=replace(message.event, spec=spec)))
+        assert time.process_time() - began < 2.0, what

@@ -65,12 +65,12 @@ async def test_a_silence_holds_back_and_tells_at_its_end_what(night):
 def test_many_catch_ups_of_one_namespace_make_nobody_elses_told_again(monkeypatch):
     monkeypatch.setattr(holds, "REMEMBERED", 10)
     book, quiet = holds.Holds(), Group("quiet", "acme", "silence/night")
-    book.told(quiet, [1.0], "catch-up-quiet", finished=True)
+    book.reported(quiet, [1.0], "catch-up-quiet", finished=True)
     for number in range(100):
-        book.told(Group("crowd", "acme", f"silence/{number}"), [1.0], f"catch-up-{number}", finished=True)
-    assert book.told_in(quiet, 1.0) == "catch-up-quiet"
-    assert book.told_in(Group("crowd", "acme", "silence/89"), 1.0) is None
-    assert book.told_in(Group("crowd", "acme", "silence/99"), 1.0) == "catch-up-99"
+        book.reported(Group("crowd", "acme", f"silence/{number}"), [1.0], f"catch-up-{number}", finished=True)
+    assert book.reported_in(quiet, 1.0) == "catch-up-quiet"
+    assert book.reported_in(Group("crowd", "acme", "silence/89"), 1.0) is None
+    assert book.reported_in(Group("crowd", "acme", "silence/99"), 1.0) == "catch-up-99"
 
 
 @pytest.mark.parametrize("step", ["begin", "collect", "finish", "list"])

@@ -68,7 +68,7 @@ _COLORS: Final = {
 
 _MARKUP: Final = re.compile(r"[\\`*_\[\]~]")
 _LIST: Final = re.compile(r"^(\s*)([-+]|\d+(?=\.))")
-_AT: Final = re.compile(r"<(?=\s*/?\s*at\b)", re.IGNORECASE)
+_AT: Final = re.compile(r"<(?=\s*(?:/\s*)?at\b)", re.IGNORECASE)
 _BRACES: Final = re.compile(r"\{(?=\{)")
 _RESERVED_IN_LINKS: Final = str.maketrans({sign: quote(sign) for sign in '()<>{}\\"'})
 
