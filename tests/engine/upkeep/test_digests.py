@@ -13,7 +13,7 @@ from tests.engine.fakes import EMAIL, settle_down
 from tests.engine.nights import Night, later
 
 from pipebell.core.digest import Tally, parse
-from pipebell.core.errors import Rejected
+from pipebell.core.errors import Rejected, Unavailable
 from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.shards import ALL_SHARDS, shard_of
 from pipebell.core.vocabulary import Phase, Reason
@@ -268,6 +268,42 @@ async def test_an_event_that_cannot_be_recorded_counts_once(house):
     house.engine.submit(event)
     await settle_down()
     assert house.engine.books.batches.get("team", stored.digest).tally.total == 1
+
+
+@pytest.mark.parametrize("away", [5, 100, 1000, 4000])
+@pytest.mark.parametrize("in_part", [False, True])
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_write_whose_answer_is_lost_counts_once(house, alone, in_part, away):
+    providers = ["email", "slack"] if in_part else ["email"]
+    house.config(eventTriggers=[trigger({**HOURLY, "destinations": ["email"]}, providers=providers)])
+    others = [] if alone else [house.event()]
+    await house.submit(*others)
+    await house.clock.advance(7)
+    event, lost = house.event(), []
+    original = house.events.patch_status
+
+    async def patch(namespace, name, *rest):
+        made = await original(namespace, name, *rest)
+        if name == event.name and not lost:
+            lost.append(made)
+            house.events.away = True
+            raise Unavailable("the server went away")
+        return made
+
+    house.events.patch_status = patch
+    async with running(house):
+        await house.submit(event)
+        assert lost
+        await house.clock.advance(away)
+        house.events.away = False
+        await house.clock.advance(9000)
+        await house.restart()
+        await house.clock.advance(9000)
+    found = [name for sent in told(house, house.email) for name in lines(sent)]
+    assert sorted(found) == sorted(each.name for each in (*others, event))
+    assert house.status(event).batch[0].digest in [
+        sent.name for sent in told(house, house.email) if event.name in lines(sent)
+    ]
 
 
 async def test_an_event_with_a_part_that_waits_keeps_it_over_retries_and_restarts(house):
