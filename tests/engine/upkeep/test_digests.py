@@ -306,6 +306,24 @@ async def test_a_write_whose_answer_is_lost_counts_once(house, alone, in_part, a
     ]
 
 
+@pytest.mark.parametrize("seen", ["by our write", "when it is read again"])
+async def test_what_another_replica_recorded_last_is_in_its_digest(house, seen):
+    house.config(eventTriggers=[trigger()])
+    event, name = house.event(), "digest-20250615-160500-0123456789abcdef"
+    batch = [{"destination": "email", "digest": name, "due": "2025-06-15T16:05:00.000Z"}]
+    ended = {"phase": "Suppressed", "reason": "Batched", "batch": batch, "completionTime": "2025-06-15T15:05:00.000Z"}
+    async with running(house):
+        if seen == "by our write":
+            once = [lambda: house.events.force_status("team", event.name, ended)]
+            house.events.before_patch = lambda _: once.pop()() if once else None
+            await house.submit(event)
+        else:
+            house.events.force_status("team", event.name, ended)
+            house.engine.submit(event, stale=True)
+        await house.clock.advance(9000)
+    assert [(sent.name, lines(sent)) for sent in told(house, house.email)] == [(name, [event.name])]
+
+
 async def test_an_event_with_a_part_that_waits_keeps_it_over_retries_and_restarts(house):
     house.config(
         slack=SLACK, eventTriggers=[trigger({**HOURLY, "destinations": ["email"]}, providers=["email", "slack"])]

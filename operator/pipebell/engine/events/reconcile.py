@@ -174,7 +174,7 @@ class Reconciler:
                 state.life = Life.GONE
                 return None
             if state.status.finished:
-                self.settler.end(state)
+                self.settler.end_elsewhere(state)
                 return None
         return state.event
 

@@ -101,7 +101,7 @@ class Settler:
         if recorded:
             self._books.incidents.recorded(state)
         else:
-            self.end(state)
+            self.end_elsewhere(state)
         return recorded
 
     async def finish(self, state: EventState, summary: EventSummary, extra: dict[str, Any] | None = None) -> bool:
@@ -110,6 +110,16 @@ class Settler:
             return False
         self._finished(state, summary)
         return True
+
+    def end_elsewhere(self, state: EventState) -> None:
+        """It is gone, or another replica has ended it: digests and catch-ups have to know of what that has recorded.
+
+        The pass over all events may have met it before that.
+        """
+        if state.event is not None and state.event.status.finished:
+            self._books.batches.fold(state.event, self._clock.now())
+            self._books.holds.fold(state.event, self._clock.now())
+        self.end(state)
 
     def _finished(self, state: EventState, summary: EventSummary) -> None:
         self.end(state)
@@ -144,7 +154,7 @@ class Settler:
             return
         self._unpark(state)
         if not recorded:
-            self.end(state)
+            self.end_elsewhere(state)
             return
         self._books.incidents.recorded(state)
         if parked.summary.phase.final:
