@@ -216,7 +216,7 @@ async def test_a_mistake_about_one_digest_stops_no_other(house, monkeypatch):
         await house.submit(bad, good)
         await house.clock.advance(3610)
         assert [lines(sent) for sent in told(house, house.email)] == [[good.name]]
-        assert house.engine.batches.refused == 1
+        assert house.engine.books.batches.refused == 1
         mistakes.clear()
         await house.clock.advance(310)
     assert [lines(sent) for sent in told(house, house.email)] == [[good.name], [bad.name]]
