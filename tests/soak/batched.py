@@ -62,7 +62,7 @@ class Batched:
             spec = {
                 "email": self.world.own_smtp(f"{org}@b.io"),
                 "slack": {"webhookUrl": self.world.slack.webhook(f"Batched{number}")},
-                "webhook": {"url": "${NOT_SET}"},
+                "webhook": {"urlSecretRef": {"name": "nowhere", "key": "url"}},
                 "eventTriggers": [
                     {
                         "event": kind,
