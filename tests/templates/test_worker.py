@@ -29,6 +29,15 @@ HOSTILE = {
     "a filter that unmarks": "{{ x | safe }}",
     "half a tag": "{{ x",
     "a tag that is none": "{% exec 'x' %}",
+    "very many slices": "{{ [1, 2] | slice(1000000000) | list }}",
+    "its own name": '{% include "t0" %}',
+    "marks within marks": (
+        "{% set n = namespace(x=x) %}{% for i in range(60) %}{% set n.x = (n.x ~ n.x) | tojson %}{% endfor %}{{ n.x }}"
+    ),
+    "nothing replaced": "{% set y = range(3000) | join %}{{ y | replace('', y) | replace('', y) }}",
+    "a long value a thousand times": (
+        "{% set y = range(3000) | list %}{% for i in range(1000) %}{{ y | tojson }}{% endfor %}"
+    ),
 }
 
 
