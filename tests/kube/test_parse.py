@@ -5,13 +5,14 @@ import tracemalloc
 import pytest
 import structlog
 
+from pipebell.core.batching import DigestSpec
 from pipebell.core.errors import InvalidEvent
 from pipebell.core.event import DETAILS_SHOWN
 from pipebell.core.render.text import pretty
 from pipebell.core.status import NotificationConfigStatus, epoch
 from pipebell.core.vocabulary import EventType, Phase, Severity
 from pipebell.core.wire import decode
-from pipebell.kube import newer, parse_config, parse_event
+from pipebell.kube import lean, newer, parse_config, parse_event
 
 
 def test_an_event_is_what_the_api_says(event_item):
@@ -154,6 +155,28 @@ def test_equal_parts_of_configs_are_held_once(config_item):
     assert other is not None
     assert other.event_triggers is not None
     assert other.event_triggers[0].providers == ["email"]
+
+
+DIGEST = {"everySeconds": 3600, "destinations": ["email", "slack"]}
+
+
+def test_parts_within_parts_are_held_once_as_well(config_item):
+    triggers = [{"event": "system_error", "providers": ["slack"], "digest": DIGEST}]
+    first, second = (parse_config(config_item(eventTriggers=triggers)).spec.event_triggers[0] for _ in range(2))
+    other = [{"event": "system_error", "providers": ["slack"], "digest": {**DIGEST, "destinations": ["email"]}}]
+    third = parse_config(config_item(eventTriggers=other)).spec.event_triggers[0]
+    assert first is second
+    assert first.digest.destinations == ["email", "slack"]
+    assert third.digest.destinations == ["email"]
+
+
+@pytest.mark.parametrize("model", sorted(lean._ALIKE, key=str))
+def test_whatever_stands_in_a_part_it_can_be_looked_up(model):
+    """Of each field, a value of every sort that JSON has: one that cannot be looked up would stop the operator."""
+    for name in model.model_fields:
+        for value in ("a", 1, True, ["a", ["b"]], {"a": ["b", {"c": []}]}, None, DigestSpec.model_validate(DIGEST)):
+            part = model.model_construct(**{name: value})
+            assert lean._shared_part(part) is lean._shared_part(part.model_copy())
 
 
 @pytest.mark.parametrize(

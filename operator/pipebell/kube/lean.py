@@ -59,8 +59,19 @@ def _lean_value(value: Any) -> Any:  # noqa: ANN401  (whatever a model holds)
 
 def _shared_part(part: Spec) -> Spec:
     """Specs are frozen, so one object can stand in many."""
-    key = (type(part), *(tuple(value) if isinstance(value, list) else value for value in part.__dict__.values()))
+    key = _key(part)
     if len(_seen) >= _MOST:
         _seen.clear()
     found: Spec = _seen.setdefault(key, part)
     return found
+
+
+def _key(value: Any) -> Any:  # noqa: ANN401  (whatever a model holds)
+    """What equal parts have in common, to be looked up by."""
+    if isinstance(value, BaseModel):
+        return (type(value), *(_key(each) for each in value.__dict__.values()))
+    if isinstance(value, list):
+        return tuple(_key(each) for each in value)
+    if isinstance(value, dict):
+        return frozenset((name, _key(each)) for name, each in value.items())
+    return value
