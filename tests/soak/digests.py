@@ -226,7 +226,7 @@ def judge(batched: Batched, chaos: Chaos, found: dict[str, dict[str, object]], o
     click.echo(
         f"by hand       {len(batched.by_hand)} events deleted, told {len(deleted & set(counted))} of {len(deleted)}"
     )
-    least = min(map(len, map(lines, made.values())))
+    least = min(map(len, map(lines, made.values())), default=0)
     click.echo(
         f"digests       {len(made)} of {least} lines at least, {len(made) - len(of_digests)} without anybody left"
     )
@@ -239,7 +239,7 @@ def judge(batched: Batched, chaos: Chaos, found: dict[str, dict[str, object]], o
     checks = {
         f"not delivered: {unsent}": bool(unsent),
         f"not told: {sorted(wanted - set(counted))[:5]}": bool(wanted - set(counted)),
-        f"told twice: {[key for key, times in counted.items() if times > 1][:5]}": max(counted.values()) > 1,
+        f"told twice: {[key for key, times in counted.items() if times > 1][:5]}": max(counted.values(), default=0) > 1,
         f"told where it was not meant: {sorted(set(counted) - set(batched.meant))[:5]}": bool(
             set(counted) - set(batched.meant)
         ),
