@@ -206,7 +206,7 @@ class Metrics(Observer):
             self._reads.append((silences.labels(phase.value), partial(store.count, phase, time.time)))
         waiting = Gauge(
             "pipebell_catch_ups_waiting",
-            "Groups of held events of which is not told yet.",
+            "Groups of held events whose catch-up is not made yet.",
             registry=self.registry,
         )
         self._reads.append((waiting, lambda: len(holds.pending)))
