@@ -114,6 +114,27 @@ async def test_a_server_that_is_away_is_unavailable(unused_tcp_port):
             await client.request("GET", "/x")
 
 
+@pytest.mark.parametrize("way", ["request", "watch"])
+async def test_a_server_that_has_just_started_forbids_what_it_will_allow(unused_tcp_port, api, client, way):
+    """Until it has read the roles; taken for good, an incident would never be created, nor a notice be made."""
+
+    async def ask():
+        api.fails(403, "incidents is forbidden")
+        if way == "request":
+            await client.request("POST", "/x", body={})
+        async for _ in client.watch("/x"):
+            pass
+
+    with pytest.raises(Forbidden):
+        await ask()
+    other = Connection(f"http://127.0.0.1:{unused_tcp_port}", None, "d", StaticToken(TOKEN))
+    async with ApiClient(other, vitals=client._vitals) as broken:
+        with pytest.raises(Unavailable):
+            await broken.request("GET", "/x")
+    with pytest.raises(Unavailable, match="403 incidents is forbidden"):
+        await ask()
+
+
 async def test_an_answer_that_is_not_json_is_unavailable(api, client):
     async def page(_):
         return aiohttp.web.Response(text="<html>sign in</html>")

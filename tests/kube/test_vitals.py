@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipebell.kube.vitals import REFUSED, Vitals
+from pipebell.kube.vitals import REFUSED, RETURNING, Vitals
 
 
 @pytest.fixture
@@ -43,6 +43,17 @@ def test_a_busy_server_shows_nothing(vitals, now, status):
     now[0] += REFUSED + 1
     answered(vitals, status)
     assert "credential" in vitals.trouble
+
+
+def test_after_a_broken_connection_the_server_may_have_just_started(vitals, now):
+    assert not vitals.returning
+    vitals.broken()
+    now[0] += RETURNING - 1
+    assert vitals.returning
+    answered(vitals, 200)
+    assert vitals.returning, "it knows some roles, and perhaps not all of them"
+    now[0] += 1
+    assert not vitals.returning
 
 
 async def test_a_client_tells_of_each_answer(api, client):

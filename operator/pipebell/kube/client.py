@@ -128,9 +128,9 @@ class ApiClient:
                 status, retry_after = response.status, response.headers.get("Retry-After")
                 self._vitals.answered(status, response.headers.get("Date"), began)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _broken(method, path, error) from None
+            raise self._broken(method, path, error) from None
         if status >= HTTPStatus.MULTIPLE_CHOICES:
-            _refuse(method, path, status, _parsed(answer), retry_after)
+            self._refuse(method, path, status, _parsed(answer), retry_after)
         return answer
 
     async def pages(
@@ -213,7 +213,8 @@ class ApiClient:
                 self._vitals.answered(response.status, response.headers.get("Date"), began)
                 if response.status != HTTPStatus.OK:
                     answer = await response.read()
-                    _refuse("WATCH", path, response.status, _parsed(answer), response.headers.get("Retry-After"))
+                    retry_after = response.headers.get("Retry-After")
+                    self._refuse("WATCH", path, response.status, _parsed(answer), retry_after)
                 granted = True
                 opened()
                 async for line in _lines(response.content):
@@ -221,7 +222,20 @@ class ApiClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if granted and isinstance(error, TimeoutError):
                 raise Silent(f"WATCH {path}: nothing came for {WATCH_SILENCE:g} s, not even a bookmark") from None
-            raise _broken("WATCH", path, error) from None
+            raise self._broken("WATCH", path, error) from None
+
+    def _broken(self, method: str, path: str, error: Exception) -> Unavailable:
+        """No answer at all. aiohttp's exceptions can carry the request's headers, so none is chained."""
+        if isinstance(error, TimeoutError | asyncio.TimeoutError):
+            return Unavailable(f"{method} {path}: no answer in time")
+        self._vitals.broken()
+        return Unavailable(clip(f"{method} {path}: {type(error).__name__}: {error}", 500))
+
+    def _refuse(self, method: str, path: str, status: int, document: Object, retry_after: str | None) -> NoReturn:
+        """Raise what an answer other than success means. A server that has just started forbids what it will allow."""
+        if status == HTTPStatus.FORBIDDEN and self._vitals.returning:
+            raise Unavailable(_told(method, path, status, document), _seconds(retry_after, document))
+        _refuse(method, path, status, document, retry_after)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -287,9 +301,9 @@ def _parsed(answer: bytes) -> Object:
 
 
 def _refuse(method: str, path: str, status: int, document: Object, retry_after: str | None) -> NoReturn:
-    """Raise what an answer other than success means. Only the server's own words are quoted, clipped."""
-    said = document.get("message") if isinstance(document.get("message"), str) else None
-    message = clip(f"{method} {path}: {status} {said or _phrase(status)}", 500)
+    """Raise what an answer other than success means."""
+    said = _said(document)
+    message = _told(method, path, status, document)
     for_good = method != "GET" and said is not None and any(words in said for words in _TOO_LARGE)
     if for_good or status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         raise TooLarge(message)
@@ -300,6 +314,16 @@ def _refuse(method: str, path: str, status: int, document: Object, retry_after: 
         token = metadata.get("continue") if isinstance(metadata, dict) else None
         raise Gone(message, token or None)
     raise _KINDS.get(status, Rejected)(message)
+
+
+def _told(method: str, path: str, status: int, document: Object) -> str:
+    """What people read of it. Only the server's own words are quoted, clipped."""
+    return clip(f"{method} {path}: {status} {_said(document) or _phrase(status)}", 500)
+
+
+def _said(document: Object) -> str | None:
+    said = document.get("message")
+    return said if isinstance(said, str) else None
 
 
 def _phrase(status: int) -> str:
@@ -322,10 +346,3 @@ def _seconds(retry_after: str | None, document: Object) -> float | None:
         if not math.isnan(seconds):
             return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
     return None
-
-
-def _broken(method: str, path: str, error: Exception) -> Unavailable:
-    """No answer at all. aiohttp's exceptions can carry the request's headers, so none is chained."""
-    if isinstance(error, TimeoutError | asyncio.TimeoutError):
-        return Unavailable(f"{method} {path}: no answer in time")
-    return Unavailable(clip(f"{method} {path}: {type(error).__name__}: {error}", 500))

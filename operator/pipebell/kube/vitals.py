@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REFUSED: Final = 15.0  # seconds of nothing but 401 after which it is no rotation of the token any more
+RETURNING: Final = 30.0  # seconds after a broken connection in which the API server may not know all rights yet
 
 
 class Vitals:
@@ -21,6 +22,7 @@ class Vitals:
         self.clock = ApiServerClock(now, steady)
         self._steady = steady
         self._refused_since: float | None = None
+        self._broken_at: float | None = None
 
     def begin(self) -> float:
         """The moment that a request begins, for `answered`."""
@@ -34,6 +36,15 @@ class Vitals:
         elif status < HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.TOO_MANY_REQUESTS:
             self._refused_since = None
         self.clock.answered(date, began)
+
+    def broken(self) -> None:
+        """A connection broke, or could not be made."""
+        self._broken_at = self._steady()
+
+    @property
+    def returning(self) -> bool:
+        """Whether the API server may have just started: until it has read all roles, it forbids what is allowed."""
+        return self._broken_at is not None and self._steady() - self._broken_at < RETURNING
 
     @property
     def trouble(self) -> str | None:
