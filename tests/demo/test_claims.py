@@ -126,7 +126,28 @@ def test_an_end_in_a_conversation_of_its_own_is_noticed(evidence):
     (last,) = evidence.mails_of(RECOVERED)
     alone = replace(last, raw=last.raw.replace(b"In-Reply-To:", b"X-Was:"))
     attempts = [alone if mail is last else mail for mail in evidence.attempts]
-    assert broken(replace(evidence, attempts=attempts)) == ["its two e-mails are one conversation"]
+    assert broken(replace(evidence, attempts=attempts)) == ["its e-mails are one conversation"]
+
+
+def test_a_reply_elsewhere_in_slack_is_noticed(evidence):
+    *_, last = (each for each in evidence.shown if "(cyberdyne)" in each.text)
+    alone = [*without(evidence.shown, last), replace(last, thread=None)]
+    assert broken(replace(evidence, shown=alone)) == [
+        "in Slack, everything after the first message is in its thread",
+    ]
+
+
+def test_a_first_message_that_still_says_failed_is_noticed(evidence):
+    parent = next(each for each in evidence.shown if "(cyberdyne)" in each.text)
+    same = [replace(each, edits=0) if each is parent else each for each in evidence.shown]
+    assert broken(replace(evidence, shown=same)) == ["which says now that it has recovered"]
+
+
+def test_an_incident_whose_alert_stays_open_is_noticed(evidence):
+    *others, alert = evidence.alerts
+    assert "(cyberdyne)" in alert.summary
+    still = [*others, replace(alert, log=["trigger", "acknowledge"])]
+    assert broken(replace(evidence, alerts=still)) == ["in PagerDuty it is one alert"]
 
 
 def test_an_incident_that_is_still_open_is_noticed(evidence):

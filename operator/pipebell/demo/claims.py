@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import Phase, Reason
+from pipebell.core.vocabulary import NoticeKind, Phase, Reason
 from pipebell.demo import hostility
 from pipebell.demo.cast import (
     ADMIN_MAILBOX,
@@ -82,7 +82,7 @@ def _end(status: Object) -> str:
 
 def _ends(evidence: Evidence) -> Iterator[Claim]:
     wanted = {event: f"{end.phase}/{end.reason}" if end.reason else str(end.phase) for event, end in ENDS.items()}
-    taken = set(evidence.events) - set(evidence.channel_notices)
+    taken = set(evidence.events) - set(evidence.notices_of())
     yield Claim("every event that kubectl took is there, and no other", set(ALL_EVENTS), taken)
     yield Claim("phases and reasons", wanted, {event: _end(evidence.status(event)) for event in wanted})
 
@@ -92,7 +92,7 @@ def _arrivals(evidence: Evidence) -> Iterator[Claim]:
     mails = (
         {event: end.mails for event, end in ENDS.items()}
         | dict.fromkeys(BURST_EVENTS, 0)
-        | dict.fromkeys((*sender, *evidence.channel_notices), 1)
+        | dict.fromkeys((*sender, *evidence.notices_of(NoticeKind.CHANNEL, NoticeKind.REMINDER)), 1)
     )
     posts = {event: end.posts for event, end in ENDS.items()} | dict.fromkeys(BURST_EVENTS, 0)
     yield Claim(
@@ -203,25 +203,23 @@ def _burst(evidence: Evidence) -> Iterator[Claim]:
 
 
 def _vendors(evidence: Evidence) -> Iterator[Claim]:
-    accepted = {name: sum(post.accepted for post in evidence.vendors.get(name, ())) for name in VENDORS}
+    taken = {name: evidence.vendor_posts(name, EVERYWHERE.partition("/")[0]) for name in VENDORS}
+    accepted = {name: len(posts) for name, posts in taken.items()}
     phases = {entry["provider"]: entry["phase"] for entry in evidence.status(EVERYWHERE).get("deliveries", ())}
     yield Claim("soylent's failure went out by all eleven other kinds", dict.fromkeys(VENDORS, Phase.DELIVERED), phases)
     yield Claim("and its success to PagerDuty", {name: 1 + (name == "pagerduty") for name in VENDORS}, accepted)
-    logs = [alert.log for alert in evidence.alerts]
+    logs = [alert.log for alert in evidence.alerts if "kitchen-menu" in alert.summary]
     yield Claim("PagerDuty has one alert, which the success resolved", [["trigger", "resolve"]], logs)
     texts = [json.dumps(card) for card in evidence.cards]
     yield Claim("the channel in Teams shows one card", [True], ["kitchen-menu" in text for text in texts])
-    (shown,) = evidence.shown
+    (shown,) = (each for each in evidence.shown if "kitchen-menu" in each.text)
     handle = evidence.delivery(EVERYWHERE, "slack").get("handle")
     yield Claim("Slack's handle for a thread is on the delivery", f"{shown.channel}/{shown.ts}/#data", handle)
     (post,) = evidence.vendors["webhook"]
     signed = {name for name in post.headers if name.startswith("webhook-")}
     yield Claim("the webhook is signed", {"webhook-id", "webhook-timestamp", "webhook-signature"}, signed)
-    actual = {
-        kind: {post.headers.get(HEADER.lower()) for post in posts if post.accepted}
-        for kind, posts in evidence.vendors.items()
-    }
-    yield Claim("each delivery has one identity", accepted, {kind: len(actual.get(kind, ())) for kind in VENDORS})
+    identities = {kind: len({post.headers.get(HEADER.lower()) for post in posts}) for kind, posts in taken.items()}
+    yield Claim("each delivery has one identity", accepted, identities)
 
 
 def _failover(evidence: Evidence) -> Iterator[Claim]:
@@ -240,11 +238,29 @@ def _incident(evidence: Evidence) -> Iterator[Claim]:
     actual = [status.get(name) for name in ("phase", "failures", "acknowledgedBy", "resolvedBy")]
     wanted = ["Resolved", 3, TAKEN_BY, RECOVERED.partition("/")[2]]
     yield Claim("three failures of cyberdyne were one incident, taken over and recovered", wanted, actual)
+    reminders = evidence.notices_of(NoticeKind.REMINDER)
+    yield Claim("and reminded of", len(reminders), status.get("reminders"))
     (first,), (last,) = evidence.mails_of(OPENED), evidence.mails_of(RECOVERED)
-    replied = (last.message["In-Reply-To"], last.message["References"])
-    yield Claim("its two e-mails are one conversation", (first.message["Message-ID"],) * 2, replied)
+    replies = [mail for event in reminders for mail in evidence.mails_of(event)] + [last]
+    answered = {(mail.message["In-Reply-To"], mail.message["References"]) for mail in replies}
+    yield Claim("its e-mails are one conversation", {(first.message["Message-ID"],) * 2}, answered)
     said = " ".join(body(last, "plain").split())
-    yield Claim("the second says how often it failed", True, "Recovered after" in said and "3 failures" in said)
+    yield Claim("the last one says how often it failed", True, "Recovered after" in said and "3 failures" in said)
+    yield from _threads(evidence, 1 + len(reminders))
+
+
+def _threads(evidence: Evidence, replies: int) -> Iterator[Claim]:
+    """The same incident in Slack and PagerDuty."""
+    parent, *others = [each for each in evidence.shown if "(cyberdyne)" in each.text]
+    threads = [each.thread for each in others]
+    yield Claim("in Slack, everything after the first message is in its thread", [parent.ts] * replies, threads)
+    recovered = bool(parent.edits) and "recovered" in parent.text.lower()
+    yield Claim("which says now that it has recovered", True, recovered)
+    alerts = [alert for alert in evidence.alerts if "(cyberdyne)" in alert.summary]
+    logs = [list(dict.fromkeys(alert.log)) for alert in alerts]
+    yield Claim("in PagerDuty it is one alert", [["trigger", "acknowledge", "resolve"]], logs)
+    keys = {post.payload["dedup_key"] for post in evidence.vendor_posts("pagerduty", "cyberdyne")}
+    yield Claim("under one dedup_key", {alert.dedup_key for alert in alerts}, keys)
 
 
 def _silence(evidence: Evidence) -> Iterator[Claim]:
@@ -271,7 +287,7 @@ def _economy(evidence: Evidence) -> Iterator[Claim]:
         for entry in evidence.audit
         if entry["verb"] in ("patch", "update") and entry["objectRef"]["resource"] == "pipelineevents"
     )
-    troubled = (PARTIAL, RETRIED, STOOD_IN)
+    troubled = (PARTIAL, RETRIED, STOOD_IN, OPENED, RECOVERED)  # the last two have three destinations
     happy = [event for event in ENDS if event not in troubled]
     happy = [event for event in happy if not (ENDS[event].mails and ENDS[event].posts) and event != EVERYWHERE]
     yield Claim(

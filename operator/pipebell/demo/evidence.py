@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.outcome import delivery_id
+from pipebell.core.vocabulary import NoticeKind
 from pipebell.demo.stage import ACCOUNT, NAMESPACE
 
 if TYPE_CHECKING:
@@ -65,7 +66,18 @@ class Evidence:
     @property
     def channel_notices(self) -> list[str]:
         """Events that the operator made to tell of a destination that fails."""
-        return [name for name, item in self.events.items() if item["spec"].get("notice", {}).get("kind") == "Channel"]
+        return self.notices_of(NoticeKind.CHANNEL)
+
+    def notices_of(self, *kinds: NoticeKind) -> list[str]:
+        """Events that the operator made, of these kinds or of all."""
+        wanted = {kind.value for kind in kinds or NoticeKind}
+        return [name for name, item in self.events.items() if item["spec"].get("notice", {}).get("kind") in wanted]
+
+    def vendor_posts(self, kind: str, namespace: str) -> list[Post]:
+        """What a vendor has taken of this namespace's events."""
+        uids = {item["metadata"]["uid"] for item in self.events.values() if item["metadata"]["namespace"] == namespace}
+        posts = self.vendors.get(kind, ())
+        return [post for post in posts if post.accepted and post.headers.get(HEADER.lower(), "").split(".")[0] in uids]
 
     @property
     def mails(self) -> list[Mail]:

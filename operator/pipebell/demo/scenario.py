@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.status import epoch, rfc3339
-from pipebell.core.vocabulary import FINAL_PHASES, Phase
+from pipebell.core.vocabulary import FINAL_PHASES, NoticeKind, Phase
 from pipebell.demo.cast import (
     AFTER_BURST,
     ALL_EVENTS,
@@ -74,6 +74,7 @@ class Scenario:
             "jsm_key": secrets.token_hex(16),
             "twilio_token": secrets.token_hex(16),
             "deleted_key": secrets.token_hex(16),
+            "lab_key": secrets.token_hex(16),
         }
         self._places = {kind: stage.outside.sinks[kind].url for kind in ("webhook", "alertmanager")}
         self._typo = Refusal(0, "")
@@ -142,7 +143,7 @@ class Scenario:
                 )
             )
             stage.apply(objects("vendors.yaml", **self._vendors, **self._places))
-            stage.apply(objects("incident.yaml"))
+            stage.apply(objects("incident.yaml", **self._vendors))
             for sample, namespace in (("partial", "acme"), ("disabled", "quiet")):
                 stage.cluster.kubectl("apply", "-n", namespace, "-f", shipped(f"configs/samples/{sample}.yaml"))
             self._leave_a_record()
@@ -192,20 +193,32 @@ class Scenario:
             note(self._summary(self._wait_for([STOOD_IN])[STOOD_IN]))
 
     def _last_and_end(self) -> None:
-        with self._steps("a pipeline that fails three times, somebody who takes it over, and its success") as note:
+        with self._steps(
+            "a pipeline that fails three times, a reminder, somebody who takes it over, its success"
+        ) as note:
             for event in (OPENED, *REPEATED):
                 self._happen(event, "pipeline_failure")
+            self._stage.until(lambda: self._noted(NoticeKind.REMINDER), "the reminder", _PATIENCE)
             (name,) = (key.partition("/")[2] for key in self._stage.items("incidents"))
             patch = json.dumps({"spec": {"acknowledgement": {"by": TAKEN_BY}}})
             self._stage.cluster.kubectl("patch", "inc", name, "-n", "cyberdyne", "--type=merge", "-p", patch)
             self._stage.until(lambda: self._incident_is(IncidentPhase.ACKNOWLEDGED), "the acknowledgement", _PATIENCE)
+            self._stage.until(lambda: self._noted(NoticeKind.ACKNOWLEDGED), "word of the acknowledgement", _PATIENCE)
             self._happen(RECOVERED, "pipeline_success")
             self._stage.until(lambda: self._incident_is(IncidentPhase.RESOLVED), "the incident's end", _PATIENCE)
-            note("one incident: told, repeated twice, acknowledged, recovered")
+            self._stage.until(lambda: self._noted(NoticeKind.RESOLVED), "the change of the first message", _PATIENCE)
+            note("one incident in e-mail, Slack and PagerDuty: told, reminded, acknowledged, recovered")
 
     def _happen(self, event: str, kind: str) -> None:
         self._stage.apply(objects("upgrade.yaml", name=event.partition("/")[2], event=kind))
         self._wait_for([event])
+
+    def _noted(self, kind: NoticeKind) -> bool:
+        """Whether what the operator tells of the incident by itself has been told."""
+        return any(
+            item["spec"].get("notice", {}).get("kind") == kind.value and _phase(item) in _FINAL
+            for item in self._stage.items("pipelineevents").values()
+        )
 
     def _incident_is(self, phase: IncidentPhase) -> bool:
         return {_phase(item) for item in self._stage.items("incidents").values()} == {phase.value}
@@ -266,8 +279,7 @@ class Scenario:
         return all(self._stage.cluster.request("GET", path)["items"] for path in paths)
 
     def _channel_reported(self) -> bool:
-        events = self._stage.items("pipelineevents").values()
-        return any("notice" in item["spec"] and _phase(item) in _FINAL for item in events)
+        return self._noted(NoticeKind.CHANNEL)
 
     @staticmethod
     def _summary(event: dict[str, Any]) -> str:
