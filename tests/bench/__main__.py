@@ -21,20 +21,25 @@ from bench.stage import NAIVE, Operator, Stage
 from pipebell import __version__
 
 FINISHED = 20_000  # events that a restart shall not mind
+FAILURES = 3000  # of as many pipelines, and of a hundredth of them
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Only the essentials")
+@click.option("--only", type=click.Choice(["incidents"]), help="Only this part of the full benchmark")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("build/bench.json"))
-def main(*, quick: bool, output: Path) -> None:
+def main(*, quick: bool, only: str | None, output: Path) -> None:
     """Measure Pipebell on a real API server, and print ratios."""
     began = time.monotonic()
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="pipebell-bench-") as folder, Stage(Path(folder)) as stage:
         bench = Bench(stage)
         try:
-            _throughput(bench, rows, quick=quick)
+            if only is None:
+                _throughput(bench, rows, quick=quick)
             if not quick:
+                _incidents(bench, rows)
+            if not (quick or only):
                 _behaviour(bench, rows)
                 _scale(bench, rows)
         except BaseException:
@@ -82,6 +87,21 @@ def _throughput(bench: Bench, rows: dict[str, Any], *, quick: bool) -> None:
     with stage.operator() as operator:
         operator.settle()
         _latency_and_width(bench, operator, rows, many, count, quick=quick)
+
+
+def _incidents(bench: Bench, rows: dict[str, Any]) -> None:
+    """Failures that open incidents, and failures that are counted, each beside the ceiling of the same minute."""
+    stage = bench.stage
+    stage.root(relay(stage.sink))
+    for turn in range(3):
+        say(f"incidents, round {turn + 1} of 3")
+        for name, pipelines in (("incidents_opened", FAILURES), ("incidents_counted", FAILURES // 100)):
+            before = bench.ceiling(FAILURES // 2)
+            with stage.operator() as operator:
+                operator.settle()
+                bench.incidents(operator, 50, 200)  # connections, caches
+                rows.setdefault(name, []).append(bench.incidents(operator, pipelines, FAILURES))
+            rows.setdefault(f"{name}_ceiling", []).append(_mean(before, bench.ceiling(FAILURES // 2)))
 
 
 def _mean(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -164,6 +184,13 @@ def _headline(rows: dict[str, Any]) -> dict[str, Any]:
     def middle(runs: list[dict[str, Any]], field: str) -> float:
         return statistics.median(run[field] for run in runs)
 
+    parts: dict[str, Any] = {}
+    for name in ("incidents_opened", "incidents_counted"):
+        if name in rows:
+            parts[f"{name}_over_ceiling"] = _ratio(rows[name], rows[f"{name}_ceiling"])
+            parts[f"{name}_cpu_ms_per_event"] = _cpu(rows[name])
+    if "ceiling" not in rows:
+        return parts
     ceiling, ours = middle(rows["ceiling"], "events_per_s"), middle(rows["orgs_1"], "events_per_s")
     naive = middle(rows["naive"], "events_per_s")
     again, wide = rows["orgs_1_again"], rows["orgs_5000"]
@@ -182,6 +209,7 @@ def _headline(rows: dict[str, Any]) -> dict[str, Any]:
         "idle_p50_ms": rows["idle"]["create_to_sink"]["p50_ms"],
         "idle_p99_ms": rows["idle"]["create_to_sink"]["p99_ms"],
         "rss_mb": rows.get("restart_10000_configs", wide[-1])["rss_mb"],
+        **parts,
     }
     if "relay" in rows:
         headline["overrides_64_ms"] = rows["deciding"]["overrides_64_ms"]

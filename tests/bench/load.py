@@ -129,7 +129,7 @@ async def events(api: Api, order: dict[str, Any]) -> dict[str, Any]:
 
     With `after`, an event is only made once the one before it is finished and so many seconds have passed. With
     `bystander`, a second watch notes when the API server tells of these events to anybody who listens. With
-    `annotation`, an event counts as finished once it carries that one.
+    `annotation`, an event counts as finished once it carries that one. With `pipelines`, they are so many pipelines'.
     """
     annotation = order.get("annotation")
     seen = (
@@ -143,7 +143,8 @@ async def events(api: Api, order: dict[str, Any]) -> dict[str, Any]:
 
     async def one(number: int) -> None:
         name = f"{order['prefix']}-{number}"
-        document = event(name, order["orgs"][number % len(order["orgs"])], extra)
+        of = {"pipelineId": f"pipeline-{number % order['pipelines']}"} if order.get("pipelines") else {}
+        document = event(name, order["orgs"][number % len(order["orgs"])], extra | of)
         before = time.time()
         await api.send("POST", api.url("pipelineevents"), document)
         sent[name] = (before, time.time())

@@ -96,6 +96,16 @@ class Bench:
         self.configs(self.stage.sink, ["storm"], eventTriggers=[trigger])
         return self.events(operator, ["storm"], count)
 
+    def incidents(self, operator: Operator, pipelines: int, count: int) -> dict[str, Any]:
+        """Failures of so many pipelines of one new organisation: each pipeline's first one opens an incident."""
+        org = f"incidents{self._runs}"
+        rules = {"enabled": True, "storm": {"openings": 0}}  # all are told one by one
+        self.configs(self.stage.sink, [org], incidents=rules)
+        row = self.events(operator, [org], count, pipelines=pipelines)
+        if row["sent"] != pipelines:
+            raise ValueError(f"{row['sent']} of {pipelines} incidents were told")
+        return row
+
     def beside(self, operator: Operator, noisy: str, quiet: str, flood: int, count: int) -> dict[str, Any]:
         """One organisation's flood, and another one's single events meanwhile."""
         self.finished += flood + count
