@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 
 .PHONY: help
 help: ## Show what there is to make
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; this is " + sys.version.split()[0] + " (choose another with make PYTHON=…)")'
@@ -39,9 +39,9 @@ test-integrations: $(READY) ## Airflow, Prefect, Dagster and dbt as they are (PR
 	@PIPEBELL_INTEGRATIONS=$(or $(PRODUCTS),all) $(BIN)/python -m pytest -rs tests/integrations --timeout 1800 $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure speed on a real API server: everything (docs/performance.md)
+bench: $(READY) ## Measure speed on a real API server: everything (docs/performance.md; ARGS="--only incidents")
 	@$(BIN)/pipebell cluster build
-	@PYTHONPATH=tests $(BIN)/python -m bench
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 .PHONY: bench-quick
 bench-quick: $(READY) ## Measure the essentials of it, in two minutes
@@ -66,6 +66,11 @@ soak: $(READY) ## Three replicas through kills and outages under load, 20 minute
 soak-digests: $(READY) ## 1,000 events into digests through kills, an outage and an older release, 8 minutes
 	@$(BIN)/pipebell cluster build
 	@PYTHONPATH=tests $(BIN)/python -m soak.digests $(ARGS)
+
+.PHONY: soak-incidents
+soak-incidents: $(READY) ## 1,000 pipelines fail and recover through kills and outages, 10 minutes (INCIDENT_SECONDS=120 for less)
+	@$(BIN)/pipebell cluster build
+	@PYTHONPATH=tests $(BIN)/python -m soak.incidents --seconds $(or $(INCIDENT_SECONDS),600) $(ARGS)
 
 .PHONY: test-e2e
 test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)

@@ -242,6 +242,7 @@ class App:
         self.engine.observers.subscribe(self.metrics, self._usage, self._retention, self._board, self._channels)
         self.engine.books.judges.subscribe(NoticeKind.CHANNEL, self._channels)
         self.silencing.subscribe(self.sharing)
+        self.silencing.store.subscribe(self.incidents.on_silence_change)
         self._retention.subscribe(self.engine.books.holds)
         self.watches.subscribe(self.intake.listed)
         self._events.subscribe(self.intake.invalid)

@@ -9,7 +9,9 @@ from tests.engine.fakes import settle_down
 
 from pipebell.core.errors import Rejected
 from pipebell.core.outcome import Action, Outcome, OutcomeKind
+from pipebell.core.render.facts import facts
 from pipebell.core.vocabulary import Phase, Reason
+from pipebell.engine.events.state import EventState
 
 SLACK = {"botToken": "xoxb-1", "channel": "#data"}
 DUTY = {"routingKey": "0123456789abcdef0123456789abcdef"}
@@ -89,7 +91,48 @@ async def test_the_first_message_is_changed_to_say_that_it_is_over(house):
     assert [attempt.action for _, _, _, attempt in house.slack.sent] == [Action.SEND, Action.REPLY, Action.EDIT]
     assert house.slack.sent[2][3].handle == "C1/1.1"
     assert not house.slack.sent[2][3].anew, "where it is gone, the reply has become a message of its own"
+    assert facts(house.slack.sent[2][1]).title == "Recovered"
     assert "Recovered after" in house.slack.sent[2][1].event.spec.error_message
+
+
+async def test_what_is_over_before_its_first_message_has_arrived_is_changed_all_the_same(house):
+    configure(house)
+    house.slack.script = [RETRY, Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
+    one = await fail(house)
+    end = await succeed(house)
+    assert told(house.slack) == [f"{one.name} send"]
+    await house.clock.advance(30)
+    assert [attempt.action for _, _, _, attempt in house.slack.sent] == [*[Action.SEND] * 2, Action.REPLY, Action.EDIT]
+    assert house.status(end).phase is Phase.DELIVERED
+    assert the_incident(house).status.phase == "Resolved"
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_crash_before_the_first_message_says_that_it_is_over_is_made_good(house, written):
+    configure(house)
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
+    await fail(house)
+    open_one = the_incident(house)
+    await succeed(house)
+    (notice,) = [key for key, event in house.events.store.items() if event.spec.notice]
+    del house.events.store[notice]  # nor was it ever made
+    if not written:
+        house.incidents.store["team", open_one.name] = open_one
+    before = len(house.slack.sent)
+    for _ in range(2):  # and made once
+        await house.restart()
+        await house.clock.advance(5)
+    assert [attempt.action for _, _, _, attempt in house.slack.sent[before:]] == [Action.EDIT]
+    assert the_incident(house).status.phase == "Resolved"
+
+
+async def test_an_opening_that_is_decided_twice_is_an_opening(house):
+    configure(house)
+    house.incidents.away = True
+    one = await fail(house)
+    house.incidents.away = False
+    await house.clock.advance(40)
+    assert house.status(one).incident.action.value == "Opened"
 
 
 async def test_pagerduty_gets_one_alert_and_its_end(house):
@@ -123,7 +166,8 @@ async def test_what_is_off_takes_todays_path(house):
     await succeed(house)
     assert not house.incidents.created
     assert len(house.events.writes) == 2
-    assert house.engine.books.incidents.look(None, None, _Off()) is None
+    one = house.event()
+    assert house.engine.books.incidents.look(EventState.of(one), one, _Off()) is None
 
 
 class _Off:

@@ -283,6 +283,46 @@ async def test_a_silence_moves_reminders_to_its_end_and_closes_no_alert_late(hou
     assert len(house.slack.sent) == 1
 
 
+async def test_what_a_silence_held_back_is_told_when_the_silence_is_deleted(house):
+    configure(house)
+    silences = house.silence(2 * HOUR)
+    await fail(house)
+    await house.clock.advance(60)
+    assert not house.slack.sent
+    silences.clear()
+    house.keeper.on_silence_change()
+    await house.clock.advance(5)
+    assert [message.event.spec.notice.kind for _, message, _, _ in house.slack.sent] == ["Opening"]
+
+
+async def test_a_reminder_that_a_silence_held_back_is_told_when_the_silence_is_deleted(house):
+    configure(house, remindAfterSeconds=HOUR)
+    await fail(house)
+    silences = house.silence(5 * HOUR)
+    await house.clock.advance(2 * HOUR)
+    house.keeper.on_silence_change()  # of another one
+    await house.clock.advance(60)
+    assert len(house.slack.sent) == 1
+    silences.clear()
+    house.keeper.on_silence_change()
+    await house.clock.advance(5)
+    assert [message.event.spec.notice.kind for _, message, _, _ in house.slack.sent[1:]] == ["Reminder"]
+
+
+@pytest.mark.parametrize("how", ["goes on", "restarted"])
+@pytest.mark.parametrize(("team", "reminded"), [("data", False), ("web", True)])
+async def test_a_silence_by_labels_moves_reminders_of_what_fails_with_these(house, how, team, reminded):
+    configure(house, remindAfterSeconds=HOUR)
+    await fail(house, labels={"team": "data"})
+    if how == "restarted":
+        await house.restart()
+    (silence,) = house.silence(5 * HOUR)
+    spec = silence.spec.model_copy(update={"labels": {"team": team}})
+    house.engine.books.holds.silences = lambda _namespace, _now: [replace(silence, spec=spec)]
+    await house.clock.advance(HOUR + 60)
+    assert len(house.slack.sent) == 1 + reminded
+
+
 async def test_a_namespace_has_a_thousand_and_one_for_the_rest(house, monkeypatch):
     monkeypatch.setattr("pipebell.core.incidents.book.UNRESOLVED_KEPT", 2)
     configure(house)

@@ -91,6 +91,7 @@ def _met(incident: Incident, failure: Failure, now: float) -> Incident:
         first_error=incident.first_error or error,
         last_error=error,
         last_event=failure.name,
+        labels=failure.labels,
         pipeline=incident.pipeline or failure.pipeline,
         runs=runs,
     )

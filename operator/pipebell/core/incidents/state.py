@@ -60,6 +60,7 @@ class Failure:
     error: str = ""
     pipeline: str = ""
     retry_expected: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Success(NamedTuple):
@@ -87,7 +88,7 @@ class Incident:
     is opened without another failure. `retry_run` is the run whose next attempt is expected. `failed_occurred` is when
     the last failure says that it occurred, `failed_order` when it was created. `changes` are times at which it went
     from succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last. `by_hand`:
-    a person ended it, and `resolved_by` is what that person is called.
+    a person ended it, and `resolved_by` is what that person is called. `labels` are the last failure's.
     """
 
     key: IncidentKey
@@ -107,6 +108,7 @@ class Incident:
     first_error: str = ""
     last_error: str = ""
     last_event: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     runs: frozenset[str] = frozenset()
     opened: float | None = None
     notified: Mapping[str, Notification] = field(default_factory=dict)

@@ -58,6 +58,7 @@ def failure_of(event: Event, severity: Severity) -> Failure:
         run=spec.pipeline_logging_id or "",
         error=spec.error_message or "",
         pipeline=spec.pipeline_id or "",
+        labels=spec.labels or {},
         retry_expected=spec.attempt is not None and spec.max_attempts is not None and spec.attempt < spec.max_attempts,
     )
 
@@ -273,7 +274,7 @@ def repeated(s: Situation) -> Decision | Situation:
         when = f"; the next reminder is due at {rfc3339(following)}" if following is not None else ""
         message = f"failure {after.failures} of incident {after.name}, which was told already{when}"
         return Suppress(StageName.REPEATED, Reason.REPEATED, message, following, after.opened_by, match.title, match)
-    first = not after.notified and not after.under_way
+    first = not after.notified and set(after.under_way.values()) <= {s.event.uid}  # its own, when it is decided again
     action = IncidentAction.WORSENED if worse else IncidentAction.OPENED if first else IncidentAction.COUNTED
     mark = match.mark._replace(action=action) if match.mark is not None else None
     return s._replace(match=replace(match, destinations=missing, batched=later, mark=mark, note=_so_far(after, s.now)))

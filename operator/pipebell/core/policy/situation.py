@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.errors import NotReady
     from pipebell.core.event import Event
+    from pipebell.core.incidents.book import Known
     from pipebell.core.incidents.keys import IncidentKey
     from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.incidents.state import Incident
@@ -121,6 +122,21 @@ class IncidentFacts(NamedTuple):
     sender_name: str = ""
     storm: bool = False
     early: bool = False
+
+    @classmethod
+    def of(cls, rules: IncidentRules, known: Known, *, storm: bool = False) -> IncidentFacts:
+        """What a book knows."""
+        return cls(
+            rules,
+            key=known.key,
+            incident=known.entry.incident if known.entry is not None else None,
+            counted=known.counted,
+            past=known.past,
+            recoverable=known.recoverable,
+            sender=known.sender,
+            sender_name=known.sender_name,
+            storm=storm,
+        )
 
 
 class Situation(NamedTuple):

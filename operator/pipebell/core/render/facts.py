@@ -187,7 +187,11 @@ def _title(message: Message) -> str:
     spec = message.event.spec
     if spec.event is EventType.PIPELINE_SUCCESS and (message.note or spec.notice is not None):
         return "Pipeline flapping" if message.note.startswith("Flapping") else "Pipeline recovered"
-    return OF_NOTICES.get(spec.notice.kind, TITLES[spec.event]) if spec.notice is not None else TITLES[spec.event]
+    if spec.notice is None:
+        return TITLES[spec.event]
+    if spec.notice.kind is NoticeKind.RESOLVED and (spec.notice.content or {}).get("recovered") is True:
+        return "Recovered"
+    return OF_NOTICES.get(spec.notice.kind, TITLES[spec.event])
 
 
 def _when(event: Event) -> str:

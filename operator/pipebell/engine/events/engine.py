@@ -98,7 +98,10 @@ class Engine(ConfigFollower, ShardFollower):
         state = EventState.of(event)
         if stale:
             state.event = None
-        return self.admit(state)
+        if not self.admit(state):
+            return False
+        self.books.incidents.expect(event)
+        return True
 
     def has_room(self, namespace: str, org: str) -> bool:
         """Whether one more event of this organisation of this namespace may come; if not, note that it was left."""

@@ -14,9 +14,7 @@ import structlog
 
 from pipebell.core.errors import ApiError, Conflict, Fenced, Unavailable
 from pipebell.core.incidents.book import Book, Entry
-from pipebell.core.incidents.keys import IncidentKey
 from pipebell.core.incidents.record import fingerprint, spec_of
-from pipebell.core.incidents.resource import IncidentClass
 from pipebell.core.incidents.rules import CLASSES, IncidentRules
 from pipebell.core.incidents.state import DIGEST, Notification
 from pipebell.core.models import KINDS
@@ -24,11 +22,10 @@ from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.failover import stood_in_for
 from pipebell.core.policy.situation import IncidentFacts, Resolved
-from pipebell.core.shards import shard_of
 from pipebell.core.status import epoch
-from pipebell.core.versions import as_number
 from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
 from pipebell.engine.events.keys import Outcome
+from pipebell.engine.events.order import Undecided
 from pipebell.engine.events.part import Part, Stored
 
 if TYPE_CHECKING:
@@ -76,9 +73,7 @@ class Incidents:
         )
         self._known = known
         self.book = Book(lambda key: wake(Outcome(key)))
-        self._wake = wake
-        self._undecided: dict[tuple[str, str], dict[str, tuple[float, float, int]]] = {}
-        """Events that came before the past was known, by organisation: they are decided in order of creation."""
+        self._undecided = Undecided(wake)
         self.available: Callable[[], bool] = lambda: True
         self.on_change: Callable[[Entry, bool], None] = lambda _entry, _urgent: None
         self.on_recovered: Callable[[Entry, bool], None] = lambda _entry, _announced: None
@@ -97,14 +92,13 @@ class Incidents:
         """What is known of the incidents that an event may concern; None where they are off, or it concerns none."""
         rules = resolved.layers.incidents
         if rules is None or self._api is None or event.exempt or not self.available():
+            self._decided(state)
             return None
         if event.spec.event is not EventType.PIPELINE_SUCCESS and event.spec.event not in CLASSES:
             return None
         if not self._known(state.org):
-            if state.part is None and not state.tried:
-                self._undecided.setdefault((state.namespace, state.org), {})[state.uid] = _order(event)
             return IncidentFacts(rules, known=False)
-        if state.part is None and not state.tried and self._overtakes(state, event):
+        if state.part is None and not state.tried and self._undecided.overtakes(event):
             return IncidentFacts(rules, early=True)
         part = state.part
         if part is None and state.status.incident is not None:
@@ -112,47 +106,19 @@ class Incidents:
         if part is not None:
             part.rules = rules
         known = self.book.look(event, rules, part.entry.incident.name if part is not None else "")
-        return IncidentFacts(
-            rules,
-            key=known.key,
-            incident=known.entry.incident if known.entry is not None else None,
-            counted=known.counted,
-            past=known.past,
-            recoverable=known.recoverable,
-            sender=known.sender,
-            sender_name=known.sender_name,
-            storm=known.key is not None and self.book.storms(state.namespace, state.org, rules, self._clock.now()),
-        )
+        storm = known.key is not None and self.book.storms(state.namespace, state.org, rules, self._clock.now())
+        return IncidentFacts.of(rules, known, storm=storm)
 
     def expect(self, event: Event) -> None:
-        """An event that nobody has looked at yet came before the past was known: others do not overtake it."""
-        if event.exempt or event.status.deliveries or event.status.incident is not None:
-            return
-        if event.spec.event is EventType.PIPELINE_SUCCESS or event.spec.event in CLASSES:
-            self._undecided.setdefault((event.namespace, event.spec.org_slug), {})[event.uid] = _order(event)
+        """An event was taken in: others do not overtake it."""
+        self._undecided.expect(event)
 
     def release(self, shards: Collection[int]) -> None:
         """These organisations are another replica's now, or are about to be read anew."""
-        for place in [place for place in self._undecided if shard_of(place[1]) in shards]:
-            del self._undecided[place]
-
-    def _overtakes(self, state: EventState, event: Event) -> bool:
-        """Whether events that were created before this one wait to be decided."""
-        waiting = self._undecided.get((state.namespace, state.org))
-        if not waiting:
-            return False
-        mine = _order(event)
-        return any(order < mine for uid, order in waiting.items() if uid != state.uid)
+        self._undecided.release(shards)
 
     def _decided(self, state: EventState) -> None:
-        """It keeps nobody waiting any more."""
-        place = (state.namespace, state.org)
-        waiting = self._undecided.get(place)
-        if waiting is None or waiting.pop(state.uid, None) is None:
-            return
-        if not waiting:
-            del self._undecided[place]
-        self._wake(order_key(state.namespace, state.org))
+        self._undecided.decided(state.namespace, state.org, state.uid)
 
     def _resume(self, state: EventState, rules: IncidentRules) -> Part | None:
         """The part of an event that a process before this one has begun with; None where its incident is gone."""
@@ -208,6 +174,7 @@ class Incidents:
     def _held(self, part: Part, until: float) -> None:
         """A silence holds a failure back: if it still fails at its end, that is sent then."""
         incident = part.entry.incident
+        part.entry.extra.held = until
         if incident.notified:
             following = until if incident.next_reminder is None else min(until, incident.next_reminder)
             part.entry.incident = replace(incident, next_reminder=following)
@@ -362,13 +329,3 @@ class Incidents:
         self._decided(state)
         if state.part is not None:
             self.book.finished(state.part.entry, state.uid)
-
-
-def _order(event: Event) -> tuple[float, float, int]:
-    """The order in which events are decided that came before the past was known."""
-    return event.created, event.occurred, as_number(event.resource_version)
-
-
-def order_key(namespace: str, org: str) -> Outcome:
-    """What whoever overtakes others waits for."""
-    return Outcome(IncidentKey(namespace, org, IncidentClass.RUN, ""))

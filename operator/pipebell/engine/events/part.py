@@ -25,7 +25,8 @@ class Stored:
     since the epoch). While something is `making`, a status that says it was made must not be written. `due` is when it
     was last said to be told. `seen` is what people said in its spec when that was looked at last. `looked`: what time
     and people have brought since it was found is known, so that it may be said whether something is due. `check` is
-    when it is looked at although nothing is due, since its configuration has changed.
+    when it is looked at although nothing is due, since its configuration has changed, or a silence. `held` is the end
+    of the silence or the quiet hours that move what is due.
     """
 
     rules: IncidentRules
@@ -39,6 +40,7 @@ class Stored:
     seen: tuple[object, ...] = ()
     looked: bool = True
     check: float | None = None
+    held: float | None = None
 
 
 @dataclass(slots=True)

@@ -26,10 +26,11 @@ from pipebell.engine.events.batches import Batches
 from pipebell.engine.events.budgets import Budgets
 from pipebell.engine.events.deliver import Deliverer
 from pipebell.engine.events.holds import Holds
-from pipebell.engine.events.incidents import Incidents, order_key
+from pipebell.engine.events.incidents import Incidents
 from pipebell.engine.events.judges import Judges
 from pipebell.engine.events.keys import Config, Ledger, Outcome, Turn
 from pipebell.engine.events.observe import Books, Observing
+from pipebell.engine.events.order import order_key
 from pipebell.engine.events.recorder import Recorder
 from pipebell.engine.events.rounds import Rounds
 from pipebell.engine.events.settler import Settler, catch_up_document

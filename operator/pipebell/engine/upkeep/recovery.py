@@ -69,8 +69,7 @@ class Recovery(ShardFollower):
         """An event of a shard of ours, as the watch tells of it."""
         seen = self._seen.get(shard_of(event.spec.org_slug))
         if seen is None:
-            if self._engine.submit(event, stale=True):
-                self._expect(event)
+            self._engine.submit(event, stale=True)
         elif as_number(event.resource_version) > seen.get(event.namespace, seen.get(None, 0)):
             self._engine.submit(event)
 

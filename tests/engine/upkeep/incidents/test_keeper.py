@@ -363,3 +363,27 @@ async def test_an_end_by_itself_closes_the_alert_when_the_process_dies_right_aft
     made = await killed_before_it_was_stored(house, told_by, lambda: house.clock.advance(7200))
     assert len(made) == 1
     assert notices(house, house.pagerduty) == ["Resolved"]
+
+
+async def test_a_lease_that_is_renewed_late_loses_no_count(house):
+    configure(house)
+    await fail(house)
+    await fail(house)
+    house.ownership.fresh = False
+    await house.clock.advance(30)  # the count was to be written meanwhile
+    assert the_incident(house).status.failures == 1
+    house.ownership.fresh = True
+    await house.clock.advance(3)
+    assert the_incident(house).status.failures == 2
+
+
+async def test_a_lease_that_is_renewed_late_loses_no_reminder(house):
+    configure(house, remindAfterSeconds=4 * HOUR)
+    await fail(house)
+    await house.clock.advance(4 * HOUR - 1)
+    house.ownership.answers = [True, False]  # when it is looked at, and when it is made
+    await house.clock.advance(1)
+    assert not house.ownership.answers
+    await house.clock.advance(5)
+    assert the_incident(house).status.reminders == 1
+    assert len(notices(house, house.slack)) == 1

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 GRACE: Final = 30.0  # seconds after a configuration's change: what replaces it may come a moment later
 STAGGER: Final = 0.01  # seconds between looks at incidents that a change concerns all at once
 SOON, LATER = 5.0, 60.0  # seconds until something is tried again that could not be done
+ON_ITS_WAY: Final = 1.0  # seconds between two looks whether first messages have arrived, or this replica may go on
 KEPT: Final = 172_800.0  # seconds for which a resolved incident is remembered by its name
 MOST_RESOLVED: Final = 1_000  # of one namespace
 EVERY: Final = 3600.0  # seconds between two looks for what is to be deleted
@@ -74,6 +75,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._deadlines = Deadlines(self._clock, self._due)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ordinals: dict[Entry, set[int]] = {}
+        self._recoveries: dict[
+            Entry, bool
+        ] = {}  # whose end is told by an event that was found, and whether by messages
+        self._closed: set[Entry] = set()  # whose alerts and first messages an event that was found has changed
         self.trouble: str | None = None
         incidents.on_change = self._changed
         incidents.on_recovered = self._recovered
@@ -139,6 +144,14 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
                 entry.extra.check = soon + position * STAGGER
                 self._arm(entry)
 
+    def on_silence_change(self, namespace: str | None = None) -> None:
+        """A silence of a namespace, or of all, has come, changed or gone: what it holds back may be due now."""
+        held = [entry for entry in self._book if entry.extra.held is not None]
+        concerned = [entry for entry in held if namespace in (None, entry.incident.key.namespace)]
+        for position, entry in enumerate(concerned):
+            entry.extra.check = self._clock.now() + position * STAGGER
+            self._arm(entry)
+
     # ------------------------------------------------------------------ shards
 
     def on_shards_released(self, shards: Collection[int]) -> None:
@@ -159,6 +172,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         """
         self._forget(shards)
         self._ordinals.clear()
+        self._recoveries.clear()
+        self._closed.clear()
         try:
             async for page in self._api.scan():
                 for resource in page:
@@ -206,10 +221,16 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
                     event=event.spec.event,
                     severity=reducer.worst(incident.severity, status.severity),
                 )
+            if event.name == incident.last_event and event.spec.labels:
+                incident = replace(incident, labels=event.spec.labels)
         if event.spec.pipeline_logging_id and len(incident.runs) < reducer.RUNS_KEPT:
             incident = replace(incident, runs=incident.runs | {event.spec.pipeline_logging_id})
         entry.incident = incident
-        if record.action is IncidentAction.RECOVERED and event.spec.notice is None:
+        if record.action is IncidentAction.RECOVERED:
+            if event.spec.notice is not None:
+                self._closed.add(entry)
+                return
+            self._recoveries[entry] = bool(status.deliveries)
             if incident.open:
                 self._book.end(entry, event.name, event.created)
             return
@@ -260,7 +281,12 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             self._writer.add(entry, urgent=False)
             if entry.incident.open:
                 self._arm(entry, self._clock.now())
+        for entry, announced in self._recoveries.items():
+            if entry not in self._closed and not entry.incident.by_hand:  # whoever recorded its end died before that
+                self._recovered(entry, announced)
         self._ordinals.clear()
+        self._recoveries.clear()
+        self._closed.clear()
 
     # ------------------------------------------------------------------ time
 
@@ -296,10 +322,13 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         stored.rules = _completed(entry, rules, resolved.layers, self._clock.now())
         if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
             self._seen(entry, stored.resource)
-        before, now = entry.incident, self._clock.now()
+        now = self._clock.now()
+        self._end_hold(entry, resolved, now)
+        before = entry.incident
         after, due = reducer.tick(before, rules, now)
         until = self._held_until(before, resolved, now) if due and after.open else None
         if until is not None:  # a silence or quiet hours move what is due
+            stored.held = until
             self._arm(entry, until)
             return
         entry.incident = after
@@ -312,6 +341,18 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             self._writer.add(entry, urgent=True)
         if entry.incident.open:
             self._arm(entry)
+
+    def _end_hold(self, entry: Entry, resolved: Resolved, now: float) -> None:
+        """What was moved to the end of a silence is due now, where that was ended before its time."""
+        held, incident = entry.extra.held, entry.incident
+        if held is None or self._held_until(incident, resolved, now) is not None:
+            return
+        entry.extra.held = None
+        if incident.due == held:
+            incident = replace(incident, due=min(held, now))
+        if incident.next_reminder == held:
+            incident = replace(incident, next_reminder=min(held, now))
+        entry.incident = incident
 
     def _held_until(self, incident: Incident, resolved: Resolved, now: float) -> float | None:
         """When what holds its failures back now is over; None when nothing does."""
@@ -337,7 +378,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         action = _CHANGES.get(notice.kind)
         if action is not None and not any(notices.way_to_change(item, action) for item in incident.notified.values()):
             return
-        while self._ownership.may_send(incident.key.org):
+        while self._book.named(incident.key.namespace, incident.name) is entry:
+            if not self._ownership.may_send(incident.key.org):  # if that lasts, it is another replica's to make
+                await self._clock.sleep(ON_ITS_WAY)
+                continue
             spec = notices.spec_of(incident, notice, self._clock.now())
             try:
                 await self._maker.make(incident.key.namespace, name, spec, notice.due)
@@ -406,8 +450,13 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
 
         A run's alerts are closed by the success's own message, and others by this.
 
-        A silence holds new messages back, but nobody is kept awake by an alert that is over.
+        A silence holds new messages back, but nobody is kept awake by an alert that is over. What is still on its way
+        cannot be changed before it has arrived.
         """
+        if entry.incident.under_way:
+            self._changed(entry, True)
+            self._once(self._recovered_later(entry, announced))
+            return
         edits = any(
             notices.way_to_change(item, Action.RESOLVE) is Action.EDIT for item in entry.incident.notified.values()
         )
@@ -417,6 +466,14 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             self._once(self._announce(entry, reducer.Notice(NoticeKind.RESOLVED, step, self._clock.now())))
         else:
             self._changed(entry, True)
+
+    async def _recovered_later(self, entry: Entry, announced: bool) -> None:
+        key, name = entry.incident.key, entry.incident.name
+        while self._book.named(key.namespace, name) is entry:
+            if not entry.incident.under_way:
+                self._recovered(entry, announced)
+                return
+            await self._clock.sleep(ON_ITS_WAY)
 
     def _end(self, entry: Entry, by: str, *, by_hand: bool = False) -> None:
         """Somebody, or the configuration, ends it: alerts on call are closed, and nobody gets a new message."""

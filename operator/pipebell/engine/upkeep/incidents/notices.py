@@ -62,6 +62,8 @@ def spec_of(incident: Incident, notice: Notice, now: float) -> dict[str, Any]:
     }
     if _is_stable(incident) and notice.kind is NoticeKind.REMINDER:
         return {name: value for name, value in spec.items() if value is not None} | {"event": "pipeline_success"}
+    if notice.kind is NoticeKind.RESOLVED and success_that_ended(incident) is not None:
+        spec["notice"]["content"] = {"recovered": True}
     if incident.severity is not None:
         spec["severity"] = incident.severity.value
     return {name: value for name, value in spec.items() if value is not None}
@@ -74,6 +76,7 @@ def as_event(incident: Incident, now: float) -> Event:
         event=incident.event or TYPES[incident.key.kind],
         severity=incident.severity,
         pipeline_id=incident.pipeline or None,
+        labels=dict(incident.labels) or None,
     )
     return Event(incident.key.namespace, incident.last_event, "", "", 1, now, spec, EventStatus())
 

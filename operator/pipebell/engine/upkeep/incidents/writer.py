@@ -45,6 +45,7 @@ class IncidentWriter:
         self._urgent: dict[Entry, None] = {}
         self._counts: dict[Entry, float] = {}  # and when, at the earliest
         self._busy: dict[Entry, None] = {}
+        self._forgotten: set[Entry] = set()  # while they were being written
         self._not_before = 0.0  # when counts may be written again
         self._news = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -70,6 +71,8 @@ class IncidentWriter:
         """It is not to be written any more."""
         self._urgent.pop(entry, None)
         self._counts.pop(entry, None)
+        if entry in self._busy:
+            self._forgotten.add(entry)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -122,7 +125,9 @@ class IncidentWriter:
         finally:
             self._busy.pop(entry, None)
             self._slots.release()
-            if again is not None:
+            if entry in self._forgotten:
+                self._forgotten.discard(entry)
+            elif again is not None:
                 self._counts.setdefault(entry, self._clock.now() + again)
             self._news.set()
 
@@ -132,12 +137,13 @@ class IncidentWriter:
         incident = entry.incident
         if stored.resource is None:
             return AGAIN if stored.creating is not None and not stored.refused else None
-        if stored.making:  # it says that something was made that is not there yet
-            return AGAIN
         status = status_of(incident, entry.confirmed, stored.resource.generation)
         patch = _changed(status, stored.written)
-        if not patch or not self._ownership.may_send(incident.key.org):
+        if not patch:
             return None
+        # It may say that something was made that is not there yet; and what is not ours for long is forgotten.
+        if stored.making or not self._ownership.may_send(incident.key.org):
+            return AGAIN
         try:
             version = await self._api.patch_status(stored.resource, patch)
         except Conflict:
