@@ -62,6 +62,15 @@ async def test_an_event_that_is_held_up_is_not_overtaken(house):
     assert records[0].name == records[1].name != records[2].name
 
 
+async def test_what_was_expected_before_a_shard_was_lost_is_not_waited_for_when_it_comes_back(house):
+    configure(house)
+    house.engine.books.incidents.expect(house.event())  # which another replica finishes meanwhile
+    house.keeper.on_shards_acquired(range(24))
+    await house.recover()
+    await house.submit(house.event())
+    assert len(house.slack.sent) == 1
+
+
 def test_the_first_one_is_whoever_was_created_first(undecided, woken):
     one, two, three = event("c"), event("b", START + 1), event("a", START + 2)
     for each in (three, one, two):

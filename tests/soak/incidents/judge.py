@@ -102,7 +102,7 @@ def _events(verdict: Verdict, model: Expected, found: Found) -> None:
             or (rules.cooldown and _held_or_told(item, end))
         ):
             verdict.fault(
-                "events ended otherwise", f"{place} {_phase(item)} {item['status'].get('incident')}, not {end}"
+                "events ended otherwise", f"{place} {_phase(item)} {item.get('status', {}).get('incident')}, not {end}"
             )
 
 

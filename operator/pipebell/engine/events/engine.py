@@ -211,6 +211,7 @@ class Engine(ConfigFollower, ShardFollower):
     def _drop(self, state: EventState) -> None:
         self._roster.discard(state)
         self._reconciler.settler.forget(state)
+        self.books.incidents.dropped(state)
 
     @property
     def unanswered(self) -> int:

@@ -117,6 +117,10 @@ class Incidents:
         """These organisations are another replica's now, or are about to be read anew."""
         self._undecided.release(shards)
 
+    def dropped(self, state: EventState) -> None:
+        """An event is another replica's by now, even if it was being looked at a moment ago."""
+        self._decided(state)
+
     def _decided(self, state: EventState) -> None:
         self._undecided.decided(state.namespace, state.org, state.uid)
 

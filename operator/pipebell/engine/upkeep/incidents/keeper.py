@@ -154,6 +154,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
 
     # ------------------------------------------------------------------ shards
 
+    def on_shards_acquired(self, shards: Collection[int]) -> None:
+        """See `ShardFollower`. Nothing that was expected when they were ours before is waited for."""
+        self._incidents.release(shards)
+
     def on_shards_released(self, shards: Collection[int]) -> None:
         """See `ShardFollower`."""
         self._forget(shards)
