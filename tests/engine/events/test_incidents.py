@@ -270,6 +270,47 @@ async def test_a_crash_between_the_success_and_its_record_loses_no_end(house):
     assert house.status(end).incident.action.value == "Recovered"
 
 
+async def test_an_opening_whose_end_is_recorded_before_it_goes_first_and_opens_nothing_again(house):
+    configure(house)
+    house.slack.before = asyncio.Event()
+    one = await fail(house)
+    end = await succeed(house)
+    await house.clock.advance(5)  # it waits for the opening's outcome, and says so
+    assert house.status(end).incident.action.value == "Recovered"
+    assert house.status(one).incident is None
+    await house.close()  # another replica's from now on
+    house.slack.before, house.slack.sent = None, []
+    await house.restart()
+    await house.clock.advance(40)
+    assert told(house.slack) == [f"{one.name} send", f"{end.name} send"]
+    status = the_incident(house).status
+    assert (status.phase, status.failures, status.resolved_by) == ("Resolved", 1, end.name)
+    assert (house.status(one).incident.action.value, house.status(end).phase) == ("Opened", "Delivered")
+    await fail(house)
+    assert sum(item.status.phase == "Open" for item in house.incidents.store.values()) == 1
+
+
+async def test_an_opening_that_was_not_recorded_and_whose_end_is_over_is_superseded(house):
+    configure(house)
+    house.slack.before = asyncio.Event()
+    one = await fail(house)
+    end = await succeed(house)
+    await house.clock.advance(5)
+    await house.close()
+    house.slack.before, house.slack.sent = None, []
+    kept = house.events.store[one.namespace, one.name]
+    del house.events.store[one.namespace, one.name]
+    await house.restart()
+    await house.clock.advance(40)
+    assert house.status(end).phase.final
+    house.events.store[one.namespace, one.name] = kept  # its status was never written
+    await house.restart()
+    await house.clock.advance(40)
+    assert house.status(one).reason == "Superseded"
+    assert the_incident(house).status.phase == "Resolved"
+    assert told(house.slack) == []
+
+
 async def test_a_deleted_incident_is_never_made_again(house):
     configure(house)
     await fail(house)

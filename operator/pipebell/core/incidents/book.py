@@ -37,8 +37,8 @@ class Entry:
 
     `sender` is the event (uid) that is being sent for it, of which nothing has arrived anywhere yet. `confirmed`
     failures are on their events for good; `ahead` are ordinals beyond them that are so too. `gaps` are ordinals that
-    nobody has: of events that were counted by a process before this one, and not recorded. `extra` is for whoever
-    stores it.
+    nobody has: of events that were counted by a process before this one, and not recorded. `over`: the success that
+    ended it is finished. `extra` is for whoever stores it.
     """
 
     incident: Incident
@@ -47,6 +47,7 @@ class Entry:
     confirmed: int = 0
     ahead: set[int] = field(default_factory=set)
     gaps: list[int] = field(default_factory=list)
+    over: bool = False
     extra: Any = None
 
     def take_ordinal(self) -> int:
@@ -147,6 +148,18 @@ class Book:
             busy.sender if busy else None,
             busy.sender_name if busy else "",
         )
+
+    def opened_by(self, event: Event, rules: IncidentRules) -> Entry | None:
+        """The resolved incident that a failure has opened, though the event does not say so (nobody recorded it)."""
+        key = key_of(event, rules)
+        if key is None:
+            return None
+        entry = self._named.get((event.namespace, name_of(key, event.uid)))
+        return entry if entry is not None and not entry.incident.open else None
+
+    def goes_first(self, entry: Entry, uid: str) -> None:
+        """The failure that opened it is sent before its end, which waits for that."""
+        entry.incident = reducer.sending(entry.incident, ("",), uid)
 
     def apply(self, event: Event, mark: Mark, rules: IncidentRules, now: float) -> Applied:
         """Do what a decision says of an event that was not counted before."""

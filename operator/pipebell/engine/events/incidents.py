@@ -14,7 +14,7 @@ import structlog
 
 from pipebell.core.errors import ApiError, Conflict, Fenced, Unavailable
 from pipebell.core.incidents.book import Book, Entry
-from pipebell.core.incidents.record import fingerprint, spec_of
+from pipebell.core.incidents.record import fingerprint, spec_of, success_that_ended
 from pipebell.core.incidents.rules import CLASSES, IncidentRules
 from pipebell.core.incidents.state import DIGEST, Notification
 from pipebell.core.models import KINDS
@@ -103,6 +103,8 @@ class Incidents:
         part = state.part
         if part is None and state.status.incident is not None:
             part = self._resume(state, rules)
+        elif part is None:
+            part = self._opened(state, event, rules)
         if part is not None:
             part.rules = rules
         known = self.book.look(event, rules, part.entry.incident.name if part is not None else "")
@@ -135,6 +137,17 @@ class Incidents:
         state.part = Part((entry,), record.action, rules, ordinal, confirmed=True)
         return state.part
 
+    def _opened(self, state: EventState, event: Event, rules: IncidentRules) -> Part | None:
+        """The part of a failure whose incident has ended before anybody recorded that this event had opened it."""
+        entry = self.book.opened_by(event, rules)
+        if entry is None:
+            return None
+        entry.incident = replace(entry.incident, failures=max(1, entry.incident.failures))
+        if not entry.over and success_that_ended(entry.incident) is not None:
+            self.book.goes_first(entry, state.uid)
+        state.part = Part((entry,), IncidentAction.OPENED, rules, 1)
+        return state.part
+
     def apply(self, state: EventState, situation: Situation, decision: Decision) -> Decision:
         """Do at once what a decision says. Comes back with which earlier messages are followed up."""
         facts = situation.incident
@@ -147,7 +160,8 @@ class Incidents:
             self._replayed(state, situation)
         if state.part is None or not isinstance(decision, Deliver):
             return decision
-        if state.part.action in _NOTIFIES and state.part.entry.incident.open:
+        incident = state.part.entry.incident
+        if state.part.action in _NOTIFIES and (incident.open or state.uid in incident.under_way.values()):
             names = [name for name in decision.match.destinations if name not in decision.match.held]
             self.book.sending(state.part.entry, names, state.uid, state.name, self._clock.now())
         return self._threaded(state.part, decision)
@@ -168,6 +182,8 @@ class Incidents:
             return
         part.action = mark.action
         part.entry.extra.rules = rules
+        if not part.entry.incident.open:
+            return
         if isinstance(decision, Suppress) and decision.hold is not None and decision.hold.mode is _STILL_FAILING:
             self._held(part, decision.hold.until)
         elif isinstance(decision, Suppress) and mark.due is not None and not part.entry.incident.notified:
@@ -331,5 +347,9 @@ class Incidents:
     def ended(self, state: EventState) -> None:
         """An event's way is over, or it is not sent for now."""
         self._decided(state)
-        if state.part is not None:
-            self.book.finished(state.part.entry, state.uid)
+        if state.part is None:
+            return
+        self.book.finished(state.part.entry, state.uid)
+        if state.part.action is IncidentAction.RECOVERED:
+            for entry in state.part.entries:
+                entry.over = True

@@ -234,7 +234,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             if event.spec.notice is not None:
                 self._closed.add(entry)
                 return
-            self._recoveries[entry] = bool(status.deliveries)
+            self._recoveries[entry], entry.over = bool(status.deliveries), status.finished
             if incident.open:
                 self._book.end(entry, event.name, event.created)
             return
