@@ -70,6 +70,17 @@ async def test_nothing_is_written_over_what_stands_there(house, readiness):
         ({"email": {"toEmails": ["a@x.example"]}}, "Incomplete", "email.smtpHost"),
         ({"secretRef": {"name": "s"}, "email": EMAIL | {"toEmails": ["${TO}"]}}, "MissingSecret", "Secret s"),
         ({"slack": {"enabled": True}}, "Incomplete", "slack.webhookUrl"),
+        (
+            {
+                "email": EMAIL,
+                "secretRef": {"name": "s"},
+                "pagerduty": {"routingKey": "${KEY}"},
+                "eventTriggers": [{"event": "pipeline_failure", "providers": ["email"]}],
+                "incidents": {"enabled": True, "escalation": [{"afterSeconds": 900, "providers": ["pagerduty"]}]},
+            },
+            "MissingSecret",
+            "pagerduty.routingKey",
+        ),
     ],
 )
 async def test_what_is_wrong_is_named(house, readiness, spec, reason, named):

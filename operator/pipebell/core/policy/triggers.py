@@ -16,7 +16,7 @@ from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.vocabulary import DEFAULT_SEVERITIES, EventType, NotReadyReason, Reason, StageName
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pipebell.core.event import PipelineEventSpec
     from pipebell.core.layers import Layers
@@ -125,8 +125,8 @@ def too_many(destinations: Collection[str], title: str) -> NotReady | None:
 
 
 def check_plans(layers: Layers) -> None:
-    """Raises NotReady when a trigger or override makes more deliveries than an event's status can hold."""
-    for title, providers in _plans(layers):
+    """Raises NotReady when a trigger, override or escalation makes more deliveries than an event's status can hold."""
+    for title, providers in (*_plans(layers), *_escalation(layers)):
         error = too_many(with_fallbacks(layers, _all_parts(layers, providers)), title)
         if error is not None:
             raise error
@@ -145,10 +145,23 @@ def _plans(layers: Layers) -> Iterator[tuple[str, Sequence[str]]]:
             yield f"{path}[{place}]", over.providers
 
 
+def _escalation(layers: Layers) -> Iterator[tuple[str, Sequence[str]]]:
+    """The destinations of each step of escalation, with what says it."""
+    steps = layers.incidents.escalation if layers.incidents is not None else ()
+    for place, step in enumerate(steps):
+        yield f"incidents.escalation[{place}]", step.providers
+
+
 def destinations_to_check(layers: Layers) -> list[str]:
-    """Destinations that some event would use, and those that the organisation set up itself without using them yet."""
+    """Destinations that some message would use, and those that the organisation set up itself without using them yet."""
     own = layers.org.names() if layers.org is not None else ()
-    return list(dict.fromkeys((*destinations_in_use(layers), *(name for name in own if _switched_on(layers, name)))))
+    own = tuple(name for name in own if _switched_on(layers, name))
+    return list(dict.fromkeys((*destinations_in_use(layers), *escalated_to(layers), *own)))
+
+
+def escalated_to(layers: Layers) -> Iterator[str]:
+    """Every destination that an escalation is sent to, each once; those that stand in for others last."""
+    return _enabled(layers, (name for _, providers in _escalation(layers) for name in providers))
 
 
 def _switched_on(layers: Layers, name: str) -> bool:
@@ -163,6 +176,9 @@ def destinations_in_use(layers: Layers) -> Iterator[str]:
     lists = [providers for _, providers in _plans(layers)]
     if layers.triggers is None:
         lists.insert(0, [])
-    named = dict.fromkeys(name for names in lists for name in (names or [layers.default_provider]))
-    in_use = [name for name in named if layers.enabled(name)]
-    yield from dict.fromkeys(part_of(part)[0] for part in with_fallbacks(layers, in_use))
+    return _enabled(layers, (name for names in lists for name in (names or [layers.default_provider])))
+
+
+def _enabled(layers: Layers, names: Iterable[str]) -> Iterator[str]:
+    in_use = [name for name in dict.fromkeys(names) if layers.enabled(name)]
+    return iter(dict.fromkeys(part_of(part)[0] for part in with_fallbacks(layers, in_use)))

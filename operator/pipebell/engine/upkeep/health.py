@@ -12,7 +12,7 @@ from pipebell.core.layers import Layer, Layers, part_of
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import REACHED
 from pipebell.core.placeholders import OrgSecrets
-from pipebell.core.policy.triggers import destinations_in_use
+from pipebell.core.policy.triggers import destinations_in_use, escalated_to
 from pipebell.core.shards import shard_of
 from pipebell.core.vocabulary import NotReadyReason
 from pipebell.engine.configs.follower import ConfigFollower
@@ -291,8 +291,7 @@ class HealthBoard(Observer, ConfigFollower, ShardFollower):
         if config is None or config.spec is None or not failing:
             return
         layers = self._as_written(config.spec)
-        steps = layers.incidents.escalation if layers.incidents is not None else ()
-        used = {*destinations_in_use(layers), *(name for step in steps for name in step.providers)}
+        used = {*destinations_in_use(layers), *escalated_to(layers)}
         for channel in failing:
             if channel.name not in used and channel.health.forget(now):
                 self._changed(channel)
