@@ -74,6 +74,7 @@ class Runner:
         command = [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *self._options),
             *("--basetemp", str(self._temporary / part.name), "--junitxml", str(self._folder / f"{part.name}.xml")),
+            *("-o", "junit_family=xunit1"),  # what tests record of themselves (`record_property`) needs it
             *part.files,
         ]
         with self.log(part).open("wb") as log:

@@ -43,7 +43,11 @@ def test_all_of_them_are_listed():
 
 def test_01_notify(environ, events):
     done = run(environ, EXAMPLES / "01_notify.py")
-    assert done.stdout.startswith("sent acme-corp-pipeline-failure-"), done.stderr
+    state, name = done.stdout.split()
+    assert name.startswith("acme-corp-pipeline-failure-")
+    assert state in ("sent", "spooled"), done.stderr  # a busy machine's API server may take longer than two seconds
+    if state == "spooled":
+        assert run(environ, "-m", "pipebell.cli.main", "spool", "send").returncode == 0
     (event,) = events()
     assert event["details"] == {"step": "extract", "rows": 0}
 

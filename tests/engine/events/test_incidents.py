@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.engine.fakes import settle_down
@@ -309,6 +310,23 @@ async def test_an_opening_that_was_not_recorded_and_whose_end_is_over_is_superse
     assert house.status(one).reason == "Superseded"
     assert the_incident(house).status.phase == "Resolved"
     assert told(house.slack) == []
+
+
+async def test_what_fails_after_a_success_that_was_decided_late_is_told_whoever_decides_it(house):
+    configure(house)
+    await fail(house)
+    end = house.event(event="pipeline_success")
+    await house.clock.advance(20)  # the API was away; by now it has failed again
+    late = replace(house.event(), created=house.clock.now() - 10)
+    await house.submit(end)
+    assert the_incident(house).status.phase == "Resolved"
+    house.events.store[late.namespace, late.name] = late
+    await house.restart()  # another replica's before that was decided
+    await house.clock.advance(40)
+    assert (house.status(late).phase, house.status(late).incident.action.value) == ("Delivered", "Opened")
+    old = replace(house.event(), created=end.created - 5)
+    await house.submit(old)
+    assert house.status(old).reason == "Superseded"
 
 
 async def test_a_deleted_incident_is_never_made_again(house):

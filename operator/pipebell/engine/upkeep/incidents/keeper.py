@@ -19,13 +19,14 @@ from pipebell.core.incidents.state import DIGEST, Acknowledgement, Notification
 from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Skip
 from pipebell.core.policy.failover import stood_in_for
+from pipebell.core.policy.incidents import success_of
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import IncidentAction, NoticeKind, Reason, Severity
+from pipebell.core.vocabulary import EventType, IncidentAction, NoticeKind, Reason, Severity
 from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.part import Stored
 from pipebell.engine.shards.follower import ShardFollower
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
     from pipebell.core.incidents.resource import Incident as Resource
-    from pipebell.core.incidents.state import Incident
+    from pipebell.core.incidents.state import Incident, Success
     from pipebell.core.layers import Layers
     from pipebell.core.policy.situation import Resolved
     from pipebell.engine.configs.resolver import Resolver
@@ -75,9 +76,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._deadlines = Deadlines(self._clock, self._due)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ordinals: dict[Entry, set[int]] = {}
-        self._recoveries: dict[
-            Entry, bool
-        ] = {}  # whose end is told by an event that was found, and whether by messages
+        self._recoveries: dict[Entry, bool] = {}  # whose end an event tells that was found, and whether by messages
+        self._ended_by: dict[tuple[str, str], list[Incident]] = {}  # by namespace and name of a success not found yet
         self._closed: set[Entry] = set()  # whose alerts and first messages an event that was found has changed
         self.trouble: str | None = None
         incidents.on_change = self._changed
@@ -177,6 +177,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._forget(shards)
         self._ordinals.clear()
         self._recoveries.clear()
+        self._ended_by.clear()
         self._closed.clear()
         try:
             async for page in self._api.scan():
@@ -192,7 +193,9 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
     def _found(self, resource: Resource) -> None:
         incident = reducer.as_of(incident_of(resource), self._clock.now())
         if not incident.open:
-            self._book.found_past(incident, success_that_ended(incident))
+            self._book.found_past(incident, None)
+            if success_that_ended(incident) is not None:
+                self._ended_by.setdefault((incident.key.namespace, incident.resolved_by), []).append(incident)
             if incident.resolved is None or incident.resolved < self._clock.now() - KEPT:
                 return
         entry = Entry(incident, confirmed=resource.status.failures)
@@ -207,6 +210,9 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
 
     def fold(self, event: Event) -> None:
         """An event of the past says what its incident may not say yet."""
+        success = event.spec.event is EventType.PIPELINE_SUCCESS
+        for incident in self._ended_by.pop((event.namespace, event.name), ()) if success else ():
+            self._book.found_past(incident, _success_of(event))
         record = event.status.incident
         entry = self._book.named(event.namespace, record.name) if record is not None else None
         if record is None or entry is None or entry not in self._ordinals:
@@ -236,6 +242,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
                 return
             self._recoveries[entry], entry.over = bool(status.deliveries), status.finished
             if incident.open:
+                self._book.found_past(incident, _success_of(event))
                 self._book.end(entry, event.name, event.created)
             return
         self._fold_deliveries(entry, event, record.action)
@@ -276,6 +283,9 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
 
     def loaded(self) -> None:
         """All events were folded in: complete what their incidents say, and look at what time has brought."""
+        for incidents in self._ended_by.values():  # by events that are gone
+            for incident in incidents:
+                self._book.found_past(incident, success_that_ended(incident))
         for entry, ordinals in self._ordinals.items():
             most = max(ordinals, default=0)
             entry.gaps = [number for number in range(entry.confirmed + 1, most) if number not in ordinals]
@@ -290,6 +300,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
                 self._recovered(entry, announced)
         self._ordinals.clear()
         self._recoveries.clear()
+        self._ended_by.clear()
         self._closed.clear()
 
     # ------------------------------------------------------------------ time
@@ -534,6 +545,12 @@ def _as_new(resource: Resource, known: Resource) -> bool:
         return int(resource.resource_version) >= int(known.resource_version)
     except ValueError:
         return True
+
+
+def _success_of(event: Event) -> Success:
+    """What a success of the past says. Its version has changed since: of one second, it goes first."""
+    success = success_of(event)
+    return success._replace(order=success.order._replace(version=0))
 
 
 def _resolved_at(item: Resource) -> float:
