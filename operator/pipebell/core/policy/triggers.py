@@ -155,8 +155,8 @@ def _escalation(layers: Layers) -> Iterator[tuple[str, Sequence[str]]]:
 def destinations_to_check(layers: Layers) -> list[str]:
     """Destinations that some message would use, and those that the organisation set up without using them yet."""
     own = layers.org.names() if layers.org is not None else ()
-    own = tuple(name for name in own if _switched_on(layers, name))
-    return list(dict.fromkeys((*destinations_in_use(layers), *escalated_to(layers), *own)))
+    meant = (name for name in own if _switched_on(layers, name))
+    return list(dict.fromkeys((*destinations_in_use(layers), *escalated_to(layers), *meant)))
 
 
 def escalated_to(layers: Layers) -> Iterator[str]:
