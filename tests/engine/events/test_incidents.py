@@ -11,6 +11,7 @@ from tests.engine.fakes import settle_down
 from pipebell.core.errors import Rejected
 from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.render.facts import facts
+from pipebell.core.shards import ALL_SHARDS
 from pipebell.core.vocabulary import Phase, Reason
 from pipebell.engine.events.state import EventState
 
@@ -327,6 +328,44 @@ async def test_what_fails_after_a_success_that_was_decided_late_is_told_whoever_
     old = replace(house.event(), created=end.created - 5)
     await house.submit(old)
     assert house.status(old).reason == "Superseded"
+
+
+async def test_what_another_replica_recorded_last_is_known_to_its_incident(house):
+    """It had lost its shards to this one while it was sending; what came of that it recorded all the same."""
+    configure(house)
+    house.slack.script = [RETRY]
+    one = await fail(house)
+    await house.restart()
+    house.engine.on_shards_acquired(ALL_SHARDS)
+    document = house.status(one).model_dump(by_alias=True, exclude_none=True, mode="json")
+    done = {"phase": "Delivered", "deliveredTime": "2025-06-15T15:06:45.000Z", "handle": "C1/1.1", "attempts": 2}
+    document |= {"phase": "Delivered", "completionTime": done["deliveredTime"], "reason": None}
+    document["deliveries"] = [{**document["deliveries"][0], **done, "nextAttemptTime": None, "reason": None}]
+    house.events.force_status("team", one.name, document)
+    house.engine.forget(one.uid)  # by the watch, which follows what is not finished
+    await settle_down()
+    before = len(house.slack.sent)
+    two = await fail(house)
+    assert house.status(two).reason is Reason.REPEATED
+    await succeed(house)
+    (_, _, _, attempt), *_ = house.slack.sent[before:]
+    assert (attempt.action, attempt.handle) == (Action.REPLY, "C1/1.1")
+    await house.clock.advance(20)
+    status = the_incident(house).status
+    assert (status.phase, status.failures) == ("Resolved", 2)
+
+
+async def test_an_event_that_is_deleted_while_it_waits_is_forgotten(house):
+    configure(house)
+    house.slack.script = [RETRY]
+    one = await fail(house)
+    house.engine.on_shards_acquired(ALL_SHARDS)
+    del house.events.store[one.namespace, one.name]
+    house.engine.forget(one.uid)
+    await settle_down()
+    assert house.engine.unfinished == 0
+    await house.clock.advance(60)
+    assert len(house.slack.sent) == 1
 
 
 async def test_a_deleted_incident_is_never_made_again(house):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+import math
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pipebell.engine.events.ledger import CooldownLedger
     from pipebell.engine.ports import Ports
 
+LATE: Final = 900.0  # seconds for which a replica that has lost a shard may still record what came of an attempt
+
 log = structlog.get_logger(__name__)
 
 
@@ -45,6 +48,7 @@ class Engine(ConfigFollower, ShardFollower):
         self._roster, self._reach, self._resolver = Roster(bounds), resolver.reach, resolver
         self._running: Counter[int] = Counter()
         self._looked = ports.clock.now()
+        self._acquired: defaultdict[int, float] = defaultdict(lambda: -math.inf)  # by shard; seconds since the epoch
         self.observers = Observers()
         self.queue: FairQueue[EventState] = FairQueue(self._work)
         self.room = WaitingRoom(ports.clock, self.wake)
@@ -134,10 +138,23 @@ class Engine(ConfigFollower, ShardFollower):
         if state is None:
             if not self._ledger.folding:  # the watch will not speak of it again; but a list under way may still show it
                 self._roster.last_word(uid)
+        elif (
+            state.life in (Life.WAITING, Life.QUEUED) and self._clock.now() < self._acquired[shard_of(state.org)] + LATE
+        ):
+            self._read_again(state)
         elif state.life is Life.WAITING:
             self._reconciler.settler.end(state)
         elif state.life is not Life.LOST:
             state.life = Life.GONE
+
+    def _read_again(self, state: EventState) -> None:
+        """Whoever had its shard before may have ended it: what that has recorded is to be known."""
+        self._roster.release(state)
+        state.event = None
+        if state.life is Life.WAITING:
+            self._requeue(state)
+        else:
+            self._roster.charge(state)
 
     def wake(self, uid: str) -> None:
         """Have an event decide anew, as soon as there is a slot."""
@@ -190,6 +207,7 @@ class Engine(ConfigFollower, ShardFollower):
 
     def on_shards_acquired(self, shards: Collection[int]) -> None:
         """See `ShardFollower`. What is remembered of them may be old; the pass over all events brings it anew."""
+        self._acquired.update(dict.fromkeys(shards, self._clock.now()))
         self.books.batches.on_shards_acquired(shards)
         self.books.budgets.forget(shards)
 

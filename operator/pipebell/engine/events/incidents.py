@@ -77,6 +77,7 @@ class Incidents:
         self.available: Callable[[], bool] = lambda: True
         self.on_change: Callable[[Entry, bool], None] = lambda _entry, _urgent: None
         self.on_recovered: Callable[[Entry, bool], None] = lambda _entry, _announced: None
+        self.on_ended_elsewhere: Callable[[Event], None] = lambda _event: None
 
     def now(self) -> float:
         """Seconds since the epoch."""

@@ -112,13 +112,14 @@ class Settler:
         return True
 
     def end_elsewhere(self, state: EventState) -> None:
-        """It is gone, or another replica has ended it: digests and catch-ups have to know of what that has recorded.
+        """It is gone, or another replica has ended it: incidents, digests and catch-ups have to know what it recorded.
 
         The pass over all events may have met it before that.
         """
         if state.event is not None and state.event.status.finished:
             self._books.batches.fold(state.event, self._clock.now())
             self._books.holds.fold(state.event, self._clock.now())
+            self._books.incidents.on_ended_elsewhere(state.event)
         self.end(state)
 
     def _finished(self, state: EventState, summary: EventSummary) -> None:

@@ -82,6 +82,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self.trouble: str | None = None
         incidents.on_change = self._changed
         incidents.on_recovered = self._recovered
+        incidents.on_ended_elsewhere = self._fold_late
         self._on_acknowledged: Callable[[Incident], None] = lambda _: None
 
     def subscribe(self, on_acknowledged: Callable[[Incident], None], on_ended: Callable[[Incident], None]) -> None:
@@ -247,6 +248,31 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             return
         self._fold_deliveries(entry, event, record.action)
 
+    def _fold_late(self, event: Event) -> None:
+        """Another replica has ended an event after the pass over all events had met it."""
+        record = event.status.incident
+        entry = self._book.named(event.namespace, record.name) if record is not None else None
+        if entry is None or entry in self._ordinals:
+            self.fold(event)
+            return
+        self._ordinals[entry] = set()
+        self.fold(event)
+        ordinals, announced = self._ordinals.pop(entry), self._recoveries.pop(entry, None)
+        entry.gaps = [number for number in entry.gaps if number not in ordinals]
+        self._confirm(entry, ordinals)
+        self._book.finished(entry, event.uid)
+        if announced is not None and not entry.incident.by_hand:
+            self._recovered(entry, announced)
+        self._closed.discard(entry)
+
+    def _confirm(self, entry: Entry, ordinals: set[int]) -> None:
+        for number in sorted(ordinals):
+            entry.confirm(number)
+        entry.incident = replace(entry.incident, failures=max(entry.incident.failures, *ordinals, 0))
+        self._writer.add(entry, urgent=False)
+        if entry.incident.open:
+            self._arm(entry, self._clock.now())
+
     def _fold_deliveries(self, entry: Entry, event: Event, action: IncidentAction) -> None:
         status, notified = event.status, dict(entry.incident.notified)
         for delivery in status.deliveries or ():
@@ -289,12 +315,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         for entry, ordinals in self._ordinals.items():
             most = max(ordinals, default=0)
             entry.gaps = [number for number in range(entry.confirmed + 1, most) if number not in ordinals]
-            for number in sorted(ordinals):
-                entry.confirm(number)
-            entry.incident = replace(entry.incident, failures=max(entry.incident.failures, most))
-            self._writer.add(entry, urgent=False)
-            if entry.incident.open:
-                self._arm(entry, self._clock.now())
+            self._confirm(entry, ordinals)
         for entry, announced in self._recoveries.items():
             if entry not in self._closed and not entry.incident.by_hand:  # whoever recorded its end died before that
                 self._recovered(entry, announced)
