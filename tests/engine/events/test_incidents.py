@@ -9,6 +9,7 @@ import pytest
 from tests.engine.fakes import settle_down
 
 from pipebell.core.errors import Rejected
+from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.render.facts import facts
 from pipebell.core.shards import ALL_SHARDS
@@ -353,6 +354,19 @@ async def test_what_another_replica_recorded_last_is_known_to_its_incident(house
     await house.clock.advance(20)
     status = the_incident(house).status
     assert (status.phase, status.failures) == ("Resolved", 2)
+
+
+async def test_an_incident_that_somebody_was_told_of_is_open_whatever_its_phase_says(house):
+    configure(house, remindAfterSeconds=3600)
+    await fail(house)
+    found = the_incident(house)
+    pending = found.status.model_copy(update={"phase": IncidentPhase.PENDING, "next_reminder_time": None})
+    house.incidents.store["team", found.name] = replace(found, status=pending)
+    await house.restart()
+    await house.clock.advance(15)
+    assert the_incident(house).status.phase == "Open"
+    await house.clock.advance(3600)
+    assert len(house.slack.sent) == 2, "and it is reminded of"
 
 
 async def test_an_event_that_is_deleted_while_it_waits_is_forgotten(house):

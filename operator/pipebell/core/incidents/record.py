@@ -126,6 +126,9 @@ def incident_of(item: Resource) -> Incident:
         for known in status.notifications or ()
     }
     due = _seconds(status.next_opening_time)
+    phase = status.phase or IncidentPhase.PENDING
+    if phase is IncidentPhase.PENDING and status.opened_time is not None:  # somebody was notified of it all the same
+        phase = IncidentPhase.OPEN
     incident = Incident(
         key=IncidentKey(item.namespace, spec.org_slug, spec.incident_class, spec.key),
         name=item.name,
@@ -133,7 +136,7 @@ def incident_of(item: Resource) -> Incident:
         opened_by=spec.opened_by,
         pipeline=spec.pipeline_id or "",
         event=TYPES[spec.incident_class],
-        phase=status.phase or IncidentPhase.PENDING,
+        phase=phase,
         severity=status.severity,
         notified_severity=status.severity if notified else None,
         failures=status.failures,
