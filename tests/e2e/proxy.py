@@ -43,9 +43,16 @@ class ApiProxy:
 
     # ------------------------------------------------------------------ faults
 
-    def watched(self, count):
-        """Wait until so many watches are open."""
-        eventually(lambda: len(self._watches) >= count, 60, f"{count} watches")
+    def watched(self):
+        """Wait until events, configurations, root and what else there is are watched; how many watches that are."""
+        wanted = ("pipelineevents", "notificationconfigs", "configmaps", "silences", "incidents")
+
+        def missing():
+            paths = [response._req.path for response in list(self._watches.values())]
+            return [name for name in wanted if not any(path.endswith(f"/{name}") for path in paths)]
+
+        eventually(lambda: not missing(), 60, "a watch of each")
+        return len(self._watches)
 
     def cut(self):
         """Break every watch off without a word; how many there were."""

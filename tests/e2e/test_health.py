@@ -84,7 +84,7 @@ def test_silence_on_open_connections_is_noticed_within_90_seconds(world, proxy):
     """Nothing but time tells silence from quiet: less of it here, and what is right for an API server's bookmarks."""
     assert 60 < WATCH_SILENCE <= 85
     with running(world.operator(kubeconfig=proxy.kubeconfig, PIPEBELL_TEST_SILENCE=12)) as operator:
-        proxy.watched(3)
+        proxy.watched()
         at = operator.log.stat().st_size
         assert proxy.mute() >= 3
         namespace = world.namespace()

@@ -81,14 +81,14 @@ def test_configs_deleted_unseen_are_forgotten(world, proxy, operator):
     """The watch breaks, and what was deleted meanwhile is never told: a list has to heal that."""
     namespace = organisation(world, "healed")
     world.api.reaches(world.api.create(event(namespace, "e1", "healed")), "Delivered")
-    proxy.watched(3)
+    proxy.watched()
     proxy.deaf = True
     world.api.delete(config(namespace, "healed", ""))
     root = world.set_root(world.root_spec(email=world.root_spec()["email"] | {"to_emails": ["healed@root.io"]}))
     time.sleep(0.5)
     proxy.deaf = False
     at = operator.log.stat().st_size
-    proxy.watched(3)
+    proxy.watched()
     proxy.gone()
 
     def served_by_root(number):
@@ -107,7 +107,7 @@ def test_watches_that_are_cut_lose_nothing(world, proxy, operator):
     with Load(world, namespace, "cut") as load:
         for _ in range(3):
             time.sleep(random.uniform(0.1, 0.5))
-            proxy.watched(3)  # configs, events and root
+            proxy.watched()
             proxy.cut()
     all_delivered_once(world, namespace, "cut", load.count)
 
@@ -117,7 +117,7 @@ def test_history_that_is_gone_is_listed_again(world, proxy, operator):
     with Load(world, namespace, "gone") as load:
         for _ in range(2):
             time.sleep(random.uniform(0.1, 0.5))
-            proxy.watched(3)
+            proxy.watched()
             proxy.gone()
     all_delivered_once(world, namespace, "gone", load.count)
 
