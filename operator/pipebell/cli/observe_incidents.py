@@ -67,11 +67,4 @@ def known(
         book.add(Entry(incident))
     record = event.status.incident
     known = book.look(event, rules, record.name if record is not None else "")
-    return IncidentFacts(
-        rules,
-        key=known.key,
-        incident=known.entry.incident if known.entry is not None else None,
-        counted=known.counted,
-        past=known.past,
-        recoverable=known.recoverable,
-    )
+    return IncidentFacts.of(rules, known)

@@ -228,14 +228,7 @@ def _of_alerts(
             threads[name] = Thread(way, item.handle, alert, anew=not beside)
     if not threads:
         return _superseded("nobody was told whose alerts can be changed")
-    return Claim(
-        due=True,
-        stage=StageName.INCIDENT,
-        destinations=tuple(threads),
-        severity=incident.severity,
-        title=f"Incident {incident.name}",
-        threads=threads,
-    )
+    return replace(_due(incident, tuple(threads)), threads=threads)
 
 
 def _over(incident: Incident, now: float) -> str:
