@@ -10,7 +10,7 @@ import sys
 import time
 
 import click
-from tests.parts.plan import REPOSITORY, SECONDS, files, measured, plan, took
+from tests.parts.plan import REPOSITORY, SECONDS, counts, files, measured, plan, took
 from tests.parts.runner import Runner
 
 FOLDER = REPOSITORY / "build" / "tests"
@@ -45,6 +45,9 @@ def main(*, below: tuple[str, ...], jobs: int | None, measure: bool) -> None:
     click.echo(f"==> {'all passed' if good else 'FAILED'} in {time.monotonic() - began:.0f} s")
     for part in runner.failed:
         click.echo(f'    again: make test ARGS="{" ".join(part.files)}"')
+    passed, failed, skipped = counts(FOLDER.glob("*.xml"))
+    # The last line, in the form that programs read. A part that broke off has no report, but it has failed.
+    click.echo(f"{passed} passed, {max(failed, len(runner.failed))} failed, {skipped} skipped")
     if measure and good:
         there = {name: seconds for name, seconds in measured().items() if name in set(files())}
         found = dict(sorted((there | took(FOLDER.glob("*.xml"))).items()))

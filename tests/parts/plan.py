@@ -79,3 +79,15 @@ def took(reports: Iterable[Path]) -> dict[str, float]:
             if path:
                 found[f"{path}.py"] += float(case.get("time", "0"))
     return {name: round(value, 1) for name, value in sorted(found.items())}
+
+
+def counts(reports: Iterable[Path]) -> tuple[int, int, int]:
+    """How many tests passed, failed and were skipped by pytest's JUnit reports."""
+    passed = failed = skipped = 0
+    for report in reports:
+        for suite in ET.parse(report).iter("testsuite"):
+            bad, out = (
+                sum(int(suite.get(name, 0)) for name in names) for names in (("failures", "errors"), ("skipped",))
+            )
+            passed, failed, skipped = passed + int(suite.get("tests", 0)) - bad - out, failed + bad, skipped + out
+    return passed, failed, skipped

@@ -72,6 +72,45 @@ def test_one_that_is_killed_has_failed(runner, part):
     assert "exit code -9" in runner.said[-1]
 
 
+WHOLE = """
+import sys
+from pathlib import Path
+from tests.parts import __main__ as program
+from tests.parts.plan import Part
+folder = Path(sys.argv[1])
+program.FOLDER = folder / "logs"
+program.files = lambda: []
+program.plan = lambda *_: [Part(path.stem, (str(path),), 1.0) for path in sorted(folder.glob("test_*.py"))]
+program.main([])
+"""
+SKIPPED = "import pytest\n@pytest.mark.skip\ndef test_out():\n    pass\n"
+KILLED = "import os\ndef test_it():\n    os.kill(os.getpid(), 9)\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "last", "code"),
+    [
+        ([SAYS_ITS_SLOT, SAYS_ITS_SLOT + SKIPPED], "2 passed, 0 failed, 1 skipped", 0),
+        ([SAYS_ITS_SLOT, FAILS + SAYS_ITS_SLOT.replace("test_it", "test_also")], "2 passed, 1 failed, 0 skipped", 1),
+        ([SAYS_ITS_SLOT, KILLED], "1 passed, 1 failed, 0 skipped", 1),
+    ],
+    ids=["good", "bad", "killed"],
+)
+def test_the_last_line_counts_the_tests(tmp_path, files, last, code):
+    for number, text in enumerate(files):
+        (tmp_path / f"test_{number}.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", WHOLE, tmp_path],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == last
+
+
 PROGRAM = """
 import signal, sys
 from pathlib import Path
