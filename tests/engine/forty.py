@@ -141,7 +141,9 @@ def _cell(event: Event, sent: list[str]) -> str:
     if status.catch_up is not None:
         parts.append(f"in the catch-up of {_clock(epoch(status.catch_up.due))}")
     if status.incident is not None:
-        parts.append(f"incident {status.incident.action.value}, {status.incident.failures}")
+        record = status.incident
+        did = f"{record.action.value}, {record.failures}" if record.action is not None else "waits for the next attempt"
+        parts.append(f"incident {did}")
     return "; ".join(parts)
 
 

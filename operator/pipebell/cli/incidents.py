@@ -90,8 +90,9 @@ def slim(incident: dict[str, Any]) -> dict[str, Any]:
 
 def describe(client: Client, record: dict[str, Any], namespace: str) -> str:
     """In a line, the incident that an event's status names (`status.incident`), as it is now."""
-    name, action = str(record.get("name")), str(record.get("action") or "")
-    place = clean(f"incident/{name} ({action}, failure {record.get('failures') or 0})")
+    name, action = str(record.get("name")), record.get("action")
+    did = f"{action}, failure {record.get('failures') or 0}" if action else "not counted: another attempt is expected"
+    place = clean(f"incident/{name} ({did})")
     try:
         incident = client.get(INCIDENTS, name, namespace)
     except NotFound:

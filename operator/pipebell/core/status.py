@@ -159,7 +159,9 @@ class IncidentRecord(StatusModel):
     """What an event did to its incident."""
 
     name: Annotated[str, StringConstraints(max_length=253)] = Field(description="The Incident, in the same namespace.")
-    action: IncidentAction = Field(description="What the event did to it, or told of it.")
+    action: IncidentAction | None = Field(
+        None, description="What the event did to it, or told of it; absent while the run's next attempt is expected."
+    )
     failures: int = Field(0, description="Which failure of it this was; of what is none, how many there were.")
 
 

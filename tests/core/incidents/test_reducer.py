@@ -268,6 +268,48 @@ HISTORIES = {
         "0 RetryExpected|10 BelowThreshold",
         "p Pending/1",
     ),
+    "a run that dies at its first attempt is told, however soon the next run begins": (
+        "0 F run=a att=1/3;1800 F run=b att=1/3;3600 F run=c att=1/3;5399 F run=d att=1/3;9000 tick",
+        NEVER,
+        {},
+        "0 RetryExpected|1800 RetryExpected|3600 Opening slack|3600 RetryExpected|5399 RetryExpected",
+        "p Open/4",
+    ),
+    "and so are several of them, below a threshold": (
+        "0 F run=a att=1/3;1800 F run=b att=1/3;9000 tick",
+        {**NEVER, "notifyAfterFailures": 2},
+        {},
+        "0 RetryExpected|1800 RetryExpected|5400 Opening slack",
+        "p Open/2",
+    ),
+    "another run's last attempt ends no other's wait": (
+        "0 F run=a att=1/3;60 F run=b;7200 tick",
+        {**NEVER, "notifyAfterFailures": 2},
+        {},
+        "0 RetryExpected|60 BelowThreshold|3600 Opening slack",
+        "p Open/2",
+    ),
+    "an attempt does not postpone what a cooldown holds": (
+        "0 F;10 S;20 F;100 F run=r att=1/3;400 tick",
+        NEVER,
+        {"cooldown": 300},
+        "0 Opened slack|10 Recovered slack|20 Cooldown|100 RetryExpected|300 Opening slack",
+        "p Resolved/1|p Open/1",
+    ),
+    "nor what has to fail for a while": (
+        "0 F;100 F run=r att=1/3;4000 tick",
+        {**NEVER, "notifyAfterSeconds": 600},
+        {},
+        "0 BelowThreshold|100 RetryExpected|600 Opening slack",
+        "p Open/2",
+    ),
+    "the last attempt of a told one that never comes is counted": (
+        "0 F;100 F run=r att=1/3;4000 tick",
+        NEVER,
+        {},
+        "0 Opened slack|100 RetryExpected",
+        "p Open/2",
+    ),
     # ---- order
     "older than the last success": (
         "0 F;60 S occ=59;61 F occ=30",
@@ -282,6 +324,27 @@ HISTORIES = {
         {},
         "0 Opened slack|60 Recovered slack|60 Superseded",
         "p Resolved/1",
+    ),
+    "older than a success that a late one has followed": (
+        "0 F;60 S occ=60;70 S occ=20;80 F occ=40",
+        NEVER,
+        {},
+        "0 Opened slack|60 Recovered slack|70 NoTrigger|80 Superseded",
+        "p Resolved/1",
+    ),
+    "a success that is older than one of the failures": (
+        "0 F occ=0;60 F occ=50;70 F occ=10;80 S occ=30;90 S occ=55",
+        NEVER,
+        {},
+        "0 Opened slack|60 Repeated|70 Repeated|80 NoTrigger|90 Recovered slack",
+        "p Resolved/3",
+    ),
+    "what a run has found in its data is not over by the run's own end": (
+        "0 S run=a;10 S run=b;20 Q run=b occ=5",
+        NEVER,
+        {},
+        "0 NoTrigger|10 NoTrigger|20 Opened slack",
+        "DataQuality:p Open/1",
     ),
     "in the same second, but after it": (
         "0 F;60 S occ=60.4;60 F",
@@ -396,6 +459,20 @@ HISTORIES = {
         "0 Opened slack|10 Recovered slack|301 Opened slack",
         "p Resolved/1|p Open/1",
     ),
+    "failing for a while, within the cooldown of the last opening": (
+        "0 F;100 S;200 F;5000 tick",
+        {**NEVER, "notifyAfterSeconds": 60},
+        {"cooldown": 3600},
+        "0 BelowThreshold|60 Opening slack|100 Recovered slack|200 BelowThreshold|3660 Opening slack",
+        "p Resolved/1|p Open/1",
+    ),
+    "an attempt that is the last, within the cooldown of the last opening": (
+        "0 F;10 S;20 F att=1/2;9000 tick",
+        {**NEVER, "retryExpectedSeconds": 60},
+        {"cooldown": 3600},
+        "0 Opened slack|10 Recovered slack|20 RetryExpected|3600 Opening slack",
+        "p Resolved/1|p Open/1",
+    ),
     "another pipeline within it": (
         "0 F p=a;1 F p=b",
         NEVER,
@@ -464,6 +541,19 @@ HISTORIES = {
         STEPS,
         {},
         "0 Opened slack|900 Escalation pagerduty|1500 Escalation pagerduty|1800 Escalation email",
+        "p Open/1",
+    ),
+    "two steps of one moment are one": (
+        "0 F;3000 tick",
+        {
+            **NEVER,
+            "escalation": [
+                {"afterSeconds": 900, "providers": ["pagerduty"]},
+                {"afterSeconds": 900, "providers": ["email", "pagerduty"], "repeatSeconds": 1800},
+            ],
+        },
+        {},
+        "0 Opened slack|900 Escalation pagerduty,email|2700 Escalation pagerduty,email",
         "p Open/1",
     ),
     "acknowledged at 14:59": ("0 F;899 ack;3700 tick", STEPS, {}, "0 Opened slack", "p Acknowledged/1"),
@@ -536,6 +626,14 @@ HISTORIES = {
         {},
         "0 Opened slack|60 Recovered slack",
         "DataQuality:p Resolved/1",
+    ),
+    "its own run does not mend it, however many have found it": (
+        ";".join(f"{number} Q run=r{number}" for number in range(70)) + ";80 S run=r69;82 S run=s",
+        NEVER,
+        {},
+        "|".join(["0 Opened slack", *(f"{number} Repeated" for number in range(1, 70))])
+        + "|80 NoTrigger|82 Recovered slack",
+        "DataQuality:p Resolved/70",
     ),
     "without runs, time does": ("0 Q;60 S", NEVER, {}, "0 Opened slack|60 Recovered slack", "DataQuality:p Resolved/1"),
     "a success ends a run's and data quality's": (

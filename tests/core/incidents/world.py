@@ -43,6 +43,7 @@ class World:
         self.configure(incidents, to=to, success=success, cooldown=cooldown)
 
     def configure(self, incidents, *, to=("slack",), success=False, cooldown=0):
+        self.cooldown = cooldown
         triggers = [{"event": name, "providers": list(to), "cooldownSeconds": cooldown} for name in FAILURES]
         if success:
             triggers.append({"event": "pipeline_success", "providers": list(success), "cooldownSeconds": 0})
@@ -76,7 +77,9 @@ class World:
 
     def _tick(self, entry):
         before = entry.incident
-        entry.incident, notices = reducer.tick(before, self.rules, START + self.now)
+        opening = self.book.past(before.key).opening
+        not_before = None if opening is None else opening + self.cooldown
+        entry.incident, notices = reducer.tick(before, self.rules, START + self.now, not_before)
         if not entry.incident.open:
             self.book.ended(entry)
             self.note("ends", by=entry.incident.resolved_by)
@@ -217,7 +220,12 @@ class World:
                 self._deliver(event, decision, counted)
             case Suppress():
                 applied = self._apply(event, decision.match.mark if decision.match else None, counted)
-                if applied is not None and applied.entry is not None and decision.match.mark.due is not None:
+                if (
+                    applied is not None
+                    and applied.entry is not None
+                    and decision.match.mark.due is not None
+                    and not decision.match.mark.retry
+                ):
                     self.book.hold(applied.entry, decision.match.mark.due)
                 self.note(decision.reason.value)
             case Skip():

@@ -500,6 +500,20 @@ async def test_whom_another_stood_in_for_counts_as_told_and_nobody_hears_of_each
     assert len(house.slack.sent) == 2
 
 
+async def test_whom_another_stood_in_for_is_known_when_the_event_that_says_so_is_gone(house):
+    trigger = {"event": "pipeline_failure", "providers": ["pagerduty"], "cooldownSeconds": 0}
+    house.config(pagerduty=DUTY | {"failover": ["slack"]}, slack=SLACK, eventTriggers=[trigger], incidents=ON)
+    house.pagerduty.script = [BROKEN] * 2
+    one = await fail(house)
+    await house.clock.advance(11)
+    assert house.keeper.covers(house.events.store["team", one.name])
+    del house.events.store["team", one.name]
+    await house.restart()
+    second = await fail(house)
+    assert house.status(second).reason is Reason.REPEATED
+    assert (len(house.slack.sent), len(house.pagerduty.sent)) == (1, 1)
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_who_is_not_to_hear_of_the_end_does_not(house, wanted):
     trigger = {"event": "pipeline_failure", "providers": ["slack", "pagerduty"], "cooldownSeconds": 0}

@@ -200,8 +200,7 @@ class Book:
         flapping: Entry | None = None
         for key in recovered_by(event, rules):
             past = self.past(key)
-            if past.success is None or past.success.order < success.order:
-                self._remember(key, past._replace(success=success))
+            self._remember(key, past._replace(success=reducer.latest(past.success, success)))
             entry = self._current.get(key)
             if entry is None or not reducer.recovers(entry.incident, success):
                 continue
@@ -300,8 +299,8 @@ class Book:
         opening = max((t for t in (past.opening, incident.opened) if t is not None), default=None)
         if not incident.open and max(incident.changes, default=0.0) > max(past.changes, default=0.0):
             past = past._replace(changes=incident.changes)
-        if success is not None and (past.success is None or past.success.order < success.order):
-            past = past._replace(success=success)
+        if success is not None:
+            past = past._replace(success=reducer.latest(past.success, success))
         self._remember(incident.key, past._replace(opening=opening))
 
     def end(self, entry: Entry, by: str, now: float, *, by_hand: bool = False) -> None:

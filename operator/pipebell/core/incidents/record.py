@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipebell.core.incidents.keys import IncidentKey
+from pipebell.core.incidents.reducer import opens_at, outlived
 from pipebell.core.incidents.resource import IncidentClass, IncidentNotification, IncidentPhase, IncidentSpec
 from pipebell.core.incidents.resource import IncidentStatus as Status
 from pipebell.core.incidents.state import Acknowledgement, Incident, Notification, Order, Success
@@ -62,13 +63,14 @@ def status_of(incident: Incident, failures: int, generation: int) -> dict[str, A
         last_event=incident.last_event or None,
         acknowledged_time=_time(incident.acknowledged),
         acknowledged_by=incident.acknowledgement.by if incident.acknowledgement else None,
-        next_opening_time=_time(incident.due),
+        next_opening_time=_time(None if incident.notified else opens_at(incident)),
         reminders=incident.reminders,
         next_reminder_time=_time(incident.next_reminder),
         escalation_step=incident.step,
         next_escalation_time=_time(incident.next_escalation),
         changes=[rfc3339(time) for time in incident.changes] or None,
         notifications=[_notification(item) for item in list(incident.notified.values())[:MAX_NOTIFICATIONS]] or None,
+        failed_over=sorted(incident.stood_in_for)[:MAX_NOTIFICATIONS] or None,
         resolved_time=_time(incident.resolved),
         resolved_by=incident.resolved_by or None,
         duration_seconds=lasted,
@@ -147,8 +149,9 @@ def incident_of(item: Resource) -> Incident:
         last_event=status.last_event or "",
         opened=_seconds(status.opened_time),
         notified=notified,
-        due=due,
-        retry_run="" if due is not None and not status.failures else None,
+        stood_in_for=frozenset(status.failed_over or ()),
+        due=due if status.failures else None,
+        retries={"": due} if due is not None and not status.failures else {},
         reminders=status.reminders,
         next_reminder=_seconds(status.next_reminder_time),
         step=status.escalation_step,
@@ -160,16 +163,23 @@ def incident_of(item: Resource) -> Incident:
     flapping = next((each for each in status.conditions or () if each.type == FLAPPING), None)
     if flapping is not None and flapping.status == "True":
         incident = replace(incident, flapping=True, well=flapping.reason == WELL)
-    if incident.phase is IncidentPhase.ACKNOWLEDGED and spec.acknowledgement is not None:
-        given = Acknowledgement(spec.acknowledgement.by, spec.acknowledgement.note or "")
-        incident = replace(incident, acknowledgement=given, acknowledged=_seconds(status.acknowledged_time))
-    elif incident.phase is IncidentPhase.ACKNOWLEDGED:
-        incident = replace(incident, phase=IncidentPhase.OPEN)
     if spec.resolution is not None and spec.resolution.by == incident.resolved_by:
         incident = replace(incident, by_hand=True)
-    if spec.snoozed_until is not None and incident.open:
-        incident = replace(incident, snoozed_until=spec.snoozed_until.timestamp())
-    return incident
+    return _with_words(incident, item)
+
+
+def _with_words(incident: Incident, item: Resource) -> Incident:
+    """With what people said in its spec, as far as that counts: one that was told of as worse has outlived it."""
+    spec, status, phase = item.spec, item.status, incident.phase
+    if phase is IncidentPhase.ACKNOWLEDGED and spec.acknowledgement is None and spec.snoozed_until is None:
+        return replace(incident, phase=IncidentPhase.OPEN)
+    if phase not in {IncidentPhase.ACKNOWLEDGED, IncidentPhase.PENDING}:
+        return incident
+    if spec.acknowledgement is not None and (phase is IncidentPhase.ACKNOWLEDGED or status.acknowledged_by is not None):
+        given = Acknowledgement(spec.acknowledgement.by, spec.acknowledgement.note or "")
+        incident = replace(incident, acknowledgement=given, acknowledged=_seconds(status.acknowledged_time))
+    snoozed = spec.snoozed_until.timestamp() if spec.snoozed_until is not None else None
+    return replace(incident, snoozed_until=None if outlived(snoozed, incident.acknowledged) else snoozed)
 
 
 def success_that_ended(incident: Incident) -> Success | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pipebell.core.incidents.keys import REST
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
-from pipebell.core.incidents.rules import LONGEST_REMINDER
+from pipebell.core.incidents.rules import CLASSES, LONGEST_REMINDER
 from pipebell.core.incidents.state import Acknowledgement, Incident, Notification
 from pipebell.core.vocabulary import NoticeKind
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.state import Failure, Past, Success
     from pipebell.core.vocabulary import Severity
 
+_DATA: Final = IncidentClass.DATA_QUALITY
 STABLE: Final = "stable"  # what ended an incident that had flapped
 ERROR_KEPT: Final = 500  # characters of the first and the last error
 CHANGES_KEPT: Final = 32  # times of changes that are remembered
 RUNS_KEPT: Final = 64  # identifiers of runs that are remembered
 LONGEST_WAIT: Final = 2_592_000.0  # seconds: no setting asks for a time farther away
+_ON_ITS_WAY: Final = 60.0  # seconds between two looks whether a message of it has arrived
 _A_SECOND: Final = 0.999  # the API server's times of creation are whole seconds
 
 
@@ -41,13 +43,22 @@ class Notice(NamedTuple):
 def superseded(past: Past, failure: Failure) -> bool:
     """Whether a failure is older than its key's last success: created before it, or occurred before it."""
     success = past.success
-    if success is None:
-        return False
+    if success is None or (success.run and success.run == failure.run and CLASSES[failure.event] is _DATA):
+        return False  # a run that ends well says nothing of what it found in the data
     if failure.order < success.order:
         return True
     began = success.occurred if success.occurred is not None else success.order.created
     occurred = failure.occurred if failure.occurred is not None else failure.order.created + _A_SECOND
     return occurred < began
+
+
+def latest(one: Success | None, other: Success) -> Success:
+    """What is known of two successes of a key: the later one's order and run, and when the last of them occurred."""
+    if one is None:
+        return other
+    last = max(one, other, key=lambda success: success.order)
+    times = [item.occurred if item.occurred is not None else item.order.created for item in (one, other)]
+    return last._replace(occurred=max(times))
 
 
 def begin(key: IncidentKey, name: str, failure: Failure, changes: tuple[float, ...] = (), now: float = 0.0) -> Incident:
@@ -65,32 +76,42 @@ def begin(key: IncidentKey, name: str, failure: Failure, changes: tuple[float, .
 
 def fail(incident: Incident, failure: Failure, now: float) -> Incident:
     """The incident with one more failure."""
-    after = replace(_met(incident, failure, now), failures=incident.failures + 1, retry_run=None, due=None)
+    retries = {run: at for run, at in incident.retries.items() if run != failure.run}
+    after = replace(_met(incident, failure, now), failures=incident.failures + 1, retries=retries, due=None)
     if not incident.well:
         return after
     return replace(after, well=False, changes=(*incident.changes, now)[-CHANGES_KEPT:])
 
 
 def expect_retry(incident: Incident, failure: Failure, rules: IncidentRules, now: float) -> Incident:
-    """An attempt has failed that is not the run's last one: it counts as a failure if none follows in time."""
-    due = incident.due if incident.notified else now + rules.retry_expected
-    return replace(_met(incident, failure, now), retry_run=failure.run, due=due)
+    """An attempt has failed that is not the run's last one: it counts as a failure if none follows in time.
+
+    That time is the run's own: another run's attempts neither postpone it nor end it.
+    """
+    retries = dict(incident.retries)
+    if failure.run in retries or len(retries) < RUNS_KEPT:
+        retries[failure.run] = now + rules.retry_expected
+    return replace(_met(incident, failure, now), retries=retries)
 
 
 def _met(incident: Incident, failure: Failure, now: float) -> Incident:
     error = failure.error[:ERROR_KEPT]
-    runs = incident.runs | {failure.run} if failure.run and len(incident.runs) < RUNS_KEPT else incident.runs
+    runs = incident.runs
+    if failure.run:
+        runs = (*(run for run in runs if run != failure.run), failure.run)[-RUNS_KEPT:]
+    occurred = [time for time in (failure.occurred, incident.failed_occurred) if time is not None]
     return replace(
         incident,
         severity=worst(incident.severity, failure.severity),
         event=failure.event,
         first_failure=incident.first_failure if incident.first_failure is not None else now,
         last_failure=now,
-        failed_occurred=failure.occurred,
+        failed_occurred=max(occurred, default=None),
         failed_order=max(failure.order, incident.failed_order or failure.order),
         first_error=incident.first_error or error,
         last_error=error,
         last_event=failure.name,
+        owner=failure.owner,
         labels=failure.labels,
         pipeline=incident.pipeline or failure.pipeline,
         runs=runs,
@@ -165,7 +186,7 @@ def notified(
     if incident.phase is not IncidentPhase.PENDING and incident.opened is not None:
         return after
     opened = incident.opened if incident.opened is not None else now
-    phase = IncidentPhase.ACKNOWLEDGED if after.acknowledgement is not None else IncidentPhase.OPEN
+    phase = IncidentPhase.ACKNOWLEDGED if after.muted(now) else IncidentPhase.OPEN
     return replace(
         after,
         phase=phase,
@@ -223,7 +244,7 @@ def resolve(incident: Incident, by: str, now: float, *, by_hand: bool = False) -
         resolved_by=by,
         by_hand=by_hand,
         due=None,
-        retry_run=None,
+        retries={},
         next_reminder=None,
         next_escalation=None,
     )
@@ -238,11 +259,19 @@ def acknowledge(incident: Incident, given: Acknowledgement | None, snoozed: floa
         return incident
     if snoozed is not None:
         snoozed = min(snoozed, now + LONGEST_WAIT)
+    since = None if given is None else now if given != incident.acknowledgement else incident.acknowledged
+    if outlived(snoozed, since):
+        snoozed = None
     phase = incident.phase
     if phase is not IncidentPhase.PENDING:
-        phase = IncidentPhase.ACKNOWLEDGED if given is not None else IncidentPhase.OPEN
-    since = None if given is None else now if given != incident.acknowledgement else incident.acknowledged
+        muted = given is not None or (snoozed is not None and now < snoozed)
+        phase = IncidentPhase.ACKNOWLEDGED if muted else IncidentPhase.OPEN
     return replace(incident, acknowledgement=given, acknowledged=since, snoozed_until=snoozed, phase=phase)
+
+
+def outlived(snoozed: float | None, acknowledged: float | None) -> bool:
+    """Whether a snooze was over when somebody acknowledged it: that acknowledgement has nothing to do with it."""
+    return snoozed is not None and acknowledged is not None and snoozed <= acknowledged
 
 
 # ---------------------------------------------------------------------- time
@@ -265,8 +294,11 @@ def as_of(incident: Incident, now: float) -> Incident:
 
 def by_rules(incident: Incident, rules: IncidentRules, now: float, cooldown: float = 0.0) -> Incident:
     """The same with nothing due later than these rules, and its trigger's cooldown in seconds, could have it."""
-    opening = rules.retry_expected if incident.retry_run is not None else max(rules.notify_after, cooldown)
-    after = replace(incident, due=_earlier(incident.due, now + opening))
+    after = replace(
+        incident,
+        due=_earlier(incident.due, now + max(rules.notify_after, cooldown)),
+        retries={run: min(at, now + rules.retry_expected) for run, at in incident.retries.items()},
+    )
     if rules.remind_after:
         after = replace(after, next_reminder=_earlier(after.next_reminder, now + rules.reminder(after.reminders + 1)))
     if rules.escalation:
@@ -281,8 +313,13 @@ def _earlier(time: float | None, latest: float) -> float | None:
     return None if time is None else min(time, latest)
 
 
-def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident, tuple[Notice, ...]]:
-    """What time alone brings: an opening that was held, reminders, steps of the escalation, an end by itself."""
+def tick(
+    incident: Incident, rules: IncidentRules, now: float, not_before: float | None = None
+) -> tuple[Incident, tuple[Notice, ...]]:
+    """What time alone brings: an opening that was held, reminders, steps of the escalation, an end by itself.
+
+    The cooldown of its key's last opening lasts until `not_before`.
+    """
     if not incident.open:
         return incident, ()
     end = ends_by_itself(incident, rules)
@@ -292,8 +329,9 @@ def tick(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident
     stable = stable_at(incident, rules)
     if stable is not None and now >= stable:
         return _stable(incident, rules, stable, now)
+    before, incident = incident, _missed(incident, now)
     if incident.phase is IncidentPhase.PENDING:
-        return _held(incident, rules, now)
+        return _held(incident, rules, now, not_before, missed=incident is not before)
     if incident.snoozed_until is not None and now >= incident.snoozed_until:
         incident = replace(
             incident,
@@ -319,17 +357,27 @@ def _stable(incident: Incident, rules: IncidentRules, since: float, now: float) 
     return (resolve(after, STABLE, now) if incident.well else after), notices
 
 
-def _held(incident: Incident, rules: IncidentRules, now: float) -> tuple[Incident, tuple[Notice, ...]]:
-    if incident.due is None or now < incident.due:
+def _missed(incident: Incident, now: float) -> Incident:
+    """Runs whose next attempt has not come in time have failed."""
+    waits = {run: at for run, at in incident.retries.items() if at > now}
+    missed = len(incident.retries) - len(waits)
+    return replace(incident, failures=incident.failures + missed, retries=waits) if missed else incident
+
+
+def _held(
+    incident: Incident, rules: IncidentRules, now: float, not_before: float | None, *, missed: bool
+) -> tuple[Incident, tuple[Notice, ...]]:
+    due = incident.due if incident.due is not None else now if missed else None
+    if due is None or now < due:
         return incident, ()
-    due, failures = incident.due, incident.failures + (incident.retry_run is not None)
-    incident = replace(incident, failures=failures, retry_run=None, due=None)
     held, ripe = below(incident, rules, now)
     if held:
         return replace(incident, due=ripe), ()
-    if incident.under_way:
-        return incident, ()
-    return incident, (Notice(NoticeKind.OPENING, failures, due),)
+    if not_before is not None and now < not_before:
+        return replace(incident, due=not_before), ()
+    if incident.under_way:  # it is opened by that, if that arrives
+        return replace(incident, due=now + _ON_ITS_WAY), ()
+    return replace(incident, due=None), (Notice(NoticeKind.OPENING, incident.failures, due),)
 
 
 def _reminded(incident: Incident, rules: IncidentRules, now: float, notices: list[Notice]) -> Incident:
@@ -361,15 +409,20 @@ def _escalated(incident: Incident, rules: IncidentRules, now: float, notices: li
 def escalation_at(rules: IncidentRules, opened: float, due: float) -> tuple[str, ...]:
     """Whom the escalation that is due at this moment tells: those of the last step that has begun."""
     begun = [step for step in rules.escalation if opened + step.after <= due + _A_SECOND]
-    return begun[-1].providers if begun else rules.escalation[0].providers if rules.escalation else ()
+    last = begun[-1] if begun else rules.escalation[0] if rules.escalation else None
+    if last is None:
+        return ()
+    return tuple(
+        dict.fromkeys(name for step in rules.escalation if step.after == last.after for name in step.providers)
+    )
 
 
 def next_step(rules: IncidentRules, opened: float, at: float) -> float | None:
     """When the escalation goes on after the one that was due at `at`; None when it is at its end."""
     later = [opened + step.after for step in rules.escalation if opened + step.after > at + _A_SECOND]
     begun = [step for step in rules.escalation if opened + step.after <= at + _A_SECOND]
-    again = at + begun[-1].repeat if begun and begun[-1].repeat else None
-    times = [time for time in (min(later, default=None), again) if time is not None]
+    repeats = [step.repeat for step in begun if step.after == begun[-1].after and step.repeat]
+    times = [*later, *(at + repeat for repeat in repeats)]
     return min(times, default=None)
 
 
@@ -383,11 +436,17 @@ def ends_by_itself(incident: Incident, rules: IncidentRules) -> float | None:
     return incident.last_failure + after
 
 
+def opens_at(incident: Incident) -> float | None:
+    """When a pending one is told although no other failure comes; None where nothing says so."""
+    times = [incident.due, *incident.retries.values()]
+    return min((time for time in times if time is not None), default=None)
+
+
 def next_look(incident: Incident, rules: IncidentRules) -> float | None:
     """When time brings something next; None when it brings nothing."""
     if not incident.open:
         return None
-    times = [ends_by_itself(incident, rules), stable_at(incident, rules)]
+    times = [ends_by_itself(incident, rules), stable_at(incident, rules), *incident.retries.values()]
     if incident.phase is IncidentPhase.PENDING:
         times.append(incident.due)
     elif incident.snoozed_until is not None:

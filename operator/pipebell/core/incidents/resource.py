@@ -139,6 +139,9 @@ class IncidentStatus(StatusModel):
         description="Who was told, and so is told of reminders and of its end.",
         json_schema_extra={"listMapKeys": ["destination"]},
     )
+    failed_over: Annotated[list[Word], Field(max_length=32)] | None = Field(
+        None, description="Who was not told because a failover destination was, and counts as told."
+    )
     resolved_time: Time | None = Field(None, description="When it ended.")
     resolved_by: Annotated[str, StringConstraints(max_length=320)] | None = Field(
         None, description="What ended it: an event, a person, or a rule of the configuration."

@@ -59,6 +59,7 @@ class Failure:
     run: str = ""
     error: str = ""
     pipeline: str = ""
+    owner: str = ""
     retry_expected: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,10 +86,12 @@ class Incident:
 
     `failures` were counted. `notified` are the destinations that have a message of it, `under_way` those for which an
     event (by uid) is still being tried, `stood_in_for` those whose failover has it instead. `due` is when a pending one
-    is opened without another failure. `retry_run` is the run whose next attempt is expected. `failed_occurred` is when
-    the last failure says that it occurred, `failed_order` when it was created. `changes` are times at which it went
+    is opened without another failure. `retries` are runs of which another attempt is expected, each with the time at
+    which it counts as failed if none has come. `failed_occurred` is when the last failure says that it occurred,
+    `failed_order` when it was created. `changes` are times at which it went
     from succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last. `by_hand`:
-    a person ended it, and `resolved_by` is what that person is called. `labels` are the last failure's.
+    a person ended it, and `resolved_by` is what that person is called. `owner` and `labels` are the last
+    failure's, `runs` those that failed last.
     """
 
     key: IncidentKey
@@ -108,14 +111,15 @@ class Incident:
     first_error: str = ""
     last_error: str = ""
     last_event: str = ""
+    owner: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    runs: frozenset[str] = frozenset()
+    runs: tuple[str, ...] = ()
     opened: float | None = None
     notified: Mapping[str, Notification] = field(default_factory=dict)
     under_way: Mapping[str, str] = field(default_factory=dict)
     stood_in_for: frozenset[str] = frozenset()
     due: float | None = None
-    retry_run: str | None = None
+    retries: Mapping[str, float] = field(default_factory=dict)
     reminders: int = 0
     next_reminder: float | None = None
     step: int = 0

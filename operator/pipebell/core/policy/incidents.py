@@ -54,10 +54,11 @@ def failure_of(event: Event, severity: Severity) -> Failure:
         event=spec.event,
         severity=severity,
         order=_order(event),
-        occurred=_occurred(event),
+        occurred=occurred_at(event),
         run=spec.pipeline_logging_id or "",
         error=spec.error_message or "",
         pipeline=spec.pipeline_id or "",
+        owner=spec.owner or "",
         labels=spec.labels or {},
         retry_expected=spec.attempt is not None and spec.max_attempts is not None and spec.attempt < spec.max_attempts,
     )
@@ -65,14 +66,14 @@ def failure_of(event: Event, severity: Severity) -> Failure:
 
 def success_of(event: Event) -> Success:
     """What a success says."""
-    return Success(_order(event), _occurred(event), event.spec.pipeline_logging_id or "")
+    return Success(_order(event), occurred_at(event), event.spec.pipeline_logging_id or "")
 
 
 def _order(event: Event) -> Order:
     return Order(event.created, as_number(event.resource_version))
 
 
-def _occurred(event: Event) -> float | None:
+def occurred_at(event: Event) -> float | None:
     """When it says that it occurred, never later than its creation (which the API has in whole seconds)."""
     if event.spec.occurred_at is None:
         return None

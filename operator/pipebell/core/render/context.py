@@ -80,7 +80,11 @@ def _incident(message: Message) -> dict[str, Any] | None:
     if notice is None or notice.incident is None:
         if record is None:
             return None
-        made = {"name": record.name, "action": record.action.value, "failures": record.failures}
+        made = {
+            "name": record.name,
+            "action": record.action.value if record.action else None,
+            "failures": record.failures,
+        }
         return {**made, "step": None, "content": {}, "note": message.note}
     content = cleaned(shortened(notice.content, DETAILS_SHOWN)) if notice.content else {}
     return {

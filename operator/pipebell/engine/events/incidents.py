@@ -131,7 +131,7 @@ class Incidents:
         """The part of an event that a process before this one has begun with; None where its incident is gone."""
         record = state.status.incident
         entry = self.book.named(state.namespace, record.name) if record is not None else None
-        if record is None or entry is None:
+        if record is None or entry is None or record.action is None:
             return None
         counts = record.action in (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED)
         ordinal = record.failures if counts else 0
@@ -181,14 +181,15 @@ class Incidents:
         if mark.failure is None:
             part.touched = part.touched or part.action is not IncidentAction.RECOVERED
             return
-        part.action = mark.action
+        part.action, part.counts = mark.action, not mark.retry
         part.entry.extra.rules = rules
         if not part.entry.incident.open:
             return
         if isinstance(decision, Suppress) and decision.hold is not None and decision.hold.mode is _STILL_FAILING:
             self._held(part, decision.hold.until)
         elif isinstance(decision, Suppress) and mark.due is not None and not part.entry.incident.notified:
-            self.book.hold(part.entry, mark.due)
+            if not mark.retry:
+                self.book.hold(part.entry, mark.due)
             part.touched = part.touched or mark.due != part.entry.extra.due
             part.entry.extra.due = mark.due
 
@@ -319,6 +320,7 @@ class Incidents:
             entry, whom = state.part.entry, stood_in_for(state.deliveries.values())
             if whom - entry.incident.stood_in_for:
                 entry.incident = replace(entry.incident, stood_in_for=entry.incident.stood_in_for | whom)
+                state.part.touched = True
             self.book.settled(state.part.entry, [item.destination for item in state.open()], state.uid)
 
     def recorded(self, state: EventState) -> None:

@@ -47,7 +47,8 @@ class Stored:
 class Part:
     """An event's part in incidents: the first one of `entries` is its own, and a success may have ended more.
 
-    `ordinal` is which failure of it this was, 0 for what is none. `touched`: something changed that is to be stored
+    `ordinal` is which failure of it this was, 0 for what is none. `counts`: not while the run's next attempt is
+    expected. `touched`: something changed that is to be stored
     once the event's own status says so.
     """
 
@@ -55,6 +56,7 @@ class Part:
     action: IncidentAction
     rules: IncidentRules
     ordinal: int = 0
+    counts: bool = True
     confirmed: bool = False
     touched: bool = False
 
@@ -70,4 +72,5 @@ class Part:
         if stored.resource is None:
             return None
         incident = self.entry.incident
-        return IncidentRecord(name=incident.name, action=self.action, failures=self.ordinal or incident.failures)
+        action = self.action if self.counts else None
+        return IncidentRecord(name=incident.name, action=action, failures=self.ordinal or incident.failures)

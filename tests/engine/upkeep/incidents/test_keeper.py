@@ -136,6 +136,54 @@ async def test_a_snooze_ends_and_they_go_on(house, how, also):
     assert notices(house) == ["Reminder"], "a snooze that is over is not begun again"
 
 
+@BOTH
+async def test_a_snooze_that_is_over_takes_nothing_from_a_later_acknowledgement(house, how):
+    configure(house)
+    await fail(house)
+    say(house, snoozedUntil=rfc3339(house.clock.now() + HOUR), acknowledgement=ANA)
+    await house.clock.advance(2 * HOUR)
+    assert the_incident(house).status.phase == "Open"
+    say(house, acknowledgement=BOB)
+    await house.clock.advance(1)
+    await restarted(house, how)
+    await house.clock.advance(60)
+    assert the_incident(house).status.phase == "Acknowledged"
+    await house.clock.advance(100 * HOUR)
+    assert notices(house) == []
+
+
+@BOTH
+@pytest.mark.parametrize("also", [{"acknowledgement": ANA}, {}], ids=["acknowledged too", "alone"])
+async def test_what_gets_worse_is_snoozed_no_more(house, how, also):
+    configure(house)
+    await fail(house, severity="warning")
+    say(house, snoozedUntil=rfc3339(house.clock.now() + 20 * HOUR), **also)
+    await house.clock.advance(60)
+    assert the_incident(house).status.phase == "Acknowledged"
+    await fail(house, severity="critical")
+    await house.clock.advance(1)
+    await restarted(house, how)
+    await house.clock.advance(5 * HOUR)
+    assert the_incident(house).status.phase == "Open"
+    assert notices(house) == ["Reminder"]
+
+
+@BOTH
+@pytest.mark.parametrize("how_said", ["acknowledged", "snoozed"])
+async def test_what_was_said_while_it_was_pending_counts_when_it_opens(house, how, how_said):
+    configure(house, notifyAfterFailures=2)
+    await fail(house)
+    await house.clock.advance(11)
+    until = rfc3339(house.clock.now() + 20 * HOUR)
+    say(house, **({"acknowledgement": ANA} if how_said == "acknowledged" else {"snoozedUntil": until}))
+    await house.clock.advance(1)
+    await restarted(house, how)
+    await fail(house)
+    await house.clock.advance(19 * HOUR)
+    assert the_incident(house).status.phase == "Acknowledged"
+    assert (len(house.slack.sent), notices(house)) == (1, [])
+
+
 async def test_a_snooze_is_made_longer_and_shorter(house):
     configure(house)
     await fail(house)

@@ -26,12 +26,13 @@ from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import EventType, IncidentAction, NoticeKind, Reason, Severity
+from pipebell.core.vocabulary import EventType, IncidentAction, NoticeKind, Severity
 from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.part import Stored
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Deadlines
 from pipebell.engine.upkeep.incidents import notices
+from pipebell.engine.upkeep.incidents.fold import FAILED, Fold, retries
 from pipebell.engine.upkeep.incidents.writer import IncidentWriter
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ ON_ITS_WAY: Final = 1.0  # seconds between two looks whether first messages have
 KEPT: Final = 172_800.0  # seconds for which a resolved incident is remembered by its name
 MOST_RESOLVED: Final = 1_000  # of one namespace
 EVERY: Final = 3600.0  # seconds between two looks for what is to be deleted
-_FAILED: Final = (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED)
 _CHANGES: Final = {NoticeKind.RESOLVED: Action.RESOLVE, NoticeKind.ACKNOWLEDGED: Action.ACKNOWLEDGE}
 _DEFAULTS: Final = IncidentRules()
 
@@ -75,7 +75,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._writer = IncidentWriter(self._api, self._clock, self._ownership, self._seen, self.gone)
         self._deadlines = Deadlines(self._clock, self._due)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ordinals: dict[Entry, set[int]] = {}
+        self._folds: dict[Entry, Fold] = {}
         self._recoveries: dict[Entry, bool] = {}  # whose end an event tells that was found, and whether by messages
         self._ended_by: dict[tuple[str, str], list[Incident]] = {}  # by namespace and name of a success not found yet
         self._closed: set[Entry] = set()  # whose alerts and first messages an event that was found has changed
@@ -122,7 +122,13 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         """Whether nothing of a finished event is needed any more, because its incident's resource says it."""
         record = event.status.incident
         entry = self._book.named(event.namespace, record.name) if record is not None else None
-        if record is None or entry is None or entry.extra.refused or record.action not in _FAILED:
+        if record is None or entry is None or entry.extra.refused:
+            return True
+        if entry.incident.phase is IncidentPhase.PENDING and event.name == entry.incident.last_event:
+            return False  # where it is told, if nothing else comes, depends on all that this says
+        if retries(event):
+            return (event.spec.pipeline_logging_id or "") not in entry.incident.retries
+        if record.action not in FAILED:
             return True
         return bool(record.failures <= (entry.extra.written.get("failures") or 0))
 
@@ -176,10 +182,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         Without the definition, or the right to list it, there are none.
         """
         self._forget(shards)
-        self._ordinals.clear()
-        self._recoveries.clear()
-        self._ended_by.clear()
-        self._closed.clear()
+        self._begin_fold()
         try:
             async for page in self._api.scan():
                 for resource in page:
@@ -190,6 +193,12 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             log.warning("incidents_not_listed", error=str(error))
         else:
             self.trouble = None
+
+    def _begin_fold(self) -> None:
+        self._folds.clear()
+        self._recoveries.clear()
+        self._ended_by.clear()
+        self._closed.clear()
 
     def _found(self, resource: Resource) -> None:
         incident = reducer.as_of(incident_of(resource), self._clock.now())
@@ -203,7 +212,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         seen = _spoken(resource) if (resource.status.observed_generation or 0) >= resource.generation else ()
         entry.extra = Stored(_DEFAULTS, resource, seen=seen, looked=not incident.open)
         self._book.add(entry)
-        self._ordinals[entry] = set()
+        self._folds[entry] = Fold()
 
     def expect(self, event: Event) -> None:
         """An event of the past that is not finished is to be decided before those that were created after it."""
@@ -216,27 +225,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             self._book.found_past(incident, _success_of(event))
         record = event.status.incident
         entry = self._book.named(event.namespace, record.name) if record is not None else None
-        if record is None or entry is None or entry not in self._ordinals:
+        if record is None or entry is None or entry not in self._folds:
             return
-        incident, status = entry.incident, event.status
-        if record.action in _FAILED and status.reason is not Reason.RETRY_EXPECTED and event.spec.notice is None:
-            self._ordinals[entry].add(record.failures)
-            if record.failures > entry.confirmed:
-                error = (event.spec.error_message or "")[: reducer.ERROR_KEPT]
-                incident = replace(
-                    incident,
-                    last_failure=max(incident.last_failure or 0.0, event.created),
-                    first_error=incident.first_error or error,
-                    last_error=error,
-                    last_event=event.name,
-                    event=event.spec.event,
-                    severity=reducer.worst(incident.severity, status.severity),
-                )
-            if event.name == incident.last_event and event.spec.labels:
-                incident = replace(incident, labels=event.spec.labels)
-        if event.spec.pipeline_logging_id and len(incident.runs) < reducer.RUNS_KEPT:
-            incident = replace(incident, runs=incident.runs | {event.spec.pipeline_logging_id})
-        entry.incident = incident
+        status = event.status
+        entry.incident = incident = self._folds[entry].failed(entry.incident, event, entry.confirmed)
         if record.action is IncidentAction.RECOVERED:
             if event.spec.notice is not None:
                 self._closed.add(entry)
@@ -246,18 +238,21 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
                 self._book.found_past(incident, _success_of(event))
                 self._book.end(entry, event.name, event.created)
             return
-        self._fold_deliveries(entry, event, record.action)
+        if record.action is not None:
+            self._fold_deliveries(entry, event, record.action)
 
     def _fold_late(self, event: Event) -> None:
         """Another replica has ended an event after the pass over all events had met it."""
         record = event.status.incident
         entry = self._book.named(event.namespace, record.name) if record is not None else None
-        if entry is None or entry in self._ordinals:
+        if entry is None or entry in self._folds:
             self.fold(event)
             return
-        self._ordinals[entry] = set()
+        self._folds[entry] = Fold()
         self.fold(event)
-        ordinals, announced = self._ordinals.pop(entry), self._recoveries.pop(entry, None)
+        fold, announced = self._folds.pop(entry), self._recoveries.pop(entry, None)
+        ordinals, expected = fold.ordinals, fold.runs(entry.incident, None, self._clock.now()).retries
+        entry.incident = replace(entry.incident, retries={**entry.incident.retries, **expected})
         entry.gaps = [number for number in entry.gaps if number not in ordinals]
         self._confirm(entry, ordinals)
         self._book.finished(entry, event.uid)
@@ -280,14 +275,14 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             if at is not None and name not in notified:
                 when = min(epoch(at), self._clock.now())
                 notified[name] = Notification(name, delivery.provider or "", "", delivery.leads_on, action, when)
-        for item in status.batch or () if action in _FAILED else ():
+        for item in status.batch or () if action in FAILED else ():
             ended = epoch(status.completion_time) if status.completion_time else event.created
             ended = min(ended, self._clock.now())
             notified.setdefault(
                 item.destination, Notification(item.destination, endpoint=DIGEST, action=action, at=ended)
             )
         incident = entry.incident
-        if action in _FAILED and (whom := stood_in_for(status.deliveries or ())):
+        if action in FAILED and (whom := stood_in_for(status.deliveries or ())):
             incident = replace(incident, stood_in_for=incident.stood_in_for | whom)
         if len(notified) > len(incident.notified):
             times = [item.at for item in notified.values()]
@@ -312,17 +307,17 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         for incidents in self._ended_by.values():  # by events that are gone
             for incident in incidents:
                 self._book.found_past(incident, success_that_ended(incident))
-        for entry, ordinals in self._ordinals.items():
+        for entry, fold in self._folds.items():
+            stored, ordinals = entry.extra.resource, fold.ordinals
+            said = incident_of(stored) if stored is not None else None
+            entry.incident = fold.runs(entry.incident, said, self._clock.now())
             most = max(ordinals, default=0)
             entry.gaps = [number for number in range(entry.confirmed + 1, most) if number not in ordinals]
             self._confirm(entry, ordinals)
         for entry, announced in self._recoveries.items():
             if entry not in self._closed and not entry.incident.by_hand:  # whoever recorded its end died before that
                 self._recovered(entry, announced)
-        self._ordinals.clear()
-        self._recoveries.clear()
-        self._ended_by.clear()
-        self._closed.clear()
+        self._begin_fold()
 
     # ------------------------------------------------------------------ time
 
@@ -355,13 +350,15 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         if isinstance(resolved, Skip) or rules is None or not reaches(entry.incident.key, rules):
             self._end(entry, "ConfigChanged")
             return
-        stored.rules = _completed(entry, rules, resolved.layers, self._clock.now())
+        cooldown = _cooldown(entry.incident, resolved.layers, self._clock.now())
+        stored.rules = _completed(entry, rules, cooldown, self._clock.now())
         if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
             self._seen(entry, stored.resource)
         now = self._clock.now()
         self._end_hold(entry, resolved, now)
         before = entry.incident
-        after, due = reducer.tick(before, rules, now)
+        opening = self._book.past(key).opening
+        after, due = reducer.tick(before, rules, now, opening + cooldown if opening is not None else None)
         until = self._held_until(before, resolved, now) if due and after.open else None
         if until is not None:  # a silence or quiet hours move what is due
             stored.held = until
@@ -581,7 +578,16 @@ def _resolved_at(item: Resource) -> float:
         return item.created
 
 
-def _completed(entry: Entry, rules: IncidentRules, layers: Layers, now: float) -> IncidentRules:
+def _cooldown(incident: Incident, layers: Layers, now: float) -> float:
+    """Seconds for which its key's last opening holds this one back."""
+    if incident.phase is not IncidentPhase.PENDING:
+        return 0.0
+    spec = notices.as_event(incident, now).spec
+    match = match_trigger(layers, spec, find_override(layers, spec))
+    return match.cooldown if isinstance(match, Match) else 0.0
+
+
+def _completed(entry: Entry, rules: IncidentRules, cooldown: float, now: float) -> IncidentRules:
     """After a takeover: times that follow from what events said and the resource did not say yet, or said wrongly."""
     incident = entry.incident
     if incident.open and incident.opened is not None:
@@ -590,8 +596,5 @@ def _completed(entry: Entry, rules: IncidentRules, layers: Layers, now: float) -
         if incident.next_escalation is None and incident.step == 0 and rules.escalation:
             entry.incident = replace(entry.incident, next_escalation=incident.opened + rules.escalation[0].after)
     if incident.open:
-        spec = notices.as_event(incident, now).spec
-        match = match_trigger(layers, spec, find_override(layers, spec)) if incident.due is not None else None
-        cooldown = match.cooldown if isinstance(match, Match) else 0.0
         entry.incident = reducer.by_rules(entry.incident, rules, now, cooldown)
     return rules

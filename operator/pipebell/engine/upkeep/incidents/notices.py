@@ -52,6 +52,8 @@ def spec_of(incident: Incident, notice: Notice, now: float) -> dict[str, Any]:
         "orgSlug": incident.key.org,
         "event": (incident.event or TYPES[incident.key.kind]).value,
         "pipelineId": incident.pipeline or None,
+        "owner": incident.owner or None,
+        "labels": dict(incident.labels) or None,
         "errorMessage": _said(incident, notice, now),
         "notice": {
             "kind": notice.kind.value,
@@ -70,12 +72,13 @@ def spec_of(incident: Incident, notice: Notice, now: float) -> dict[str, Any]:
 
 
 def as_event(incident: Incident, now: float) -> Event:
-    """The last failure as far as the incident tells of it: what silences go by."""
+    """The last failure as far as the incident tells of it: where an opening goes, and what silences go by."""
     spec = PipelineEventSpec(
         org_slug=incident.key.org,
         event=incident.event or TYPES[incident.key.kind],
         severity=incident.severity,
         pipeline_id=incident.pipeline or None,
+        owner=incident.owner or None,
         labels=dict(incident.labels) or None,
     )
     return Event(incident.key.namespace, incident.last_event, "", "", 1, now, spec, EventStatus())
@@ -152,7 +155,7 @@ class IncidentJudge:
     def _opening(self, event: Event, incident: Incident, layers: Layers) -> Claim:
         if not incident.open:
             return _superseded("it is resolved")
-        failure = _as_failure(event.spec)
+        failure = as_event(incident, event.created).spec
         match = match_trigger(layers, failure, find_override(layers, failure))
         if isinstance(match, Skip):
             return _not_due(match.message)
@@ -182,11 +185,6 @@ class IncidentJudge:
         for _ in range(step - 1):
             at = next_step(rules, incident.opened, at) if at is not None else None
         return _due(incident, escalation_at(rules, incident.opened, at) if at is not None else ())
-
-
-def _as_failure(spec: PipelineEventSpec) -> PipelineEventSpec:
-    """The failure that an opening stands for: it goes where that would."""
-    return spec.model_copy(update={"notice": None})
 
 
 def _due(incident: Incident, names: Sequence[str]) -> Claim:
