@@ -105,7 +105,7 @@ async def tls_server(authority, tmp_path):
     (tmp_path / "server.pem").write_bytes(authority["server"] + authority["server_key"])
     context.load_cert_chain(tmp_path / "server.pem")
     app = web.Application()
-    app.router.add_get("/who", who)
+    app.router.add_route("*", "/who", who)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
@@ -115,8 +115,13 @@ async def tls_server(authority, tmp_path):
 
 
 async def who(connection):
-    async with ApiClient(connection) as client:
-        return await client.request("GET", "/who")
+    """Asked by both ways to the API server, each over a connection of its own."""
+    answers = []
+    for method, body in (("GET", None), ("PATCH", {})):
+        async with ApiClient(connection) as client:
+            answers.append(await client.request(method, "/who", body=body))
+    assert answers[0] == answers[1]
+    return answers[0]
 
 
 def data(pem):

@@ -19,6 +19,7 @@ from pipebell.core.errors import ApiError, Conflict, Forbidden, Gone, NotFound, 
 from pipebell.core.status import clip
 from pipebell.core.wire import decode, encode
 from pipebell.kube.vitals import Vitals
+from pipebell.kube.writes import METHODS, Writes
 from pipebell.retry import LONGEST_RETRY_AFTER, retry_until_available
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class ApiClient:
         self._vitals = vitals or Vitals()
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._writes: Writes | None = None  # None too where there is a proxy between
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -120,17 +122,22 @@ class ApiClient:
         if limits is None:
             limits = self._timeouts[seconds] = aiohttp.ClientTimeout(total=seconds)
         began = self._vitals.begin()
+        session = self._open()
         try:
-            async with self._open().request(
-                method, self._url(path, params), data=data, headers=headers, timeout=limits, allow_redirects=False
-            ) as response:
-                answer = await (response.read() if most is None else _read(response.content, most))
-                status, retry_after = response.status, response.headers.get("Retry-After")
-                self._vitals.answered(status, response.headers.get("Date"), began)
+            if self._writes is not None and data is not None and method in METHODS:
+                target = _target(path, params)
+                status, found, answer = await self._writes.send(method, target, headers or {}, data, seconds)
+            else:
+                async with session.request(
+                    method, self._url(path, params), data=data, headers=headers, timeout=limits, allow_redirects=False
+                ) as response:
+                    answer = await (response.read() if most is None else _read(response.content, most))
+                    status, found = response.status, response.headers
+            self._vitals.answered(status, found.get("Date"), began)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._broken(method, path, error) from None
         if status >= HTTPStatus.MULTIPLE_CHOICES:
-            self._refuse(method, path, status, _parsed(answer), retry_after)
+            self._refuse(method, path, status, _parsed(answer), found.get("Retry-After"))
         return answer
 
     async def pages(
@@ -242,11 +249,15 @@ class ApiClient:
             raise Unavailable("the connections to the API server are closed")
         if self._session is None:  # made here: it needs the running loop
             self._session = self._connection.session(connections=self._connections)
+            self._writes = None if self._connection.proxy else Writes(self._connection, self._session)
         return self._session
 
     def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
-        query = f"?{urlencode(params)}" if params else ""
-        return URL(f"{self._connection.server}{path}{query}", encoded=True)
+        return URL(f"{self._connection.server}{_target(path, params)}", encoded=True)
+
+
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
 
 
 async def _read(content: aiohttp.StreamReader, most: int) -> bytes:

@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from pipebell.core.errors import Fenced
+from pipebell.posting import Answer, Poster
 from pipebell.providers.dns import Dns
 from pipebell.providers.failures import Unanswered
 from pipebell.version import __version__
@@ -28,19 +29,11 @@ if TYPE_CHECKING:
 
     from pipebell.providers.dns import Address
 
+_SCHEMES: Final = ("https", "http")
 _BODY_LIMIT: Final = 4096  # bytes of an answer that are read: enough for any error's name
 _IDLE: Final = 30.0  # seconds that an unused connection is kept
 _CONNECT: Final = 10.0  # seconds for a connection and its handshake
 _ANSWER: Final = 60.0  # seconds for everything: some gateways answer only once they have worked the message off
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response. Names in `headers` are found in any case; `body` is its beginning."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Http:
@@ -71,6 +64,8 @@ class Http:
         )
         self._dns, self._admits = dns or Dns(), admits
         self._session: aiohttp.ClientSession | None = None
+        self._poster: Poster | None = None
+        self._beginning = partial(_beginning, limit=reads)
 
     async def send(
         self,
@@ -89,38 +84,55 @@ class Http:
         itself; Unanswered if the request was written, NotAdmitted if no address may be connected to), and ValueError if
         `url` is none. `namespace` is whose look-up of the host's name it is.
         """
-        if self._session is None:  # made here: it needs the running loop
-            self._session = self._open()
-        body = _Asking(content, allowed)
+        session = self._session
+        if session is None:  # made here: it needs the running loop
+            session = self._session = self._open()
+            self._poster = None if self._proxy else Poster(session)
+        permit = _Permit(allowed)
         try:
             if self._admits is not None and (self._proxy or _is_number(urlsplit(url).hostname or "")):
                 await self.check(url, namespace)  # else the resolver below decides, for the very address connected to
             async with asyncio.timeout(self._timeout) as limit:
                 _asking.set((namespace, limit))
                 # As it is, byte for byte: aiohttp would decode what need not be escaped, and some URLs are signed.
-                async with self._session.request(
-                    method,
-                    URL(url, encoded=True),
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy_headers=self._to_proxy,
-                ) as response:
-                    return Answer(response.status, response.headers, await _beginning(response.content, self._reads))
+                return await self._exchange(session, method, URL(url, encoded=True), headers, content, permit)
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ValueError("not a URL to post to") from None  # theirs quotes it
         except aiohttp.ClientError as error:
-            if body.refused:
+            if permit.refused:
                 raise Fenced("this replica may not send any more") from None
             if isinstance(error.__cause__, NotAdmitted):
                 raise error.__cause__ from None
-            if body.written:
+            if permit.written:
                 raise Unanswered("no answer") from error
             raise ConnectionError("the request failed") from error
         except TimeoutError as error:
-            if body.written:
+            if permit.written:
                 raise Unanswered("no answer") from error
             raise
+
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        content: bytes,
+        permit: _Permit,
+    ) -> Answer:
+        if self._poster is not None and method == "POST" and url.scheme in _SCHEMES and "@" not in url.raw_authority:
+            return await self._poster.send(
+                method, url.origin(), url.raw_path_qs, headers, content, read=self._beginning, before=permit.ask
+            )
+        async with session.request(
+            method,
+            url,
+            data=_Asking(content, permit),
+            headers=headers,
+            allow_redirects=False,
+            proxy_headers=self._to_proxy,
+        ) as response:
+            return Answer(response.status, response.headers, await self._beginning(response.content))
 
     async def check(self, url: str, namespace: str = "") -> None:
         """Raises NotAdmitted if no address of the URL's host may be connected to, socket.gaierror if it has none."""
@@ -142,7 +154,7 @@ class Http:
                 resolver=_Resolver(self._dns, None if self._proxy else self._admits),
                 use_dns_cache=False,
             ),
-            headers={"User-Agent": f"pipebell/{__version__}", "Accept-Encoding": "identity"},
+            headers={"User-Agent": f"pipebell/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(self._timeout, _CONNECT)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -234,20 +246,33 @@ def _is_literal(host: str) -> bool:
     return True
 
 
-class _Asking(aiohttp.BytesPayload):
-    """A request's content that may be held back: aiohttp writes the headers together with it, and not before."""
+class _Permit:
+    """Whether a request may be sent, asked right before its first byte; and whether that was written."""
 
-    def __init__(self, content: bytes, allowed: Callable[[], bool]) -> None:
-        super().__init__(content)
+    __slots__ = ("_allowed", "refused", "written")
+
+    def __init__(self, allowed: Callable[[], bool]) -> None:
         self._allowed = allowed
         self.refused = False
         self.written = False
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    def ask(self) -> None:
+        """Raises Fenced where nothing may be sent any more."""
         self.refused = not self._allowed()
         if self.refused:
-            raise Fenced("not sent")
+            raise Fenced("this replica may not send any more")
         self.written = True
+
+
+class _Asking(aiohttp.BytesPayload):
+    """A request's content that may be held back: aiohttp writes the headers together with it, and not before."""
+
+    def __init__(self, content: bytes, permit: _Permit) -> None:
+        super().__init__(content)
+        self._permit = permit
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._permit.ask()
         await super().write_with_length(writer, content_length)
 
 
