@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+from pipebell.cli.replay import choose
+
 NOT_READY = {
     "orgSlug": "late",
     "secretRef": {"name": "missing"},
@@ -43,6 +47,21 @@ def test_replay_refuses_what_succeeded_unless_forced(on_stage, make_config, stag
     again = on_stage("replay", name, "--wait").out.split()[0].removeprefix("pipelineevent/")
     done = on_stage("replay", again)
     assert (done.code, "was delivered by slack" in done.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("ended", "wanted", "chosen"),
+    [
+        ({"slack": "PermanentError", "old": "ConfigChanged"}, [], ["slack"]),
+        ({"old": "ConfigChanged"}, [], None),
+        ({"slack": "PermanentError", "old": "ConfigChanged"}, ["old"], ["old"]),
+    ],
+)
+def test_what_the_configuration_stopped_naming_is_sent_to_again_only_when_asked_for(ended, wanted, chosen):
+    """An unknown name waits: nobody is to wait for one that was taken away."""
+    deliveries = [{"destination": name, "phase": "Failed", "reason": reason} for name, reason in ended.items()]
+    event = {"metadata": {"name": "x"}, "status": {"phase": "Failed", "deliveries": deliveries}}
+    assert choose(event, wanted, force=False) == chosen
 
 
 def test_replay_of_what_was_suppressed_or_never_sent(on_stage, make_config):

@@ -36,6 +36,14 @@ def chosen(events, choice=CHOICE):
     return [(found.name, found.destinations) for found in candidates(events, choice, NOW)]
 
 
+def changed(of):
+    """The same, where the destination `old` was taken out of the configuration."""
+    for item in of["status"]["deliveries"]:
+        if item["destination"] == "old":
+            item["reason"] = "ConfigChanged"
+    return of
+
+
 CASES = {
     "where it failed": ([event("a")], [("a", ["slack"])]),
     "only where it failed": ([event("a", "PartiallyDelivered", delivered=["email"])], [("a", ["slack"])]),
@@ -49,6 +57,15 @@ CASES = {
     "a test": ([event("a", test=True)], []),
     "what the operator made": ([event("a", notice={"kind": "Reminder"})], []),
     "what is too large": ([event("a", reason="TooLarge")], []),
+    "not where the configuration names it no more": (
+        [changed(event("a", failed=["old", "slack"]))],
+        [("a", ["slack"])],
+    ),
+    "it named another one": ([changed(event("a", failed=["old"]))], [("a", None)]),
+    "it named another one, and sent again": (
+        [changed(event("a", failed=["old"])), replay("a", destinations=["x"])],
+        [],
+    ),
     "sent again already": ([event("a"), replay("a")], []),
     "being sent again": ([event("a"), replay("a", "Delivering")], []),
     "sent again in vain": ([event("a"), replay("a", "Failed")], [("a-2", ["slack"])]),
@@ -77,6 +94,7 @@ def test_which_events_go_again(case):
 def test_one_pipelines_and_some_destinations():
     events = [event("a", failed=["slack", "sms/1"]), event("b", pipelineId="q"), event("c", failed=["email"])]
     assert [name for name, _ in chosen(events, Choice(None, 7200.0, "q"))] == ["b"]
+    assert chosen([changed(event("a", failed=["old"]))], Choice(None, 7200.0, None, ("old",))) == [("a", ["old"])]
     assert chosen(events, Choice(None, 7200.0, None, ("sms/1", "email"))) == [("a", ["sms/1"]), ("c", ["email"])]
 
 

@@ -8,7 +8,7 @@ from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec, RootSpec
 from pipebell.core.placeholders import Environment, OrgSecrets, secrets_of, variables_of
 from pipebell.core.policy.match import Match
-from pipebell.core.policy.triggers import check_plans, destinations_in_use, match_trigger
+from pipebell.core.policy.triggers import check_plans, destinations_in_use, destinations_to_check, match_trigger
 from pipebell.core.root import parse_notification_json
 from pipebell.core.vocabulary import NotReadyReason
 
@@ -83,6 +83,61 @@ def test_an_unknown_name_is_told_with_what_there_is_and_its_place():
     )
 
 
+NAMED_IN = {
+    "eventTriggers[system_error].providers": {"eventTriggers": [{"event": "system_error", "providers": ["oncall"]}]},
+    "eventTriggers[system_error].digest.destinations": {
+        "eventTriggers": [{"event": "system_error", "digest": {"everySeconds": 60, "destinations": ["oncall"]}}]
+    },
+    "pipelineOverrides[1].providers": {
+        "pipelineOverrides": [{"pipelines": ["a"]}, {"pipelines": ["b"], "providers": ["oncall"]}]
+    },
+    "pipelineOverrides[0].digest.destinations": {
+        "pipelineOverrides": [{"pipelines": ["*"], "digest": {"schedule": "0 8 * * *", "destinations": ["oncall"]}}]
+    },
+    "incidents.escalation[1].providers": {
+        "incidents": {
+            "enabled": True,
+            "escalation": [
+                {"afterSeconds": 900, "providers": ["slack"]},
+                {"afterSeconds": 60, "providers": ["oncall"]},
+            ],
+        }
+    },
+    "defaultProvider": {"defaultProvider": "oncall"},
+    "slack.failover": {"slack": {"webhookUrl": HOOK + "x", "failover": ["oncall"]}},
+    "destinations[ops].failover": {
+        "destinations": [slack("ops", "o") | {"failover": ["oncall"]}],
+        "defaultProvider": "ops",
+    },
+}
+
+
+@pytest.mark.parametrize("by_root", [False, True])
+@pytest.mark.parametrize("place", NAMED_IN)
+def test_a_mistyped_name_is_told_with_its_place_wherever_names_stand(place, by_root):
+    spec = {"slack": {"webhookUrl": HOOK + "x"}, "defaultProvider": "slack"} | NAMED_IN[place]
+    found = layers(None if "digest" in place else {}, spec) if by_root else layers(spec)
+    assert "oncall" in destinations_to_check(found), "it makes the configuration unready"
+    whose = "the root configuration's " if by_root else ""
+    assert refusal(found, "oncall").message.startswith(f"{whose}{place}: there is no destination oncall; there are: ")
+
+
+@pytest.mark.parametrize("name", ["slack", "pagerduty"])
+def test_a_digests_destination_that_is_known_need_not_be_set_up(name):
+    digest = {"everySeconds": 60, "destinations": [name]}
+    org = {
+        "email": {"smtpHost": "smtp.acme.example", "fromEmail": "p@acme.example", "toEmails": ["d@acme.example"]},
+        "eventTriggers": [{"event": "system_error", "digest": digest}],
+    }
+    assert destinations_to_check(layers(org)) == ["email"]
+
+
+def test_what_root_mistyped_in_a_digest_is_roots_to_mend():
+    root = {"slack": {"webhookUrl": HOOK + "x"}, "defaultProvider": "slack"}
+    root |= NAMED_IN["eventTriggers[system_error].digest.destinations"]
+    assert destinations_to_check(layers({}, root)) == ["slack"]
+
+
 def test_where_nothing_is_set_up_no_kind_is_proposed():
     error = refusal(layers({"defaultProvider": "oncall"}), "oncall")
     assert error.message.startswith("defaultProvider: there is no destination oncall; there are none yet; ")
@@ -115,6 +170,32 @@ def test_roots_destination_by_name_where_root_allows(allow, namespace, may):
         error = refusal(found, "platform")
         assert error.reason is NotReadyReason.UNKNOWN_DESTINATION
         assert error.message.endswith(f"there are none yet; a block of a kind sets one up: {', '.join(KINDS)}")
+
+
+PAGED = {"enabled": True, "escalation": [{"afterSeconds": 900, "providers": ["pagers"]}]}
+
+
+@pytest.mark.parametrize(
+    ("own", "may"),
+    [
+        (None, True),
+        ({}, True),
+        ({"remindAfterSeconds": 0}, True),
+        ({"enabled": False}, False),
+        ({"escalation": []}, False),
+        ({"escalation": [{"afterSeconds": 60, "providers": ["pagers"]}]}, False),
+    ],
+)
+def test_whom_roots_escalation_names_is_for_those_who_inherit_it(own, may):
+    root = {
+        "destinations": [slack("pagers", "p") | {"failover": ["phones"]}, slack("phones", "t")],
+        "incidents": PAGED,
+    }
+    found = layers({} if own is None else {"incidents": own}, root)
+    if may:
+        assert [found.target(name).url for name in ("pagers", "phones")] == [HOOK + "p", HOOK + "t"]
+    else:
+        assert {refusal(found, name).reason for name in ("pagers", "phones")} == {NotReadyReason.UNKNOWN_DESTINATION}
 
 
 @pytest.mark.parametrize("inherits", [True, False])

@@ -120,7 +120,7 @@ def choose(event: dict[str, Any], wanted: list[str], *, force: bool) -> list[str
         raise NothingToReplay(f"{name} was delivered by {', '.join(done)}; --force sends it again")
     if deliveries and not failed:
         raise NothingToReplay(f"{name} was delivered by {', '.join(deliveries)}; --force sends it again")
-    return wanted or failed or None
+    return wanted or [place for place in failed if not replay_failed.taken_away(deliveries[place])] or None
 
 
 def again(event: dict[str, Any], destinations: list[str] | None, now: float) -> dict[str, Any]:

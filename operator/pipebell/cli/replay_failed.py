@@ -19,7 +19,7 @@ from pipebell.core.vocabulary import Phase, Reason
 from pipebell.sdk.record import derive_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 _FAILED: Final = (Phase.FAILED, Phase.PARTIALLY_DELIVERED)
 _SHOWN: Final = 10  # events that the question names
@@ -87,6 +87,11 @@ def _ended(event: dict[str, Any]) -> str:
     return str((event.get("status") or {}).get("completionTime") or event["metadata"]["creationTimestamp"])
 
 
+def taken_away(delivery: Mapping[str, Any]) -> bool:
+    """Whether the configuration stopped naming its destination: a replay there would wait until it does again."""
+    return delivery.get("reason") == Reason.CONFIG_CHANGED
+
+
 def _left(event: dict[str, Any], replays: list[list[str] | None], wanted: tuple[str, ...]) -> list[str] | None:
     """Destinations that failed and that no replay went to; None where nothing says which. Empty: nothing is left."""
     if None in replays:
@@ -94,8 +99,10 @@ def _left(event: dict[str, Any], replays: list[list[str] | None], wanted: tuple[
     done = {name for names in replays for name in names or ()}
     deliveries = (event.get("status") or {}).get("deliveries") or ()
     failed = [item["destination"] for item in deliveries if item.get("phase") != Phase.DELIVERED]
-    if not deliveries:
+    gone = {item["destination"] for item in deliveries if taken_away(item)} - {*wanted}
+    if gone.issuperset(item["destination"] for item in deliveries):
         return [] if replays else list(wanted) or None
+    failed = [name for name in failed if name not in gone]
     return [name for name in failed if name not in done and (not wanted or name in wanted)]
 
 

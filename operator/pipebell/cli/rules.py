@@ -23,7 +23,7 @@ from pipebell.core.incidents.resource import IncidentSpec
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import KINDS, NotificationConfigSpec, NotificationSpec
 from pipebell.core.placeholders import variables_of
-from pipebell.core.policy.triggers import destinations_in_use, escalated_to
+from pipebell.core.policy.triggers import destinations_to_check
 from pipebell.core.root import parse_notification_json, parse_root
 from pipebell.core.silences.resource import SilenceSpec
 from pipebell.core.vocabulary import API_VERSION, GROUP, NAME, NotReadyReason
@@ -213,7 +213,7 @@ def usable(
             document.namespace,
         )
     problems, notes = _unfilled(document, spec), []
-    for name in dict.fromkeys((*destinations_in_use(layers), *escalated_to(layers))):
+    for name in destinations_to_check(layers):
         try:
             target = layers.target(name)
         except NotReady as error:

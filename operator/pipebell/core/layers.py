@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipebell.core.destinations.base import Allow, Kind, Target
     from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.models import NotificationSpec, TriggerSpec
-    from pipebell.core.overrides import OverrideRules
+    from pipebell.core.overrides import OverrideRules, OverrideSpec
     from pipebell.core.placeholders import Source
     from pipebell.core.silences.quiet import QuietHours
     from pipebell.core.vocabulary import EventType
@@ -319,6 +319,8 @@ class Layers:
             names.update(name for trigger in below.event_triggers or () for name in trigger.providers or ())
         if own is None or own.pipeline_overrides is None:
             names.update(name for item in below.pipeline_overrides or () for name in item.providers or ())
+        if self.incidents is not None and (own is None or own.incidents is None or own.incidents.escalation is None):
+            names.update(name for step in self.incidents.escalation for name in step.providers)
         names.update(self._failover_of_root(names))
         return frozenset(names)
 
@@ -425,12 +427,24 @@ def _may_set(names: Sequence[str]) -> frozenset[str]:
 def _lists(stack: Sequence[Layer]) -> Iterator[tuple[str, Sequence[str]]]:
     """Every list of destinations, with its place, by which an unknown name is reported."""
     for layer in stack:
-        for trigger in layer.spec.event_triggers or ():
-            yield f"eventTriggers[{trigger.event}].providers", trigger.providers or ()
-        for place, item in enumerate(layer.spec.pipeline_overrides or ()):
-            yield f"{ROOTS if layer.root else ''}pipelineOverrides[{place}].providers", item.providers or ()
-        for name, failover in layer.spec.failovers.items():
-            entry = layer.entry(name)
-            if entry is not None:
-                yield f"{ROOTS if layer.root else ''}{entry.section.beside}.failover", failover
-        yield "defaultProvider", [layer.spec.default_provider] if layer.spec.default_provider else ()
+        for place, names in _lists_of(layer):
+            yield f"{ROOTS if layer.root else ''}{place}", names or ()
+
+
+def _lists_of(layer: Layer) -> Iterator[tuple[str, Sequence[str] | None]]:
+    spec = layer.spec
+    rules: list[tuple[str, TriggerSpec | OverrideSpec]] = [
+        (f"eventTriggers[{trigger.event}]", trigger) for trigger in spec.event_triggers or ()
+    ]
+    rules += ((f"pipelineOverrides[{place}]", item) for place, item in enumerate(spec.pipeline_overrides or ()))
+    for path, rule in rules:
+        yield f"{path}.providers", rule.providers
+        if rule.digest is not None:
+            yield f"{path}.digest.destinations", rule.digest.destinations
+    for place, step in enumerate((spec.incidents and spec.incidents.escalation) or ()):
+        yield f"incidents.escalation[{place}].providers", step.providers
+    for name, failover in spec.failovers.items():
+        entry = layer.entry(name)
+        if entry is not None:
+            yield f"{entry.section.beside}.failover", failover
+    yield "defaultProvider", [spec.default_provider] if spec.default_provider else None

@@ -12,7 +12,8 @@ from tests.engine.fakes import EMAIL, START, settle_down
 from pipebell.core.errors import Forbidden, NotReady, Problem
 from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.status import Condition, NotificationConfigStatus, rfc3339
-from pipebell.core.vocabulary import NotReadyReason, Phase
+from pipebell.core.vocabulary import NotReadyReason, Phase, Reason
+from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.configs.readiness import ConditionValue, Readiness
 
 RETRY = Outcome(OutcomeKind.RETRY, "Timeout", "no answer")
@@ -314,3 +315,49 @@ async def test_templates_are_tried_once_a_version_however_often_it_is_looked_at(
     await settle_down()
     assert templates.checked == 2
     assert conditions(house)["TemplatesValid"]["status"] == "False"
+
+
+class Readied(ConfigFollower):
+    """Counts how often events are let go on."""
+
+    def __init__(self):
+        self.times = 0
+
+    def on_config_ready(self, config):
+        self.times += 1
+
+
+@pytest.mark.parametrize("removed", ["named", "slack"])
+async def test_a_digest_for_a_destination_that_was_removed_waits_without_keeping_anybody_busy(
+    house, readiness, removed
+):
+    """Nothing that the configuration says uses it any more, so it is Ready all the time."""
+    house.no_root()
+    house.resolver.subscribe(readiness)
+    seen = Readied()
+    readiness.subscribe(seen)
+    digest = {"everySeconds": 600}
+    triggers = [{"event": "pipeline_failure", "providers": [removed], "digest": digest}]
+    place = {"slack": SLACK} if removed == "slack" else {"destinations": [{"name": removed, "slack": SLACK}]}
+    house.config(eventTriggers=triggers, **place)
+    digests = asyncio.create_task(house.digests.run())
+    member = house.event()
+    await house.submit(member)
+    assert house.status(member).phase is Phase.SUPPRESSED
+    readiness.changed(house.config(eventTriggers=[{"event": "pipeline_failure", "providers": ["email"]}]))
+    await house.clock.advance(601)
+    (told,) = [event for event in house.events.store.values() if event.spec.notice is not None]
+    assert told.status.reason is Reason.CONFIG_NOT_READY
+    assert conditions(house)["Ready"]["status"] == "True"
+    before = seen.times
+    await house.clock.advance(600)
+    assert 1 <= seen.times - before <= 12, "looked at again, less and less often"
+    await house.clock.advance(36_000)
+    assert seen.times - before <= 90
+    old = house.book.get(("team", "config"))
+    new = house.config(eventTriggers=[{"event": "pipeline_failure", "providers": ["email"]}], **place)
+    readiness.on_config_change(old, new)
+    await settle_down()
+    assert house.status(told).phase is Phase.DELIVERED, "an edit is enough"
+    digests.cancel()
+    await house.engine.close(0)

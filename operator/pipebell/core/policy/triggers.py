@@ -47,7 +47,7 @@ def match_trigger(layers: Layers, spec: PipelineEventSpec, override: Override | 
     destinations = _destinations(layers, providers, spec)
     if not destinations:
         whose = f"the trigger for {spec.event}" if override is None or over is None or over.providers is None else title
-        return _skip(Reason.NO_PROVIDER_ENABLED, f"no destination of {whose} is enabled", title)
+        return _skip(Reason.NO_PROVIDER_ENABLED, _none_of(whose, _all_parts(layers, providers)), title)
     severity = (over.severity if over else None) or spec.severity or under.severity
     cooldown = _first(over.cooldown_seconds if over else None, under.cooldown_seconds, DEFAULT_COOLDOWN)
     digest = (over.digest if over else None) or under.digest
@@ -96,7 +96,16 @@ def _destinations(layers: Layers, providers: Sequence[str], spec: PipelineEventS
     if spec.replay_of is not None and spec.replay_of.destinations is not None:
         again = spec.replay_of.destinations
         parts = [part for part in parts if part in again or part_of(part)[0] in again]
+        unknown = [name for name in again if layers.kind(name) is None and name not in parts]
+        parts += unknown[: MAX_DELIVERIES - len(parts)]  # they wait, as an unknown name does everywhere
     return tuple(parts)
+
+
+def _none_of(whose: str, enabled: Sequence[str]) -> str:
+    """Why an event goes nowhere: nothing is enabled, or a replay asks for none of what is."""
+    if not enabled:
+        return f"no destination of {whose} is enabled"
+    return f"replayOf.destinations names no destination of {whose}; there are: {', '.join(enabled)}"
 
 
 def _all_parts(layers: Layers, providers: Sequence[str]) -> list[str]:
@@ -153,15 +162,26 @@ def _escalation(layers: Layers) -> Iterator[tuple[str, Sequence[str]]]:
 
 
 def destinations_to_check(layers: Layers) -> list[str]:
-    """Destinations that some message would use, and those that the organisation set up without using them yet."""
+    """Destinations that messages would use, unknown names, and what the organisation set up without using it yet."""
     own = layers.org.names() if layers.org is not None else ()
     meant = (name for name in own if _switched_on(layers, name))
-    return list(dict.fromkeys((*destinations_in_use(layers), *escalated_to(layers), *meant)))
+    misspelt = _unknown_to_digests(layers)
+    return list(dict.fromkeys((*destinations_in_use(layers), *escalated_to(layers), *misspelt, *meant)))
 
 
 def escalated_to(layers: Layers) -> Iterator[str]:
     """Every destination that an escalation is sent to, each once; those that stand in for others last."""
     return _enabled(layers, (name for _, providers in _escalation(layers) for name in providers))
+
+
+def _unknown_to_digests(layers: Layers) -> Iterator[str]:
+    """What the owner's own `digest.destinations` name that there is not: nothing is sent there, so nobody else asks."""
+    owner = layers.org or layers.root
+    spec = owner.spec if owner is not None else None
+    rules = (*(spec.event_triggers or ()), *(spec.pipeline_overrides or ())) if spec is not None else ()
+    for rule in rules:
+        if rule.digest is not None and rule.enabled is not False:
+            yield from (name for name in rule.digest.destinations or () if layers.kind(name) is None)
 
 
 def _switched_on(layers: Layers, name: str) -> bool:

@@ -34,6 +34,8 @@ AT_ONCE: Final = 32  # evaluations; of one namespace a quarter of them
 FEW: Final = 8  # rivals that are evaluated at once when another one counts
 PACE: Final = 0.01  # seconds between two evaluations that nobody waits for
 CHECK_PATIENCE: Final = 1.0  # seconds for looking up a host; a slow name server must not delay the condition
+LAST_WAKE: Final = 600.0  # seconds between two times that events are woken which are refused although it is Ready
+SOON: Final = 60.0  # seconds after it was found Ready in which a refusal is of what was known then
 DISTRUST: Final = 60.0  # seconds that a refusal at connect time outweighs a check that finds nothing wrong
 _DELIVERABLE: Final = "Deliverable"  # judged by what became of messages (engine.upkeep.health)
 _OF_OTHERS: Final = (
@@ -57,10 +59,17 @@ class ConditionValue:
 
 @dataclass(slots=True)
 class _State:
-    """What is remembered per configuration that is not Ready."""
+    """What is remembered per configuration that is not Ready, or that events were refused by all the same."""
 
     polls: int = 0
     polling: bool = False
+    refused: bool = False  # since it was judged last
+    ready_at: float | None = None  # when it was found Ready although an event had been refused
+
+    def forget_refusals(self) -> None:
+        """Settings are other ones now: whoever was refused may go on."""
+        self.polls, self.ready_at = 0, None
+
     distrusted_generation: int = 0
     distrusted_until: float = 0.0
     distrust: str = ""
@@ -117,6 +126,9 @@ class Readiness(ConfigFollower, ShardFollower):
             if self._store.own(new.namespace, new.org_slug) is new:
                 self._outranked(new)
         elif new is not None:
+            state = self._states.get(new.key)
+            if state is not None and old is not None and old.generation != new.generation:
+                state.forget_refusals()
             self.changed(new)
 
     def _outranked(self, config: ConfigObject) -> None:
@@ -135,16 +147,26 @@ class Readiness(ConfigFollower, ShardFollower):
 
     def on_root_change(self) -> None:
         """See `ConfigFollower`. Thousands of Secrets are read for that, so it is paced."""
+        for state in self._states.values():
+            state.forget_refusals()
         for config in self._store:
             self._later[config.key] = None
         self._wanted.set()
 
     def on_config_refused(self, config: ConfigObject, error: NotReady) -> None:
-        """See `ConfigFollower`."""
+        """See `ConfigFollower`.
+
+        An event may need what no list of the configuration names any more: a digest or a notice for a destination that
+        was removed. So it can be Ready and refuse again and again: then only time, or an edit, wakes who waits for it.
+        """
         state = self._states.setdefault(config.key, _State())
+        state.refused = True
         if error.reason is NotReadyReason.HOST_NOT_ALLOWED:
             state.distrusted_until, state.distrust = self._clock.now() + DISTRUST, error.message
             state.distrusted_generation = config.generation
+        elif state.ready_at is not None and self._clock.now() - state.ready_at < SOON:
+            self._poll(config.key, LAST_WAKE)
+            return
         self.changed(config)
 
     def on_shards_acquired(self, shards: Collection[int]) -> None:
@@ -263,18 +285,28 @@ class Readiness(ConfigFollower, ShardFollower):
             log.exception("config_not_evaluated", namespace=key[0], name=key[1])
             return
         if values[0].status:
-            self._states.pop(key, None)
+            self._found_ready(key)
             self._followers.on_config_ready(config)
         elif _may_become_ready(config, values[0].reason):
             self._poll(key)
 
-    def _poll(self, key: Key) -> None:
+    def _found_ready(self, key: Key) -> None:
+        state = self._states.get(key)
+        if state is None or not state.refused:
+            self._states.pop(key, None)
+            return
+        now = self._clock.now()
+        if state.ready_at is None or now - state.ready_at >= 2 * LAST_WAKE:
+            state.polls = 0
+        state.refused, state.ready_at = False, now
+
+    def _poll(self, key: Key, longest: float = LAST_POLL) -> None:
         """Look again after a while; one look is planned at a time, whoever finds the configuration wanting."""
         state = self._states.setdefault(key, _State())
         if state.polling:
             return
         state.polling = True
-        wait = min(FIRST_POLL * POLL_GROWTH**state.polls, LAST_POLL) * random.uniform(0.8, 1.2)  # noqa: S311  (jitter)
+        wait = min(FIRST_POLL * POLL_GROWTH**state.polls, longest) * random.uniform(0.8, 1.2)  # noqa: S311  (jitter)
         state.polls = min(state.polls + 1, 20)
         self._timers.at(max(self._clock.now() + wait, state.distrusted_until), lambda: self._look(key, state))
 
