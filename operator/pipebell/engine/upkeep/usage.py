@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -52,6 +53,11 @@ class _Page:
     health: float | None = None
     """When a destination's health has changed."""
 
+    @property
+    def clean(self) -> bool:
+        """Whether all of it is written."""
+        return self.last is None and self.health is None
+
     def due(self, now: float) -> bool:
         """Whether there is something to write by now: an event's end at once, so that what comes with it goes along."""
         if now - self.written < PER_CONFIG:
@@ -76,6 +82,7 @@ class UsageWriter(Observer):
         self._store, self._ledger, self._health, self._conditions = store, ledger, health, conditions
         self._configs, self._clock, self._ownership = ports.configs, ports.clock, ports.ownership
         self._pages: dict[Key, _Page] = {}
+        self._noted = asyncio.Event()
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """Note an event's end. Events of the root configuration have no resource to note it on."""
@@ -89,16 +96,21 @@ class UsageWriter(Observer):
             page.keys[state.key.event] = state.key
         page.last = _Last(f"{state.namespace}/{state.name}", summary.phase, summary.reason, now)
         page.counts[summary.phase.value] = page.counts.get(summary.phase.value, 0) + 1
+        self._noted.set()
 
     def on_health(self, key: Key) -> None:
         """A destination of this configuration has turned out to work, or not to."""
         page = self._pages.setdefault(key, _Page())
         if page.health is None:
             page.health = self._clock.now()
+        self._noted.set()
 
     async def run(self) -> None:
         """Write what there is to write, until cancelled."""
         while True:
+            self._noted.clear()
+            if all(page.clean for page in self._pages.values()):
+                await self._noted.wait()
             await self._clock.sleep(OVERALL)
             now = self._clock.now()
             due = next((key for key, page in self._pages.items() if page.due(now)), None)
