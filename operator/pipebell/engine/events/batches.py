@@ -7,6 +7,7 @@ is not made.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Final
@@ -99,6 +100,8 @@ class Batches(ShardFollower, Observer):
         self._all: dict[tuple[str, str], Batch] = {}
         self._open: dict[tuple[str, str], dict[str, Batch]] = {}
         self._entering: dict[str, _Entering] = {}
+        self.opened = asyncio.Event()
+        """Set whenever there is one more; whoever waits for it clears it."""
 
     def __len__(self) -> int:
         """Digests that wait to be made."""
@@ -226,6 +229,7 @@ class Batches(ShardFollower, Observer):
             batch = Batch(namespace, name, destination, org, due, fires, tally=Tally(max_items_of(name)))
             self._all[namespace, name] = batch
             self._open.setdefault((namespace, org), {})[name] = batch
+            self.opened.set()
         return batch
 
     def _remove(self, batch: Batch) -> None:

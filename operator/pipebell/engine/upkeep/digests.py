@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from pipebell.core.silences.hold import held_by_quiet_hours, silent
 from pipebell.core.status import EventStatus, rfc3339
 from pipebell.core.vocabulary import NoticeKind, StageName
 from pipebell.engine.events.batches import Stage
+from pipebell.engine.timers import wait_for
 from pipebell.engine.upkeep.notices import Made
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from pipebell.engine.ports import Ports
     from pipebell.engine.upkeep.notices import NoticeMaker
 
-EVERY: Final = 1.0  # seconds between two looks at what is due
+EVERY: Final = 1.0  # seconds between two looks at what is due, at least
+LONGEST: Final = 60.0  # and at most: a clock that was set forward must not delay them
 AFTER_REFUSAL: Final = 300.0  # seconds until what the API refuses is tried again
 FORGET_EVERY: Final = 600.0  # seconds between two looks at what is over
 HELD: Final = 60.0  # seconds until it is seen that what holds a digest back is over before its time
@@ -70,6 +73,15 @@ class Digests:
                 done = await asyncio.gather(*(self._try(batch) for batch in some))
                 if not all(done):  # whatever ails the API ails it for the others as well
                     break
+            self._batches.opened.clear()
+            rest = self._rest()
+            if rest > 0:
+                await wait_for(self._batches.opened, self._clock, rest)
+
+    def _rest(self) -> float:
+        """Seconds for which nothing can become due, without the one that follows anyway."""
+        first = min((_due_at(batch) for batch in self._batches.open()), default=math.inf)
+        return min(first - self._clock.now(), LONGEST) - EVERY
 
     async def _try(self, batch: Batch) -> bool:
         """Whether the API has answered."""
@@ -88,7 +100,7 @@ class Digests:
         if not len(self._batches):
             return []
         now, places = self._clock.now(), Counter[str]()
-        due = [batch for batch in self._batches.open() if max(batch.fires, batch.retry_at) <= now]
+        due = [batch for batch in self._batches.open() if _due_at(batch) <= now]
         turns = []
         for batch in sorted(due, key=lambda each: (each.retry_at, each.fires)):
             places[batch.namespace] += 1
@@ -217,3 +229,7 @@ class Digests:
             return False
         same = found.spec.notice == event.spec.notice and found.spec.org_slug == event.spec.org_slug
         return same and found.status.finished and bool(found.status.deliveries)
+
+
+def _due_at(batch: Batch) -> float:
+    return max(batch.fires, batch.retry_at)
