@@ -37,7 +37,7 @@ from pipebell.engine.upkeep.recovery import Recovery
 from pipebell.engine.upkeep.retention import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
 
     from pipebell.core.message import Message
     from pipebell.core.vocabulary import Phase
@@ -63,24 +63,47 @@ class FakeClock:
         await future
 
     async def advance(self, seconds: float) -> None:
-        """Let so much time pass, waking sleepers in order, each with the time that it asked for."""
+        """Let so much time pass, waking sleepers in order, those of one moment together, as a real loop does."""
         end = self._now + seconds
         await settle_down()
-        while self._sleepers and self._sleepers[0][0] <= end:
-            when, _, future = heapq.heappop(self._sleepers)
-            self._now = max(self._now, when)
+        sleepers, ready = self._sleepers, asyncio.get_running_loop()._ready
+        while sleepers and sleepers[0][0] <= end:
+            when, _, future = heapq.heappop(sleepers)
             if not future.done():
+                self._now = max(self._now, when)
                 future.set_result(None)
+                if sleepers and sleepers[0][0] == when:
+                    continue
+            if ready:
                 await settle_down()
         self._now = end
         await settle_down()
+
+    async def leap(self, seconds: float) -> None:
+        """So much time passes, of which everybody sees half a minute in each hour only: what days cost little in.
+
+        Whoever sleeps is woken late, as on a machine that is suspended.
+        """
+        hours, rest = divmod(seconds, 3600)
+        for _ in range(int(hours)):
+            self._now += 3570
+            await self.advance(30)
+        await self.advance(rest)
+
+
+class _Turn:
+    """`asyncio.sleep(0)`, of which there are millions, without what it looks for first."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
 
 async def settle_down(turns: int = 100_000) -> None:
     """Let everything run that can run without time passing: until nobody has anything to do."""
     ready = asyncio.get_running_loop()._ready  # whatever is to run in the loop's next turn
+    turn = _Turn()
     for _ in range(turns):
-        await asyncio.sleep(0)
+        await turn
         if not ready:
             return
     raise AssertionError(f"still busy after {turns} turns")

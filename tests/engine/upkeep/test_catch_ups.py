@@ -565,9 +565,9 @@ async def test_what_is_held_back_stays_until_it_is_told_of_and_the_catch_up_unti
     assert [event.name for event in night.events.store.values()] == ["event-1"]
     await later(night, 200)
     assert night.told == ["Held back by silence migration: 1"]
-    await later(night, 20_000)
+    await night.clock.leap(20_000)
     assert "event-1" not in [event.name for event in night.events.store.values()]
-    await later(night, 20_000)
+    await night.clock.leap(20_000)
     assert night.events.store == {}
     task.cancel()
 
@@ -579,10 +579,10 @@ async def test_a_catch_up_goes_after_the_last_of_its_events(night):
     sweeper = night.sweeper(ttl_delivered=60.0)
     sweeper.subscribe(night.engine.books.holds)
     task = asyncio.ensure_future(sweeper.run())
-    await later(night, 120_000)
+    await night.clock.leap(120_000)
     assert len(night.events.store) == 2
     await night.kill()
-    await later(night, 60_000)
+    await night.clock.leap(60_000)
     assert night.told == ["Held back by silence migration: 1"]
     task.cancel()
 
