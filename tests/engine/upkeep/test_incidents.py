@@ -42,6 +42,9 @@ async def test_reminders_after_4_and_12_hours_in_the_thread(house):
     await fail(house, errorMessage="timeout")
     _, message, _, attempt = house.slack.sent[1]
     assert (attempt.action, attempt.handle) == (Action.REPLY, "C1/1.1")
+    name = the_incident(house).name
+    assert house.slack.sent[0][1].note == f"Take it over: pipebell ack {name} -n team"
+    assert message.note == f"Failing since 2025-06-15 15:06 UTC. Take it over: pipebell ack {name} -n team"
     assert message.event.spec.error_message == "Failing for 4 h, 1 time.\nFirst error: disk full"
     await house.clock.advance(8 * HOUR)
     assert house.slack.sent[2][1].event.spec.error_message == (
@@ -254,6 +257,23 @@ async def test_the_sweeper_keeps_events_that_the_incident_does_not_cover_yet(hou
     assert not house.keeper.covers(house.events.store["team", two.name])
     await house.clock.advance(11)
     assert house.keeper.covers(house.events.store["team", two.name])
+
+
+async def test_an_outage_of_days_loses_no_opening_that_was_held_and_leaves_no_alert_open(house):
+    configure(house, to=("pagerduty",), notifyAfterSeconds=600, autoResolveAfterSeconds=100 * HOUR)
+    await fail(house)
+    await house.clock.advance(30)
+    await house.close()
+    await house.clock.advance(40 * HOUR)
+    await house.restart()
+    await house.clock.advance(10)
+    assert len(house.pagerduty.sent) == 1
+    await house.close()
+    await house.clock.advance(100 * HOUR)
+    await house.restart()
+    await house.clock.advance(10)
+    assert house.pagerduty.sent[-1][3].action is Action.RESOLVE
+    assert the_incident(house).status.resolved_by == "autoResolve"
 
 
 async def test_what_a_silence_held_back_and_still_fails_is_told_at_its_end(house):

@@ -314,11 +314,12 @@ def _earlier(time: float | None, latest: float) -> float | None:
 
 
 def tick(
-    incident: Incident, rules: IncidentRules, now: float, not_before: float | None = None
+    incident: Incident, rules: IncidentRules, now: float, not_before: float | None = None, *, caught_up: bool = False
 ) -> tuple[Incident, tuple[Notice, ...]]:
     """What time alone brings: an opening that was held, reminders, steps of the escalation, an end by itself.
 
-    The cooldown of its key's last opening lasts until `not_before`.
+    The cooldown of its key's last opening lasts until `not_before`. `caught_up`: a silence that tells what still fails
+    has ended, which reminds even where nothing else does.
     """
     if not incident.open:
         return incident, ()
@@ -343,7 +344,7 @@ def tick(
     if incident.muted(now) or incident.flapping:
         return incident, ()
     notices: list[Notice] = []
-    incident = _reminded(incident, rules, now, notices)
+    incident = _reminded(incident, rules, now, notices, caught_up=caught_up)
     incident = _escalated(incident, rules, now, notices)
     return incident, tuple(notices)
 
@@ -380,13 +381,17 @@ def _held(
     return replace(incident, due=None), (Notice(NoticeKind.OPENING, incident.failures, due),)
 
 
-def _reminded(incident: Incident, rules: IncidentRules, now: float, notices: list[Notice]) -> Incident:
+def _reminded(
+    incident: Incident, rules: IncidentRules, now: float, notices: list[Notice], *, caught_up: bool
+) -> Incident:
     if incident.next_reminder is None or now < incident.next_reminder:
         return incident
-    if not rules.remind_after:
+    if not (rules.remind_after or caught_up):
         return replace(incident, next_reminder=None)
     number = incident.reminders + 1
     notices.append(Notice(NoticeKind.REMINDER, number, incident.next_reminder))
+    if not rules.remind_after:
+        return replace(incident, reminders=number, next_reminder=None)
     following = incident.next_reminder + rules.reminder(number + 1)
     if following <= now:  # nobody looked for a long time: what was missed is not made up for
         following = now + rules.reminder(number + 1)
@@ -454,6 +459,11 @@ def next_look(incident: Incident, rules: IncidentRules) -> float | None:
     elif incident.acknowledgement is None and not incident.flapping:
         times += [incident.next_reminder, incident.next_escalation]
     return min((time for time in times if time is not None), default=None)
+
+
+def take_over(name: str, namespace: str) -> str:
+    """What whoever reads of it can do, for people."""
+    return f"Take it over: pipebell ack {name} -n {namespace}"
 
 
 def lasted(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipebell.core.policy.decision import Skip, Suppress
+from pipebell.core.policy.digest import together
 from pipebell.core.policy.facts import NOBODY_ASKED
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.situation import Stage
@@ -26,7 +27,10 @@ def claim(s: Situation) -> Decision | Situation:
     if not destinations:
         return Skip(said.stage, Reason.NO_PROVIDER_ENABLED, "no destination of it is enabled", said.title)
     severity = said.severity or s.event.severity
-    return s._replace(match=Match(severity, destinations, 0, said.title, said.threads))
+    s = s._replace(match=Match(severity, destinations, 0, said.title, said.threads, note=said.note))
+    if said.together and not (s.progress.tried or s.progress.open or s.progress.batch):
+        return together(s, said.together, "many incidents are told of at once: ")
+    return s
 
 
 CLAIM = Stage(StageName.TRIGGER, claim)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipebell.core.layers import part_of
-from pipebell.core.policy.batches import Rhythm, place
 from pipebell.core.policy.decision import Suppress, Wait, WaitsFor
-from pipebell.core.policy.digest import deferred, waiting
+from pipebell.core.policy.digest import together, waiting
 from pipebell.core.policy.sent import Sent, suppressed_until
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.status import rfc3339
@@ -51,24 +49,10 @@ def _opening(s: Situation) -> Suppress | None:
 
 def _storm(s: Situation) -> Decision | Situation:
     """When many incidents open at once, further ones go into a digest; on-call destinations get each."""
-    facts, match, ongoing = s.incident, s.matched, s.ongoing
+    facts, ongoing = s.incident, s.ongoing
     if facts is None or not facts.storm or ongoing is None or ongoing.notified or s.progress.open or s.progress.tried:
         return s
-    if not s.batches.known:
-        return Wait(StageName.DIGEST, WaitsFor.LEDGER, None, "which digests are due is being read", match=match)
-    layers, rhythm = s.resolved.layers, Rhythm(s.event.spec.org_slug, facts.rules.storm_within)
-    now: list[str] = []
-    later: list[str] = []
-    for name in match.destinations:
-        found = layers.destination(name)
-        together = found is not None and not found.kind.capabilities.resolves
-        (later if together else now).append(name)
-    wholes = dict.fromkeys(part_of(name)[0] for name in later)
-    placed = tuple(place(s.batches, rhythm, s.event.namespace, name, s.now) for name in wholes)
-    if not placed:
-        return s
-    s = s._replace(match=replace(match, destinations=tuple(now)), batch=(*waiting(s), *placed))
-    return s if now else deferred(s, StageName.DIGEST, s.batch, "many incidents have opened at once: ")
+    return together(s, facts.rules.storm_within, "many incidents have opened at once: ")
 
 
 def _running(s: Situation) -> Suppress | None:

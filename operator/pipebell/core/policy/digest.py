@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipebell.core.layers import part_of
 from pipebell.core.models import KINDS
-from pipebell.core.policy.batches import Waiting, place, rhythm_of
+from pipebell.core.policy.batches import Rhythm, Waiting, place, rhythm_of
 from pipebell.core.policy.decision import Batch, Wait, WaitsFor
 from pipebell.core.policy.situation import Resolved, Situation, Stage
 from pipebell.core.silences.hold import held_by_quiet_hours, silent
@@ -81,6 +81,26 @@ def digest(s: Situation) -> Decision | Situation:
     if match.destinations:
         return s._replace(batch=batch)
     return deferred(s, StageName.DIGEST, batch)
+
+
+def together(s: Situation, every: int, why: str) -> Decision | Situation:
+    """Have what is not on call told in one digest, `every` seconds after its first member; the rest gets it now."""
+    match, layers = s.matched, s.resolved.layers
+    if not s.batches.known:
+        return Wait(StageName.DIGEST, WaitsFor.LEDGER, None, "which digests are due is being read", match=match)
+    rhythm = Rhythm(s.event.spec.org_slug, every)
+    now: list[str] = []
+    later: list[str] = []
+    for name in match.destinations:
+        found = layers.destination(name)
+        waits = found is not None and not found.kind.capabilities.resolves
+        (later if waits else now).append(name)
+    wholes = dict.fromkeys(part_of(name)[0] for name in later)
+    placed = tuple(place(s.batches, rhythm, s.event.namespace, name, s.now) for name in wholes)
+    if not placed:
+        return s
+    s = s._replace(match=replace(match, destinations=tuple(now)), batch=(*waiting(s), *placed))
+    return s if now else deferred(s, StageName.DIGEST, s.batch, why)
 
 
 def deferred(s: Situation, stage: StageName, batch: Sequence[Waiting], why: str = "") -> Batch:

@@ -53,7 +53,9 @@ class Claim:
     `due`: it is sent, to `destinations` and nobody else; without any it is not. Not due, it ends by `reason`: NotDue is
     Skipped, Superseded is Suppressed `by` what came between. `severity` is that of what it is about; None takes the
     event's or its type's. `title` names for people what it went by. `threads` says, by destination, which earlier
-    message is followed up, and how; a destination that it does not name gets a message of its own.
+    message is followed up, and how; a destination that it does not name gets a message of its own. `together`: it is
+    one of many that are due at once, and waits so many seconds for a digest of them, but on call (0: it does not wait).
+    `note` is said beside its message.
     """
 
     due: bool
@@ -65,6 +67,8 @@ class Claim:
     reason: Reason = Reason.NOT_DUE
     by: str = ""
     threads: Mapping[str, Thread] = field(default_factory=dict)
+    together: int = 0
+    note: str = ""
 
 
 NOBODY_ASKED = Claim(due=False, stage=StageName.TRIGGER, message="nothing that the operator knows of calls for it")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.batching import DigestSpec
+from pipebell.core.incidents.keys import name_of
 from pipebell.core.incidents.reducer import (
     begin,
     below,
@@ -20,6 +21,7 @@ from pipebell.core.incidents.reducer import (
     recovers,
     stable_at,
     superseded,
+    take_over,
     to_notify,
     worsens,
 )
@@ -278,16 +280,19 @@ def repeated(s: Situation) -> Decision | Situation:
     first = not after.notified and set(after.under_way.values()) <= {s.event.uid}  # its own, when it is decided again
     action = IncidentAction.WORSENED if worse else IncidentAction.OPENED if first else IncidentAction.COUNTED
     mark = match.mark._replace(action=action) if match.mark is not None else None
-    return s._replace(match=replace(match, destinations=missing, batched=later, mark=mark, note=_so_far(after, s.now)))
+    return s._replace(match=replace(match, destinations=missing, batched=later, mark=mark, note=_so_far(after, s)))
 
 
-def _so_far(after: Incident, now: float) -> str:
-    """What a message says that is not the first failure's; "" for that."""
+def _so_far(after: Incident, s: Situation) -> str:
+    """What a message says beside the failure itself: how it stands with its incident, and what to do."""
     if after.flapping:
         return f"{_FLAPS}; the next message comes when it is stable."
+    name = after.name or (name_of(after.key, s.event.uid) if s.event.uid else "")
+    what_to_do = take_over(name, s.event.namespace) if name else ""
     if after.failures <= 1 or after.first_failure is None:
-        return ""
-    return f"Failure {after.failures} of an incident that began {lasted(now - after.first_failure)} ago."
+        return what_to_do
+    ago = lasted(s.now - after.first_failure)
+    return f"Failure {after.failures} of an incident that began {ago} ago. {what_to_do}".rstrip()
 
 
 REPEATED = Stage(StageName.REPEATED, repeated)

@@ -92,6 +92,7 @@ class Observing:
         """The same with what is known of digests and hourly limits, where the configuration has any."""
         layers = situation.resolved.layers
         storm = situation.incident is not None and situation.incident.storm
+        storm = storm or (situation.claim is not None and situation.claim.together > 0)
         if layers.singly and not state.batch and not storm:
             return situation
         budget = self._books.budgets.look(state, situation.event, layers, situation.now)

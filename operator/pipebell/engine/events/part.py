@@ -26,7 +26,8 @@ class Stored:
     was last said to be told. `seen` is what people said in its spec when that was looked at last. `looked`: what time
     and people have brought since it was found is known, so that it may be said whether something is due. `check` is
     when it is looked at although nothing is due, since its configuration has changed, or a silence. `held` is the end
-    of the silence or the quiet hours that move what is due.
+    of the silence or the quiet hours that move what is due. `together` are the names of notices that are due at once
+    with those of many other incidents.
     """
 
     rules: IncidentRules
@@ -41,6 +42,7 @@ class Stored:
     looked: bool = True
     check: float | None = None
     held: float | None = None
+    together: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

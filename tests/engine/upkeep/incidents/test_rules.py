@@ -230,3 +230,37 @@ async def test_a_destination_that_is_gone_does_not_hold_up_the_end(house):
     end = await succeed(house)
     assert house.status(end).phase == "Delivered"
     assert phases(house) == ["Resolved"]
+
+
+BOTH = pytest.mark.parametrize("how", ["goes on", "restarted"])
+
+
+@BOTH
+@pytest.mark.parametrize("by", [{"labels": {"tier": "gold"}}, {"owner": "pay*"}])
+async def test_an_opening_that_was_held_goes_where_an_override_sends_the_failure(house, how, by):
+    rule = {"pipelines": ["*"], "providers": ["pagerduty"], **by}
+    configure(house, pipelineOverrides=[rule], incidents={"notifyAfterSeconds": 600})
+    await fail(house, owner="payments", labels={"tier": "gold"})
+    await house.clock.advance(20)
+    (event,) = house.events.store.values()
+    assert not house.keeper.covers(event), "what is told, if nothing else comes, depends on it"
+    if how == "restarted":
+        await house.restart()
+    await house.clock.advance(600)
+    assert (len(house.slack.sent), len(house.pagerduty.sent)) == (0, 1)
+    told = house.pagerduty.sent[0][1].event.spec
+    assert (told.owner, told.labels) == ("payments", {"tier": "gold"})
+
+
+@BOTH
+async def test_what_is_told_of_an_incident_is_of_its_type_over_a_restart(house, how):
+    rules = {"notifyAfterSeconds": 600, "remindAfterSeconds": 3600}
+    configure(house, event="pipeline_missing", incidents=rules)
+    await fail(house, event="pipeline_missing")
+    for seconds in (20, 600, 3600):
+        await house.clock.advance(seconds)
+        if how == "restarted":
+            await house.restart()
+    await house.clock.advance(30)
+    sent = [(message.event.spec.notice.kind, message.event.spec.event) for _, message, _, _ in house.slack.sent]
+    assert sent == [("Opening", "pipeline_missing"), ("Reminder", "pipeline_missing")]

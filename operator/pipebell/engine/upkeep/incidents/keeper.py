@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import EventType, IncidentAction, NoticeKind, Severity
+from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
 from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.events.part import Stored
 from pipebell.engine.shards.follower import ShardFollower
@@ -53,6 +54,7 @@ GRACE: Final = 30.0  # seconds after a configuration's change: what replaces it 
 STAGGER: Final = 0.01  # seconds between looks at incidents that a change concerns all at once
 SOON, LATER = 5.0, 60.0  # seconds until something is tried again that could not be done
 ON_ITS_WAY: Final = 1.0  # seconds between two looks whether first messages have arrived, or this replica may go on
+MOST_SINGLY: Final = 5  # reminders and openings of an organisation after a silence; more are told in one digest
 KEPT: Final = 172_800.0  # seconds for which a resolved incident is remembered by its name
 MOST_RESOLVED: Final = 1_000  # of one namespace
 EVERY: Final = 3600.0  # seconds between two looks for what is to be deleted
@@ -79,6 +81,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._recoveries: dict[Entry, bool] = {}  # whose end an event tells that was found, and whether by messages
         self._ended_by: dict[tuple[str, str], list[Incident]] = {}  # by namespace and name of a success not found yet
         self._closed: set[Entry] = set()  # whose alerts and first messages an event that was found has changed
+        self._counted_at, self._together = 0.0, Counter[tuple[str, str]]()
         self.trouble: str | None = None
         incidents.on_change = self._changed
         incidents.on_recovered = self._recovered
@@ -228,6 +231,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         if record is None or entry is None or entry not in self._folds:
             return
         status = event.status
+        if status.catch_up is not None and status.catch_up.mode is CatchUpMode.STILL_FAILING:
+            entry.extra.held = max(entry.extra.held or 0.0, epoch(status.catch_up.due))
         entry.incident = incident = self._folds[entry].failed(entry.incident, event, entry.confirmed)
         if record.action is IncidentAction.RECOVERED:
             if event.spec.notice is not None:
@@ -355,16 +360,22 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
             self._seen(entry, stored.resource)
         now = self._clock.now()
-        self._end_hold(entry, resolved, now)
-        before = entry.incident
-        opening = self._book.past(key).opening
-        after, due = reducer.tick(before, rules, now, opening + cooldown if opening is not None else None)
+        caught_up = self._end_hold(entry, resolved, now)
+        before, opening = entry.incident, self._book.past(key).opening
+        cooled = None if opening is None else opening + cooldown
+        after, due = reducer.tick(before, rules, now, cooled, caught_up=caught_up > 0)
         until = self._held_until(before, resolved, now) if due and after.open else None
         if until is not None:  # a silence or quiet hours move what is due
             stored.held = until
             self._arm(entry, until)
             return
         entry.incident = after
+        told = [notices.name_of(after.name, each.kind, each.step) for each in due]
+        stored.together = frozenset(told if caught_up > MOST_SINGLY else ())
+        await self._brought(entry, before, due)
+
+    async def _brought(self, entry: Entry, before: Incident, due: Collection[reducer.Notice]) -> None:
+        """Store what time has brought, and make the notices of it."""
         for ordinal in range(before.failures + 1, entry.incident.failures + 1):  # of no event
             entry.confirm(ordinal)
         if not entry.incident.open:
@@ -375,17 +386,29 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         if entry.incident.open:
             self._arm(entry)
 
-    def _end_hold(self, entry: Entry, resolved: Resolved, now: float) -> None:
-        """What was moved to the end of a silence is due now, where that was ended before its time."""
+    def _end_hold(self, entry: Entry, resolved: Resolved, now: float) -> int:
+        """What was moved to the end of a silence is due now, where that was ended before its time.
+
+        Of how many of the organisation's incidents this is so, 0 for none.
+        """
         held, incident = entry.extra.held, entry.incident
         if held is None or self._held_until(incident, resolved, now) is not None:
-            return
+            return 0
         entry.extra.held = None
+        number = self._caught_up(entry, held)
         if incident.due == held:
             incident = replace(incident, due=min(held, now))
         if incident.next_reminder == held:
             incident = replace(incident, next_reminder=min(held, now))
         entry.incident = incident
+        return number
+
+    def _caught_up(self, entry: Entry, held: float) -> int:
+        """How many incidents of this one's organisation were held until the same moment: counted for all at once."""
+        if held != self._counted_at:
+            keys = (each.incident.key for each in self._book if each is entry or each.extra.held == held)
+            self._counted_at, self._together = held, Counter((key.namespace, key.org) for key in keys)
+        return self._together[entry.incident.key.namespace, entry.incident.key.org]
 
     def _held_until(self, incident: Incident, resolved: Resolved, now: float) -> float | None:
         """When what holds its failures back now is over; None when nothing does."""
@@ -417,7 +440,9 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
                 continue
             spec = notices.spec_of(incident, notice, self._clock.now())
             try:
-                await self._maker.make(incident.key.namespace, name, spec, notice.due)
+                current = notice.kind in (NoticeKind.OPENING, NoticeKind.RESOLVED)  # however long nobody could make it
+                moment = self._clock.now() if current else notice.due
+                await self._maker.make(incident.key.namespace, name, spec, moment)
             except Unavailable:
                 await self._clock.sleep(SOON)
             else:

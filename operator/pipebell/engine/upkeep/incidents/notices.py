@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.errors import Unavailable
 from pipebell.core.event import Event, PipelineEventSpec
 from pipebell.core.incidents.record import TYPES, success_that_ended
-from pipebell.core.incidents.reducer import STABLE, escalation_at, lasted, next_step, to_notify
+from pipebell.core.incidents.reducer import STABLE, escalation_at, lasted, next_step, take_over, to_notify
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
@@ -138,7 +139,8 @@ class IncidentJudge:
         if notice.kind is NoticeKind.OPENING:
             return self._opening(event, incident, resolved.layers)
         if notice.kind is NoticeKind.REMINDER:
-            return self._reminder(incident, expected=notice.step == incident.reminders)
+            claim = self._reminder(incident, expected=notice.step == incident.reminders)
+            return replace(claim, together=self._together(event, resolved.layers)) if claim.due else claim
         return self._other(incident, resolved, notice.kind, notice.step)
 
     def _other(self, incident: Incident, resolved: Resolved, kind: NoticeKind, step: int) -> Claim:
@@ -160,7 +162,21 @@ class IncidentJudge:
         if isinstance(match, Skip):
             return _not_due(match.message)
         names = to_notify(incident, match.destinations, event.uid)
-        return _due(incident, names) if names else _superseded("everybody was told of it")
+        if not names:
+            return _superseded("everybody was told of it")
+        return replace(_due(incident, names), together=self._together(event, layers))
+
+    def _together(self, event: Event, layers: Layers) -> int:
+        """Of many notices that are due at once, seconds for which this one waits for the others; 0 for not."""
+        rules, notice = layers.incidents, event.spec.notice
+        entry = self._incidents.book.named(event.namespace, notice.incident or "") if notice is not None else None
+        if rules is None or entry is None or notice is None:
+            return 0
+        at_once = first_name(event.name) in entry.extra.together
+        if notice.kind is NoticeKind.OPENING and not at_once:
+            key = entry.incident.key
+            at_once = self._incidents.book.storms(key.namespace, key.org, rules, self._incidents.now())
+        return rules.storm_within if at_once else 0
 
     def _reminder(self, incident: Incident, *, expected: bool) -> Claim:
         if _is_stable(incident):  # which is what it says
@@ -194,7 +210,16 @@ def _due(incident: Incident, names: Sequence[str]) -> Claim:
         destinations=tuple(names),
         severity=incident.severity,
         title=f"Incident {incident.name}",
+        note=_beside(incident),
     )
+
+
+def _beside(incident: Incident) -> str:
+    """What is said beside a message about it while it fails: since when it does so, and what to do."""
+    if not incident.open or incident.first_failure is None:
+        return ""
+    since = datetime.fromtimestamp(incident.first_failure, UTC)
+    return f"Failing since {since:%Y-%m-%d %H:%M} UTC. {take_over(incident.name, incident.key.namespace)}"
 
 
 def way_to_change(notification: Notification, action: Action) -> Action | None:
@@ -226,7 +251,7 @@ def _of_alerts(
             threads[name] = Thread(way, item.handle, alert, anew=not beside)
     if not threads:
         return _superseded("nobody was told whose alerts can be changed")
-    return replace(_due(incident, tuple(threads)), threads=threads)
+    return replace(_due(incident, tuple(threads)), threads=threads, note="")
 
 
 def _over(incident: Incident, now: float) -> str:
