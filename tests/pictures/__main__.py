@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import click
-from tests.pictures.pages import ADAPTIVE_CARDS, IMAGES, RECORD, WIDTH, fingerprint, page
+from tests.pictures.pages import ADAPTIVE_CARDS, IMAGES, PICTURED, RECORD, WIDTH, fingerprint, page
 from tests.pictures.png import smaller
-
-from pipebell.core.models import KINDS
 
 _PACKAGES: Final = ("chromium", "fonts-dejavu-core", "fonts-noto-color-emoji")
 _CARDS: Final = "adaptivecards@3.0.6"
@@ -72,7 +70,7 @@ def main() -> None:
     if "--all" in sys.argv[1:]:
         known = {}
     IMAGES.mkdir(exist_ok=True)
-    stale = [k for k in KINDS if known.get(k) != fingerprint(k) or not (IMAGES / f"{k}.png").exists()]
+    stale = [k for k in PICTURED if known.get(k) != fingerprint(k) or not (IMAGES / f"{k}.png").exists()]
     with tempfile.TemporaryDirectory(prefix="pipebell-pictures-") as made:
         program = browser() if stale else ""
         if "teams" in stale:
@@ -81,7 +79,7 @@ def main() -> None:
             picture = photograph(program, kind, Path(made))
             (IMAGES / f"{kind}.png").write_bytes(picture)
             click.echo(f"{kind:14}{len(picture):7,} bytes")
-    record = {kind: fingerprint(kind) for kind in sorted(KINDS)}
+    record = {kind: fingerprint(kind) for kind in sorted(PICTURED)}
     RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

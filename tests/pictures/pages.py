@@ -219,3 +219,6 @@ _LAYOUTS: Final = {
     "googleChat": lambda body: _marked(body["text"]),
     "sms": lambda body: f'<div class="bubble">{escape(body["Body"], quote=False)}</div>',
 }
+
+PICTURED: Final = tuple(kind for kind in KINDS if kind == "email" or kind in _LAYOUTS)
+"""The kinds whose pages have a picture: those that are laid out here."""

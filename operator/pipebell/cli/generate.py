@@ -1,4 +1,4 @@
-"""Writes the generated CustomResourceDefinitions and docs/reference.md, or checks that those here are current.
+"""Writes the generated CustomResourceDefinitions, docs/reference.md and the tables of kinds, or checks those here.
 
 `python -m pipebell.cli.generate [--check] [DIRECTORY…]`: for Pipebell's developers (`make generate`).
 """
@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 import yaml
 
+from pipebell.cli.kind_tables import Unwritten, tables
 from pipebell.core import crds
 from pipebell.core.reference import reference
 from pipebell.core.vocabulary import GROUP
@@ -87,7 +88,7 @@ def _holds(path: Path, text: str) -> bool:
 def generate(directories: tuple[Path, ...], *, check: bool) -> None:
     """Write the CustomResourceDefinitions into DIRECTORIES [default: wherever the repository has them]."""
     if not directories:
-        _page(check=check)
+        _pages(check=check)
     for directory in directories or DIRECTORIES:
         stale = drifted(directory)
         if check and stale:
@@ -101,14 +102,19 @@ def generate(directories: tuple[Path, ...], *, check: bool) -> None:
             click.echo(directory / name)
 
 
-def _page(*, check: bool) -> None:
-    """docs/reference.md, which says the same to people."""
-    if _holds(REFERENCE, reference()):
-        return
-    if check:
-        raise click.ClickException(f"{REFERENCE}: not what the models say; run `make generate`")
-    REFERENCE.write_text(reference(), encoding="utf-8")
-    click.echo(REFERENCE)
+def _pages(*, check: bool) -> None:
+    """docs/reference.md, and the tables of kinds: they say the same to people."""
+    try:
+        pages = {REFERENCE: reference(), **tables(REFERENCE.parent, strict=check)}
+    except Unwritten as error:
+        raise click.ClickException(str(error)) from None
+    for page, text in pages.items():
+        if _holds(page, text):
+            continue
+        if check:
+            raise click.ClickException(f"{page}: not what the models and kinds say; run `make generate`")
+        page.write_text(text, encoding="utf-8")
+        click.echo(page)
 
 
 if __name__ == "__main__":

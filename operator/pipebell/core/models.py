@@ -55,6 +55,7 @@ from pipebell.core.fields import (
     OrgSlug,
     SecretRef,
     Spec,
+    referable,
     templates,
     traits,
 )
@@ -124,6 +125,8 @@ def _registered() -> dict[str, Kind]:
         kind = next((mark for mark in info.metadata if isinstance(mark, Kind)), None)
         if kind is None or kind.name != (info.alias or name):
             raise TypeError(f"Blocks.{name} has to be annotated with the Kind of that name")
+        if any(f"{trait.name}_secret_ref" not in kind.spec.model_fields for trait in referable(kind.spec)):
+            raise TypeError(f"{kind.spec.__name__} has to be decorated with @with_references")
         kinds[kind.name] = kind
     return kinds
 

@@ -121,7 +121,8 @@ class Capabilities:
 
     `idempotent`: the receiver drops a repeated message by its identity. `threads`: a handle continues a thread.
     `edits`: a handle changes the first message. `acknowledges`, `resolves`: alerts there can be.
-    `limit` is bytes of an encoded request that the receiver takes. `per_second` is how fast messages may go to one
+    `limit` is bytes of an encoded request that the receiver takes; `characters` is what it takes of the text, as it
+    counts them, where that is the narrower limit. `per_second` is how fast messages may go to one
     endpoint by its documents, and `burst` is how many may go at once after a while without any: in no window of the
     receiver's are there more than it allows.
     """
@@ -132,6 +133,7 @@ class Capabilities:
     acknowledges: bool = False
     resolves: bool = False
     limit: int | None = None
+    characters: int | None = None
     per_second: float | None = None
     burst: int = 1
 

@@ -277,7 +277,7 @@ DISCORD: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(exact=HOSTS),
-    capabilities=Capabilities(edits=True, limit=EMBED, per_second=0.4, burst=5),
+    capabilities=Capabilities(edits=True, characters=EMBED, per_second=0.4, burst=5),
     answers=(
         Answer(range(400, 500), OutcomeKind.PERMANENT, _GONE, when=_coded(10015, 50027)),
         Answer(

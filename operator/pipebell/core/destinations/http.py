@@ -266,6 +266,11 @@ class HttpKind(Kind):
         host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
         return HttpRequest(target.url if self.probe else host, b"", {}, "GET")
 
+    @property
+    def asks_more_than_its_host(self) -> bool:
+        """Whether a trial shows more than that the host is there."""
+        return self.probe or self.look is not _no_look
+
     @cached_property
     def _rate(self) -> Rate | None:
         own = self.capabilities

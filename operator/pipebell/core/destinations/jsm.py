@@ -220,7 +220,7 @@ JSM: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(exact=HOSTS),
-    capabilities=Capabilities(idempotent=True, acknowledges=True, resolves=True, limit=DESCRIPTION),
+    capabilities=Capabilities(idempotent=True, acknowledges=True, resolves=True, characters=DESCRIPTION),
     answers=(
         Answer(status(401), OutcomeKind.PERMANENT, _KEY),
         Answer(status(402), OutcomeKind.PERMANENT, "the site's plan does not allow this"),

@@ -211,7 +211,7 @@ MATTERMOST: Final = HttpKind(
     target=target,
     request=request,
     hosts=Hosts(anywhere=True),
-    capabilities=Capabilities(limit=TEXT),
+    capabilities=Capabilities(characters=TEXT),
     answers=(
         Answer(
             status(400),

@@ -418,7 +418,7 @@ SMS: Final = HttpKind(
     reads=READS,
     budget=True,
     hosts=Hosts(exact=(HOST,), suffixes=(".twilio.com",)),
-    capabilities=Capabilities(limit=TEXT),
+    capabilities=Capabilities(characters=TEXT),
     answers=(
         *(
             Answer(range(400, 500), OutcomeKind.PERMANENT, words, when=partial(_has_code, code))

@@ -287,7 +287,7 @@ TELEGRAM: Final = HttpKind(
     request=request,
     then=then,
     hosts=Hosts(exact=HOSTS),
-    capabilities=Capabilities(threads=True, limit=TEXT, per_second=0.3, burst=2),
+    capabilities=Capabilities(threads=True, characters=TEXT, per_second=0.3, burst=2),
     answers=(
         Answer(
             status(400),
