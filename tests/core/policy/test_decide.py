@@ -97,6 +97,10 @@ TABLE = {
     "nothing is known of the past": (
         situation(incident=IncidentFacts(RULES, known=False)), Wait, "retryExpected", None, "",
     ),
+    "nothing is known of the past, and it is on its way": (
+        situation(incident=IncidentFacts(RULES, known=False), progress=Progress(tried=True, open=["email"])),
+        Wait, "retryExpected", None, "",
+    ),
     "others were created before it": (
         situation(incident=IncidentFacts(RULES, early=True)),
         Wait, "retryExpected", Reason.WAITING_FOR_SENDER, "",

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.incidents import reducer
-from pipebell.core.incidents.keys import REST, key_of, name_of, recovered_by
-from pipebell.core.incidents.state import Incident, Past
+from pipebell.core.incidents.keys import REST, key_of, name_of, order_of, recovered_by
+from pipebell.core.incidents.state import Incident, Order, Past
 from pipebell.core.remembered import Remembered
 from pipebell.core.vocabulary import IncidentAction
 
@@ -91,7 +91,7 @@ class Book:
     """All incidents of this replica's shards that are not resolved, and some that are."""
 
     def __init__(self, on_outcome: Callable[[IncidentKey], None] = lambda _: None) -> None:
-        self._current: dict[IncidentKey, Entry] = {}
+        self._unresolved: dict[IncidentKey, tuple[Entry, ...]] = {}
         self._counts: Counter[str] = Counter()
         self._openings: dict[tuple[str, str], deque[float]] = {}
         self._named: dict[tuple[str, str], Entry] = {}
@@ -102,10 +102,10 @@ class Book:
         self.on_ended: Callable[[Incident], None] = lambda _: None
 
     def __len__(self) -> int:
-        return len(self._current)
+        return len(self._unresolved)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._current.values()))
+        return iter([entry for entries in self._unresolved.values() for entry in entries])
 
     def all(self) -> list[Entry]:
         """All that are remembered, resolved ones too."""
@@ -115,9 +115,19 @@ class Book:
         """The incident of this name, as long as it is remembered."""
         return self._named.get((namespace, name))
 
-    def current(self, key: IncidentKey) -> Entry | None:
-        """The incident of this key that is not resolved."""
-        return self._current.get(key)
+    def current(self, key: IncidentKey, event: Event | None = None) -> Entry | None:
+        """The incident of this key that is not resolved; of several, the one that this failure belongs to.
+
+        There are several when a process before this one has begun the next one, and did not come to store the end of
+        the one before.
+        """
+        entries = self._unresolved.get(key, ())
+        if len(entries) < 2 or event is None:  # noqa: PLR2004  (several)
+            return entries[-1] if entries else None
+        own = self._named.get((key.namespace, name_of(key, event.uid)))
+        order = order_of(event)
+        begun = [entry for entry in entries if not order < _last(entry)]
+        return own if own in entries else max(begun or entries, key=_last)
 
     def past(self, key: IncidentKey) -> Past:
         """What came before, of this key."""
@@ -133,10 +143,10 @@ class Book:
             counted = entry is not None
             if entry is None:
                 key = self._within_bounds(key)
-                entry = self._current.get(key)
+                entry = self.current(key, event)
             sender = entry.sender if entry is not None else None
             return Known(key, entry, counted, self.past(key), (), sender, entry.sender_name if entry else "")
-        entries = [entry for k in recovered_by(event, rules) if (entry := self._current.get(k)) is not None]
+        entries = [entry for each in recovered_by(event, rules) for entry in self._unresolved.get(each, ())]
         entries = [*self._ended_by.get((event.namespace, event.name), ()), *entries]
         busy = next((entry for entry in entries if entry.sender not in (None, event.uid)), None)
         return Known(
@@ -149,13 +159,26 @@ class Book:
             busy.sender_name if busy else "",
         )
 
-    def opened_by(self, event: Event, rules: IncidentRules) -> Entry | None:
-        """The resolved incident that a failure has opened, though the event does not say so (nobody recorded it)."""
+    def late_for(self, event: Event, rules: IncidentRules) -> Entry | None:
+        """The resolved incident that a failure is one of, though neither says so: nobody came to record it.
+
+        It has opened it, or was created before the success that ended it.
+        """
         key = key_of(event, rules)
         if key is None:
             return None
-        entry = self._named.get((event.namespace, name_of(key, event.uid)))
-        return entry if entry is not None and not entry.incident.open else None
+        past = self.past(key)
+        before = past.success is not None and order_of(event) < past.success.order
+        own, last = (self._named.get((event.namespace, name)) for name in (name_of(key, event.uid), past.ended))
+        if own is None and last is not None and (before or last.incident.last_event == event.name):
+            own = last
+        return own if own is not None and not own.incident.open else None
+
+    def count_late(self, entry: Entry, failure: Failure) -> int:
+        """Count a failure that nobody recorded before its incident had ended. Which one of it that is."""
+        failed, gap = reducer.fail(entry.incident, failure, failure.order.created), bool(entry.gaps)
+        entry.incident = replace(failed, failures=entry.incident.failures) if gap else failed
+        return entry.take_ordinal()
 
     def goes_first(self, entry: Entry, uid: str) -> None:
         """The failure that opened it is sent before its end, which waits for that."""
@@ -168,16 +191,15 @@ class Book:
         assert mark.failure is not None  # noqa: S101  (one of both; tells mypy)
         key = key_of(event, rules)
         assert key is not None  # noqa: S101  (a failure has one; tells mypy)
-        return self._fail(key, mark, mark.failure, rules, now)
-
-    def _fail(self, key: IncidentKey, mark: Mark, failure: Failure, rules: IncidentRules, now: float) -> Applied:
         key = self._within_bounds(key)
-        entry, made = self._current.get(key), False
+        return self._fail(self.current(key, event), key, mark, mark.failure, rules, now)
+
+    def _fail(
+        self, entry: Entry | None, key: IncidentKey, mark: Mark, failure: Failure, rules: IncidentRules, now: float
+    ) -> Applied:
+        made = entry is None
         if entry is None:
-            entry, made = (
-                Entry(reducer.begin(key, name_of(key, failure.uid), failure, self.past(key).changes, now)),
-                True,
-            )
+            entry = Entry(reducer.begin(key, name_of(key, failure.uid), failure, self.past(key).changes, now))
             self.add(entry)
         if mark.retry:
             entry.incident = reducer.expect_retry(entry.incident, failure, rules, now)
@@ -200,25 +222,29 @@ class Book:
         flapping: Entry | None = None
         for key in recovered_by(event, rules):
             past = self.past(key)
-            self._remember(key, past._replace(success=reducer.latest(past.success, success)))
-            entry = self._current.get(key)
-            if entry is None or not reducer.recovers(entry.incident, success):
-                continue
-            if entry.incident.flapping or reducer.flaps(entry.incident, rules, now, more=1):
-                entry.incident = reducer.flap(entry.incident, well=True, now=now)
-                flapping = flapping or entry
-            else:
-                changes = (*entry.incident.changes, now)[-reducer.CHANGES_KEPT :]
-                entry.incident = replace(entry.incident, changes=changes)
-                self.end(entry, event.name, now)
-                ended.append(entry)
+            self._remember(key, reducer.succeeded(past, success))
+            for entry in self._unresolved.get(key, ()):
+                if not reducer.recovers(entry.incident, success):
+                    continue
+                if entry.incident.flapping or reducer.flaps(entry.incident, rules, now, more=1):
+                    entry.incident = reducer.flap(entry.incident, well=True, now=now)
+                    flapping = flapping or entry
+                else:
+                    self._recover(entry, event.name, now)
+                    ended.append(entry)
         if flapping is not None and not ended:
             return Applied(flapping, IncidentAction.COUNTED)
         return Applied(ended[0] if ended else None, IncidentAction.RECOVERED, ended=tuple(ended))
 
+    def _recover(self, entry: Entry, by: str, now: float) -> None:
+        key, changes = entry.incident.key, (*entry.incident.changes, now)[-reducer.CHANGES_KEPT :]
+        entry.incident = replace(entry.incident, changes=changes)
+        self.end(entry, by, now)
+        self._remember(key, self.past(key)._replace(ended=entry.incident.name))
+
     def _within_bounds(self, key: IncidentKey) -> IncidentKey:
         """The key; that of the rest, where its namespace has too many incidents for one more."""
-        if key in self._current or self._counts[key.namespace] < UNRESOLVED_KEPT:
+        if key in self._unresolved or self._counts[key.namespace] < UNRESOLVED_KEPT:
             return key
         return key._replace(value=REST)
 
@@ -287,9 +313,9 @@ class Book:
         if incident.opened is not None and not all(item.by_digest for item in incident.notified.values()):
             self._opens(incident, incident.opened)
         if incident.open:
-            if incident.key not in self._current and incident.key.value != REST:
+            if incident.key not in self._unresolved and incident.key.value != REST:
                 self._counts[incident.key.namespace] += 1
-            self._current[incident.key] = entry
+            self._unresolved[incident.key] = (*self._unresolved.get(incident.key, ()), entry)
         else:
             self._note_end(entry)
 
@@ -300,7 +326,7 @@ class Book:
         if not incident.open and max(incident.changes, default=0.0) > max(past.changes, default=0.0):
             past = past._replace(changes=incident.changes)
         if success is not None:
-            past = past._replace(success=reducer.latest(past.success, success))
+            past = reducer.succeeded(past, success, "" if incident.open else incident.name)
         self._remember(incident.key, past._replace(opening=opening))
 
     def end(self, entry: Entry, by: str, now: float, *, by_hand: bool = False) -> None:
@@ -328,9 +354,13 @@ class Book:
 
     def _close(self, entry: Entry) -> None:
         key = entry.incident.key
-        if self._current.get(key) is not entry:
+        entries = self._unresolved.get(key, ())
+        if entry not in entries:
             return
-        del self._current[key]
+        if len(entries) > 1:
+            self._unresolved[key] = tuple(other for other in entries if other is not entry)
+            return
+        del self._unresolved[key]
         if key.value != REST:
             self._counts[key.namespace] -= 1
             if not self._counts[key.namespace]:
@@ -367,6 +397,12 @@ class Book:
             same.pop(entry, None)
             if not same:
                 del self._ended_by[key.namespace, incident.resolved_by]
+
+
+def _last(entry: Entry) -> Order:
+    """When the last failure of it was created, as far as that is known."""
+    incident = entry.incident
+    return incident.failed_order or Order(incident.last_failure or 0.0)
 
 
 _NOTHING: Final = Past()

@@ -191,7 +191,7 @@ def success_that_ended(incident: Incident) -> Success | None:
         or " " in incident.resolved_by
     ):
         return None
-    return Success(Order(incident.resolved, 0))
+    return Success(Order(incident.resolved))
 
 
 def _action(word: str | None) -> IncidentAction:

@@ -61,6 +61,12 @@ def latest(one: Success | None, other: Success) -> Success:
     return last._replace(occurred=max(times))
 
 
+def succeeded(past: Past, success: Success, ended: str = "") -> Past:
+    """What came before, with one more success, which has ended the incident of this name."""
+    newer = past.success is None or past.success.order < success.order
+    return past._replace(success=latest(past.success, success), ended=ended if newer else past.ended)
+
+
 def begin(key: IncidentKey, name: str, failure: Failure, changes: tuple[float, ...] = (), now: float = 0.0) -> Incident:
     """A new incident, before its first failure is counted; `changes` are those of its key before that."""
     return Incident(
@@ -100,21 +106,27 @@ def _met(incident: Incident, failure: Failure, now: float) -> Incident:
     if failure.run:
         runs = (*(run for run in runs if run != failure.run), failure.run)[-RUNS_KEPT:]
     occurred = [time for time in (failure.occurred, incident.failed_occurred) if time is not None]
-    return replace(
+    opens, last = failure.name == incident.opened_by, incident.failed_order
+    after = replace(
         incident,
         severity=worst(incident.severity, failure.severity),
-        event=failure.event,
         first_failure=incident.first_failure if incident.first_failure is not None else now,
-        last_failure=now,
         failed_occurred=max(occurred, default=None),
-        failed_order=max(failure.order, incident.failed_order or failure.order),
-        first_error=incident.first_error or error,
+        first_error=error if opens else incident.first_error or error,
+        pipeline=incident.pipeline or failure.pipeline,
+        runs=runs,
+    )
+    if last is not None and (failure.order < last or (opens and incident.last_event not in ("", failure.name))):
+        return after  # it is decided anew, and others came after it
+    return replace(
+        after,
+        event=failure.event,
+        last_failure=now,
+        failed_order=failure.order,
         last_error=error,
         last_event=failure.name,
         owner=failure.owner,
         labels=failure.labels,
-        pipeline=incident.pipeline or failure.pipeline,
-        runs=runs,
     )
 
 

@@ -39,11 +39,28 @@ class Notification:
         return self.endpoint == DIGEST
 
 
-class Order(NamedTuple):
-    """When an event was created: seconds since the epoch, and the state of the API that it made."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """When an event was created: in seconds since the epoch, which the API has in whole ones.
+
+    Of one second, the state of the API that the creation made tells (`version`, 0 where it is not known any more), else
+    when they say that they `occurred`: its beginning, where one does not say.
+    """
 
     created: float
-    version: int
+    version: int = 0
+    occurred: float | None = None
+
+    def __lt__(self, other: Order) -> bool:
+        if self.created != other.created:
+            return self.created < other.created
+        if self.version and other.version:
+            return self.version < other.version
+        return self._moment < other._moment
+
+    @property
+    def _moment(self) -> float:
+        return self.created if self.occurred is None else self.occurred
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +164,12 @@ class Incident:
 
 
 class Past(NamedTuple):
-    """What came before, of one key: its last success, when an incident of it was opened last, and its changes."""
+    """What came before, of one key: its last success, when an incident of it was opened last, and its changes.
+
+    `ended` is the name of the incident that the success has ended, "" for none.
+    """
 
     success: Success | None = None
+    ended: str = ""
     opening: float | None = None
     changes: tuple[float, ...] = ()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.batching import DigestSpec
-from pipebell.core.incidents.keys import name_of
+from pipebell.core.incidents.keys import name_of, occurred_at, order_of
 from pipebell.core.incidents.reducer import (
     begin,
     below,
@@ -25,7 +25,7 @@ from pipebell.core.incidents.reducer import (
     to_notify,
     worsens,
 )
-from pipebell.core.incidents.state import Failure, Order, Success
+from pipebell.core.incidents.state import Failure, Success
 from pipebell.core.policy.decision import Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.digest import apart
 from pipebell.core.policy.match import Mark, Match
@@ -33,7 +33,6 @@ from pipebell.core.policy.override import find_override
 from pipebell.core.policy.situation import Situation, Stage
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.status import rfc3339
-from pipebell.core.versions import as_number
 from pipebell.core.vocabulary import EventType, IncidentAction, Reason, StageName
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def failure_of(event: Event, severity: Severity) -> Failure:
         name=event.name,
         event=spec.event,
         severity=severity,
-        order=_order(event),
+        order=order_of(event),
         occurred=occurred_at(event),
         run=spec.pipeline_logging_id or "",
         error=spec.error_message or "",
@@ -68,18 +67,7 @@ def failure_of(event: Event, severity: Severity) -> Failure:
 
 def success_of(event: Event) -> Success:
     """What a success says."""
-    return Success(_order(event), occurred_at(event), event.spec.pipeline_logging_id or "")
-
-
-def _order(event: Event) -> Order:
-    return Order(event.created, as_number(event.resource_version))
-
-
-def occurred_at(event: Event) -> float | None:
-    """When it says that it occurred, never later than its creation (which the API has in whole seconds)."""
-    if event.spec.occurred_at is None:
-        return None
-    return min(event.spec.occurred_at.timestamp(), event.created + 0.999)
+    return Success(order_of(event), occurred_at(event), event.spec.pipeline_logging_id or "")
 
 
 # ---------------------------------------------------------------------- retryExpected
@@ -90,10 +78,10 @@ def retry_expected(s: Situation) -> Decision | Situation:
     facts = s.incident
     if facts is None or s.event.exempt:
         return s
+    if not facts.known or (facts.early and not s.progress.tried):
+        return _not_yet(s, facts)
     if s.progress.tried and not s.may_recover:
         return s
-    if not facts.known or facts.early:  # of a success, what it has ended has to be known even when it is on its way
-        return _not_yet(s, facts) or s
     if facts.key is None or s.match is None or not facts.rules.only_final_attempt:
         return s
     failure = failure_of(s.event, s.match.severity)
@@ -107,13 +95,11 @@ def retry_expected(s: Situation) -> Decision | Situation:
     return Suppress(StageName.RETRY_EXPECTED, Reason.RETRY_EXPECTED, message, until, "", match.title, match)
 
 
-def _not_yet(s: Situation, facts: IncidentFacts) -> Wait | None:
-    """Wait for what came before to be known, and decided."""
+def _not_yet(s: Situation, facts: IncidentFacts) -> Wait:
+    """What came before has to be known, even of what is on its way: its incident would not hear of what arrives."""
     if not facts.known:
         message = "what was told before is being read"
         return Wait(StageName.RETRY_EXPECTED, WaitsFor.LEDGER, None, message, match=s.match)
-    if s.progress.tried:
-        return None
     message = "waits for earlier events to be decided"
     return Wait(StageName.RETRY_EXPECTED, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, match=s.match)
 

@@ -21,6 +21,7 @@ from pipebell.core.models import KINDS
 from pipebell.core.outcome import Action, Thread
 from pipebell.core.policy.decision import Deliver, Skip, Suppress
 from pipebell.core.policy.failover import stood_in_for
+from pipebell.core.policy.incidents import failure_of
 from pipebell.core.policy.situation import IncidentFacts, Resolved
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
@@ -105,7 +106,7 @@ class Incidents:
         if part is None and state.status.incident is not None:
             part = self._resume(state, rules)
         elif part is None:
-            part = self._opened(state, event, rules)
+            part = self._late(state, event, rules)
         if part is not None:
             part.rules = rules
         known = self.book.look(event, rules, part.entry.incident.name if part is not None else "")
@@ -138,15 +139,20 @@ class Incidents:
         state.part = Part((entry,), record.action, rules, ordinal, confirmed=True)
         return state.part
 
-    def _opened(self, state: EventState, event: Event, rules: IncidentRules) -> Part | None:
-        """The part of a failure whose incident has ended before anybody recorded that this event had opened it."""
-        entry = self.book.opened_by(event, rules)
-        if entry is None:
+    def _late(self, state: EventState, event: Event, rules: IncidentRules) -> Part | None:
+        """The part of a failure whose incident has ended before anybody recorded that this event was one of it."""
+        entry = self.book.late_for(event, rules)
+        spec = event.spec
+        expected = rules.only_final_attempt and spec.attempt is not None and spec.attempt < (spec.max_attempts or 0)
+        if entry is None or expected:
             return None
-        entry.incident = replace(entry.incident, failures=max(1, entry.incident.failures))
-        if not entry.over and success_that_ended(entry.incident) is not None:
+        opened = entry.incident.opened_by == event.name
+        ordinal = 1 if opened else self.book.count_late(entry, failure_of(event, state.severity or event.severity))
+        entry.incident = replace(entry.incident, failures=max(ordinal, entry.incident.failures))
+        nobody_knows = opened or not (entry.incident.notified or entry.incident.under_way)
+        if nobody_knows and not entry.over and success_that_ended(entry.incident) is not None:
             self.book.goes_first(entry, state.uid)
-        state.part = Part((entry,), IncidentAction.OPENED, rules, 1)
+        state.part = Part((entry,), IncidentAction.OPENED if opened else IncidentAction.COUNTED, rules, ordinal)
         return state.part
 
     def apply(self, state: EventState, situation: Situation, decision: Decision) -> Decision:

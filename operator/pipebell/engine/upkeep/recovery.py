@@ -104,7 +104,7 @@ class Recovery(ShardFollower):
         for shard in ours:
             self._seen[shard] = seen
         if self._incidents is not None:
-            self._incidents.loaded()
+            self._incidents.loaded(ours)
         for state in sorted(unfinished, key=_order):
             if shard_of(state.org) in ours and self._engine.admit(state):
                 self._expect(state.event)

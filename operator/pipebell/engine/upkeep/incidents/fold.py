@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipebell.core.incidents.keys import occurred_at, order_of
 from pipebell.core.incidents.reducer import ERROR_KEPT, RUNS_KEPT, opens_at, worst
-from pipebell.core.incidents.state import Order
-from pipebell.core.policy.incidents import occurred_at
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import IncidentAction, Reason
 
@@ -58,14 +57,7 @@ class Fold:
                 self.last, incident = place, replace(incident, last_error=error, last_event=event.name)
         if event.name == incident.last_event:
             incident = replace(incident, event=spec.event, owner=spec.owner or "", labels=spec.labels or {})
-        occurred = occurred_at(event)
-        times = [time for time in (occurred, incident.failed_occurred) if time is not None]
-        order = Order(event.created, 0)
-        return replace(
-            incident,
-            failed_order=max(order, incident.failed_order or order),
-            failed_occurred=max(times, default=None),
-        )
+        return not_before(incident, event)
 
     def _attempted(self, event: Event) -> None:
         """A run's last attempt says whether another one is expected, and until when."""
@@ -92,6 +84,20 @@ class Fold:
         due = unknown if incident.due is None and not retries else incident.due
         runs = sorted((run for run in self.attempts if run), key=lambda run: self.attempts[run].created)
         return replace(incident, runs=tuple(runs[-RUNS_KEPT:]), retries=retries, due=due)
+
+
+def not_before(incident: Incident, event: Event) -> Incident:
+    """No success that was created, or has occurred, before this failure of it ends the incident."""
+    order, times = (
+        order_of(event),
+        [time for time in (occurred_at(event), incident.failed_occurred) if time is not None],
+    )
+    last = incident.failed_order
+    return replace(
+        incident,
+        failed_order=order if last is None or last < order else last,
+        failed_occurred=max(times, default=None),
+    )
 
 
 def retries(event: Event) -> bool:

@@ -11,42 +11,40 @@ import structlog
 
 from pipebell.core.errors import ApiError, Conflict, Forbidden, NotFound, NotReady, Rejected, Unavailable
 from pipebell.core.incidents import reducer
-from pipebell.core.incidents.book import Entry
 from pipebell.core.incidents.keys import reaches
-from pipebell.core.incidents.record import incident_of, success_that_ended
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
-from pipebell.core.incidents.rules import IncidentRules
-from pipebell.core.incidents.state import DIGEST, Acknowledgement, Notification
+from pipebell.core.incidents.state import Acknowledgement
 from pipebell.core.outcome import Action
 from pipebell.core.policy.decision import Skip
-from pipebell.core.policy.failover import stood_in_for
-from pipebell.core.policy.incidents import success_of
 from pipebell.core.policy.match import Match
 from pipebell.core.policy.override import find_override
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
 from pipebell.core.status import epoch
-from pipebell.core.vocabulary import CatchUpMode, EventType, IncidentAction, NoticeKind, Severity
+from pipebell.core.vocabulary import NoticeKind, Severity
 from pipebell.engine.configs.follower import ConfigFollower
-from pipebell.engine.events.part import Stored
 from pipebell.engine.shards.follower import ShardFollower
 from pipebell.engine.timers import Deadlines
 from pipebell.engine.upkeep.incidents import notices
-from pipebell.engine.upkeep.incidents.fold import FAILED, Fold, retries
+from pipebell.engine.upkeep.incidents.fold import FAILED, retries
+from pipebell.engine.upkeep.incidents.past import NOTHING_SAID, Pass, spoken
 from pipebell.engine.upkeep.incidents.writer import IncidentWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from pipebell.core.config import ConfigObject
     from pipebell.core.event import Event
+    from pipebell.core.incidents.book import Entry
     from pipebell.core.incidents.resource import Incident as Resource
-    from pipebell.core.incidents.state import Incident, Success
+    from pipebell.core.incidents.rules import IncidentRules
+    from pipebell.core.incidents.state import Incident
     from pipebell.core.layers import Layers
     from pipebell.core.policy.situation import Resolved
     from pipebell.engine.configs.resolver import Resolver
     from pipebell.engine.events.engine import Engine
+    from pipebell.engine.events.part import Stored
     from pipebell.engine.ports import Ports
     from pipebell.engine.upkeep.notices import NoticeMaker
 
@@ -55,11 +53,9 @@ STAGGER: Final = 0.01  # seconds between looks at incidents that a change concer
 SOON, LATER = 5.0, 60.0  # seconds until something is tried again that could not be done
 ON_ITS_WAY: Final = 1.0  # seconds between two looks whether first messages have arrived, or this replica may go on
 MOST_SINGLY: Final = 5  # reminders and openings of an organisation after a silence; more are told in one digest
-KEPT: Final = 172_800.0  # seconds for which a resolved incident is remembered by its name
 MOST_RESOLVED: Final = 1_000  # of one namespace
 EVERY: Final = 3600.0  # seconds between two looks for what is to be deleted
 _CHANGES: Final = {NoticeKind.RESOLVED: Action.RESOLVE, NoticeKind.ACKNOWLEDGED: Action.ACKNOWLEDGE}
-_DEFAULTS: Final = IncidentRules()
 
 log = structlog.get_logger(__name__)
 
@@ -74,13 +70,10 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._incidents, self._holds = incidents, engine.books.holds
         self._resolver, self._maker, self._ttl = resolver, maker, ttl
         self._book = incidents.book
-        self._writer = IncidentWriter(self._api, self._clock, self._ownership, self._seen, self.gone)
+        self._writer = IncidentWriter(self._api, self._clock, self._ownership, self._known, self._seen, self.gone)
         self._deadlines = Deadlines(self._clock, self._due)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._folds: dict[Entry, Fold] = {}
-        self._recoveries: dict[Entry, bool] = {}  # whose end an event tells that was found, and whether by messages
-        self._ended_by: dict[tuple[str, str], list[Incident]] = {}  # by namespace and name of a success not found yet
-        self._closed: set[Entry] = set()  # whose alerts and first messages an event that was found has changed
+        self._pass = Pass(self._book, self._clock.now)
         self._counted_at, self._together = 0.0, Counter[tuple[str, str]]()
         self.trouble: str | None = None
         incidents.on_change = self._changed
@@ -108,9 +101,14 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _known(self, entry: Entry) -> bool:
+        """Whether it is remembered. What an event says that was under way when its shard was lost comes too late."""
+        return self._book.named(entry.incident.key.namespace, entry.incident.name) is entry
+
     def _changed(self, entry: Entry, urgent: bool) -> None:
-        self._writer.add(entry, urgent=urgent)
-        self._arm(entry)
+        if self._known(entry):
+            self._writer.add(entry, urgent=urgent)
+            self._arm(entry)
 
     def _arm(self, entry: Entry, at: float | None = None) -> None:
         """Have time's next effect on it looked at when it is due, or at this moment."""
@@ -185,37 +183,17 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         Without the definition, or the right to list it, there are none.
         """
         self._forget(shards)
-        self._begin_fold()
+        self._pass = Pass(self._book, self._clock.now)
         try:
             async for page in self._api.scan():
                 for resource in page:
                     if shard_of(resource.spec.org_slug) in shards:
-                        self._found(resource)
+                        self._pass.found(resource)
         except (NotFound, Forbidden) as error:
             self.trouble = str(error)
             log.warning("incidents_not_listed", error=str(error))
         else:
             self.trouble = None
-
-    def _begin_fold(self) -> None:
-        self._folds.clear()
-        self._recoveries.clear()
-        self._ended_by.clear()
-        self._closed.clear()
-
-    def _found(self, resource: Resource) -> None:
-        incident = reducer.as_of(incident_of(resource), self._clock.now())
-        if not incident.open:
-            self._book.found_past(incident, None)
-            if success_that_ended(incident) is not None:
-                self._ended_by.setdefault((incident.key.namespace, incident.resolved_by), []).append(incident)
-            if incident.resolved is None or incident.resolved < self._clock.now() - KEPT:
-                return
-        entry = Entry(incident, confirmed=resource.status.failures)
-        seen = _spoken(resource) if (resource.status.observed_generation or 0) >= resource.generation else ()
-        entry.extra = Stored(_DEFAULTS, resource, seen=seen, looked=not incident.open)
-        self._book.add(entry)
-        self._folds[entry] = Fold()
 
     def expect(self, event: Event) -> None:
         """An event of the past that is not finished is to be decided before those that were created after it."""
@@ -223,106 +201,41 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
 
     def fold(self, event: Event) -> None:
         """An event of the past says what its incident may not say yet."""
-        success = event.spec.event is EventType.PIPELINE_SUCCESS
-        for incident in self._ended_by.pop((event.namespace, event.name), ()) if success else ():
-            self._book.found_past(incident, _success_of(event))
-        record = event.status.incident
-        entry = self._book.named(event.namespace, record.name) if record is not None else None
-        if record is None or entry is None or entry not in self._folds:
-            return
-        status = event.status
-        if status.catch_up is not None and status.catch_up.mode is CatchUpMode.STILL_FAILING:
-            entry.extra.held = max(entry.extra.held or 0.0, epoch(status.catch_up.due))
-        entry.incident = incident = self._folds[entry].failed(entry.incident, event, entry.confirmed)
-        if record.action is IncidentAction.RECOVERED:
-            if event.spec.notice is not None:
-                self._closed.add(entry)
-                return
-            self._recoveries[entry], entry.over = bool(status.deliveries), status.finished
-            if incident.open:
-                self._book.found_past(incident, _success_of(event))
-                self._book.end(entry, event.name, event.created)
-            return
-        if record.action is not None:
-            self._fold_deliveries(entry, event, record.action)
+        self._pass.fold(event)
+
+    def loaded(self, shards: Collection[int]) -> None:
+        """All events were folded in: complete what their incidents say, and look at what time has brought.
+
+        Of what the pass was for, only these `shards` are still this replica's.
+        """
+        ended, self._pass = self._pass, Pass(self._book, self._clock.now)
+        entries = ended.complete()
+        self._forget({shard_of(entry.incident.key.org) for entry in entries}.difference(shards))
+        self._take(entries, ended.recoveries)
 
     def _fold_late(self, event: Event) -> None:
         """Another replica has ended an event after the pass over all events had met it."""
         record = event.status.incident
         entry = self._book.named(event.namespace, record.name) if record is not None else None
-        if entry is None or entry in self._folds:
+        if entry is None or entry in self._pass:
             self.fold(event)
             return
-        self._folds[entry] = Fold()
-        self.fold(event)
-        fold, announced = self._folds.pop(entry), self._recoveries.pop(entry, None)
-        ordinals, expected = fold.ordinals, fold.runs(entry.incident, None, self._clock.now()).retries
-        entry.incident = replace(entry.incident, retries={**entry.incident.retries, **expected})
-        entry.gaps = [number for number in entry.gaps if number not in ordinals]
-        self._confirm(entry, ordinals)
+        late = Pass(self._book, self._clock.now)
+        late.take(entry)
+        late.fold(event)
+        late.complete_one()
         self._book.finished(entry, event.uid)
-        if announced is not None and not entry.incident.by_hand:
-            self._recovered(entry, announced)
-        self._closed.discard(entry)
+        self._take((entry,), late.recoveries)
 
-    def _confirm(self, entry: Entry, ordinals: set[int]) -> None:
-        for number in sorted(ordinals):
-            entry.confirm(number)
-        entry.incident = replace(entry.incident, failures=max(entry.incident.failures, *ordinals, 0))
-        self._writer.add(entry, urgent=False)
-        if entry.incident.open:
-            self._arm(entry, self._clock.now())
-
-    def _fold_deliveries(self, entry: Entry, event: Event, action: IncidentAction) -> None:
-        status, notified = event.status, dict(entry.incident.notified)
-        for delivery in status.deliveries or ():
-            name, at = delivery.destination, delivery.delivered_time
-            if at is not None and name not in notified:
-                when = min(epoch(at), self._clock.now())
-                notified[name] = Notification(name, delivery.provider or "", "", delivery.leads_on, action, when)
-        for item in status.batch or () if action in FAILED else ():
-            ended = epoch(status.completion_time) if status.completion_time else event.created
-            ended = min(ended, self._clock.now())
-            notified.setdefault(
-                item.destination, Notification(item.destination, endpoint=DIGEST, action=action, at=ended)
-            )
-        incident = entry.incident
-        if action in FAILED and (whom := stood_in_for(status.deliveries or ())):
-            incident = replace(incident, stood_in_for=incident.stood_in_for | whom)
-        if len(notified) > len(incident.notified):
-            times = [item.at for item in notified.values()]
-            incident = replace(
-                incident,
-                notified=notified,
-                opened=min((t for t in (*times, incident.opened) if t is not None), default=None),
-                notified_severity=reducer.worst(incident.notified_severity, status.severity),
-            )
-            if incident.phase is IncidentPhase.PENDING:
-                incident = replace(incident, phase=IncidentPhase.OPEN, due=None)
-            self._book.found_past(incident, None)
-        still = [item.destination for item in status.deliveries or () if not item.phase.final]
-        if still and not status.finished:
-            incident = reducer.sending(incident, still, event.uid)
-            if incident.open and not any(item.delivered_time for item in status.deliveries or ()):
-                entry.sender, entry.sender_name = event.uid, event.name
-        entry.incident = incident
-
-    def loaded(self) -> None:
-        """All events were folded in: complete what their incidents say, and look at what time has brought."""
-        for incidents in self._ended_by.values():  # by events that are gone
-            for incident in incidents:
-                self._book.found_past(incident, success_that_ended(incident))
-        for entry, fold in self._folds.items():
-            stored, ordinals = entry.extra.resource, fold.ordinals
-            said = incident_of(stored) if stored is not None else None
-            entry.incident = fold.runs(entry.incident, said, self._clock.now())
-            most = max(ordinals, default=0)
-            entry.gaps = [number for number in range(entry.confirmed + 1, most) if number not in ordinals]
-            self._confirm(entry, ordinals)
-        for entry, announced in self._recoveries.items():
-            if entry not in self._closed and not entry.incident.by_hand:  # whoever recorded its end died before that
+    def _take(self, entries: Collection[Entry], recoveries: Mapping[Entry, bool]) -> None:
+        for entry in entries:
+            if self._known(entry):
+                self._writer.add(entry, urgent=False)
+                if entry.incident.open:
+                    self._arm(entry, self._clock.now())
+        for entry, announced in recoveries.items():  # whoever recorded its end died before that
+            if self._known(entry):
                 self._recovered(entry, announced)
-        self._begin_fold()
 
     # ------------------------------------------------------------------ time
 
@@ -357,7 +270,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             return
         cooldown = _cooldown(entry.incident, resolved.layers, self._clock.now())
         stored.rules = _completed(entry, rules, cooldown, self._clock.now())
-        if stored.seen == () and stored.resource is not None and _spoken(stored.resource) != _NOTHING_SAID:
+        if stored.seen == () and stored.resource is not None and spoken(stored.resource) != NOTHING_SAID:
             self._seen(entry, stored.resource)
         now = self._clock.now()
         caught_up = self._end_hold(entry, resolved, now)
@@ -434,7 +347,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         action = _CHANGES.get(notice.kind)
         if action is not None and not any(notices.way_to_change(item, action) for item in incident.notified.values()):
             return
-        while self._book.named(incident.key.namespace, incident.name) is entry:
+        while self._known(entry):
             if not self._ownership.may_send(incident.key.org):  # if that lasts, it is another replica's to make
                 await self._clock.sleep(ON_ITS_WAY)
                 continue
@@ -475,10 +388,12 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             return
         known = stored.resource.generation if stored.resource is not None else resource.generation
         stored.resource = resource
-        said = _spoken(resource)
+        if not entry.incident.uid:  # the watch is sooner than the answer to what created it, which may be lost
+            entry.incident = replace(entry.incident, uid=resource.uid)
+        said = spoken(resource)
         # Taken away and given again before anybody looked, an acknowledgement that was outlived counts anew.
         anew = resource.generation > known and said[0] is not None and entry.incident.acknowledgement is None
-        if (said == (stored.seen or _NOTHING_SAID) and not anew) or not entry.incident.open:
+        if (said == (stored.seen or NOTHING_SAID) and not anew) or not entry.incident.open:
             return
         stored.seen = said
         if resource.spec.resolution is not None:
@@ -526,8 +441,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             self._changed(entry, True)
 
     async def _recovered_later(self, entry: Entry, announced: bool) -> None:
-        key, name = entry.incident.key, entry.incident.name
-        while self._book.named(key.namespace, name) is entry:
+        while self._known(entry):
             if not entry.incident.under_way:
                 self._recovered(entry, announced)
                 return
@@ -574,26 +488,11 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             log.warning("incident_not_deleted", namespace=item.namespace, name=item.name, error=str(error))
 
 
-_NOTHING_SAID: Final = (None, None, None)
-
-
-def _spoken(resource: Resource) -> tuple[object, ...]:
-    """What people say of it."""
-    spec = resource.spec
-    return (spec.acknowledgement, spec.resolution, spec.snoozed_until)
-
-
 def _as_new(resource: Resource, known: Resource) -> bool:
     try:
         return int(resource.resource_version) >= int(known.resource_version)
     except ValueError:
         return True
-
-
-def _success_of(event: Event) -> Success:
-    """What a success of the past says. Its version has changed since: of one second, it goes first."""
-    success = success_of(event)
-    return success._replace(order=success.order._replace(version=0))
 
 
 def _resolved_at(item: Resource) -> float:

@@ -30,22 +30,25 @@ log = structlog.get_logger(__name__)
 
 
 class IncidentWriter:
-    """Writes what has changed. `on_seen(entry, resource)` hears of the resource where somebody else had changed it."""
+    """Writes what has changed of entries that are `known`.
+
+    `on_seen(entry, resource)` hears of the resource where somebody else had changed it.
+    """
 
     def __init__(
         self,
         api: Incidents,
         clock: Clock,
         ownership: Ownership,
+        known: Callable[[Entry], bool],
         on_seen: Callable[[Entry, Resource], None],
         on_gone: Callable[[Entry], None],
     ) -> None:
         self._api, self._clock, self._ownership = api, clock, ownership
-        self._on_seen, self._on_gone = on_seen, on_gone
+        self._known, self._on_seen, self._on_gone = known, on_seen, on_gone
         self._urgent: dict[Entry, None] = {}
         self._counts: dict[Entry, float] = {}  # and when, at the earliest
         self._busy: dict[Entry, None] = {}
-        self._forgotten: set[Entry] = set()  # while they were being written
         self._not_before = 0.0  # when counts may be written again
         self._news = asyncio.Event()
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -71,8 +74,6 @@ class IncidentWriter:
         """It is not to be written any more."""
         self._urgent.pop(entry, None)
         self._counts.pop(entry, None)
-        if entry in self._busy:
-            self._forgotten.add(entry)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -118,16 +119,15 @@ class IncidentWriter:
     async def _write(self, entry: Entry) -> None:
         again: float | None = None
         try:
-            again = await self._patch(entry)
+            if self._known(entry):  # else its shard was lost meanwhile, and may be ours again: as another entry
+                again = await self._patch(entry)
         except Exception:
             log.exception("incident_not_written", name=entry.incident.name)
             again = MUCH_LATER
         finally:
             self._busy.pop(entry, None)
             self._slots.release()
-            if entry in self._forgotten:
-                self._forgotten.discard(entry)
-            elif again is not None:
+            if again is not None:
                 self._counts.setdefault(entry, self._clock.now() + again)
             self._news.set()
 

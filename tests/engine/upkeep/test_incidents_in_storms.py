@@ -1,0 +1,152 @@
+"""Incidents of two replicas that are killed, hand over and lose the API, with receivers that throttle.
+
+What arrived, in which order and in which thread, and what the Incidents say, is what the events alone call for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import pytest
+from tests.engine.storms import Storm
+
+from pipebell.core.incidents.resource import IncidentPhase
+
+MAIL = {"smtpHost": "smtp.example.com", "fromEmail": "from@example.com", "toEmails": ["to@example.com"]}
+THREAD = {"botToken": "xoxb-1", "channel": "#data"}
+THRESHOLDS = {"third": 3}
+KINDS = {"thread": ("slack",), "mail": ("email",), "both": ("email", "slack"), "third": ("slack",)}
+PIPELINES, STEPS = 3, 100
+
+
+def spec(kind):
+    trigger = {"event": "pipeline_failure", "providers": list(KINDS[kind]), "cooldownSeconds": 0}
+    return {
+        "email": MAIL,
+        "slack": THREAD,
+        "eventTriggers": [trigger],
+        "incidents": {
+            "enabled": True,
+            "remindAfterSeconds": 0,
+            "notifyAfterFailures": THRESHOLDS.get(kind, 1),
+            "flapping": {"changes": 0},
+            "storm": {"openings": 0},
+        },
+        "retryConfig": {"maxAttempts": 100},
+    }
+
+
+@dataclass
+class Episode:
+    """One incident as the events call for it."""
+
+    org: str
+    pipeline: str
+    failures: list = field(default_factory=list)
+    ended_by: str | None = None
+
+    @property
+    def told(self):
+        return KINDS[self.org] if len(self.failures) >= THRESHOLDS.get(self.org, 1) else ()
+
+
+async def rage(storm):
+    """Pipelines fail and recover; the incidents that this comes to."""
+    episodes, last, draw = defaultdict(list), {}, storm.draw
+    for number in range(STEPS):
+        key = draw.choice(storm.orgs), f"p{draw.randrange(PIPELINES)}"
+        failed, name = draw.random() < 0.58, f"e{number:03}"
+        error = {"errorMessage": f"error {number}"} if failed else {}
+        storm.create(
+            *(name, key[0], last.get(key)),
+            event="pipeline_failure" if failed else "pipeline_success",
+            pipelineId=key[1],
+            **error,
+        )
+        last[key] = storm.clock.now()
+        open_now = episodes[key] and episodes[key][-1].ended_by is None
+        if failed and not open_now:
+            episodes[key].append(Episode(*key))
+        if failed:
+            episodes[key][-1].failures.append(name)
+        elif open_now:
+            episodes[key][-1].ended_by = name
+        storm.trouble()
+        await storm.clock.advance(draw.choice((0.05, 0.3, 1.0, 2.0, 5.0)))
+    await storm.calm()
+    return [item for items in episodes.values() for item in items]
+
+
+def faults(storm, episodes):
+    """What is wrong."""
+    found = []
+    incidents = {item.spec.opened_by: item for item in storm.incidents.values()}
+    if len(incidents) != len(storm.incidents):
+        found.append("two incidents were opened by one event")
+    for episode in episodes:
+        incident = incidents.pop(episode.failures[0], None)
+        if incident is None:
+            found.append(f"missing: {episode}")
+            continue
+        found += [f"{episode.org}/{episode.pipeline} {incident.name}: {each}" for each in wrong(episode, incident)]
+        for name in KINDS[episode.org]:
+            found += [
+                f"{episode.org}/{episode.pipeline} {name}: {each} ({episode.failures}, {episode.ended_by})"
+                for each in messages(storm, episode, incident, name)
+            ]
+    found += [f"too many: {item.spec.opened_by} {item.status}" for item in incidents.values()]
+    found += [f"not finished: {item.name} {item.status}" for item in storm.events.values() if not item.status.finished]
+    return found
+
+
+def wrong(episode, incident):
+    status = incident.status
+    phase = IncidentPhase.OPEN if episode.told else IncidentPhase.PENDING
+    wanted = {
+        "phase": IncidentPhase.RESOLVED if episode.ended_by else phase,
+        "failures": len(episode.failures),
+        "resolved_by": episode.ended_by,
+        "last_event": episode.failures[-1],
+    }
+    for name, value in wanted.items():
+        if getattr(status, name) != value:
+            yield f"{name} is {getattr(status, name)}, not {value}"
+    notified = {item.destination for item in status.notifications or ()}
+    if notified != set(episode.told):
+        yield f"notified {sorted(notified)}, not {sorted(episode.told)}"
+
+
+def messages(storm, episode, incident, name):
+    """What is wrong with what a destination got of an incident."""
+    arrived = [item for item in storm.receivers[name].arrived if item.edits is None]
+    openings = [item for item in arrived if item.event.name in episode.failures]
+    ends = [item for item in arrived if item.event.name == episode.ended_by]
+    told = name in episode.told
+    if len({item.identity for item in openings}) != told:
+        yield f"openings {[item.identity for item in openings]}"
+    if len({item.identity for item in ends}) != (told and episode.ended_by is not None):
+        yield f"recoveries {[item.identity for item in ends]}"
+    if openings and ends:
+        if ends[0].at < openings[0].at:
+            yield f"the recovery came at {ends[0].at}, before its opening at {openings[0].at}"
+        notification = next((item for item in incident.status.notifications or () if item.destination == name), None)
+        handle = notification.handle if notification else None
+        if ends[-1].replies_to is None or ends[-1].replies_to != handle:
+            yield f"the recovery replies to {ends[-1].replies_to}, not to {handle}"
+    if (
+        name == "slack"
+        and openings
+        and ends
+        and not any(item.edits == notification.handle for item in storm.receivers[name].arrived)
+    ):
+        yield "the first message does not say that it is over"
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_messages_and_incidents_are_what_the_events_call_for(seed):
+    storm = Storm(seed, {kind: spec(kind) for kind in KINDS}, throttled=0.25, failing=0.05)
+    try:
+        assert faults(storm, await rage(storm)) == []
+    finally:
+        await storm.close()
