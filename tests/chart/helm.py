@@ -1,7 +1,9 @@
 """Helm, as users run it, and what it renders."""
 
+import copy
 import json
 import os
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -38,7 +40,12 @@ def helm(*arguments, values=None, kubeconfig=None):
     return done.stdout
 
 
-def render_text(values=None, *arguments, release="pipebell", namespace=NAMESPACE):
+def render_text(values=None, *arguments, **options):
+    return _rendered(json.dumps(values or {}), *arguments, **options)
+
+
+@cache
+def _rendered(values, *arguments, release="pipebell", namespace=NAMESPACE):
     return helm(
         "template",
         release,
@@ -48,15 +55,26 @@ def render_text(values=None, *arguments, release="pipebell", namespace=NAMESPACE
         "--kube-version",
         OLDEST,
         *arguments,
-        values=values or {},
+        values=json.loads(values),
     )
+
+
+def documents(text):
+    """Each document's text, the same ones of several renderings once."""
+    return list(dict.fromkeys(re.split(r"^---$", text, flags=re.MULTILINE)))
+
+
+@cache
+def _document(text):
+    """Nearly all of a rendering are the definitions, which are the same each time; nobody changes what was parsed."""
+    return yaml.load(text, Loader=LOADER)
 
 
 class Rendering:
     """Rendered objects, found by kind and name."""
 
     def __init__(self, text):
-        self.objects = [document for document in yaml.load_all(text, Loader=LOADER) if document]
+        self.objects = [found for found in map(_document, documents(text)) if found]
 
     def all(self, kind):
         return [item for item in self.objects if item["kind"] == kind]
@@ -92,12 +110,7 @@ class Rendering:
 
 
 def render(values=None, **options):
-    return Rendering(_remembered(json.dumps(values or {}), **options))
-
-
-@cache
-def _remembered(values, **options):
-    return render_text(json.loads(values), **options)
+    return Rendering(render_text(values, **options))
 
 
 def nested(path, value):
@@ -108,4 +121,9 @@ def nested(path, value):
 
 
 def defaults():
+    return copy.deepcopy(_defaults())
+
+
+@cache
+def _defaults():
     return yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
