@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from tests.core.policy.test_decide import config, event, situation
 from tests.engine.fakes import START
 
-from pipebell.cli import observe, why
+from pipebell.cli import effective, observe, preview, why
 from pipebell.cli.preview import command
 from pipebell.core.event import PipelineEventSpec
 from pipebell.core.silences.resource import Silence, SilenceSpec, SilenceStatus
-from pipebell.core.status import BatchRecord, Delivery, EventStatus, rfc3339
+from pipebell.core.status import BatchRecord, DecisionRecord, Delivery, EventStatus, rfc3339
 from pipebell.core.vocabulary import Phase, Reason
 
 SPEC = {
@@ -74,6 +74,23 @@ def test_why_names_what_waits():
     this = replace(event(), status=status)
     said = why.make(this, situation(this), "a configuration")
     assert "email is told of it by digest-x, due 2026-01-31T08:00:00.000Z" in said.notes
+
+
+@pytest.mark.parametrize("stage", ["digest", "budget"])
+@pytest.mark.parametrize("edited", [False, True])
+def test_preview_of_a_finished_one_names_the_digest_that_its_status_names(stage, edited):
+    """Also when the configuration, or the time when it was decided, would make another one of it."""
+    name = "digest-20250615-160640-0123456789abcdef"
+    record = BatchRecord(destination="email", digest=name, due=rfc3339(START + 7000))
+    decision = DecisionRecord(stage=stage, matched="eventTriggers[pipeline_failure]")
+    status = EventStatus(phase=Phase.SUPPRESSED, reason=Reason.BATCHED, batch=[record], decision=decision)
+    this = replace(event(), status=status)
+    trigger = {"event": "pipeline_failure"} | ({} if edited else {"digest": {"everySeconds": 3600}})
+    resolved = config(eventTriggers=[trigger])
+    found = effective.Effective(resolved.layers, "NotificationConfig team/acme", resolved.reference)
+    shown, html = preview.make(this, found, [], START + 8000)
+    assert shown.destinations == {"email": {"later": f"email is told by {name} at {rfc3339(START + 7000)}"}}
+    assert html is None
 
 
 def test_preview_says_that_quiet_hours_will_hold_a_digest_back(tmp_path):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LAST_LINE = re.compile(r"^=* ?(\d+ [a-z]+.*) in [\d.]+s", re.MULTILINE)
 _NOTHING_COLLECTED = 5  # of pytest's exit codes: all of the part was left out by a marker
 _LOOK = 0.2  # seconds between looks at who has ended
+_MARK = "PIPEBELL_TEST_PART"
 _LEAVE = 120.0  # seconds that the fixtures of an interrupted part have
 
 
@@ -83,12 +84,17 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PIPEBELL_TEST_SLOT": str(slot)},
+                env=os.environ | {"PIPEBELL_TEST_SLOT": str(slot), _MARK: self._mark(part)},
                 process_group=0,  # Ctrl-C is passed on by us, once, to pytest alone: its fixtures end what they began
             )
         self._running.append(_Running(part, process, slot, time.monotonic()))
 
+    def _mark(self, part: Part) -> str:
+        """What the processes that a part begins have in their environment, whoever they belong to by now."""
+        return str(self._temporary / part.name)
+
     def _tell(self, one: _Running) -> None:
+        _kill(_family(one.process.pid, self._mark(one.part)))
         code, seconds = one.process.returncode, time.monotonic() - one.began
         good = code in (0, _NOTHING_COLLECTED)
         text = self.log(one.part).read_text(encoding="utf-8", errors="replace")
@@ -114,6 +120,28 @@ class Runner:
         except (KeyboardInterrupt, subprocess.TimeoutExpired):
             pass
         for one in self._running:
+            family = _family(one.process.pid, self._mark(one.part))
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(one.process.pid, signal.SIGKILL)
+            _kill(family)
             one.process.wait()
+
+
+def _family(pid: int, mark: str) -> list[int]:
+    """Processes that a part began and that are still there, in sessions of their own too; where Linux shows them."""
+    parents, marked = {}, {pid}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                marked.add(int(folder.name))
+    found: set[int] = set()
+    while (more := {child for child, parent in parents.items() if child in marked or parent in found | {pid}}) != found:
+        found = more
+    return sorted(found - {pid})
+
+
+def _kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.parts.plan import REPOSITORY, Part
@@ -48,6 +50,56 @@ def runner(tmp_path, monkeypatch):
     made = Runner(folder, 2, ["--rootdir", str(tmp_path)], said.append)
     made.said = said
     return made
+
+
+BEGINS = """
+import pathlib, signal, subprocess, sys, time
+HERE = pathlib.Path(__file__).parent
+ORPHAN = "import subprocess as s; print(s.Popen(['sleep', '600'], start_new_session=True, stdout=-3, stderr=-3).pid)"
+def test_it():
+    sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True, env={} if HANGS else None)
+    orphan = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True).stdout
+    (HERE / "begun.part").write_text(f"{sleeper.pid} {orphan}")
+    (HERE / "begun.part").rename(HERE / "begun")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    HANGS and time.sleep(600)
+"""
+
+
+def gone(pid):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="whose child a process is, is read from /proc")
+@pytest.mark.parametrize("hangs", [True, False])
+def test_no_process_of_a_part_outlives_it_whatever_its_session(runner, part, tmp_path, monkeypatch, hangs):
+    """Of one that is interrupted and does not end by itself, and of one that has ended."""
+    monkeypatch.setattr("tests.parts.runner._LEAVE", 0.5)
+
+    def look(seconds):
+        time.sleep(seconds)
+        if hangs and (tmp_path / "begun").exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tests.parts.runner.time", SimpleNamespace(sleep=look, monotonic=time.monotonic))
+    parts = [part("begins", BEGINS.replace("HANGS", str(hangs)))]
+    if hangs:
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(parts)
+    else:
+        assert runner.run(parts), runner.said
+    pids = [int(pid) for pid in (tmp_path / "begun").read_text().split()]
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
 
 
 def test_a_line_for_each_part_that_passes(runner, part):

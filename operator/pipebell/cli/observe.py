@@ -107,11 +107,12 @@ def situation(
 ) -> Situation:
     """The event's situation at `now` (seconds since the epoch); of a finished one, as if nothing had been sent yet.
 
+    What it waits for is kept all the same: it is told by the digests that its status names.
+
     `others` are events that may share a cooldown with it.
     """
-    facts, progress = CooldownFacts(), Progress()
-    if not event.status.finished:
-        progress = _progress(event)
+    facts = CooldownFacts()
+    progress = Progress(batch=EventState.of(event).batch) if event.status.finished else _progress(event)
     others = list(others)
     if isinstance(configuration, Resolved) and not event.exempt:
         facts = _cooldown(event, configuration, others)
