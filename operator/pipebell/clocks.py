@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipebell.kube.clock import ApiServerClock
+
+
+_BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", None)  # Linux has it
 
 
 class SystemClock:
@@ -37,4 +40,4 @@ class SystemClock:
 
 def boottime() -> float:
     """Seconds of a clock that runs on while the machine sleeps or the process is stopped."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()

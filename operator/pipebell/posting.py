@@ -121,7 +121,7 @@ def _message(method: str, target: str, usual: CIMultiDict[str], headers: Mapping
     all_headers.update(headers)
     all_headers["Content-Length"] = str(len(body))
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in all_headers.items())]
-    if _UNFIT.search("\t".join(lines)):
+    if not "".join(lines).isprintable() and _UNFIT.search("\t".join(lines)):
         raise ValueError("a control character in a header")
     lines += ("", "")
     return "\r\n".join(lines).encode() + body

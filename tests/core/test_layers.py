@@ -262,3 +262,15 @@ def test_both_spellings_are_one():
         json.loads(re.sub(r"_([a-z])(?=[a-z_]*\")", lambda m: m[1].upper(), json.dumps(ROOT)))
     )
     assert snake == camel
+
+
+def test_what_was_asked_about_a_destination_is_remembered_and_what_was_refused_is_asked_again():
+    found = layers({"email": OWN})
+    assert found.target("email") is found.target("email")
+    assert found.fallback("email") is None
+    assert found.destination("email/2").name == "email"
+    assert found == layers({"email": OWN})
+    incomplete = layers({"slack": {"channel": "#a"}}, root=None)
+    for _ in range(2):
+        with pytest.raises(NotReady):
+            incomplete.target("slack")

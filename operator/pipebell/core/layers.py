@@ -7,8 +7,8 @@ follow their endpoint (`destinations.block`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import cached_property, lru_cache, wraps
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from pipebell.core.backoff import RetryPolicy
 from pipebell.core.destinations.base import DEFAULT_KIND
@@ -21,7 +21,7 @@ from pipebell.core.models import KINDS, RootSpec
 from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
     from pipebell.core.destinations.base import Allow, Kind, Target
     from pipebell.core.incidents.rules import IncidentRules
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pipebell.core.placeholders import Source
     from pipebell.core.silences.quiet import QuietHours
     from pipebell.core.vocabulary import EventType
+
+_T = TypeVar("_T")
+_K = TypeVar("_K", bound="Hashable")
 
 _DEFAULT_RETRY: Final = RetryPolicy()
 ROOTS: Final = "the root configuration's "
@@ -103,17 +106,34 @@ class Destination:
     block: Block
 
 
+def _once(ask: Callable[[Layers, _K], _T]) -> Callable[[Layers, _K], _T]:
+    """Ask about each name once: layers do not change. What raises is asked again."""
+    question = ask.__name__
+
+    @wraps(ask)
+    def asked(self: Layers, name: _K) -> _T:
+        key = (question, name)
+        try:
+            known: _T = self._known[key]
+        except KeyError:
+            known = self._known[key] = ask(self, name)
+        return known
+
+    return asked
+
+
 @dataclass(frozen=True)
 class Layers:
     """The configuration that applies: an organisation's over root's, or either alone.
 
-    `namespace` is the organisation's configuration's own: root's `allow` goes by it.
+    `namespace` is the organisation's configuration's own: root's `allow` goes by it. What was asked about a
+    destination is remembered: whoever has many events keeps the layers (`engine.configs.resolver`).
     """
 
     org: Layer | None
     root: Layer | None
     namespace: str = ""
-    _found: dict[str, Destination | None] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[tuple[str, Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def _stack(self) -> tuple[Layer, ...]:
@@ -127,6 +147,7 @@ class Layers:
         lists = (layer.spec.event_triggers for layer in self._stack)
         return next((triggers for triggers in lists if triggers is not None), None)
 
+    @_once
     def trigger(self, event: EventType) -> TriggerSpec | None:
         """The trigger of a type of event."""
         return next((item for item in self.triggers or () if item.event is event), None)
@@ -216,11 +237,13 @@ class Layers:
         found = self.destination(name)
         return found.kind.name if found is not None else None
 
+    @_once
     def enabled(self, name: str) -> bool:
         """Whether this destination may be used: unset means yes. An unknown one counts as enabled: it has to wait."""
         found = self.destination(name)
         return found is None or found.block.get("enabled") is not False
 
+    @_once
     def target(self, name: str) -> Target:
         """The destination, or a part of it, with everything filled. Raises NotReady, naming the field or variable."""
         found = self.destination(name)
@@ -233,6 +256,7 @@ class Layers:
             made = found.kind.part(made, position)
         return made
 
+    @_once
     def fallback(self, name: str) -> Fallback | None:
         """What stands in for a destination, or for a part of it; None where nothing does."""
         found = self.destination(name)
@@ -249,6 +273,7 @@ class Layers:
         found = self.destination(name)
         return found is None or found.block.get("send_recovery") is not False
 
+    @_once
     def templates(self, name: str) -> Mapping[str, str]:
         """The templates of a destination, or of the one that it is a part of, by their fields; {} where it has none."""
         found = self.destination(name)
@@ -257,17 +282,17 @@ class Layers:
         fields = ((field, found.block.get(field)) for field in templates(found.kind.spec))
         return {field: text for field, text in fields if text is not None}
 
+    @_once
     def deliveries(self, name: str) -> tuple[str, ...]:
         """What a message to this destination is recorded under: its name, or `<name>/<n>` for each of its parts."""
         found = self.destination(name)
         count = found.kind.count(found.block) if found is not None else 0
         return tuple(f"{name}/{number}" for number in range(1, count + 1)) or (name,)
 
+    @_once
     def destination(self, name: str) -> Destination | None:
         """The destination of this name, or of which this is a part; None when this organisation has none."""
-        if name not in self._found:
-            self._found[name] = self._find(part_of(name)[0])
-        return self._found[name]
+        return self._find(part_of(name)[0])
 
     def names(self) -> list[str]:
         """The destinations that this configuration may name, each once: its own, then root's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.destinations.http import Response, Sent, classify_response, judge_trial
@@ -45,6 +46,8 @@ class HttpProvider:
         plain: Http | None = None,
     ) -> None:
         self._kind, self._http, self._hosts, self._now = kind, http, hosts, now
+        # The lists do not change while we run. `urlsplit`, which is half of it, remembers as many URLs itself.
+        self._admits = lru_cache(maxsize=128)(partial(hosts.admits_url, kind))
         self._guarded = guarded or http
         self._plain = plain or self._guarded
 
@@ -145,7 +148,7 @@ class HttpProvider:
         return self._plain if target.url.startswith("http:") else self._guarded
 
     def _refusal(self, target: HttpTarget) -> str:
-        if target.trusted or self._hosts.admits_url(self._kind, target.url):
+        if target.trusted or self._admits(target.url):
             return ""
         return (
             f"the host of {target.where or self._kind.name} is not allowed: "

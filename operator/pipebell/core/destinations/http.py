@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 JSON_HEADERS: Final = {"Content-Type": "application/json; charset=utf-8"}
 MAX_PAUSE: Final = 3600.0  # seconds; whatever a server says, it is asked again after an hour
+
+
+@lru_cache(maxsize=128)  # asked for some times an attempt; `urlsplit` keeps as many itself
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +53,7 @@ class HttpTarget:
     @property
     def host(self) -> str:
         """The host's name, which is no secret; "" when the URL is none."""
-        try:
-            return urlsplit(self.url).hostname or ""
-        except ValueError:
-            return ""
+        return _host(self.url)
 
     @property
     def secrets(self) -> tuple[str, ...]:

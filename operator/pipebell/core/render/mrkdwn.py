@@ -29,6 +29,7 @@ FIELD: Final = 300
 _TICK: Final = "\u02cb"  # looks like a backtick and does nothing
 _STAR: Final = "\u2217"  # looks like an asterisk and does nothing
 _FENCE: Final = re.compile("`{3,}")
+_HARMLESS: Final = re.compile(r"(?! )[A-Za-z0-9 ,.:;/_+=@#()-]*(?<! )")
 _RESERVED_IN_LINKS: Final = str.maketrans({"<": "%3C", ">": "%3E", "|": "%7C", "`": "%60"})
 
 
@@ -49,6 +50,8 @@ def inline(text: str) -> str:
 
 def phrase(text: str, limit: int) -> str:
     """One escaped line that cannot begin or end code; at most `limit` characters."""
+    if len(text) <= limit and _HARMLESS.fullmatch(text):  # as nearly all names are: the same, sooner
+        return text
     return fit(one_line(text, limit).replace("`", _TICK), limit, lambda _: "…")
 
 

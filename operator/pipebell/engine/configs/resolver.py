@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from operator import is_
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from pipebell.core.models import NotificationSpec
     from pipebell.core.policy.decision import Skip
     from pipebell.engine.configs.follower import ConfigFollower
-    from pipebell.engine.configs.root import RootStore
+    from pipebell.engine.configs.root import Root, RootStore
     from pipebell.engine.configs.store import ConfigStore
     from pipebell.engine.ports import Ports
+
+MOST_KEPT: Final = 256  # configurations whose layers are kept ready, at some 5 KB each
+KEPT: Final = 60.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +53,7 @@ class Resolver:
         self._shared = tuple(shared_namespaces)
         self._followers = Followers()
         self._lists: dict[tuple[str, str], _SharedList] = {}
+        self._made: dict[tuple[str, str], _Made] = {}
 
     def subscribe(self, *followers: ConfigFollower) -> None:
         """Tell these which configurations events find unusable."""
@@ -146,9 +151,24 @@ class Resolver:
                 secrets[name] = await self._secrets.read(config.namespace, name, fresh=fresh)
             except (Rejected, NotFound) as error:
                 unreadable[name] = str(error)
+        root = self._root.current
+        kept = self._made.get(config.key)
+        if kept is not None and kept.of(config, root, secrets) and not unreadable:
+            return kept.layers
         reference = config.spec.secret_ref
         org = Layer(config.spec, OrgSecrets(reference.name if reference else None, secrets, unreadable))
-        return Layers(org, self._root_layer(), config.namespace)
+        layers = Layers(org, self._root_layer(), config.namespace)
+        if not unreadable:
+            self._keep(_Made(config, root, secrets, layers))
+        return layers
+
+    def _keep(self, made: _Made) -> None:
+        """For the events that follow. Values of Secrets do not stay longer than a minute, even if none follows."""
+        if not self._made:
+            asyncio.get_running_loop().call_later(KEPT, self._made.clear)
+        if len(self._made) >= MOST_KEPT:
+            self._made.clear()
+        self._made[made.config.key] = made
 
     async def _ask(self, namespace: str, org_slug: str) -> None:
         """A consistent list of the organisation's configurations, begun after now; shared by all who wait for it."""
@@ -183,6 +203,20 @@ def leans_on_root(spec: NotificationSpec) -> bool:
     lists = [trigger.providers for trigger in triggers]
     lists += [item.providers for item in spec.pipeline_overrides or () if item.providers is not None]
     return spec.default_provider is None and not all(lists)
+
+
+class _Made(NamedTuple):
+    """Layers, and what they were made of."""
+
+    config: ConfigObject
+    root: Root
+    secrets: Mapping[str, Mapping[str, str] | None]
+    layers: Layers
+
+    def of(self, config: ConfigObject, root: Root, secrets: Mapping[str, Mapping[str, str] | None]) -> bool:
+        """Whether it is all the same objects; where anything was read anew, it may say something else."""
+        same = self.config is config and self.root is root  # the same configuration names the same Secrets
+        return same and all(map(is_, self.secrets.values(), secrets.values()))
 
 
 class _SharedList:

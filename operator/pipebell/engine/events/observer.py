@@ -33,36 +33,48 @@ class Observer:
 
 
 class Observers(Observer):
-    """Tells everybody who has subscribed, in that order."""
+    """Tells everybody who has subscribed and cares for it, in that order."""
 
     def __init__(self) -> None:
-        self._all: list[Observer] = []
+        self._of_attempts: list[Observer] = []
+        self._of_failovers: list[Observer] = []
+        self._of_answers: list[Observer] = []
+        self._of_blocked: list[Observer] = []
+        self._of_ends: list[Observer] = []
 
     def subscribe(self, *observers: Observer) -> None:
         """Tell these too."""
-        self._all += observers
+        for name, listening in (
+            ("on_attempt", self._of_attempts),
+            ("on_failover", self._of_failovers),
+            ("on_answer", self._of_answers),
+            ("on_blocked", self._of_blocked),
+            ("on_finished", self._of_ends),
+        ):
+            default = getattr(Observer, name)
+            listening += [observer for observer in observers if getattr(type(observer), name, None) is not default]
 
     def on_attempt(self, state: EventState, provider: str, outcome: Outcome, seconds: float) -> None:
         """See `Observer`."""
-        for observer in self._all:
+        for observer in self._of_attempts:
             observer.on_attempt(state, provider, outcome, seconds)
 
     def on_failover(self, state: EventState, stand_in: Delivery) -> None:
         """See `Observer`."""
-        for observer in self._all:
+        for observer in self._of_failovers:
             observer.on_failover(state, stand_in)
 
     def on_answer(self, state: EventState, destination: str, target: Target, outcome: Outcome, *, shared: bool) -> None:
         """See `Observer`."""
-        for observer in self._all:
+        for observer in self._of_answers:
             observer.on_answer(state, destination, target, outcome, shared=shared)
 
     def on_blocked(self, state: EventState, destination: str, provider: str | None, error: NotReady) -> None:
         """See `Observer`."""
-        for observer in self._all:
+        for observer in self._of_blocked:
             observer.on_blocked(state, destination, provider, error)
 
     def on_finished(self, state: EventState, summary: EventSummary, now: float) -> None:
         """See `Observer`."""
-        for observer in self._all:
+        for observer in self._of_ends:
             observer.on_finished(state, summary, now)

@@ -68,8 +68,10 @@ class Rounds:
 
     def next_failover(self, state: EventState, decision: Deliver, now: float) -> float | None:
         """When others stand in next (seconds since the epoch); None if nobody has to, or the event is too old."""
+        if not decision.fallbacks:
+            return None
         max_age = self._max_age if self._clock.trusted else math.inf  # ages are not to be believed then
-        if not decision.fallbacks or is_overdue(state.created, now, max_age):
+        if is_overdue(state.created, now, max_age):
             return None
         return failover.next_due(state.deliveries, decision.fallbacks, now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from pipebell.core.policy.batches import Waiting
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pipebell.engine.events.keys import Key
     from pipebell.engine.events.ledger import CooldownKey
     from pipebell.engine.events.part import Part
+
+_ATTEMPTS, _TRIED, _DELIVERED = (attrgetter(name) for name in ("attempts", "last_attempt_time", "delivered_time"))
 
 
 class Life(Enum):
@@ -114,17 +117,17 @@ class EventState:
     @property
     def attempted(self) -> bool:
         """Whether an attempt was counted for any destination."""
-        return any(item.attempts or item.delivered_time for item in self.deliveries.values())
+        return any(map(_ATTEMPTS, self.deliveries.values())) or self.delivered
 
     @property
     def delivered(self) -> bool:
         """Whether some destination has it."""
-        return any(item.delivered_time for item in self.deliveries.values())
+        return any(map(_DELIVERED, self.deliveries.values()))
 
     @property
     def tried(self) -> bool:
         """Whether anything was ever sent for it, a refusal that counted as no attempt included."""
-        return any(item.last_attempt_time for item in self.deliveries.values())
+        return any(map(_TRIED, self.deliveries.values()))
 
     def open(self) -> list[Delivery]:
         """Deliveries that are not final."""
