@@ -556,6 +556,23 @@ HISTORIES = {
         "0 Opened slack|900 Escalation pagerduty,email|2700 Escalation pagerduty,email",
         "p Open/1",
     ),
+    "taken back when two steps are overdue: each is told, its repetitions are not": (
+        "0 F;60 ack;2000 unack;3700 tick",
+        STEPS,
+        {},
+        "0 Opened slack|2000 Escalation pagerduty|2000 Escalation email",
+        "p Open/1",
+    ),
+    "taken back when many repetitions are overdue": (
+        "0 F;901 ack;20000 unack;21500 tick",
+        {**NEVER, "escalation": [{"afterSeconds": 900, "providers": ["pagerduty"], "repeatSeconds": 600}]},
+        {},
+        (
+            "0 Opened slack|900 Escalation pagerduty|20000 Escalation pagerduty|20100 Escalation pagerduty"
+            "|20700 Escalation pagerduty|21300 Escalation pagerduty"
+        ),
+        "p Open/1",
+    ),
     "acknowledged at 14:59": ("0 F;899 ack;3700 tick", STEPS, {}, "0 Opened slack", "p Acknowledged/1"),
     "acknowledged after the first step": (
         "0 F;901 ack;3700 tick",

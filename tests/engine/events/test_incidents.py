@@ -392,6 +392,18 @@ async def test_a_deleted_incident_is_never_made_again(house):
     assert the_incident(house).name != name
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_deleted_incident_holds_nothing_back(house, restart):
+    configure(house, cooldown=300)
+    await fail(house)
+    house.incidents.remove("team", the_incident(house).name)
+    if restart:
+        await house.restart()
+    again = await fail(house)
+    assert house.status(again).phase is Phase.DELIVERED
+    assert the_incident(house).status.phase == "Open"
+
+
 async def test_an_incident_that_may_not_be_created_mutes_nobody(house):
     configure(house)
     house.incidents.refusal = Rejected("exceeded quota")
@@ -447,6 +459,18 @@ async def test_an_opening_within_the_cooldown_is_told_at_its_end(house):
     await house.clock.advance(301)
     assert house.slack.sent[-1][1].event.spec.notice.kind.value == "Opening"
     assert {item.status.phase.value for item in house.incidents.store.values()} == {"Resolved", "Open"}
+
+
+async def test_an_opening_from_before_a_restart_holds_the_next_one_back(house):
+    configure(house, cooldown=300)
+    await fail(house)
+    await house.clock.advance(30)
+    await house.restart()
+    await succeed(house)
+    again = await fail(house)
+    assert house.status(again).reason is Reason.COOLDOWN
+    await house.clock.advance(300)
+    assert house.slack.sent[-1][1].event.spec.notice.kind.value == "Opening"
 
 
 async def test_a_shard_that_is_lost_is_forgotten_and_found_again(house):

@@ -352,6 +352,10 @@ class Book:
         self._forget_end(entry)
         self._on_outcome(key)
 
+    def forget_opening(self, key: IncidentKey) -> None:
+        """Somebody deleted its incident: no cooldown holds back what fails from now on."""
+        self._remember(key, self.past(key)._replace(opening=None))
+
     def _close(self, entry: Entry) -> None:
         key = entry.incident.key
         entries = self._unresolved.get(key, ())

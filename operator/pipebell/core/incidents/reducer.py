@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pipebell.core.incidents.keys import IncidentKey
-    from pipebell.core.incidents.rules import IncidentRules
+    from pipebell.core.incidents.rules import Escalation, IncidentRules
     from pipebell.core.incidents.state import Failure, Past, Success
     from pipebell.core.vocabulary import Severity
 
@@ -415,17 +415,23 @@ def _escalated(incident: Incident, rules: IncidentRules, now: float, notices: li
         return incident
     if not rules.escalation:
         return replace(incident, next_escalation=None)
-    step = incident.step + 1
-    notices.append(Notice(NoticeKind.ESCALATION, step, incident.next_escalation))
-    following = next_step(rules, incident.opened, incident.next_escalation)
-    if following is not None:
-        following = max(following, now)
+    step, at, opened = incident.step + 1, incident.next_escalation, incident.opened
+    following = next_step(rules, opened, at)
+    while following is not None and following <= now and _begun(rules, opened, following) == _begun(rules, opened, at):
+        step, at = step + 1, following  # of one step, what was missed is not made up for
+        following = next_step(rules, opened, at)
+    notices.append(Notice(NoticeKind.ESCALATION, step, at))
     return replace(incident, step=step, next_escalation=following)
+
+
+def _begun(rules: IncidentRules, opened: float, at: float) -> list[Escalation]:
+    """The steps that have begun by then."""
+    return [step for step in rules.escalation if opened + step.after <= at + _A_SECOND]
 
 
 def escalation_at(rules: IncidentRules, opened: float, due: float) -> tuple[str, ...]:
     """Whom the escalation that is due at this moment tells: those of the last step that has begun."""
-    begun = [step for step in rules.escalation if opened + step.after <= due + _A_SECOND]
+    begun = _begun(rules, opened, due)
     last = begun[-1] if begun else rules.escalation[0] if rules.escalation else None
     if last is None:
         return ()
@@ -437,7 +443,7 @@ def escalation_at(rules: IncidentRules, opened: float, due: float) -> tuple[str,
 def next_step(rules: IncidentRules, opened: float, at: float) -> float | None:
     """When the escalation goes on after the one that was due at `at`; None when it is at its end."""
     later = [opened + step.after for step in rules.escalation if opened + step.after > at + _A_SECOND]
-    begun = [step for step in rules.escalation if opened + step.after <= at + _A_SECOND]
+    begun = _begun(rules, opened, at)
     repeats = [step.repeat for step in begun if step.after == begun[-1].after and step.repeat]
     times = [*later, *(at + repeat for repeat in repeats)]
     return min(times, default=None)

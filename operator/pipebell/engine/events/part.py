@@ -27,7 +27,7 @@ class Stored:
     and people have brought since it was found is known, so that it may be said whether something is due. `check` is
     when it is looked at although nothing is due, since its configuration has changed, or a silence. `held` is the end
     of the silence or the quiet hours that move what is due. `together` are the names of notices that are due at once
-    with those of many other incidents.
+    with those of many other incidents. `escalated` is the last step of the escalation and when it was due.
     """
 
     rules: IncidentRules
@@ -43,6 +43,7 @@ class Stored:
     check: float | None = None
     held: float | None = None
     together: frozenset[str] = frozenset()
+    escalated: tuple[int, float] = (0, 0.0)
 
 
 @dataclass(slots=True)

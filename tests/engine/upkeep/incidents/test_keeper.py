@@ -168,6 +168,20 @@ async def test_what_gets_worse_is_snoozed_no_more(house, how, also):
     assert notices(house) == ["Reminder"]
 
 
+async def test_a_snooze_alone_gives_no_acknowledgement_anew_that_was_outlived(house):
+    configure(house, to=("slack", "pagerduty"))
+    await fail(house, severity="warning")
+    say(house, acknowledgement=ANA)
+    await house.clock.advance(60)
+    await fail(house, severity="critical")
+    await house.clock.advance(60)
+    say(house, snoozedUntil=rfc3339(house.clock.now() + HOUR))
+    await house.clock.advance(60)
+    status = the_incident(house).status
+    assert (status.phase, status.acknowledged_by) == ("Acknowledged", None)
+    assert notices(house, house.pagerduty) == ["Acknowledged"]
+
+
 @BOTH
 @pytest.mark.parametrize("how_said", ["acknowledged", "snoozed"])
 async def test_what_was_said_while_it_was_pending_counts_when_it_opens(house, how, how_said):
@@ -263,6 +277,38 @@ async def test_escalation_goes_on_by_steps_and_repeats_until_it_is_acknowledged(
     say(house, acknowledgement=BOB)
     await house.clock.advance(10 * HOUR)
     assert notices(house, house.pagerduty).count("Escalation") == 3
+
+
+@BOTH
+async def test_after_an_outage_everybody_whose_step_has_come_is_told_once(house, how):
+    steps = [
+        {"afterSeconds": 900, "providers": ["slack"], "repeatSeconds": 600},
+        {"afterSeconds": 1800, "providers": ["pagerduty"]},
+    ]
+    configure(house, to=("email",), escalation=steps, remindAfterSeconds=0)
+    await fail(house)
+    await house.clock.advance(60)
+    await house.close()
+    await house.clock.advance(3600)
+    await house.restart()
+    await restarted(house, how)
+    await house.clock.advance(3600)
+    assert (notices(house), notices(house, house.pagerduty)) == (["Escalation"], ["Escalation"])
+
+
+async def test_an_escalation_that_is_configured_anew_goes_on_by_that(house):
+    repeated = {"afterSeconds": 900, "providers": ["slack"], "repeatSeconds": 600}
+    configure(house, escalation=[repeated], remindAfterSeconds=0)
+    await fail(house)
+    await house.clock.advance(900 + 9 * 600 + 60)
+    assert notices(house) == ["Escalation"] * 10
+    configure(
+        house,
+        escalation=[repeated | {"repeatSeconds": 3600}, {"afterSeconds": 7200, "providers": ["pagerduty"]}],
+        remindAfterSeconds=0,
+    )
+    await house.clock.advance(7200)
+    assert notices(house, house.pagerduty) == ["Escalation"]
 
 
 @BOTH

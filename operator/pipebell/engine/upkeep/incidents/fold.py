@@ -45,12 +45,12 @@ class Fold:
         if not retries(event):
             self.ordinals.add(record.failures)
         place, error = (event.created, record.failures), (spec.error_message or "")[:ERROR_KEPT]
+        incident = replace(
+            incident,
+            last_failure=max(incident.last_failure or 0.0, event.created),
+            severity=worst(incident.severity, event.status.severity),
+        )
         if record.failures > confirmed or not incident.last_event:
-            incident = replace(
-                incident,
-                last_failure=max(incident.last_failure or 0.0, event.created),
-                severity=worst(incident.severity, event.status.severity),
-            )
             if (not incident.first_error or self.first is not None) and place < (self.first or (math.inf, 0)):
                 self.first, incident = place, replace(incident, first_error=error)
             if place >= (self.last or (0.0, 0)):

@@ -284,6 +284,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
             return
         entry.incident = after
         told = [notices.name_of(after.name, each.kind, each.step) for each in due]
+        steps = [(each.step, each.due) for each in due if each.kind is NoticeKind.ESCALATION]
+        stored.escalated = max(steps, default=stored.escalated)
         stored.together = frozenset(told if caught_up > MOST_SINGLY else ())
         await self._brought(entry, before, due)
 
@@ -381,6 +383,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._writer.forget(entry)
         self._deadlines.set(f"{entry.incident.key.namespace}/{entry.incident.name}", None)
         self._book.remove(entry)
+        self._book.forget_opening(entry.incident.key)
 
     def _seen(self, entry: Entry, resource: Resource) -> None:
         stored: Stored = entry.extra
@@ -395,6 +398,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         anew = resource.generation > known and said[0] is not None and entry.incident.acknowledgement is None
         if (said == (stored.seen or NOTHING_SAID) and not anew) or not entry.incident.open:
             return
+        snoozes_alone = resource.generation == known + 1 and stored.seen and stored.seen[0] == said[0] is not None
         stored.seen = said
         if resource.spec.resolution is not None:
             self._end(entry, resource.spec.resolution.by, by_hand=True)
@@ -403,6 +407,8 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         given = Acknowledgement(spec.by, spec.note or "") if spec is not None else None
         snoozed = resource.spec.snoozed_until.timestamp() if resource.spec.snoozed_until is not None else None
         before, now = entry.incident, self._clock.now()
+        if snoozes_alone:  # what was outlived is not given anew by that
+            given = before.acknowledgement
         entry.incident = reducer.acknowledge(before, given, snoozed, now)
         newly = given is not None and before.acknowledgement is None and before.notified
         if newly:

@@ -24,6 +24,7 @@ from pipebell.core.vocabulary import NoticeKind, Reason, Severity, StageName
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pipebell.core.incidents.book import Entry
     from pipebell.core.incidents.reducer import Notice
     from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.incidents.state import Incident, Notification
@@ -141,12 +142,12 @@ class IncidentJudge:
         if notice.kind is NoticeKind.REMINDER:
             claim = self._reminder(incident, expected=notice.step == incident.reminders)
             return replace(claim, together=self._together(event, resolved.layers)) if claim.due else claim
-        return self._other(incident, resolved, notice.kind, notice.step)
+        return self._other(entry, resolved, notice.kind, notice.step)
 
-    def _other(self, incident: Incident, resolved: Resolved, kind: NoticeKind, step: int) -> Claim:
-        rules = resolved.layers.incidents
+    def _other(self, entry: Entry, resolved: Resolved, kind: NoticeKind, step: int) -> Claim:
+        incident, rules = entry.incident, resolved.layers.incidents
         if kind is NoticeKind.ESCALATION and rules is not None:
-            return self._escalation(incident, rules, step)
+            return self._escalation(entry, rules, step)
         if kind is NoticeKind.ACKNOWLEDGED:
             held = incident.phase is IncidentPhase.ACKNOWLEDGED
             return _of_alerts(incident, Action.ACKNOWLEDGE) if held else _superseded("it is not acknowledged now")
@@ -192,15 +193,18 @@ class IncidentJudge:
             return _superseded("all were told by digests, which are not reminded of")
         return _due(incident, names) if expected else _not_due("no such reminder is due")
 
-    def _escalation(self, incident: Incident, rules: IncidentRules, step: int) -> Claim:
+    def _escalation(self, entry: Entry, rules: IncidentRules, step: int) -> Claim:
+        incident = entry.incident
         if not incident.open or incident.muted(self._incidents.now()):
             return _superseded("it was acknowledged or resolved")
         if incident.opened is None or not 1 <= step <= incident.step or not rules.escalation:
             return _not_due("no such step is due")
-        at: float | None = incident.opened + rules.escalation[0].after
-        for _ in range(step - 1):
-            at = next_step(rules, incident.opened, at) if at is not None else None
-        return _due(incident, escalation_at(rules, incident.opened, at) if at is not None else ())
+        last, at = entry.extra.escalated
+        if step != last:  # before a restart: as these settings have it
+            at = incident.opened + rules.escalation[0].after
+            for _ in range(step - 1):
+                at = following if (following := next_step(rules, incident.opened, at)) is not None else at
+        return _due(incident, escalation_at(rules, incident.opened, at))
 
 
 def _due(incident: Incident, names: Sequence[str]) -> Claim:

@@ -65,8 +65,8 @@ class Pass:
         """An incident as it is stored."""
         incident = reducer.as_of(incident_of(resource), self._now())
         namespace = incident.key.namespace
+        self._book.found_past(incident, None)
         if not incident.open:
-            self._book.found_past(incident, None)
             if success_that_ended(incident) is not None:
                 self._ended_by.setdefault((namespace, incident.resolved_by), []).append(incident)
             if incident.resolved is None or incident.resolved < self._now() - KEPT:
@@ -166,7 +166,8 @@ class Pass:
         """The same for an event that was ended later, of an incident that is known."""
         for entry, fold in self._folds.items():
             expected = fold.runs(entry.incident, None, self._now()).retries
-            entry.incident = replace(entry.incident, retries={**entry.incident.retries, **expected})
+            others = {run: at for run, at in entry.incident.retries.items() if run not in fold.attempts}
+            entry.incident = replace(entry.incident, retries={**others, **expected})
         return self._confirm()
 
     def _confirm(self) -> list[Entry]:
