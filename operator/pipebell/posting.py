@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
-    from multidict import CIMultiDict
     from yarl import URL
 
 _PLACES: Final = 1024  # origins whose connections are known by heart
@@ -44,7 +43,7 @@ class Poster:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
-        self._places: dict[tuple[URL, str | None], aiohttp.ClientRequest] = {}
+        self._places: dict[tuple[URL, str | None], _Place] = {}
 
     async def send(
         self,
@@ -71,7 +70,7 @@ class Poster:
         if connector is None:
             raise aiohttp.ClientConnectionError("the session is closed")
         try:
-            connection = await connector.connect(place, [], self._session.timeout)
+            connection = await connector.connect(place.request, [], self._session.timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         try:
@@ -86,7 +85,7 @@ class Poster:
             found = Answer(answer.code, answer.headers, await read(content))
         except HttpProcessingError as error:
             connection.close()
-            info = place.request_info
+            info = place.request.request_info
             raise aiohttp.ClientResponseError(info, (), status=error.code, message=error.message) from error
         except BaseException:
             connection.close()
@@ -94,17 +93,21 @@ class Poster:
         connection.release()  # which closes it, where the answer was not read to its end
         return found
 
-    def _place(self, origin: URL, server_hostname: str | None) -> aiohttp.ClientRequest:
-        """What aiohttp's connector knows a connection by."""
+    def _place(self, origin: URL, server_hostname: str | None) -> _Place:
         if len(self._places) >= _PLACES:
             self._places.clear()
         loop = asyncio.get_running_loop()
         made = aiohttp.ClientRequest("POST", origin, loop=loop, session=self._session, server_hostname=server_hostname)
-        host = made.headers[aiohttp.hdrs.HOST]
-        made.headers.clear()
-        made.headers.update({aiohttp.hdrs.HOST: host}, **self._session.headers)
-        self._places[origin, server_hostname] = made
-        return made
+        usual = {"Host": made.headers[aiohttp.hdrs.HOST], **self._session.headers}
+        place = self._places[origin, server_hostname] = _Place(made, _lines(usual))
+        return place
+
+
+class _Place(NamedTuple):
+    """What aiohttp's connector knows connections to an origin by, and the headers that each request there has."""
+
+    request: aiohttp.ClientRequest
+    headers: Mapping[str, str]
 
 
 def _ends(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
@@ -115,13 +118,17 @@ def _ends(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
     return protocol, transport
 
 
-def _message(method: str, target: str, usual: CIMultiDict[str], headers: Mapping[str, str], body: bytes) -> bytes:
+def _lines(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers as they are written, by their names in lower case."""
+    return {name.lower(): f"{name}: {value}\r\n" for name, value in headers.items()}
+
+
+def _message(method: str, target: str, usual: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> bytes:
     """The request, byte for byte (RFC 9112). Raises ValueError where a part of it would begin another line."""
-    all_headers = usual.copy()
-    all_headers.update(headers)
-    all_headers["Content-Length"] = str(len(body))
-    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in all_headers.items())]
-    if not "".join(lines).isprintable() and _UNFIT.search("\t".join(lines)):
+    lines = {**usual, **_lines(headers), "content-length": f"Content-Length: {len(body)}\r\n"}
+    head = f"{method} {target} HTTP/1.1\r\n{''.join(lines.values())}"
+    shown = head.replace("\r\n", "")
+    whole = len(head) - len(shown) == 2 * (len(lines) + 1)  # no line ends but ours
+    if not whole or not (shown.isprintable() or _UNFIT.search(shown) is None):
         raise ValueError("a control character in a header")
-    lines += ("", "")
-    return "\r\n".join(lines).encode() + body
+    return f"{head}\r\n".encode() + body
