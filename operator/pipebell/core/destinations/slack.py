@@ -1,13 +1,12 @@
 """Slack by incoming webhooks or by an app's bot token: what is configured, what is posted, what the answers mean.
 
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors names the webhooks' errors;
-`pipebell.core.destinations.slack_api` has those of the Web API.
+`slack_api` has those of the Web API, `slack_blocks` how a message looks, `slack_texts` what own texts are made of.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +25,8 @@ from pipebell.core.destinations.http import (
     Sent,
     status,
 )
+from pipebell.core.destinations.slack_blocks import blocks, fitting, headline
+from pipebell.core.destinations.slack_texts import BLOCKS, BLOCKS_JSON, MOST_TEXT, MRKDWN, TEXT, no_blocks
 from pipebell.core.errors import NotReady
 from pipebell.core.fields import (
     ENDPOINT,
@@ -41,26 +42,18 @@ from pipebell.core.fields import (
 )
 from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render import shown
-from pipebell.core.render.facts import Facts, facts, marked
+from pipebell.core.render.facts import facts, marked
 from pipebell.core.render.fit import cut_middle
-from pipebell.core.render.mrkdwn import code, escape, groups, inline, link_list, mrkdwn, phrase, section
-from pipebell.core.render.text import clean
-from pipebell.core.template import Language, Template, TemplateText, template_field
+from pipebell.core.render.mrkdwn import code
+from pipebell.core.template import Template, TemplateText, template_field
 from pipebell.core.vocabulary import NotReadyReason, Severity
 from pipebell.core.wire import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pipebell.core.destinations.block import Block
     from pipebell.core.message import Message
 
 HOSTS: Final = ("hooks.slack.com", "hooks.slack-gov.com")
-_HEADLINE: Final = 300  # characters after escaping
-_NOTE: Final = 600
-_MOST_BLOCKS: Final = 50
-_MOST_TEXT: Final = 12_000  # characters of a text without blocks
-_BROADCAST: Final = re.compile("@(?=channel|here|everyone|group)", re.IGNORECASE)
 
 _Line = Annotated[str, StringConstraints(max_length=80, pattern=ONE_LINE), AfterValidator(no_placeholder)]
 _Emoji = Annotated[
@@ -86,70 +79,6 @@ _User = Annotated[
         max_length=21,
     ),
 ]
-_BOUND: Final = 2900  # characters of a text in a block
-_MENTION: Final = re.compile("<(?=[!@])")
-
-
-def _nobody(text: str) -> str:
-    """Text that mentions nobody, whatever a template says: whom to mention is said by mentionUsers."""
-    return _BROADCAST.sub("@\u2060", _MENTION.sub("&lt;", clean(text)))
-
-
-_MRKDWN: Final = Language(
-    lambda text: escape(text).replace("`", "\u02cb"), lambda text: code("", text) if text else "", _nobody, url=escape
-)
-_JSON: Final = replace(_MRKDWN, json=True)
-_TEXT: Final = """\
-{{ event.emoji }} *{{ event.title }}*: {{ event.pipeline or org }} ({{ org }})
-{% for note in event.notes %}
-_{{ note }}_
-{% endfor %}
-*Severity:* {{ severity | capitalize }}   *When:* {{ event.when }}{% if event.run %}   *Run:* {{ event.run }}{% endif %}
-
-{% if event.message %}
-{{ event.message | code }}
-{% endif %}
-{% for link in links %}
-<{{ link.url | url }}|{{ link.title }}>
-{% endfor %}
-"""
-_BLOCKS: Final = """\
-[
-  {"type": "section", "text": {"type": "mrkdwn",
-    "text": "{{ event.emoji }} *{{ event.title }}*: {{ event.pipeline or org }}"}},
-  {"type": "section", "fields": [
-    {"type": "mrkdwn", "text": "*Organisation*\\n{{ org }}"},
-    {"type": "mrkdwn", "text": "*Severity*\\n{{ severity | capitalize }}"},
-    {"type": "mrkdwn", "text": "*When*\\n{{ event.when }}"}
-  ]}
-  {% if event.message %}
-  , {"type": "section", "text": {"type": "mrkdwn", "text": "{{ event.message | code }}"}}
-  {% endif %}
-  {% for link in links %}
-  , {"type": "section", "text": {"type": "mrkdwn", "text": "<{{ link.url | url }}|{{ link.title }}>"}}
-  {% endfor %}
-]
-"""
-
-
-def _no_blocks(made: Any) -> str:  # noqa: ANN401  (JSON)
-    """What is wrong with blocks that a template made."""
-    if (
-        not isinstance(made, list)
-        or not made
-        or not all(isinstance(block, dict) and block.get("type") for block in made)
-    ):
-        return 'makes no list of blocks, such as [{"type": "divider"}]'
-    if len(made) > _MOST_BLOCKS:
-        return f"makes {len(made)} blocks: Slack takes {_MOST_BLOCKS}"
-    return "mentions somebody in a block: name them in mentionUsers" if _mentioning(made) else ""
-
-
-def _mentioning(made: Any) -> bool:  # noqa: ANN401  (JSON)
-    """Whether a rich text holds an element that mentions."""
-    if isinstance(made, dict):
-        return made.get("type") in ("user", "usergroup", "broadcast") or any(map(_mentioning, made.values()))
-    return isinstance(made, list) and any(map(_mentioning, made))
 
 
 @with_references
@@ -181,11 +110,11 @@ class SlackSpec(DestinationSpec):
     mention_min_severity: AnyCaseSeverity | None = Field(
         None, description="Mention only from this severity on. Default critical."
     )
-    text_template: Annotated[TemplateText | None, Template(_MRKDWN, _TEXT, limit=_MOST_TEXT)] = template_field(
+    text_template: Annotated[TemplateText | None, Template(MRKDWN, TEXT, limit=MOST_TEXT)] = template_field(
         "the text; without blocksTemplate, it is all that is posted"
     )
-    blocks_template: Annotated[TemplateText | None, Template(_JSON, _BLOCKS, lambda made: _no_blocks(made))] = (
-        template_field("the blocks, a list as JSON")
+    blocks_template: Annotated[TemplateText | None, Template(BLOCKS_JSON, BLOCKS, no_blocks)] = template_field(
+        "the blocks, a list as JSON"
     )
 
 
@@ -298,18 +227,13 @@ def payload(message: Message, target: SlackTarget) -> dict[str, Any]:
     Nobody is mentioned but by `target`, and never by a test.
     """
     known = facts(message)
-    headline, own, own_blocks = (
-        _headline(known),
-        message.texts.get("text_template"),
-        message.texts.get("blocks_template"),
-    )
-    if own is not None:
-        headline = cut_middle(marked(known, own), _MOST_TEXT)
-    blocks = _blocks(known) if own_blocks is None else _fitting(own_blocks)
-    attachment = {"color": known.look.color, "fallback": headline.replace("*", ""), "blocks": blocks}
+    own, own_blocks = message.texts.get("text_template"), message.texts.get("blocks_template")
+    text = headline(known) if own is None else cut_middle(marked(known, own), MOST_TEXT)
+    shown = blocks(known) if own_blocks is None else fitting(own_blocks)
+    attachment = {"color": known.look.color, "fallback": text.replace("*", ""), "blocks": shown}
     mentions = [] if message.test else _mentions(message, target)
     made: dict[str, Any] = {
-        "text": " ".join([*mentions, headline]),
+        "text": " ".join([*mentions, text]),
         "attachments": [] if own is not None and own_blocks is None else [attachment],
         "unfurl_links": False,
         "unfurl_media": False,
@@ -323,53 +247,11 @@ def payload(message: Message, target: SlackTarget) -> dict[str, Any]:
     return made
 
 
-def _fitting(made: Any) -> Any:  # noqa: ANN401  (JSON)
-    """Blocks whose texts Slack takes."""
-    if isinstance(made, list):
-        return [_fitting(item) for item in made]
-    if isinstance(made, dict):
-        return {name: _fitting(item) for name, item in made.items()}
-    return cut_middle(made, _BOUND) if isinstance(made, str) else made
-
-
 def _mentions(message: Message, target: SlackTarget) -> list[str]:
     if message.severity.rank < target.mention_min_severity.rank:
         return []
     users = [f"<!subteam^{who}>" if who.startswith("S") else f"<@{who}>" for who in target.mention_users]
     return ["<!channel>", *users] if target.mention_channel else users
-
-
-def _headline(known: Facts) -> str:
-    """One line for the channel and for push notifications.
-
-    Slack may parse words here as if a person had typed them, hence the break in `@here` and its like.
-    """
-    marks = "".join(f"*[{mark}]* " for mark in known.marks)
-    who = f"{known.pipeline} ({known.org})" if known.pipeline else known.org
-    who = _BROADCAST.sub("@\u2060", phrase(who, _HEADLINE))
-    return f"{known.look.emoji} {marks}*{known.title}*: {who}"
-
-
-def _blocks(known: Facts) -> list[dict[str, Any]]:
-    blocks = []
-    if known.notes:
-        blocks.append({"type": "context", "elements": [mrkdwn(phrase(note, _NOTE)) for note in known.notes]})
-    blocks.append({"type": "section", "fields": [mrkdwn(line) for line in _fields(known)]})
-    if known.digest is not None:
-        blocks += [section(text) for text in groups(known.digest)]
-    elif known.message:
-        blocks.append(section(code("", known.message)))
-    if known.details:
-        blocks.append(section(code("*Details*\n", known.details)))
-    if known.links:
-        blocks.append(section(link_list(known.links)))
-    blocks.append({"type": "context", "elements": [mrkdwn(phrase(f"Pipebell · {known.source}", _NOTE))]})
-    return blocks
-
-
-def _fields(known: Facts) -> Iterable[str]:
-    for name, value in known.rows:
-        yield f"*{name}*\n{value if name in ('Severity', 'When', 'Attempt') else inline(value)}"
 
 
 def _not_ok(response: Response) -> bool:
