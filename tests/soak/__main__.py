@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -11,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import click
+from tests.soak.rig import end, keep, say, seeded
 from tests.soak.scene import Scene, ended_wrongly, recorded, scene
 from tests.soak.storm import Replica, Storm
 
@@ -26,19 +26,14 @@ GROWTH_MB = 15.0
 def main(*, seconds: float, events: int | None, seed: int | None) -> None:
     """Lose nothing, repeat only what was in flight, grow by no more than 15 MB."""
     count = events or max(100, round(EVENTS * min(1.0, seconds / SECONDS)))
-    number = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    number = seeded(seed)
     say(f"{count:,} events in {seconds:g} s, seed {number}")
     with tempfile.TemporaryDirectory(prefix="pipebell-soak-") as folder, scene(Path(folder), number) as made:
         made.furnish()
         faults = soak(made, number, seconds, count)
         if faults:
-            for log in Path(folder).glob("operator-*.log"):
-                kept = Path(tempfile.gettempdir(), f"soak-{log.name}")
-                kept.write_bytes(log.read_bytes())
-                say(f"kept {kept}")
-    for fault in faults:
-        click.echo(f"FAILED: {fault}")
-    sys.exit(bool(faults))
+            keep(Path(folder), "soak")
+    end(faults)
 
 
 def soak(made: Scene, seed: int, seconds: float, count: int) -> list[str]:
@@ -101,10 +96,6 @@ def judge(
         f"a replica did not end well: {codes}": any(codes),
     }
     return [what for what, is_wrong in checks.items() if is_wrong]
-
-
-def say(what: str) -> None:
-    click.echo(f"==> {what}", err=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 from tests.e2e.harness import eventually, phase, reason
 from tests.soak.batched import Batched, digests, lines, older_operator, older_release
+from tests.soak.rig import end, keep, say, seeded
 from tests.soak.scene import recorded, scene
 from tests.soak.storm import Replica
 
@@ -38,7 +38,7 @@ _ENDS = {"Suppressed/Batched", "Pending/ConfigNotReady"}
 @click.option("--older/--no-older", default=True, show_default=True, help="Start the release before beside it.")
 def main(*, seconds: float, events: int, seed: int | None, older: bool) -> None:
     """Tell each event in exactly one digest for each destination that it was meant for, and nothing singly."""
-    number = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    number = seeded(seed)
     say(f"{events:,} events in {seconds:g} s, seed {number}")
     with tempfile.TemporaryDirectory(prefix="pipebell-soak-") as name, scene(folder := Path(name), number) as made:
         batched = Batched(made.world, random.Random(number))
@@ -48,13 +48,9 @@ def main(*, seconds: float, events: int, seed: int | None, older: bool) -> None:
             say(f"the older release is {older_release(folder / 'older')}")
             elder = older_operator(made.world, folder / "older")
         faults = soak(batched, number, seconds, events, elder)
-        for log in folder.glob("operator-*.log") if faults else ():
-            kept = Path(tempfile.gettempdir(), f"soak-digests-{log.name}")
-            kept.write_bytes(log.read_bytes())
-            say(f"kept {kept}")
-    for fault in faults:
-        click.echo(f"FAILED: {fault}")
-    sys.exit(bool(faults))
+        if faults:
+            keep(folder, "soak-digests")
+    end(faults)
 
 
 @dataclass
@@ -284,10 +280,6 @@ def _minutes(since: float) -> list[float]:
 
 def _since_minute() -> float:
     return (time.time() + 30.0) % 60.0 - 30.0
-
-
-def say(what: str) -> None:
-    click.echo(f"==> {what}", err=True)
 
 
 if __name__ == "__main__":

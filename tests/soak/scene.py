@@ -8,19 +8,21 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.e2e.harness import FINAL, GROUP, config, event, eventually, phase
-from tests.e2e.world import World
+from tests.soak.rig import begin, throttled_mail
 
-from pipebell.cluster import Cluster
-from pipebell.sinks import DROP, HANG, Limits, Rate, Respond, SmtpSink, Trust, running
+from pipebell.sinks import DROP, HANG, Respond, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-CRDS = sorted(Path(__file__).parents[2].glob("crds/pipebell.io_*.yaml"))
+    from tests.e2e.world import World
+
+    from pipebell.sinks import SmtpSink
+
 NAMESPACES, PER_SECOND = 10, 5
 _CREATORS = 4
 _KINDS = (
@@ -171,14 +173,8 @@ def ended_wrongly(found: dict[str, dict[str, object]]) -> Counter[str]:
 def scene(folder: Path, seed: int) -> Iterator[Scene]:
     """All of it, until the block ends."""
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster.start())
-        for path in CRDS:
-            cluster.kubectl("apply", "--server-side", "-f", path)
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        world = World(cluster, folder, Trust())
-        stack.callback(world.api.close)
-        throttled = SmtpSink(users=world.users, trust=world.trust)
-        throttled.limit(Limits(rate=Rate(PER_SECOND, 1.0), connections=3))
+        world = begin(stack, folder)
+        throttled = throttled_mail(world, PER_SECOND)
         world.loop = stack.enter_context(running(world.smtp, world.slack, throttled))
         world.set_root(world.root_spec())
         yield Scene(world, throttled, random.Random(seed))

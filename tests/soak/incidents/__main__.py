@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from tests.e2e.harness import FINAL, GROUP
 from tests.soak.incidents.judge import Verdict, compare, found_in
 from tests.soak.incidents.model import expected
 from tests.soak.incidents.scene import RULES, Scene, scene
+from tests.soak.rig import end, keep, say, seeded
 from tests.soak.storm import Replica, Storm
 
 from pipebell.cluster.client import Refused
@@ -50,22 +50,17 @@ class Schedule(Storm):
 def main(*, seconds: float, events: int | None, seed: int | None) -> None:
     """Every incident's count, phase and messages are what a model computes from the events alone."""
     count = events or round(seconds * PER_SECOND)
-    number = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    number = seeded(seed)
     say(f"{count:,} events in {seconds:g} s, seed {number}")
     with tempfile.TemporaryDirectory(prefix="pipebell-soak-") as folder, scene(Path(folder), number) as made:
         made.furnish()
         faults = soak(made, number, seconds, count)
         if faults:
-            for log in Path(folder).glob("operator-*.log"):
-                kept = Path(tempfile.gettempdir(), f"soak-{log.name}")
-                kept.write_bytes(log.read_bytes())
-                say(f"kept {kept}")
+            keep(Path(folder), "soak-incidents")
             kept = Path(tempfile.gettempdir(), "soak-incidents.json")
             kept.write_bytes(encode({"events": list(made.events().values()), "incidents": made.incidents()}))
             say(f"kept {kept}")
-    for fault in faults:
-        click.echo(f"FAILED: {fault}")
-    sys.exit(bool(faults))
+    end(faults)
 
 
 def soak(made: Scene, seed: int, seconds: float, count: int) -> list[str]:
@@ -138,10 +133,6 @@ def judge(made: Scene, storm: Storm, verdict: Verdict, codes: list[int]) -> list
     if any(codes):
         faults.append(f"a replica did not end well: {codes}")
     return faults
-
-
-def say(what: str) -> None:
-    click.echo(f"==> {what}", err=True)
 
 
 if __name__ == "__main__":

@@ -10,24 +10,25 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.harness import GROUP, Api, config, event, secret
-from tests.e2e.world import World
 from tests.soak.incidents.model import Key, Rules, Said, key_of, kind_of
+from tests.soak.rig import begin, throttled_mail
 
-from pipebell.cluster import Cluster
-from pipebell.sinks import Limits, Rate, Respond, SlackApiSink, SmtpSink, Trust, running
+from pipebell.sinks import Respond, SlackApiSink, running
 from pipebell.sinks.slack import too_many
 from pipebell.sinks.slack_api import too_many as api_too_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.e2e.harness import Operator
+    from tests.e2e.world import World
 
-CRDS = sorted(Path(__file__).parents[3].glob("crds/pipebell.io_*.yaml"))
+    from pipebell.sinks import SmtpSink
+
 PIPELINES, NAMESPACES = 1000, 10
 RULES = {
     "hook": Rules(("slack",)),
@@ -190,14 +191,8 @@ class Scene:
 def scene(folder: Path, seed: int) -> Iterator[Scene]:
     """All of it, until the block ends."""
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster.start())
-        for path in CRDS:
-            cluster.kubectl("apply", "--server-side", "-f", path)
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        world = World(cluster, folder, Trust())
-        stack.callback(world.api.close)
-        throttled = SmtpSink(users=world.users, trust=world.trust)
-        throttled.limit(Limits(rate=Rate(_MAILS_PER_SECOND, 1.0), connections=3))
+        world = begin(stack, folder)
+        throttled = throttled_mail(world, _MAILS_PER_SECOND)
         names = ("localhost", "127.0.0.1", "slack.com")
         threads = SlackApiSink(tokens={TOKEN: ("data",)}, channels={"C0DATA": "data"}, trust=world.trust, names=names)
         world.loop = stack.enter_context(running(world.smtp, world.slack, throttled, threads))
