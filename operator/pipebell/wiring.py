@@ -15,6 +15,7 @@ from pipebell.core.errors import Forbidden, NotFound
 from pipebell.core.shards import SHARDS
 from pipebell.core.vocabulary import NoticeKind
 from pipebell.engine.configs.cooldowns import ConfiguredCooldowns
+from pipebell.engine.configs.group import Configs
 from pipebell.engine.configs.lister import ConfigLister
 from pipebell.engine.configs.readiness import Readiness
 from pipebell.engine.configs.resolver import Resolver
@@ -157,13 +158,12 @@ class App:
         self._board = HealthBoard(ports, self._store, self.root)
         self._usage = UsageWriter(ports, self._store, self._ledger, self._board, self.readiness.conditions)
         notices = NoticeMaker(ports, settings.event_max_age)
-        self._prober = Prober(ports, self._board, self._store, self.root, self._resolver, settings.platform_org)
+        configs = Configs(self._store, self.root, self._resolver)
+        self._prober = Prober(ports, configs, self._board, settings.platform_org)
         self._channels = ChannelNotices(
             ports,
+            configs,
             self._board,
-            self._store,
-            self.root,
-            self._resolver,
             notices,
             Platform(settings.namespace, settings.platform_org, not self._scope or settings.namespace in self._scope),
         )

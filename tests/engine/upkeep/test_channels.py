@@ -14,6 +14,7 @@ from pipebell.core.health import NOTIFY_AFTER, Evidence, HealthState
 from pipebell.core.outcome import Outcome, OutcomeKind
 from pipebell.core.policy.channels import Notice
 from pipebell.core.vocabulary import EventType, NoticeKind
+from pipebell.engine.configs.group import Configs
 from pipebell.engine.upkeep.channels import ChannelNotices, Platform
 from pipebell.engine.upkeep.health import ROOT as ROOT_OWNER
 from pipebell.engine.upkeep.notices import NoticeMaker
@@ -34,10 +35,8 @@ class Office(Ward):
         house = self.house
         self.channels = ChannelNotices(
             house.ports,
+            Configs(house.book, house.root, house.resolver),
             self.board,
-            house.book,
-            house.root,
-            house.resolver,
             NoticeMaker(house.ports, house.max_age),
             Platform("ops", "pipebell-platform", True),
         )

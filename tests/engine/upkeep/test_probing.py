@@ -12,6 +12,7 @@ from tests.engine.upkeep.test_health import BOTH, DEAD, GONE, KEY, SLACK, Ward
 
 from pipebell.core.health import HealthState
 from pipebell.core.outcome import REACHED, Outcome, OutcomeKind
+from pipebell.engine.configs.group import Configs
 from pipebell.engine.upkeep.health import ROOT
 from pipebell.engine.upkeep.probing import EVERY, Prober
 
@@ -24,9 +25,8 @@ class Clinic(Ward):
     def start(self) -> None:
         super().start()
         house = self.house
-        self.prober = Prober(
-            house.ports, self.board, house.book, house.root, house.resolver, "pipebell-platform", lambda: 0.0
-        )
+        configs = Configs(house.book, house.root, house.resolver)
+        self.prober = Prober(house.ports, configs, self.board, "pipebell-platform", lambda: 0.0)
         house.book.subscribe(self.prober)
         house.root.subscribe(self.prober)
         self.prober.on_root_change()

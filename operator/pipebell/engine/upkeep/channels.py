@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from pipebell.core.health import Health
     from pipebell.core.layers import Layers
     from pipebell.core.policy.settle import EventSummary
-    from pipebell.engine.configs.resolver import Resolver
-    from pipebell.engine.configs.root import RootStore
-    from pipebell.engine.configs.store import ConfigStore, Key
+    from pipebell.engine.configs.group import Configs
+    from pipebell.engine.configs.store import Key
     from pipebell.engine.events.state import EventState
     from pipebell.engine.ports import Ports
     from pipebell.engine.upkeep.health import Channel, HealthBoard
@@ -58,17 +57,15 @@ class ChannelNotices(Observer):
     def __init__(
         self,
         ports: Ports,
+        configs: Configs,
         board: HealthBoard,
-        store: ConfigStore,
-        root: RootStore,
-        resolver: Resolver,
         maker: NoticeMaker,
         platform: Platform,
     ) -> None:
         self._clock, self._events, self._ownership = ports.clock, ports.events, ports.ownership
         self._kubernetes = ports.notices
-        self._board, self._store, self._root, self._resolver = board, store, root, resolver
-        self._maker, self._platform = maker, platform
+        self._store, self._root, self._resolver = configs
+        self._board, self._maker, self._platform = board, maker, platform
         self._not_before: dict[tuple[Key, str], float] = {}
         self._postponed: dict[tuple[Key, str], float] = {}
         self._warned: dict[str, float] = {}

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from pipebell.core.config import ConfigObject
     from pipebell.core.destinations.base import Target
     from pipebell.core.layers import Layers
-    from pipebell.engine.configs.resolver import Resolver
-    from pipebell.engine.configs.root import RootStore
-    from pipebell.engine.configs.store import ConfigStore, Key
+    from pipebell.engine.configs.group import Configs
+    from pipebell.engine.configs.store import Key
     from pipebell.engine.ports import Ports
     from pipebell.engine.upkeep.health import HealthBoard
 
@@ -44,16 +43,14 @@ class Prober(ConfigFollower):
     def __init__(
         self,
         ports: Ports,
+        configs: Configs,
         board: HealthBoard,
-        store: ConfigStore,
-        root: RootStore,
-        resolver: Resolver,
         platform_org: str,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._clock, self._ownership, self._providers = ports.clock, ports.ownership, ports.providers
-        self._board, self._store, self._root, self._resolver = board, store, root, resolver
-        self._platform_org, self._jitter = platform_org, jitter
+        self._store, self._root, self._resolver = configs
+        self._board, self._platform_org, self._jitter = board, platform_org, jitter
         self._due: dict[Key, float] = {}  # of those who want it
         self._queue: FairQueue[Key] = FairQueue(self._work, slots=AT_ONCE, per_namespace=AT_ONCE // 4)
         self._waiting: set[Key] = set()
