@@ -27,8 +27,9 @@ from pipebell.core.destinations.http import (
 from pipebell.core.fields import ENDPOINT, FOLLOWS_ENDPOINT, SecretUrl, no_placeholder, pattern, with_references
 from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import shown
-from pipebell.core.render.bounded import TICK, block, line, listed, shares, size
+from pipebell.core.render.bounded import TICK, block, line, listed, size
 from pipebell.core.render.facts import Facts, Link, facts, marked
+from pipebell.core.render.markdown import headline, in_code
 from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.wire import encode
 
@@ -48,7 +49,6 @@ _NOTES: Final = 1200
 
 _NO_MESSAGE: Final = 10008
 _SNOWFLAKE: Final = re.compile(r"[0-9]{1,20}")
-_DETAILS: Final = "**Details**\n"
 
 _MARKUP: Final = re.compile(r"[\\*_~|`>\[\]<@]|:(?=//|\w+:)")
 _RESERVED_IN_LINKS: Final = str.maketrans({"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", "\\": "%5C", "`": "%60"})
@@ -158,7 +158,7 @@ def payload(message: Message, target: DiscordTarget) -> dict[str, Any]:
     """The message as Discord takes it, ready for JSON. Nobody is mentioned."""
     known = facts(message)
     made: dict[str, Any] = {
-        "content": _content(known),
+        "content": headline(known, _NOTES, escape),
         "embeds": [_embed(known)],
         "allowed_mentions": {"parse": []},
     }
@@ -173,15 +173,6 @@ def payload(message: Message, target: DiscordTarget) -> dict[str, Any]:
 def escape(text: str) -> str:
     """One line of text that means nothing but itself: a backslash before each sign of Discord's Markdown."""
     return _MARKUP.sub(lambda sign: f"\\{sign[0]}", text)
-
-
-def _content(known: Facts) -> str:
-    """What push notifications show."""
-    marks = "".join(f"**[{mark}]** " for mark in known.marks)
-    who = f"{known.pipeline} ({known.org})" if known.pipeline else known.org
-    head = f"{known.look.emoji} {marks}**{known.title}**: {line(who, 600, escape)}"
-    notes = [line(note, _NOTES // len(known.notes), escape) for note in known.notes]
-    return "\n".join([head, *notes])
 
 
 def _embed(known: Facts) -> dict[str, Any]:
@@ -199,27 +190,10 @@ def _embed(known: Facts) -> dict[str, Any]:
     }
     used = size(made["title"]) + size(made["footer"]["text"])
     used += sum(size(text) for each in fields for text in (str(each["name"]), str(each["value"])))
-    description = _description(known, min(DESCRIPTION, EMBED - used))
+    description = in_code(known, min(DESCRIPTION, EMBED - used), _ticked)
     if description:
         made["description"] = description
     return made
-
-
-def _description(known: Facts, room: int) -> str:
-    around = size(_code("", 0)) if known.message else 0
-    if known.details:
-        around += size(_code("", 0, _DETAILS)) + 1
-    message, details = shares(_ticked(known.message), _ticked(known.details), room - around)
-    parts = [
-        _code(known.message, message) if known.message else "",
-        _code(known.details, details, _DETAILS) if known.details else "",
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _code(text: str, limit: int, title: str = "") -> str:
-    """A code block that its text cannot leave."""
-    return f"{title}```\n{block(text, limit, _ticked)}\n```"
 
 
 def _ticked(text: str) -> str:

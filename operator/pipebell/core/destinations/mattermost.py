@@ -18,8 +18,9 @@ from pipebell.core.destinations.http import HTTP_RULES, Answer, HttpKind, HttpRe
 from pipebell.core.fields import ENDPOINT, ONE_LINE, SecretUrl, no_placeholder, with_references
 from pipebell.core.outcome import Attempt, OutcomeKind
 from pipebell.core.render import shown
-from pipebell.core.render.bounded import JOINER, TICK, block, line, listed, shares, size
+from pipebell.core.render.bounded import JOINER, TICK, block, line, listed, size
 from pipebell.core.render.facts import Facts, Link, facts, marked
+from pipebell.core.render.markdown import headline, in_code
 from pipebell.core.render.text import clean
 from pipebell.core.template import Language, Template, TemplateText, template_field
 from pipebell.core.wire import encode
@@ -114,7 +115,7 @@ def payload(message: Message, target: MattermostTarget) -> dict[str, Any]:
     """The message as Mattermost takes it, ready for JSON. Nobody is mentioned."""
     known = facts(message)
     own = message.texts.get("text_template")
-    text = _text(known) if own is None else block(marked(known, own), TEXT)
+    text = headline(known, _NOTES, escape) if own is None else block(marked(known, own), TEXT)
     made: dict[str, Any] = {"text": text}
     if own is None:
         made["attachments"] = [_attachment(known, TEXT - size(text))]
@@ -140,13 +141,6 @@ def _verbatim(text: str) -> str:
     return _harmless(text.replace("`", TICK))  # in this order: a tick counts as a letter, and makes a name of an @
 
 
-def _text(known: Facts) -> str:
-    marks = "".join(f"**[{mark}]** " for mark in known.marks)
-    who = f"{known.pipeline} ({known.org})" if known.pipeline else known.org
-    head = f"{known.look.emoji} {marks}**{known.title}**: {line(who, _WHO, escape)}"
-    return "\n".join([head, *(line(note, _NOTES // len(known.notes), escape) for note in known.notes)])
-
-
 def _attachment(known: Facts, room: int) -> dict[str, Any]:
     """What is left beside the short texts is for the message and the details."""
     fields: list[dict[str, Any]] = [
@@ -162,30 +156,10 @@ def _attachment(known: Facts, room: int) -> dict[str, Any]:
     }
     used = size(made["fallback"]) + size(made["footer"])
     used += sum(size(each["title"]) + size(each["value"]) for each in fields)
-    body = _body(known, room - used)
+    body = in_code(known, room - used, _verbatim)
     if body:
         made["text"] = body
     return made
-
-
-def _body(known: Facts, room: int) -> str:
-    around = size(_code("", 0)) if known.message else 0
-    if known.details:
-        around += size(_code("", 0, _DETAILS)) + 1
-    message, details = shares(_verbatim(known.message), _verbatim(known.details), room - around)
-    parts = [
-        _code(known.message, message) if known.message else "",
-        _code(known.details, details, _DETAILS) if known.details else "",
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-_DETAILS: Final = "**Details**\n"
-
-
-def _code(text: str, limit: int, title: str = "") -> str:
-    """A code block that its text cannot leave."""
-    return f"{title}```\n{block(text, limit, _verbatim)}\n```"
 
 
 def _link(link: Link) -> str:
