@@ -128,8 +128,8 @@ def messages(storm, episode, incident, name):
     if len({item.identity for item in ends}) != (told and episode.ended_by is not None):
         yield f"recoveries {[item.identity for item in ends]}"
     if openings and ends:
-        if ends[0].at < openings[0].at:
-            yield f"the recovery came at {ends[0].at}, before its opening at {openings[0].at}"
+        if ends[0].at < openings[-1].at:  # also of those that were repeated
+            yield f"the recovery came at {ends[0].at}, and its opening at {[item.at for item in openings]}"
         notification = next((item for item in incident.status.notifications or () if item.destination == name), None)
         handle = notification.handle if notification else None
         if ends[-1].replies_to is None or ends[-1].replies_to != handle:

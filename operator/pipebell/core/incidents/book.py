@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.incidents import reducer
 from pipebell.core.incidents.keys import REST, key_of, name_of, order_of, recovered_by
-from pipebell.core.incidents.state import Incident, Order, Past
+from pipebell.core.incidents.state import GOES_FIRST, Incident, Order, Past
 from pipebell.core.remembered import Remembered
 from pipebell.core.vocabulary import IncidentAction
 
@@ -182,7 +182,7 @@ class Book:
 
     def goes_first(self, entry: Entry, uid: str) -> None:
         """The failure that opened it is sent before its end, which waits for that."""
-        entry.incident = reducer.sending(entry.incident, ("",), uid)
+        entry.incident = reducer.sending(entry.incident, (GOES_FIRST,), uid)
 
     def apply(self, event: Event, mark: Mark, rules: IncidentRules, now: float) -> Applied:
         """Do what a decision says of an event that was not counted before."""

@@ -186,10 +186,7 @@ def notified(
     incident: Incident, notification: Notification, severity: Severity, rules: IncidentRules, now: float
 ) -> Incident:
     """A destination has a message of it; with the first one it is open."""
-    under_way = {name: uid for name, uid in incident.under_way.items() if name != notification.destination}
-    after = replace(
-        incident, notified={**incident.notified, notification.destination: notification}, under_way=under_way
-    )
+    after = replace(incident, notified={**incident.notified, notification.destination: notification})
     if not after.open:  # it ended while this was on its way
         return replace(after, opened=incident.opened if incident.opened is not None else now)
     if incident.notified_severity is not None and severity.rank > incident.notified_severity.rank:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipebell.core.vocabulary import EventType, Severity
 
 
+GOES_FIRST: Final = ""  # instead of a destination's name: where an event goes is not decided yet, but it goes first
 DIGEST: Final = "digest"  # instead of an endpoint's fingerprint
 
 
@@ -102,12 +103,12 @@ class Incident:
     """One incident. Times are seconds since the epoch, None for never.
 
     `failures` were counted. `notified` are the destinations that have a message of it, `under_way` those for which an
-    event (by uid) is still being tried, `stood_in_for` those whose failover has it instead. `due` is when a pending one
-    is opened without another failure. `retries` are runs of which another attempt is expected, each with the time at
-    which it counts as failed if none has come. `failed_occurred` is when the last failure says that it occurred,
-    `failed_order` when it was created. `changes` are times at which it went
-    from succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last. `by_hand`:
-    a person ended it, and `resolved_by` is what that person is called. `owner` and `labels` are the last
+    event (by uid) is still being tried, or its status does not say yet what came of that, `stood_in_for` those whose
+    failover has it instead. `due` is when a pending one is opened without another failure. `retries` are runs of which
+    another attempt is expected, each with the time at which it counts as failed if none has come. `failed_occurred` is
+    when the last failure says that it occurred, `failed_order` when it was created. `changes` are times at which it
+    went from succeeding to failing or back, of late; while it is `flapping`, `well` says that it succeeded last.
+    `by_hand`: a person ended it, and `resolved_by` is what that person is called. `owner` and `labels` are the last
     failure's, `runs` those that failed last.
     """
 

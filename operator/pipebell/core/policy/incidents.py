@@ -25,7 +25,7 @@ from pipebell.core.incidents.reducer import (
     to_notify,
     worsens,
 )
-from pipebell.core.incidents.state import Failure, Success
+from pipebell.core.incidents.state import GOES_FIRST, Failure, Success
 from pipebell.core.policy.decision import Skip, Suppress, Wait, WaitsFor
 from pipebell.core.policy.digest import apart
 from pipebell.core.policy.match import Mark, Match
@@ -169,8 +169,11 @@ def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     if not ended:
         return _plain(s, mark)
     layers, closes_only = s.resolved.layers, not facts.rules.notify_recovery or s.skip_reason is Reason.EXPIRED
-    notified = [name for item in ended for name in item.notified]
-    held = [name for item in ended for name in item.under_way if name not in notified]
+    notified = [name for item in ended for name in item.notified if name not in item.under_way]
+    held = [name for item in ended for name in item.under_way]
+    if GOES_FIRST in held and not s.progress.tried:
+        message = "waits for the failure that it ends"
+        return Wait(StageName.INCIDENT, WaitsFor.OUTCOME, Reason.WAITING_FOR_SENDER, message, match=s.match)
     wanted = (*s.match.destinations, *s.match.batched) if s.match is not None else ()
     usable = [name for name in (*notified, *held) if _usable(layers, name, closes_only=closes_only)]
     destinations = tuple(dict.fromkeys((*usable, *wanted, *(s.progress.open if s.progress.attempted else ()))))

@@ -152,6 +152,7 @@ class Incidents:
         nobody_knows = opened or not (entry.incident.notified or entry.incident.under_way)
         if nobody_knows and not entry.over and success_that_ended(entry.incident) is not None:
             self.book.goes_first(entry, state.uid)
+            self.on_recovered(entry, True)
         state.part = Part((entry,), IncidentAction.OPENED if opened else IncidentAction.COUNTED, rules, ordinal)
         return state.part
 
@@ -327,13 +328,14 @@ class Incidents:
             if whom - entry.incident.stood_in_for:
                 entry.incident = replace(entry.incident, stood_in_for=entry.incident.stood_in_for | whom)
                 state.part.touched = True
-            self.book.settled(state.part.entry, [item.destination for item in state.open()], state.uid)
 
     def recorded(self, state: EventState) -> None:
         """The event's status says where it stands: now its incident may say so too."""
         part = state.part
         if part is None:
             return
+        if part.action in _NOTIFIES:  # its end may follow: whoever goes on after us knows that this has arrived
+            self.book.settled(part.entry, [item.destination for item in state.open()], state.uid)
         if part.ordinal and not part.confirmed:
             part.confirmed = True
             if part.entry.confirm(part.ordinal) and not part.touched:
