@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 import pytest
+import structlog
 
 from pipebell.core.errors import NotFound, Rejected
 from pipebell.kube.connection import Connection
@@ -96,8 +97,13 @@ async def test_leases_that_nobody_keeps_any_more_are_no_life():
     async def fail() -> None:
         raise RuntimeError("boom")
 
-    app._background.run_forever("leases", fail())
-    await asyncio.sleep(0)
+    with structlog.testing.capture_logs() as lines:
+        app._background.run_forever("leases", fail())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert [(line["event"], line["task"], str(line["exc_info"])) for line in lines] == [
+        ("task_ended", "leases", "boom")
+    ]
     assert app._probes.alive() == "stopped working: leases"
     await app.close()
 

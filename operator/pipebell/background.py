@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+log = structlog.get_logger(__name__)
 
 
 class Background:
@@ -19,6 +23,7 @@ class Background:
     def run_forever(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start what is to run for as long as the operator does."""
         task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_complain)
         self._lasting.append(task)
         return task
 
@@ -39,3 +44,9 @@ class Background:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    """What was to last has ended by a mistake of ours: `ended` makes the probes fail, and this says why."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task_ended", task=task.get_name(), exc_info=error)

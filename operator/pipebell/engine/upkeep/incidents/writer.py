@@ -81,9 +81,12 @@ class IncidentWriter:
             while True:
                 self._news.clear()
                 for entry in [entry for entry in self._urgent if entry not in self._busy]:
-                    del self._urgent[entry]
                     await self._slots.acquire()
-                    self._start(entry)
+                    if entry in self._urgent:
+                        del self._urgent[entry]
+                        self._start(entry)
+                    else:  # it was forgotten meanwhile
+                        self._slots.release()
                 due = self._next_count()
                 if due is None:
                     await self._news.wait()
