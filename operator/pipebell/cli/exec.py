@@ -121,7 +121,7 @@ class _Masking:
 
 class _Teller:
     def __init__(self, service: NotificationService, options: argparse.Namespace, masking: _Masking) -> None:
-        self._service, self._options, self._masking = service, options, masking
+        self._service, self._options = service, options
         self._command = sanitise.shorten(masking.command(options.command_line), _MAX_COMMAND)
         self._run = options.run_id or os.environ.get("PIPEBELL_RUN_ID") or _pod() or uuid.uuid4().hex
 

@@ -2,7 +2,10 @@
 
 - PipebellError
 - - InvalidInput: a document breaks the rules; carries every problem, by path
+- - - InvalidEvent: a stored PipelineEvent
+- - - InvalidIncident: a stored Incident
 - - SettingsError: an environment variable or flag cannot be used
+- - - NotHonouredError: a kubeconfig asks for what cannot be done (`kubeconfig.context`)
 - - NotReady: a configuration cannot be used for a destination, and why
 - - Fenced: this replica may not send, for its leases ran out; nothing was sent
 - - ApiError: the Kubernetes API did not do what was asked
@@ -10,7 +13,21 @@
 - - - NotFound: 404, the object (or its namespace) is gone
 - - - Rejected: other 4xx, asking again the same way will not help
 - - - - TooLarge: more bytes than the API server, or etcd behind it, takes
+- - - - Forbidden: 403, this identity may not do that
+- - - - Gone: 410, the resourceVersion or the list's snapshot is forgotten
+- - - TooLong: the answer has more bytes than are wanted
 - - - Unavailable: 5xx, 429, timeouts, broken connections; asking again later may help
+- - - - Silent: nothing came for so long that the connection is taken for dead (`kube.client`)
+- - ClusterError: the local control plane did not do what was asked (`cluster.errors`)
+- - - StuckNamespace: objects in a namespace do not go away (`cluster.errors`)
+- - - Refused: its API server did not (`cluster.client`)
+- - - PortTaken: another process listens there (`cluster.launch`)
+- - StageError: the demo's stage did not come up (`demo.process`)
+- - Unusable: no configuration can be shown (`cli.effective`)
+- - NotDelivered: an event that was waited for (`cli.watching`)
+- - NothingToReplay: there is no delivery that failed (`cli.replay`)
+- - NothingToSay: an incident is so already (`cli.respond`)
+- - Stopped: some events were not sent again (`cli.replay_failed`)
 """
 
 from __future__ import annotations

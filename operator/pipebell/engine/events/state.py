@@ -110,11 +110,6 @@ class EventState:
         return state
 
     @property
-    def full_name(self) -> str:
-        """Namespace and name, as people write them."""
-        return f"{self.namespace}/{self.name}"
-
-    @property
     def attempted(self) -> bool:
         """Whether an attempt was counted for any destination."""
         return any(map(_ATTEMPTS, self.deliveries.values())) or self.delivered
