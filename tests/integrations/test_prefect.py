@@ -78,7 +78,7 @@ def test_the_organisation_is_the_parameters_then_the_tags_then_the_environments(
 def test_a_hook_never_raises(caplog):
     hooks.on_failure(FLOW, flow_run(), SimpleNamespace())
     hooks.on_failure(None, None, None)
-    assert "cannot be told" in caplog.text
+    assert "cannot be sent" in caplog.text
 
 
 # The real one.

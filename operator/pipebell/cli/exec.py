@@ -139,7 +139,7 @@ class _Teller:
             **arguments.circumstances_of(self._options),
         )
         if not receipt:
-            say(f"pipebell: {event} could not be told: {receipt.reason}", err=True)
+            say(f"pipebell: {event} could not be sent: {receipt.reason}", err=True)
 
 
 def _pod() -> str | None:

@@ -240,7 +240,7 @@ class NotificationService:
                 return _receipt(self._sender.refuse(draft, "org_slug is missing: give it, or set PIPEBELL_ORG"))
             return self._sender.submit(draft, _seconds(more.get("timeout"), self._timeout))
         except Exception as error:  # noqa: BLE001  (never into the pipeline)
-            log.exception("pipebell: an event cannot be told")
+            log.exception("pipebell: an event cannot be sent")
             return Receipt(State.LOST, "", f"unexpected {type(error).__name__}")
 
 

@@ -47,7 +47,7 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
         else:
             send(found, namespace=chosen.namespace)
     except Exception:
-        log.exception("pipebell: a task's failure cannot be told")
+        log.exception("pipebell: a task's failure cannot be sent")
 
 
 @hookimpl  # type: ignore[untyped-decorator]  # (Airflow is not there when types are checked)
@@ -61,7 +61,7 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:  # noqa: ANN401
             for event in _run_failed(org, dag_run, msg or None):
                 send_later(event, namespace=chosen.namespace)
     except Exception:
-        log.exception("pipebell: a run's failure cannot be told")
+        log.exception("pipebell: a run's failure cannot be sent")
 
 
 @hookimpl  # type: ignore[untyped-decorator]  # (Airflow is not there when types are checked)
@@ -74,7 +74,7 @@ def on_dag_run_success(dag_run: Any, msg: str) -> None:  # noqa: ANN401
         if org := _org(None, facts.attribute(dag_run, "dag"), dag_run, chosen):
             send_later(events.run_succeeded(org, facts.run_of(dag_run)), namespace=chosen.namespace)
     except Exception:
-        log.exception("pipebell: a run's success cannot be told")
+        log.exception("pipebell: a run's success cannot be sent")
 
 
 def _task_failed(ti: Any, error: object, chosen: settings.Settings) -> Event | None:  # noqa: ANN401

@@ -47,7 +47,7 @@ def pipebell_sensors(
             if not events.will_retry(_fresh(context)):
                 send(_failed(context, org), namespace=namespace, timeout=_TIMEOUT)
         except Exception:
-            log.exception("pipebell: the failure of run %s cannot be told", context.dagster_run.run_id)
+            log.exception("pipebell: the failure of run %s cannot be sent", context.dagster_run.run_id)
 
     @dagster.run_status_sensor(
         run_status=dagster.DagsterRunStatus.SUCCESS,
@@ -64,7 +64,7 @@ def pipebell_sensors(
             for event in found:
                 send(event, namespace=namespace, timeout=_TIMEOUT)
         except Exception:
-            log.exception("pipebell: the checks of run %s cannot be told", context.dagster_run.run_id)
+            log.exception("pipebell: the checks of run %s cannot be sent", context.dagster_run.run_id)
 
     return [run_failures, asset_checks]
 

@@ -105,7 +105,7 @@ def _notify(
             return
         send(event_of(flow, flow_run, state, org), namespace=namespace, timeout=timeout)
     except Exception:
-        log.exception("pipebell: a flow run's end cannot be told")
+        log.exception("pipebell: a flow run's end cannot be sent")
 
 
 def _url(flow_run: Any) -> str | None:  # noqa: ANN401
