@@ -70,6 +70,19 @@ async def test_a_reminder_is_made_once_over_restarts_at_any_moment(house):
     assert len(house.slack.sent) == 2
 
 
+async def test_what_happened_while_nobody_looked_lasted_as_long_as_it_did_and_flaps_no_more_than_it_did(house):
+    configure(house, flapping={"changes": 2, "withinSeconds": 600})
+    made = []
+    for number in range(6):
+        made.append(house.event(event="pipeline_success" if number % 2 else "pipeline_failure"))
+        await house.clock.advance(2520)
+    await house.submit(*made)
+    await house.clock.advance(30)
+    assert {item.status.duration_seconds for item in house.incidents.store.values()} == {2520}
+    notes = [message.note for _, message, _, _ in house.slack.sent if message.event.spec.event == "pipeline_success"]
+    assert notes == ["Recovered after 42 min and 1 failure."] * 3
+
+
 async def test_none_once_acknowledged_and_again_when_that_is_taken_back(house):
     configure(house, remindAfterSeconds=4 * HOUR)
     await fail(house)

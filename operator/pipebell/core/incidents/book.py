@@ -197,19 +197,19 @@ class Book:
     def _fail(
         self, entry: Entry | None, key: IncidentKey, mark: Mark, failure: Failure, rules: IncidentRules, now: float
     ) -> Applied:
-        made = entry is None
+        made, at = entry is None, reducer.happened(failure.order, now)
         if entry is None:
-            entry = Entry(reducer.begin(key, name_of(key, failure.uid), failure, self.past(key).changes, now))
+            entry = Entry(reducer.begin(key, name_of(key, failure.uid), failure, self.past(key).changes, at))
             self.add(entry)
         if mark.retry:
             entry.incident = reducer.expect_retry(entry.incident, failure, rules, now)
             return Applied(entry, mark.action, 0, made)
         gap = bool(entry.gaps)
-        failed = reducer.fail(entry.incident, failure, now)
+        failed = reducer.fail(entry.incident, failure, at)
         if gap:
             failed = replace(failed, failures=entry.incident.failures)
-        if not failed.notified and reducer.flaps(failed, rules, now):
-            failed = reducer.flap(failed, well=False, now=now)
+        if not failed.notified and reducer.flaps(failed, rules, at):
+            failed = reducer.flap(failed, well=False, now=at)
         entry.incident = failed
         return Applied(entry, mark.action, entry.take_ordinal(), made)
 
@@ -220,17 +220,18 @@ class Book:
     def _succeed(self, event: Event, success: Success, rules: IncidentRules, now: float) -> Applied:
         ended = list(self._ended_by.get((event.namespace, event.name), ()))
         flapping: Entry | None = None
+        at = reducer.happened(success.order, now)
         for key in recovered_by(event, rules):
             past = self.past(key)
             self._remember(key, reducer.succeeded(past, success))
             for entry in self._unresolved.get(key, ()):
                 if not reducer.recovers(entry.incident, success):
                     continue
-                if entry.incident.flapping or reducer.flaps(entry.incident, rules, now, more=1):
-                    entry.incident = reducer.flap(entry.incident, well=True, now=now)
+                if entry.incident.flapping or reducer.flaps(entry.incident, rules, at, more=1):
+                    entry.incident = reducer.flap(entry.incident, well=True, now=at)
                     flapping = flapping or entry
                 else:
-                    self._recover(entry, event.name, now)
+                    self._recover(entry, event.name, at)
                     ended.append(entry)
         if flapping is not None and not ended:
             return Applied(flapping, IncidentAction.COUNTED)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pipebell.core.incidents.keys import IncidentKey
     from pipebell.core.incidents.rules import Escalation, IncidentRules
-    from pipebell.core.incidents.state import Failure, Past, Success
+    from pipebell.core.incidents.state import Failure, Order, Past, Success
     from pipebell.core.vocabulary import Severity
 
 _DATA: Final = IncidentClass.DATA_QUALITY
@@ -26,6 +26,7 @@ CHANGES_KEPT: Final = 32  # times of changes that are remembered
 RUNS_KEPT: Final = 64  # identifiers of runs that are remembered
 LONGEST_WAIT: Final = 2_592_000.0  # seconds: no setting asks for a time farther away
 _ON_ITS_WAY: Final = 60.0  # seconds between two looks whether a message of it has arrived
+_LATE: Final = 5.0  # seconds
 _A_SECOND: Final = 0.999  # the API server's times of creation are whole seconds
 
 
@@ -65,6 +66,11 @@ def succeeded(past: Past, success: Success, ended: str = "") -> Past:
     """What came before, with one more success, which has ended the incident of this name."""
     newer = past.success is None or past.success.order < success.order
     return past._replace(success=latest(past.success, success), ended=ended if newer else past.ended)
+
+
+def happened(order: Order, now: float) -> float:
+    """When what was created then came to be known: now; its creation, where nobody looked at it for a while."""
+    return order.created if now - order.created > _LATE else now
 
 
 def begin(key: IncidentKey, name: str, failure: Failure, changes: tuple[float, ...] = (), now: float = 0.0) -> Incident:

@@ -17,6 +17,7 @@ from pipebell.core.incidents.reducer import (
     fail,
     flap,
     flaps,
+    happened,
     lasted,
     recovers,
     stable_at,
@@ -134,10 +135,11 @@ def _failure(s: Situation, facts: IncidentFacts, match: Match) -> Decision | Sit
         after = known
     else:
         assert facts.key is not None  # noqa: S101  (a failure has one; tells mypy)
-        fresh = begin(facts.key, "", failure, facts.past.changes, s.now)
-        after = fail(known or fresh, failure, s.now)
-        if not after.notified and flaps(after, facts.rules, s.now):
-            after = flap(after, well=False, now=s.now)
+        at = happened(failure.order, s.now)
+        fresh = begin(facts.key, "", failure, facts.past.changes, at)
+        after = fail(known or fresh, failure, at)
+        if not after.notified and flaps(after, facts.rules, at):
+            after = flap(after, well=False, now=at)
     held, ripe = below(after, facts.rules, s.now)
     match = replace(match, mark=Mark(IncidentAction.COUNTED, failure, due=ripe if held else None))
     if held:
@@ -162,7 +164,8 @@ def _below(after: Incident, facts: IncidentFacts, ripe: float | None) -> str:
 def _success(s: Situation, facts: IncidentFacts) -> Decision | Situation:
     success = success_of(s.event)
     ended = [item for item in facts.recoverable if recovers(item, success, s.event.name)]
-    flapping = [item for item in ended if item.open and (item.flapping or flaps(item, facts.rules, s.now, more=1))]
+    at = happened(success.order, s.now)
+    flapping = [item for item in ended if item.open and (item.flapping or flaps(item, facts.rules, at, more=1))]
     if flapping:
         return _flapping(s, facts, flapping, Mark(IncidentAction.COUNTED, success=success))
     mark = Mark(IncidentAction.RECOVERED, success=success)
@@ -228,7 +231,9 @@ def _plain(s: Situation, mark: Mark) -> Decision | Situation:
 def _recovered(s: Situation, ended: list[Incident]) -> str:
     """What a success says of what it ends, such as `Recovered after 42 min and 5 failures.`."""
     began = min((item.first_failure for item in ended if item.first_failure is not None), default=s.now)
-    until = max((item.resolved for item in ended if item.resolved is not None), default=s.now)
+    until = max(
+        (item.resolved for item in ended if item.resolved is not None), default=happened(order_of(s.event), s.now)
+    )
     failures = sum(item.failures for item in ended)
     return f"Recovered after {lasted(until - began)} and {failures} failure{'' if failures == 1 else 's'}."
 

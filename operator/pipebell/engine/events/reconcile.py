@@ -124,8 +124,15 @@ class Reconciler:
             if state.part is not None:  # it takes part in no other cooldown
                 self._turns.release(state)
                 state.key = None
+                self._hear_of_outcomes(state, decision)
                 await self.books.incidents.ensure(state)
         return decision
+
+    def _hear_of_outcomes(self, state: EventState, decision: Decision) -> None:
+        """What comes of earlier messages must wake an event whose end waits for that, from when it was decided so."""
+        if isinstance(decision, Deliver) and decision.match.held and state.part is not None:
+            for entry in state.part.entries:
+                self._room.join(state, Outcome(entry.incident.key))
 
     def _note(self, state: EventState, situation: Situation, decision: Decision) -> None:
         """What the status says of the decision."""
@@ -213,8 +220,7 @@ class Reconciler:
             self._room.wait(state, Config(state.namespace, state.org))
         else:
             self._room.leave(state)
-        for entry in state.part.entries if state.part is not None and decision.match.held else ():
-            self._room.join(state, Outcome(entry.incident.key))
+        self._hear_of_outcomes(state, decision)
 
     def _blocked(self, state: EventState, situation: Situation, name: str, error: NotReady) -> None:
         """An event waits for this destination. What is wrong with root's is for the platform team to see elsewhere."""

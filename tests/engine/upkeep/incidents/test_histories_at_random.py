@@ -13,7 +13,7 @@ from tests.engine.fakes import START
 
 from pipebell.core.status import rfc3339
 
-SEEDS = range(24)
+SEEDS = range(12)
 STEPS = 70
 PIPELINES = ("a", "b")
 RANK = {"warning": 1, "error": 2, "critical": 3}
