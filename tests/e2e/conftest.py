@@ -34,13 +34,8 @@ def world(session_world):
 def operator(world, request):
     """The operator of a file, with the file's SETTINGS, over a root configuration on the mail sink."""
     world.set_root(world.root_spec())
-    running = world.operator(**getattr(request.module, "SETTINGS", {})).start()
-    try:
-        world.warm_up()
+    with world.running(**getattr(request.module, "SETTINGS", {})) as running:
         yield running
-    finally:
-        code = running.stop()
-    assert code == 0
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,8 @@ from tests.e2e.harness import config, event, eventually, phase, reason
 
 @pytest.fixture(scope="module", autouse=True)
 def operator(world):
-    running = world.operator(PLATFORM_WEBHOOK=world.slack.webhook("Platform_secretkey")).start()
-    try:
-        world.warm_up()
+    with world.running(PLATFORM_WEBHOOK=world.slack.webhook("Platform_secretkey")) as running:
         yield running
-    finally:
-        running.stop()
-        world.clear()
-        world.set_root(None)
 
 
 def test_two_channels_and_two_mailboxes_of_one_organisation(world):

@@ -34,13 +34,8 @@ def operator(world, sinks):
     slack, pagerduty = sinks
     places = {"slack.com": slack, "events.pagerduty.com": pagerduty}
     names = json.dumps({name: ("127.0.0.1", sink.port) for name, sink in places.items()})
-    running = world.operator(PIPEBELL_TEST_NAMES=names).start()
-    try:
-        world.warm_up()
+    with world.running(PIPEBELL_TEST_NAMES=names) as running:
         yield running
-    finally:
-        code = running.stop()
-    assert code == 0
 
 
 def incident(world, namespace):

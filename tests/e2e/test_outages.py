@@ -27,13 +27,8 @@ def proxy(world, tmp_path_factory):
 @pytest.fixture(scope="module")
 def operator(world, proxy):
     world.set_root(world.root_spec())
-    running = world.operator(kubeconfig=proxy.kubeconfig).start()
-    try:
-        world.warm_up()
+    with world.running(kubeconfig=proxy.kubeconfig) as running:
         yield running
-    finally:
-        code = running.stop()
-    assert code == 0
 
 
 class Load:

@@ -103,13 +103,8 @@ CREDENTIALS = {
 def operator(world):
     world.users["AKIA-ses"] = CREDENTIALS["AWS_SES_PASSWORD"]
     world.users["apikey"] = CREDENTIALS["SENDGRID_API_KEY"]
-    running = world.operator(**CREDENTIALS).start()
-    try:
-        world.warm_up()
+    with world.running(**CREDENTIALS) as running:
         yield running
-    finally:
-        code = running.stop()
-    assert code == 0
 
 
 def loaded(world, operator, root):

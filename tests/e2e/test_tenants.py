@@ -61,10 +61,8 @@ def slow(world):
 @pytest.fixture(scope="module")
 def operator(world, request):
     """One that may reach any port of this machine by webhook."""
-    running = world.operator(slack_hosts="127.0.0.1").start()
-    world.warm_up()
-    yield running
-    assert running.stop() == 0
+    with world.running(slack_hosts="127.0.0.1") as running:
+        yield running
 
 
 def test_a_namespace_with_the_victims_slug_a_flood_and_a_slow_server_delays_nobody(world, operator, slow):

@@ -71,13 +71,8 @@ def vendors(world):
 
 @pytest.fixture(scope="module")
 def operator(world, vendors):
-    running = world.operator(PIPEBELL_TEST_NAMES=vendors.names).start()
-    try:
-        world.warm_up()
+    with world.running(PIPEBELL_TEST_NAMES=vendors.names) as running:
         yield running
-    finally:
-        code = running.stop()
-    assert code == 0
 
 
 @pytest.fixture

@@ -80,6 +80,17 @@ class World:
         given = {name if name.isupper() else f"PIPEBELL_{name.upper()}": str(value) for name, value in settings.items()}
         return Operator(self.folder, kubeconfig or self.kubeconfig, environ | given, python)
 
+    @contextmanager
+    def running(self, **options):
+        """Such an operator, started and warm; it has to end well."""
+        running = self.operator(**options).start()
+        try:
+            self.warm_up()
+            yield running
+        finally:
+            code = running.stop()
+        assert code == 0
+
     def warm_up(self):
         """Wait until a change is seen: a young API server lets its first watches wait for two seconds."""
         document = config(self.namespace(), "canary", "canary", enabled=False)
