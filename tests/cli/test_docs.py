@@ -108,3 +108,17 @@ def test_every_setting_is_explained():
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     named = {f"PIPEBELL_{field.name.upper()}" for field in fields(Settings)}
     assert {name for name in named if f"`{name}`" not in text} == set()
+
+
+def test_where_contributing_says_that_a_behaviours_tests_are_there_are_some():
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where a behaviour's test is")[2]
+    rows = [
+        line.split("|")[2] for line in table.partition("\n## ")[0].splitlines() if "`tests/" in line and "|" in line
+    ]
+    assert len(rows) > 5
+    for row in rows:
+        folder = ROOT
+        for name in re.findall(r"`((?:tests/|test_)[\w/]+(?:\.py)?)`", row):
+            path = ROOT / name if name.startswith("tests/") else folder / name
+            assert path.exists(), path
+            folder = path.parent
