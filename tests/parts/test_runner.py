@@ -57,11 +57,11 @@ import pathlib, signal, subprocess, sys, time
 HERE = pathlib.Path(__file__).parent
 ORPHAN = "import subprocess as s; print(s.Popen(['sleep', '600'], start_new_session=True, stdout=-3, stderr=-3).pid)"
 def test_it():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True, env={} if HANGS else None)
     orphan = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True).stdout
     (HERE / "begun.part").write_text(f"{sleeper.pid} {orphan}")
     (HERE / "begun.part").rename(HERE / "begun")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     HANGS and time.sleep(600)
 """
 
