@@ -72,6 +72,21 @@ HTML: Final = Language(
     html.escape, lambda text: f"<pre>{html.escape(text)}</pre>", finish=_without_scripts, url=html.escape
 )
 
+# To start an alert's own text from.
+ALERT: Final = """\
+{{ event.headline }}
+{% for note in event.notes %}
+{{ note }}
+{% endfor %}
+
+{{ event.message }}
+
+{% for link in links %}
+{{ link.title }}: {{ link.url }}
+{% endfor %}
+{{ event.details_text }}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Template:

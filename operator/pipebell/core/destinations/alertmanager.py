@@ -41,7 +41,7 @@ from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed
 from pipebell.core.render.facts import Facts, Link, facts
-from pipebell.core.template import TEXT, Template, TemplateText, template_field
+from pipebell.core.template import ALERT, TEXT, Template, TemplateText, template_field
 from pipebell.core.vocabulary import EventType, NotReadyReason, Severity
 from pipebell.core.wire import encode
 
@@ -76,20 +76,6 @@ _Labels = Annotated[
     Field(max_length=16),
 ]
 
-_OWN: Final = """\
-{{ event.headline }}
-{% for note in event.notes %}
-{{ note }}
-{% endfor %}
-
-{{ event.message }}
-
-{% for link in links %}
-{{ link.title }}: {{ link.url }}
-{% endfor %}
-{{ event.details_text }}
-"""
-
 
 @with_references
 class AlertmanagerSpec(DestinationSpec):
@@ -112,7 +98,7 @@ class AlertmanagerSpec(DestinationSpec):
         None, description="Bearer token, instead of username and password; write ${VAR}."
     )
     labels: _Labels | None = Field(None, description="Labels of every alert besides Pipebell's own.")
-    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN, limit=DESCRIPTION)] = template_field(
+    text_template: Annotated[TemplateText | None, Template(TEXT, ALERT, limit=DESCRIPTION)] = template_field(
         "the annotation description"
     )
 

@@ -29,7 +29,7 @@ from pipebell.core.outcome import Action, Attempt, OutcomeKind
 from pipebell.core.render import shown
 from pipebell.core.render.bounded import block, line, listed, shares, size
 from pipebell.core.render.facts import Facts, Link, facts
-from pipebell.core.template import TEXT, Template, TemplateText, template_field
+from pipebell.core.template import ALERT, TEXT, Template, TemplateText, template_field
 from pipebell.core.vocabulary import Severity
 from pipebell.core.wire import encode
 
@@ -79,21 +79,6 @@ class Responder(Spec):
     name: _Name = Field(description="The team's, escalation's or schedule's name, or the user's e-mail address.")
 
 
-_OWN: Final = """\
-{{ event.headline }}
-{% for note in event.notes %}
-{{ note }}
-{% endfor %}
-
-{{ event.message }}
-
-{% for link in links %}
-{{ link.title }}: {{ link.url }}
-{% endfor %}
-{{ event.details_text }}
-"""
-
-
 @with_references
 class JsmSpec(DestinationSpec):
     """Alerts of Jira Service Management Operations, by the key of an API integration."""
@@ -106,7 +91,7 @@ class JsmSpec(DestinationSpec):
     responders: Annotated[Annotated[list[Responder], Field(max_length=20)] | None, FOLLOWS_ENDPOINT] = Field(
         None, description="Who is called. Default: what the integration says."
     )
-    text_template: Annotated[TemplateText | None, Template(TEXT, _OWN, limit=DESCRIPTION)] = template_field(
+    text_template: Annotated[TemplateText | None, Template(TEXT, ALERT, limit=DESCRIPTION)] = template_field(
         "the description"
     )
 
