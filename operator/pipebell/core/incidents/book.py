@@ -176,8 +176,12 @@ class Book:
 
     def count_late(self, entry: Entry, failure: Failure) -> int:
         """Count a failure that nobody recorded before its incident had ended. Which one of it that is."""
-        failed, gap = reducer.fail(entry.incident, failure, failure.order.created), bool(entry.gaps)
-        entry.incident = replace(failed, failures=entry.incident.failures) if gap else failed
+        before, failed = entry.incident.failures, reducer.fail(entry.incident, failure, failure.order.created)
+        if failure.name == failed.opened_by:
+            entry.incident = replace(failed, failures=max(1, before))
+            entry.gaps = [number for number in entry.gaps if number > 1]
+            return 1
+        entry.incident = replace(failed, failures=before) if entry.gaps else failed
         return entry.take_ordinal()
 
     def goes_first(self, entry: Entry, uid: str) -> None:

@@ -147,8 +147,7 @@ class Incidents:
         if entry is None or expected:
             return None
         opened = entry.incident.opened_by == event.name
-        ordinal = 1 if opened else self.book.count_late(entry, failure_of(event, state.severity or event.severity))
-        entry.incident = replace(entry.incident, failures=max(ordinal, entry.incident.failures))
+        ordinal = self.book.count_late(entry, failure_of(event, state.severity or event.severity))
         nobody_knows = opened or not (entry.incident.notified or entry.incident.under_way)
         if nobody_knows and not entry.over and success_that_ended(entry.incident) is not None:
             self.book.goes_first(entry, state.uid)
@@ -170,7 +169,8 @@ class Incidents:
             return decision
         incident = state.part.entry.incident
         if state.part.action in _NOTIFIES and (incident.open or state.uid in incident.under_way.values()):
-            names = [name for name in decision.match.destinations if name not in decision.match.held]
+            over = {item.destination for item in state.deliveries.values() if item.phase.final}
+            names = [name for name in decision.match.destinations if name not in over.union(decision.match.held)]
             self.book.sending(state.part.entry, names, state.uid, state.name, self._clock.now())
         return self._threaded(state.part, decision)
 

@@ -124,7 +124,11 @@ def _take_away(state: EventState, delivery: Delivery, decision: Deliver) -> None
 
 
 def _hold(state: EventState, decision: Deliver, layers: Layers) -> None:
-    """Those that wait for what another event comes to there."""
+    """Those that wait for what another event comes to there; of what has waited for that, the next attempt is due."""
+    for delivery in state.open():
+        if delivery.reason == Reason.WAITING_FOR_SENDER and delivery.destination not in decision.match.held:
+            reason = Reason.RETRYING if delivery.next_attempt_time else None
+            state.deliveries[delivery.destination] = delivery.model_copy(update={"reason": reason, "message": None})
     for name in decision.match.held:
         if name in state.deliveries and name not in decision.targets:
             update: dict[str, object] = {"provider": layers.kind(name), "reason": Reason.WAITING_FOR_SENDER}

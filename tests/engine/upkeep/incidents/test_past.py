@@ -160,3 +160,19 @@ async def test_the_first_cause_stays_the_first_one_when_the_opening_is_decided_a
     status = the_incident(house).status
     assert (status.first_error, status.last_error, status.failures) == ("the cause", "what followed", 2)
     assert house.status(first).incident.action is IncidentAction.OPENED
+
+
+async def test_a_recovery_that_is_to_be_tried_again_and_waits_for_another_message_goes_on_by_its_own_time(house):
+    configure(house)
+    await fail(house)
+    house.slack.script = [Outcome(OutcomeKind.RETRY, "Timeout", "no answer")]
+    end = await succeed(house)
+    incident, book = the_incident(house), house.engine.books.incidents.book
+    entry = book.named(incident.namespace, incident.name)
+    book.sending(entry, ("slack",), "uid-another", "another")
+    house.engine.wake(end.uid)
+    await settle_down()
+    assert [item.reason for item in house.status(end).deliveries] == [Reason.WAITING_FOR_SENDER]
+    book.finished(entry, "uid-another")
+    await house.clock.advance(300)
+    assert house.status(end).phase == "Delivered"
