@@ -1,4 +1,7 @@
-"""Commands as people type them, each a process: against a real cluster with operator, mail server and Slack."""
+"""Commands as people type them, each a process: against a real cluster with operator, mail server and Slack.
+
+The first of each command starts Python and imports what it needs, as everywhere; the others are forked (`forks.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,19 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+from tests.cli.forks import Forks
 
+from pipebell.cli.commands import COMMANDS
 from pipebell.demo.stage import NAMESPACE, Stage
+
+_FORKS = Forks()
+_begun = set()  # commands that have had a Python of their own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks():
+    yield
+    _FORKS.close()
 
 
 @dataclass(frozen=True)
@@ -29,11 +43,28 @@ def execute(*arguments, env=None, stdin=None, cwd=None, timeout=90):
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("PIPEBELL_", "KUBE"))}
     environ |= {"HOME": "/nonexistent", "COLUMNS": "200"} | {key: str(value) for key, value in (env or {}).items()}
     command = [sys.executable, "-m", "pipebell.cli.main", *map(str, arguments)]
+    if _may_be_forked(arguments, environ):
+        done = Done(*_FORKS.run(command[3:], env=environ, stdin=stdin, cwd=cwd, timeout=timeout))
+        assert "Traceback" not in done.err, done.err
+        return done
     done = subprocess.run(
         command, env=environ, input=stdin, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def _may_be_forked(arguments, environ):
+    """What has begun once, is no program's wrapper, and asks nothing of the interpreter."""
+    entry = COMMANDS.get(str(arguments[0])) if arguments else None
+    if entry is None or entry.raw or "_PIPEBELL_COMPLETE" in environ:
+        return False
+    asked = {key for key in environ if key.startswith(("PYTHON", "LANG", "LC_"))}
+    if any(environ[key] != os.environ.get(key) for key in asked):
+        return False
+    first = arguments[0] not in _begun
+    _begun.add(arguments[0])
+    return not first
 
 
 @pytest.fixture
