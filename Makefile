@@ -72,6 +72,10 @@ soak-incidents: $(READY) ## 1,000 pipelines fail and recover through kills and o
 	@$(BIN)/pipebell cluster build
 	@PYTHONPATH=tests $(BIN)/python -m soak.incidents --seconds $(or $(INCIDENT_SECONDS),600) $(ARGS)
 
+.PHONY: storms
+storms: $(READY) ## Incidents through 500 random storms of two replicas in one process, ten minutes (STORMS=50 for less)
+	@PIPEBELL_STORMS=$(or $(STORMS),500) $(BIN)/python -m pytest -q tests/engine/upkeep/test_incidents_in_storms.py $(ARGS)
+
 .PHONY: test-e2e
 test-e2e: $(READY) ## Image and chart on a real node (KUBECONFIG and PIPEBELL_E2E_LOAD, or PIPEBELL_E2E_NODE)
 	@PIPEBELL_E2E=$(or $(E2E),required) $(BIN)/python -m pytest -rs tests/e2e_node $(ARGS)

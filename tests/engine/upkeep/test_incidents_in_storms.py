@@ -5,6 +5,7 @@ What arrived, in which order and in which thread, and what the Incidents say, is
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -158,7 +159,7 @@ def messages(storm, episode, incident, name):
         yield "the first message does not say that it is over"
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPEBELL_STORMS", "12"))))  # more: make storms
 async def test_messages_and_incidents_are_what_the_events_call_for(seed):
     storm = Storm(seed, {kind: spec(kind) for kind in KINDS}, throttled=0.25, failing=0.05)
     try:
