@@ -7,17 +7,19 @@ follow their endpoint (`destinations.block`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, wraps
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from pipebell.core.backoff import RetryPolicy
 from pipebell.core.destinations.base import DEFAULT_KIND
 from pipebell.core.destinations.block import Block, Section, make_block
 from pipebell.core.errors import NotReady
-from pipebell.core.fields import EMAIL, templates, traits
+from pipebell.core.fields import templates
 from pipebell.core.globs import matches_any
 from pipebell.core.incidents.rules import merged
 from pipebell.core.models import KINDS, RootSpec
+from pipebell.core.naming import ROOTS, lists
+from pipebell.core.restrict import check_permitted
 from pipebell.core.vocabulary import NotReadyReason
 
 if TYPE_CHECKING:
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
     from pipebell.core.destinations.base import Allow, Kind, Target
     from pipebell.core.incidents.rules import IncidentRules
-    from pipebell.core.models import NotificationSpec, TriggerSpec
-    from pipebell.core.overrides import OverrideRules, OverrideSpec
+    from pipebell.core.models import NotificationSpec, Restrict, TriggerSpec
+    from pipebell.core.overrides import OverrideRules
     from pipebell.core.placeholders import Source
     from pipebell.core.silences.quiet import QuietHours
     from pipebell.core.vocabulary import EventType
@@ -35,15 +37,7 @@ _T = TypeVar("_T")
 _K = TypeVar("_K", bound="Hashable")
 
 _DEFAULT_RETRY: Final = RetryPolicy()
-ROOTS: Final = "the root configuration's "
 FAILOVER_AFTER: Final = 300.0  # seconds
-# What organisations set on root's endpoints unless root's `restrict.orgMaySet` says otherwise: the seed's fields.
-ORG_MAY_SET: Final = frozenset(
-    {
-        *("enabled", "from_email", "from_name", "to_emails", "cc_emails", "subject_prefix"),
-        *("channel", "username", "icon_emoji", "mention_users", "mention_channel", "mention_min_severity"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +176,7 @@ class Layers:
     @property
     def root_max_per_hour(self) -> int | None:
         """How many notifications an hour root's endpoints take of one namespace; None for no limit."""
-        limit: int | None = self._restrict.max_notifications_per_hour if self._restrict else None
-        return limit
+        return self._restrict.max_notifications_per_hour if self._restrict else None
 
     @property
     def singly(self) -> bool:
@@ -249,7 +242,7 @@ class Layers:
         found = self.destination(name)
         if found is None:
             raise NotReady(NotReadyReason.UNKNOWN_DESTINATION, self._unknown(name))
-        self._check_permitted(found)
+        check_permitted(found.name, found.block, self._restrict)
         made: Target = found.kind.target(found.block)
         position = part_of(name)[1]
         if position:
@@ -369,32 +362,21 @@ class Layers:
         return own.kind is below.kind and own.failover is None and own.section.own_endpoint is None
 
     def _unknown(self, name: str) -> str:
-        where = next((path for path, names in _lists(self._stack) if name in names), "")
+        named = (
+            f"{ROOTS if layer.root else ''}{place}"
+            for layer in self._stack
+            for place, names in lists(layer.spec)
+            if name in names
+        )
+        where = next(named, "")
         kinds = f"there are none yet; a block of a kind sets one up: {', '.join(KINDS)}"
         known = f"there are: {', '.join(self.names())}" if self.names() else kinds
         return f"{where}{': ' if where else ''}there is no destination {name}; {known}"
 
     # ------------------------------------------------------------------ what root permits on its endpoints
 
-    def _check_permitted(self, found: Destination) -> None:
-        """Raises NotReady(NotPermitted) when the organisation changes what root keeps for itself."""
-        org = found.block.org
-        if org is None or not found.block.trusted:
-            return
-        named = self._restrict.org_may_set if self._restrict else None
-        allowed = ORG_MAY_SET if named is None else _may_set(named)
-        for trait in traits(type(org.spec)).values():
-            if org.sets(trait) and not trait.beside and trait.name not in allowed:
-                raise NotReady(
-                    NotReadyReason.NOT_PERMITTED,
-                    f"{org.path}.{trait.camel} may not be set on the platform's {found.name}: remove it, "
-                    "or use an endpoint of your own",
-                )
-        if self._restrict and self._restrict.recipient_domains is not None:
-            _check_recipients(org, self._restrict.recipient_domains)
-
     @property
-    def _restrict(self) -> Any:  # noqa: ANN401  (Restrict, of a RootSpec only)
+    def _restrict(self) -> Restrict | None:
         spec = self.root.spec if self.root is not None else None
         return spec.restrict if isinstance(spec, RootSpec) else None
 
@@ -423,53 +405,3 @@ def part_of(name: str) -> tuple[str, int]:
     """A destination's name, and which of its parts is meant: 0 for the whole."""
     whole, _, position = name.partition("/")
     return whole, int(position) if position.isdecimal() else 0
-
-
-def _check_recipients(org: Section, domains: Sequence[str]) -> None:
-    """Raises NotReady for the first recipient of an organisation to whom root's transport does not send."""
-    allowed = tuple(domain.lower() for domain in domains)
-    for trait in traits(type(org.spec)).values():
-        if trait.fillable is None or trait.fillable.pattern != EMAIL or not (trait.follows and org.sets(trait)):
-            continue  # chats and telephones have no domain
-        for index, address in enumerate(org.texts(trait)):
-            if address.rpartition("@")[2].lower() not in allowed:
-                raise NotReady(
-                    NotReadyReason.NOT_PERMITTED,
-                    f"{org.path}.{trait.camel}[{index}]: the platform's transport sends to {', '.join(domains)} only",
-                )
-
-
-@lru_cache(maxsize=16)
-def _snake_set(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset("".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name) for name in names)
-
-
-def _may_set(names: Sequence[str]) -> frozenset[str]:
-    """The fields in the models' spelling."""
-    return _snake_set(tuple(names))
-
-
-def _lists(stack: Sequence[Layer]) -> Iterator[tuple[str, Sequence[str]]]:
-    """Every list of destinations, with its place, by which an unknown name is reported."""
-    for layer in stack:
-        for place, names in _lists_of(layer):
-            yield f"{ROOTS if layer.root else ''}{place}", names or ()
-
-
-def _lists_of(layer: Layer) -> Iterator[tuple[str, Sequence[str] | None]]:
-    spec = layer.spec
-    rules: list[tuple[str, TriggerSpec | OverrideSpec]] = [
-        (f"eventTriggers[{trigger.event}]", trigger) for trigger in spec.event_triggers or ()
-    ]
-    rules += ((f"pipelineOverrides[{place}]", item) for place, item in enumerate(spec.pipeline_overrides or ()))
-    for path, rule in rules:
-        yield f"{path}.providers", rule.providers
-        if rule.digest is not None:
-            yield f"{path}.digest.destinations", rule.digest.destinations
-    for place, step in enumerate((spec.incidents and spec.incidents.escalation) or ()):
-        yield f"incidents.escalation[{place}].providers", step.providers
-    for name, failover in spec.failovers.items():
-        entry = layer.entry(name)
-        if entry is not None:
-            yield f"{entry.section.beside}.failover", failover
-    yield "defaultProvider", [spec.default_provider] if spec.default_provider else None
