@@ -144,3 +144,21 @@ def test_history_shows_incidents_where_there_are_any(capsys):
     assert "Opened" not in without
     history._print([event()], everywhere=False, wide=True, absolute=True)
     assert "INCIDENT" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("phase", "generation", "shown"),
+    [("Acknowledged", 2, "ana"), ("Open", 2, ""), ("Open", 3, "ana"), ("Pending", 2, "ana")],
+    ids=["it is", "it got worse", "not seen yet", "nobody was told"],
+)
+def test_an_acknowledgement_that_was_outlived_is_not_shown(phase, generation, shown):
+    item = {
+        "metadata": {"name": "inc", "generation": generation},
+        "spec": {"acknowledgement": {"by": "ana"}},
+        "status": {"phase": phase, "observedGeneration": 2},
+    }
+    assert incidents.by_whom(item) == shown
+
+
+def test_a_failed_attempt_is_not_called_counted():
+    assert history._incident({"incident": {"name": "inc", "failures": 0}}) == "Waits in inc"

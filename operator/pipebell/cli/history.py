@@ -187,7 +187,7 @@ def _why(status: dict[str, Any]) -> str:
 def _incident(status: dict[str, Any]) -> str:
     """What the event did to which incident."""
     record = status.get("incident") or {}
-    return f"{record.get('action') or '?'} {record.get('name')}" if record else ""
+    return f"{record.get('action') or 'Waits in'} {record.get('name')}" if record else ""
 
 
 def _config(status: dict[str, Any]) -> str:

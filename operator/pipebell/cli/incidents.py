@@ -168,7 +168,10 @@ def _time(timestamp: str | None, *, absolute: bool) -> str:
 
 def by_whom(incident: dict[str, Any]) -> str:
     """Who works on it, and until when it is snoozed; "" while nobody does."""
-    spec = incident["spec"]
+    spec, status = incident["spec"], incident.get("status") or {}
+    seen = (status.get("observedGeneration") or 0) >= incident["metadata"].get("generation", 1)
+    if seen and phase_of(incident) == IncidentPhase.OPEN:  # it got worse, or the snooze is over
+        return ""
     acknowledged = (spec.get("acknowledgement") or {}).get("by") or ""
     until = spec.get("snoozedUntil")
     return f"{acknowledged} until {until}".lstrip() if until else acknowledged

@@ -264,3 +264,34 @@ async def test_what_is_told_of_an_incident_is_of_its_type_over_a_restart(house, 
     await house.clock.advance(30)
     sent = [(message.event.spec.notice.kind, message.event.spec.event) for _, message, _, _ in house.slack.sent]
     assert sent == [("Opening", "pipeline_missing"), ("Reminder", "pipeline_missing")]
+
+
+def changed(house, **destination):
+    """A named destination is this from now on."""
+    trigger = {"event": "pipeline_failure", "providers": ["them"], "cooldownSeconds": 0}
+    rules = {"enabled": True, "remindAfterSeconds": 0}
+    house.config(destinations=[{"name": "them", **destination}], eventTriggers=[trigger], incidents=rules)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "edited"),
+    [
+        ({"slack": SLACK}, {"slack": SLACK}, True),
+        ({"slack": SLACK}, {"slack": {"botToken": "xoxb-2", "channel": "#data"}}, False),
+        ({"slack": SLACK}, {"pagerduty": DUTY}, False),
+        ({"pagerduty": DUTY}, {"slack": SLACK}, False),
+    ],
+    ids=["the same", "another workspace", "another kind", "on call no more"],
+)
+async def test_what_a_person_ends_changes_first_messages_and_makes_no_new_one(house, before, after, edited):
+    changed(house, **before)
+    house.slack.script = [Outcome(OutcomeKind.DELIVERED, handle="C1/1.1")]
+    await fail(house)
+    changed(house, **after)
+    (incident,) = house.incidents.store.values()
+    house.incidents.say("team", incident.name, resolution={"by": "ana"})
+    await house.clock.advance(5)
+    sent = [attempt for provider in (house.slack, house.pagerduty) for _, _, _, attempt in provider.sent[:]]
+    assert [attempt.action.value for attempt in sent] == ["send", *(["edit"] if edited else [])]
+    assert not any(attempt.anew for attempt in sent[1:]), "not even where the first message is gone"
+    assert {event.status.phase for event in house.events.store.values()} <= {"Delivered", "Suppressed"}

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pipebell.core.errors import Unavailable
+from pipebell.core.errors import NotReady, Unavailable
 from pipebell.core.event import Event, PipelineEventSpec
-from pipebell.core.incidents.record import TYPES, success_that_ended
+from pipebell.core.incidents.record import TYPES, fingerprint, success_that_ended
 from pipebell.core.incidents.reducer import STABLE, escalation_at, lasted, next_step, take_over, to_notify
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.models import KINDS
@@ -22,7 +22,7 @@ from pipebell.core.status import EventStatus, rfc3339
 from pipebell.core.vocabulary import NoticeKind, Reason, Severity, StageName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pipebell.core.incidents.book import Entry
     from pipebell.core.incidents.reducer import Notice
@@ -149,11 +149,12 @@ class IncidentJudge:
         if kind is NoticeKind.ESCALATION and rules is not None:
             return self._escalation(entry, rules, step)
         if kind is NoticeKind.ACKNOWLEDGED:
-            held = incident.phase is IncidentPhase.ACKNOWLEDGED
-            return _of_alerts(incident, Action.ACKNOWLEDGE) if held else _superseded("it is not acknowledged now")
+            if incident.phase is not IncidentPhase.ACKNOWLEDGED:
+                return _superseded("it is not acknowledged now")
+            return _of_alerts(incident, Action.ACKNOWLEDGE, resolved.layers)
         if incident.open:
             return _not_due("it is not resolved")
-        return _of_alerts(incident, Action.RESOLVE, resolved.layers.sends_recovery, beside=step == FIRST_MESSAGES)
+        return _of_alerts(incident, Action.RESOLVE, resolved.layers, beside=step == FIRST_MESSAGES)
 
     def _opening(self, event: Event, incident: Incident, layers: Layers) -> Claim:
         if not incident.open:
@@ -236,23 +237,33 @@ def way_to_change(notification: Notification, action: Action) -> Action | None:
     return Action.EDIT if kind.capabilities.edits and notification.handle is not None else None
 
 
-def _everywhere(_name: str) -> bool:
-    return True
+def _in_reach(incident: Incident, item: Notification, way: Action, layers: Layers) -> bool:
+    """Whether a destination is what it was: of the same kind, and for a message to be edited, of the same endpoint."""
+    found = layers.destination(item.destination)
+    if found is None or found.kind.name != item.provider:
+        return False
+    if way is not Action.EDIT or not item.endpoint:
+        return True
+    try:
+        target = layers.target(item.destination)
+    except NotReady:  # it waits until it is ready
+        return True
+    return fingerprint(incident.uid, target.endpoint) == item.endpoint
 
 
-def _of_alerts(
-    incident: Incident, action: Action, wanted: Callable[[str], bool] = _everywhere, *, beside: bool = False
-) -> Claim:
+def _of_alerts(incident: Incident, action: Action, layers: Layers, *, beside: bool = False) -> Claim:
     """On-call alerts are changed, and messages that can be edited; nobody gets a new message.
 
-    `beside`: the same is sent in a message of its own. Then alerts are left to that, and so is a message that is gone.
+    `beside`: the same is sent in a message of its own. Then alerts are left to that.
     """
     alert = incident.key.value
     threads = {}
     for name, item in incident.notified.items():
         way = way_to_change(item, action)
-        if way is not None and wanted(name) and (way is Action.EDIT or not beside):
-            threads[name] = Thread(way, item.handle, alert, anew=not beside)
+        if way is None or (beside and way is not Action.EDIT) or not _in_reach(incident, item, way, layers):
+            continue
+        if action is not Action.RESOLVE or layers.sends_recovery(name):
+            threads[name] = Thread(way, item.handle, alert, anew=False)
     if not threads:
         return _superseded("nobody was told whose alerts can be changed")
     return replace(_due(incident, tuple(threads)), threads=threads, note="")
