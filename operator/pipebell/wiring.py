@@ -32,6 +32,7 @@ from pipebell.engine.upkeep.digests import Digests
 from pipebell.engine.upkeep.health import HealthBoard
 from pipebell.engine.upkeep.incidents.keeper import IncidentKeeper
 from pipebell.engine.upkeep.incidents.notices import NOTICE_KINDS, IncidentJudge
+from pipebell.engine.upkeep.incidents.sweeper import IncidentSweeper
 from pipebell.engine.upkeep.notices import NoticeMaker
 from pipebell.engine.upkeep.probing import Prober
 from pipebell.engine.upkeep.recovery import Recovery
@@ -168,12 +169,9 @@ class App:
             Platform(settings.namespace, settings.platform_org, not self._scope or settings.namespace in self._scope),
         )
         self._verifier = Verifier(ports, self._store, self._resolver, self.metrics.on_verified)
-        self.incidents = IncidentKeeper(
-            ports,
-            self.engine,
-            self._resolver,
-            NoticeMaker(ports, settings.event_max_age),
-            ttl=settings.incident_ttl,
+        self.incidents, self._sweeper = (
+            IncidentKeeper(ports, self.engine, self._resolver, NoticeMaker(ports, settings.event_max_age)),
+            IncidentSweeper(ports, ttl=settings.incident_ttl),
         )
         self._retention = Retention(
             ports,
@@ -307,7 +305,7 @@ class App:
         self._watch_events(on_event)
         self._watch_incidents()
         self._background.run_forever("incidents", self.incidents.run())
-        self._background.run_forever("resolved incidents", self.incidents.sweep())
+        self._background.run_forever("resolved incidents", self._sweeper.run())
         self._background.run_forever("backlog", self._backlog.run())
         self._background.run_forever("digests", self._digests.run())
         self._background.run_forever("usage", self._usage.run())

@@ -504,9 +504,7 @@ class House:
             self.ports, self.resolver, self.ledger, self.engine, NoticeMaker(self.ports, self.max_age)
         )
         self.resolver.subscribe(self.observer)
-        self.keeper = IncidentKeeper(
-            self.ports, self.engine, self.resolver, NoticeMaker(self.ports, self.max_age), ttl=2_592_000.0
-        )
+        self.keeper = IncidentKeeper(self.ports, self.engine, self.resolver, NoticeMaker(self.ports, self.max_age))
         judge = IncidentJudge(self.engine.books.incidents)
         for kind in NOTICE_KINDS:
             self.engine.books.judges.subscribe(kind, judge)

@@ -13,6 +13,7 @@ from pipebell.core.errors import Rejected
 from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.status import rfc3339
 from pipebell.core.vocabulary import Reason
+from pipebell.engine.upkeep.incidents.sweeper import IncidentSweeper
 
 HOUR = 3600
 STEPS = [{"afterSeconds": 900, "providers": ["email"]}, {"afterSeconds": 1800, "providers": ["pagerduty"]}]
@@ -254,7 +255,7 @@ async def test_resolved_ones_go_after_their_time_and_the_oldest_beyond_a_thousan
     configure(house)
     await fail(house)
     await succeed(house)
-    sweeping = asyncio.create_task(house.keeper.sweep())
+    sweeping = asyncio.create_task(IncidentSweeper(house.ports, ttl=2_592_000.0).run())
     await house.clock.leap(2_592_000 - 2 * HOUR)
     assert house.incidents.store
     await house.clock.advance(4 * HOUR)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from pipebell.core.errors import ApiError, Conflict, Forbidden, NotFound, NotReady, Rejected, Unavailable
+from pipebell.core.errors import ApiError, Forbidden, NotFound, NotReady, Unavailable
 from pipebell.core.incidents import reducer
 from pipebell.core.incidents.keys import reaches
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
@@ -21,7 +21,6 @@ from pipebell.core.policy.override import find_override
 from pipebell.core.policy.triggers import match_trigger
 from pipebell.core.shards import shard_of
 from pipebell.core.silences.hold import held_by_quiet_hours, held_by_silence
-from pipebell.core.status import epoch
 from pipebell.core.vocabulary import NoticeKind, Severity
 from pipebell.engine.configs.follower import ConfigFollower
 from pipebell.engine.shards.follower import ShardFollower
@@ -53,22 +52,20 @@ STAGGER: Final = 0.01  # seconds between looks at incidents that a change concer
 SOON, LATER = 5.0, 60.0  # seconds until something is tried again that could not be done
 ON_ITS_WAY: Final = 1.0  # seconds between two looks whether first messages have arrived, or this replica may go on
 MOST_SINGLY: Final = 5  # reminders and openings of an organisation after a silence; more are told in one digest
-MOST_RESOLVED: Final = 1_000  # of one namespace
-EVERY: Final = 3600.0  # seconds between two looks for what is to be deleted
 _CHANGES: Final = {NoticeKind.RESOLVED: Action.RESOLVE, NoticeKind.ACKNOWLEDGED: Action.ACKNOWLEDGE}
 
 log = structlog.get_logger(__name__)
 
 
 class IncidentKeeper(ShardFollower, ConfigFollower):
-    """Everything about incidents that is not on an event's way. `ttl` is seconds that a resolved one is kept."""
+    """Everything about incidents that is not on an event's way, but for the deletion of what is over."""
 
-    def __init__(self, ports: Ports, engine: Engine, resolver: Resolver, maker: NoticeMaker, *, ttl: float) -> None:
+    def __init__(self, ports: Ports, engine: Engine, resolver: Resolver, maker: NoticeMaker) -> None:
         assert ports.incidents is not None  # noqa: S101  (wired only then; tells mypy)
         self._api, self._clock, self._ownership = ports.incidents, ports.clock, ports.ownership
         incidents = engine.books.incidents
         self._incidents, self._holds = incidents, engine.books.holds
-        self._resolver, self._maker, self._ttl = resolver, maker, ttl
+        self._resolver, self._maker = resolver, maker
         self._book = incidents.book
         self._writer = IncidentWriter(self._api, self._clock, self._ownership, self._known, self._seen, self.gone)
         self._deadlines = Deadlines(self._clock, self._due)
@@ -459,53 +456,12 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
         self._book.end(entry, by, now, by_hand=by_hand)
         self._once(self._announce(entry, reducer.Notice(NoticeKind.RESOLVED, 1, now)))
 
-    # ------------------------------------------------------------------ what is over
-
-    async def sweep(self) -> None:
-        """Delete what was resolved long ago, and of a namespace the oldest beyond a bound, until cancelled."""
-        while True:
-            await self._clock.sleep(EVERY)
-            if not self._clock.trusted:
-                continue
-            try:
-                await self._sweep(self._clock.now())
-            except ApiError as error:
-                log.warning("incidents_not_swept", error=str(error))
-
-    async def _sweep(self, now: float) -> None:
-        resolved: dict[str, list[Resource]] = {}
-        async for page in self._api.scan():
-            for item in page:
-                if item.status.resolved:
-                    resolved.setdefault(item.namespace, []).append(item)
-        for items in resolved.values():
-            items.sort(key=_resolved_at, reverse=True)
-            for number, item in enumerate(items):
-                late = number >= MOST_RESOLVED or _resolved_at(item) + self._ttl <= now
-                if late and self._ownership.may_send(item.spec.org_slug):
-                    await self._delete(item)
-
-    async def _delete(self, item: Resource) -> None:
-        try:
-            await self._api.delete(item.namespace, item.name, item.uid)
-        except (NotFound, Conflict):
-            return
-        except Rejected as error:
-            log.warning("incident_not_deleted", namespace=item.namespace, name=item.name, error=str(error))
-
 
 def _as_new(resource: Resource, known: Resource) -> bool:
     try:
         return int(resource.resource_version) >= int(known.resource_version)
     except ValueError:
         return True
-
-
-def _resolved_at(item: Resource) -> float:
-    try:
-        return epoch(item.status.resolved_time) if item.status.resolved_time else item.created
-    except ValueError:
-        return item.created
 
 
 def _cooldown(incident: Incident, layers: Layers, now: float) -> float:
