@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.parts.plan import Part
 
@@ -84,7 +84,7 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PIPEBELL_TEST_SLOT": str(slot), _MARK: self._mark(part)},
+                env=_compiling(os.environ) | {"PIPEBELL_TEST_SLOT": str(slot), _MARK: self._mark(part)},
                 process_group=0,  # Ctrl-C is passed on by us, once, to pytest alone: its fixtures end what they began
             )
         self._running.append(_Running(part, process, slot, time.monotonic()))
@@ -125,6 +125,11 @@ class Runner:
                 os.killpg(one.process.pid, signal.SIGKILL)
             _kill(family)
             one.process.wait()
+
+
+def _compiling(environ: Mapping[str, str]) -> dict[str, str]:
+    """So that what is imported is compiled once, and not by each of the thousands of processes that tests start."""
+    return {name: value for name, value in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _family(pid: int, mark: str) -> list[int]:

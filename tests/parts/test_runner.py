@@ -109,6 +109,11 @@ def test_a_line_for_each_part_that_passes(runner, part):
     assert runner.said[-1].endswith("(3 of 3)")
 
 
+def test_what_it_imports_is_compiled_once(runner, part, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert runner.run([part("compiles", "import sys\ndef test_it():\n    assert not sys.dont_write_bytecode\n")])
+
+
 def test_one_that_fails_shows_its_log_and_the_others_go_on(runner, part):
     bad, good = part("bad", FAILS), part("good", SAYS_ITS_SLOT)
     assert not runner.run([bad, good])
