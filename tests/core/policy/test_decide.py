@@ -11,9 +11,10 @@ from tests.engine.fakes import EMAIL, START
 from pipebell.core.errors import NotReady
 from pipebell.core.event import Event
 from pipebell.core.incidents.keys import IncidentKey
+from pipebell.core.incidents.order import Order
 from pipebell.core.incidents.resource import IncidentClass, IncidentPhase
 from pipebell.core.incidents.rules import IncidentRules
-from pipebell.core.incidents.state import Incident, Notification, Order, Past, Success
+from pipebell.core.incidents.state import Incident, Notification, Past, Success
 from pipebell.core.layers import Layer, Layers
 from pipebell.core.models import NotificationSpec, PipelineEventSpec
 from pipebell.core.placeholders import Environment

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pipebell.core.incidents import reducer
-from pipebell.core.incidents.keys import REST, key_of, name_of, order_of, recovered_by
-from pipebell.core.incidents.state import GOES_FIRST, Incident, Order, Past
+from pipebell.core.incidents.keys import REST, key_of, name_of, recovered_by
+from pipebell.core.incidents.order import Order, order_of
+from pipebell.core.incidents.state import GOES_FIRST, Incident, Past
 from pipebell.core.remembered import Remembered
 from pipebell.core.vocabulary import IncidentAction
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pipebell.core.incidents.resource import IncidentClass
 from pipebell.core.incidents.rules import CLASSES
 from pipebell.core.incidents.spec import LABEL
-from pipebell.core.incidents.state import Order
-from pipebell.core.versions import as_number
 from pipebell.core.vocabulary import EventType
 
 if TYPE_CHECKING:
@@ -52,19 +50,6 @@ def recovered_by(event: Event, rules: IncidentRules) -> tuple[IncidentKey, ...]:
             for name in types
         ]
     return tuple(dict.fromkeys(keys))
-
-
-def order_of(event: Event) -> Order:
-    """When it was created. Once something was recorded on it, its version says nothing of that any more."""
-    version = as_number(event.resource_version) if event.status.phase is None else 0
-    return Order(event.created, version, occurred_at(event))
-
-
-def occurred_at(event: Event) -> float | None:
-    """When it says that it occurred, never later than its creation (which the API has in whole seconds)."""
-    if event.spec.occurred_at is None:
-        return None
-    return min(event.spec.occurred_at.timestamp(), event.created + 0.999)
 
 
 def _value(spec: PipelineEventSpec, event: EventType | None, groups: Sequence[str]) -> str:

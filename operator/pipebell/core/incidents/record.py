@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipebell.core.incidents.keys import IncidentKey
+from pipebell.core.incidents.order import Order
 from pipebell.core.incidents.reducer import opens_at, outlived
 from pipebell.core.incidents.resource import IncidentClass, IncidentNotification, IncidentPhase, IncidentSpec
 from pipebell.core.incidents.resource import IncidentStatus as Status
-from pipebell.core.incidents.state import Acknowledgement, Incident, Notification, Order, Success
+from pipebell.core.incidents.state import Acknowledgement, Incident, Notification, Success
 from pipebell.core.status import Condition, clip, epoch, rfc3339
 from pipebell.core.vocabulary import EventType, IncidentAction
 

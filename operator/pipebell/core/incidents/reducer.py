@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pipebell.core.incidents.keys import IncidentKey
+    from pipebell.core.incidents.order import Order
     from pipebell.core.incidents.rules import Escalation, IncidentRules
-    from pipebell.core.incidents.state import Failure, Order, Past, Success
+    from pipebell.core.incidents.state import Failure, Past, Success
     from pipebell.core.vocabulary import Severity
 
 _DATA: Final = IncidentClass.DATA_QUALITY

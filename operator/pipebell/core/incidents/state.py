@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipebell.core.incidents.keys import IncidentKey
+    from pipebell.core.incidents.order import Order
     from pipebell.core.vocabulary import EventType, Severity
 
 
@@ -38,30 +39,6 @@ class Notification:
     def by_digest(self) -> bool:
         """Whether it was a line of a digest: then there is no thread, and there are no reminders."""
         return self.endpoint == DIGEST
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """When an event was created: in seconds since the epoch, which the API has in whole ones.
-
-    Of one second, the state of the API that the creation made tells (`version`, 0 where it is not known any more), else
-    when they say that they `occurred`: its beginning, where one does not say.
-    """
-
-    created: float
-    version: int = 0
-    occurred: float | None = None
-
-    def __lt__(self, other: Order) -> bool:
-        if self.created != other.created:
-            return self.created < other.created
-        if self.version and other.version:
-            return self.version < other.version
-        return self._moment < other._moment
-
-    @property
-    def _moment(self) -> float:
-        return self.created if self.occurred is None else self.occurred
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pipebell.core.batching import DigestSpec
-from pipebell.core.incidents.keys import name_of, occurred_at, order_of
+from pipebell.core.incidents.keys import name_of
+from pipebell.core.incidents.order import occurred_at, order_of
 from pipebell.core.incidents.reducer import (
     begin,
     below,

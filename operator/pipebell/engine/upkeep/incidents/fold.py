@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipebell.core.incidents.keys import occurred_at, order_of
+from pipebell.core.incidents.order import occurred_at, order_of
 from pipebell.core.incidents.reducer import ERROR_KEPT, RUNS_KEPT, opens_at, worst
 from pipebell.core.status import epoch
 from pipebell.core.vocabulary import IncidentAction, Reason
