@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 from pathlib import Path
@@ -19,6 +20,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.cluster)
+
+
+def pytest_collection_finish():
+    """What is there by now stays: each full collection would go through all of it, a tenth of a second at a time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

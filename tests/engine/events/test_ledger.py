@@ -245,6 +245,7 @@ def test_invented_organisations_leave_nothing_behind_and_one_look_takes_no_time(
     for number in range(20_000):
         sent(ledger, key(f"invented-{number}", "evil"), at=0.0, name=f"event-{number}")
     longest = 0.0
+    gc.collect()  # what others left is not of these looks
     for _ in range(10):
         began = time.process_time()
         ledger.forget(301, configured(300))
