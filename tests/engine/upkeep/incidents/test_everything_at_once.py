@@ -151,6 +151,13 @@ async def test_nothing_is_left_open_and_nobody_hears_of_an_end_who_heard_of_no_b
         ends = attempt.action is Action.RESOLVE or spec.event == "pipeline_success"
         alerts[attempt.alert].append("end" if ends else "ack" if attempt.action is Action.ACKNOWLEDGE else "begin")
     assert {alert: told for alert, told in alerts.items() if told[-1] != "end"} == {}
+    for provider in (house.slack, house.email, house.pagerduty):
+        failing = set()  # pipelines of which it has heard before
+        for _, message, _, _ in provider.sent:
+            spec = message.event.spec
+            if spec.event == "pipeline_success":
+                assert spec.pipeline_id in failing, message.event.name
+            failing.add(spec.pipeline_id)
     printed = capsys.readouterr().out
     assert "internal_error" not in printed
     assert "Traceback" not in printed
