@@ -49,7 +49,7 @@ async def test_an_edit_of_one_of_them_is_an_edit_of_one(squatted):
         edited(squatted, "evil", f"c{number:05}", str(900_000 + number))
     await settle_down()
     assert sorted(written(squatted)) == [f"c{number:05}" for number in range(50)]
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 10.0
     assert not any("config" in name for name in written(squatted)), "the victim's is not looked at"
 
 
@@ -76,7 +76,7 @@ async def test_an_event_of_the_victim_is_resolved_without_looking_at_them(squatt
     began = time.process_time()
     for _ in range(1_000):
         await squatted.resolver.resolve("team", "acme")
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5.0
 
 
 async def test_an_event_without_a_configuration_asks_for_those_that_could_serve_it_only(house):
@@ -126,7 +126,7 @@ async def test_many_of_one_namespace_that_appear_in_the_worst_order_cost_little(
     for number in range(MANY):
         config = config_object("acme", "evil", f"c{number:05}", str(1_000 + number), {"email": EMAIL})
         house.book.put(replace(config, created=1e9 - number))
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 10.0
     assert house.book.own("evil", "acme").name == f"c{MANY - 1:05}"
     await readiness._queue.close(0)
     await house.engine.close(0)

@@ -252,7 +252,7 @@ def test_invented_organisations_leave_nothing_behind_and_one_look_takes_no_time(
         longest = max(longest, time.process_time() - began)
     assert len(ledger) == 0
     assert ledger._namespaces == {}
-    assert longest < 0.1
+    assert longest < 0.5  # measured: 0.01 s
 
 
 def test_a_key_takes_half_a_kilobyte_at_most():
