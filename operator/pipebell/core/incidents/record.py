@@ -78,6 +78,15 @@ def status_of(incident: Incident, failures: int, generation: int) -> dict[str, A
         conditions=_conditions(incident, generation),
         observed_generation=generation,
     )
+    return _document(status)
+
+
+def written_on(item: Resource) -> dict[str, Any]:
+    """The status that its resource has, in the form of `status_of`; empty where nobody has written one."""
+    return _document(item.status) if item.status.phase is not None else {}
+
+
+def _document(status: Status) -> dict[str, Any]:
     known = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     return {info.alias or name: known.get(info.alias or name) for name, info in Status.model_fields.items()}
 

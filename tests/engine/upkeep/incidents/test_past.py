@@ -176,3 +176,18 @@ async def test_a_recovery_that_is_to_be_tried_again_and_waits_for_another_messag
     book.finished(entry, "uid-another")
     await house.clock.advance(300)
     assert house.status(end).phase == "Delivered"
+
+
+async def test_a_takeover_writes_nothing_that_stands_there_already(house):
+    configure(house, to=("slack", "pagerduty"))
+    await fail(house)
+    await fail(house)
+    await fail(house, pipelineId="q")
+    await succeed(house, pipelineId="q")
+    await house.clock.advance(60)
+    stored = {name: item.status for name, item in house.incidents.store.items()}
+    house.incidents.writes.clear()
+    await house.restart()
+    await house.clock.advance(300)
+    assert house.incidents.writes == []
+    assert {name: item.status for name, item in house.incidents.store.items()} == stored

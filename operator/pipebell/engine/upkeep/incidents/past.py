@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipebell.core.incidents import reducer
 from pipebell.core.incidents.book import Entry
-from pipebell.core.incidents.record import incident_of, success_that_ended
+from pipebell.core.incidents.record import incident_of, success_that_ended, written_on
 from pipebell.core.incidents.resource import IncidentPhase
 from pipebell.core.incidents.rules import IncidentRules
 from pipebell.core.incidents.state import DIGEST, Notification
@@ -73,7 +73,9 @@ class Pass:
                 return
         entry = Entry(incident, confirmed=resource.status.failures)
         seen = spoken(resource) if (resource.status.observed_generation or 0) >= resource.generation else ()
-        entry.extra = Stored(_DEFAULTS, resource, seen=seen, looked=not incident.open)
+        entry.extra = Stored(
+            _DEFAULTS, resource, seen=seen, looked=not incident.open, written=written_on(resource)
+        )  # what stands there is not written again
         self._book.add(entry)
         self.take(entry)
         if incident.open:
