@@ -321,9 +321,9 @@ class Storm:
         if len(alive) < 2 or self.homeless:
             return
         victim = self.draw.choice(alive)
-        orgs = victim.held
-        self.homeless |= orgs
-        self.log.append((self.clock.now(), "kill", victim.number, sorted(orgs)))
+        orgs = sorted(victim.held)
+        self.homeless.update(orgs)
+        self.log.append((self.clock.now(), "kill", victim.number, orgs))
         await victim.kill()
         await self.clock.sleep(self.draw.choice((2.0, 9.0)))
         (other,) = (process for process in self.processes if not process.dead)
@@ -331,8 +331,8 @@ class Storm:
             await self.clock.sleep(0.5)
         for org in orgs:
             other.acquire(org)
-        self.homeless -= orgs
-        self.log.append((self.clock.now(), "acquired", other.number, sorted(orgs)))
+        self.homeless.difference_update(orgs)
+        self.log.append((self.clock.now(), "acquired", other.number, orgs))
         await self.clock.sleep(self.draw.choice((0.1, 3.0)))
         fresh = Process(self, next(self._numbers))
         self.processes[self.processes.index(victim)] = fresh

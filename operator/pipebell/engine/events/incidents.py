@@ -359,8 +359,16 @@ class Incidents:
         """An event's way is over, or it is not sent for now."""
         self._decided(state)
         if state.part is None:
+            self._gone_unsent(state)
             return
         self.book.finished(state.part.entry, state.uid)
         if state.part.action is IncidentAction.RECOVERED:
             for entry in state.part.entries:
                 entry.over = True
+
+    def _gone_unsent(self, state: EventState) -> None:
+        """A process before this one was sending it, and it is not due any more: nobody waits for what comes of it."""
+        record = state.status.incident
+        entry = self.book.named(state.namespace, record.name) if record is not None else None
+        if entry is not None:
+            self.book.finished(entry, state.uid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.engine.fakes import settle_down
@@ -11,7 +12,9 @@ from tests.engine.upkeep.incidents.test_keeper import configure, fail, the_incid
 from pipebell.core.errors import Unavailable
 from pipebell.core.outcome import Action, Outcome, OutcomeKind
 from pipebell.core.shards import shard_of
+from pipebell.core.status import EventStatus, IncidentRecord
 from pipebell.core.vocabulary import IncidentAction, Reason
+from pipebell.engine.events.state import EventState
 
 FIRST = Outcome(OutcomeKind.DELIVERED, handle="C1/1.0")
 
@@ -191,3 +194,15 @@ async def test_a_takeover_writes_nothing_that_stands_there_already(house):
     await house.clock.advance(300)
     assert house.incidents.writes == []
     assert {name: item.status for name, item in house.incidents.store.items()} == stored
+
+
+async def test_an_opening_that_a_takeover_finds_and_that_is_not_due_any_more_keeps_no_recovery_waiting(house):
+    configure(house)
+    await fail(house)
+    incident, incidents = the_incident(house), house.engine.books.incidents
+    entry = incidents.book.named(incident.namespace, incident.name)
+    record = IncidentRecord(name=incident.name, action=IncidentAction.OPENED, failures=1)
+    notice = replace(house.event(), status=EventStatus(incident=record))
+    incidents.book.sending(entry, ("slack",), notice.uid, notice.name)
+    incidents.ended(EventState.of(notice))
+    assert entry.incident.under_way == {}
