@@ -102,18 +102,32 @@ class Process:
         await self.house.close()
 
 
-class _Events(FakeEvents):
+class _Reads:
+    """Reads of one replica, which take their time."""
+
+    _process: Process
+    _storm: Storm
+
+    async def get(self, namespace: str, name: str) -> Any:
+        await self._process.ask()
+        self._storm.reach()
+        return await super().get(namespace, name)
+
+    async def scan(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
+        await self._process.ask()
+        self._storm.reach()
+        async for page in super().scan(*given, **named):
+            yield page
+            await self._process.ask()
+
+
+class _Events(_Reads, FakeEvents):
     """One replica's connection to the PipelineEvents that all share."""
 
     def __init__(self, process: Process) -> None:
         super().__init__()
         self._process, self._storm = process, process.storm
         self.store, self.versions = self._storm.events, self._storm.versions
-
-    async def get(self, namespace: str, name: str) -> Event:
-        await self._process.ask()
-        self._storm.reach()
-        return await super().get(namespace, name)
 
     async def patch_status(self, namespace: str, name: str, uid: str, resource_version: str, status: Any) -> str:
         await self._process.ask()
@@ -130,33 +144,14 @@ class _Events(FakeEvents):
         self._storm.tell("event", self.store[namespace, name])
         await self._storm.answer(self._process)
 
-    async def scan(self, *given: Any, **named: Any) -> AsyncIterator[Any]:
-        await self._process.ask()
-        self._storm.reach()
-        async for page in super().scan(*given, **named):
-            yield page
-            await self._process.ask()
 
-
-class _Incidents(FakeIncidents):
+class _Incidents(_Reads, FakeIncidents):
     """One replica's connection to the Incidents that all share."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(now=process.storm.clock.now)
         self._process, self._storm = process, process.storm
         self.store, self.versions = self._storm.incidents, self._storm.versions
-
-    async def get(self, namespace: str, name: str) -> Any:
-        await self._process.ask()
-        self._storm.reach()
-        return await super().get(namespace, name)
-
-    async def scan(self, **named: Any) -> AsyncIterator[Any]:
-        await self._process.ask()
-        self._storm.reach()
-        async for page in super().scan(**named):
-            yield page
-            await self._process.ask()
 
     async def create(self, namespace: str, name: str, spec: Any) -> Any:
         await self._process.ask()

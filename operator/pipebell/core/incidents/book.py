@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipebell.core.incidents.rules import IncidentRules
     from pipebell.core.incidents.state import Failure, Notification, Success
     from pipebell.core.policy.match import Mark
+    from pipebell.core.status import IncidentRecord
     from pipebell.core.vocabulary import Severity
 
 PAST_KEPT: Final = 50_000  # keys whose last success and opening are remembered
@@ -116,6 +117,10 @@ class Book:
         """The incident of this name, as long as it is remembered."""
         return self._named.get((namespace, name))
 
+    def recorded(self, namespace: str, record: IncidentRecord | None) -> Entry | None:
+        """The incident that an event's status names, as long as it is remembered."""
+        return self._named.get((namespace, record.name)) if record is not None else None
+
     def current(self, key: IncidentKey, event: Event | None = None) -> Entry | None:
         """The incident of this key that is not resolved; of several, the one that this failure belongs to.
 
@@ -177,12 +182,13 @@ class Book:
 
     def count_late(self, entry: Entry, failure: Failure) -> int:
         """Count a failure that nobody recorded before its incident had ended. Which one of it that is."""
-        before, failed = entry.incident.failures, reducer.fail(entry.incident, failure, failure.order.created)
-        if failure.name == failed.opened_by:
-            entry.incident = replace(failed, failures=max(1, before))
+        at = failure.order.created
+        if failure.name == entry.incident.opened_by:
+            known = max(1, entry.incident.failures)
+            entry.incident = replace(reducer.fail(entry.incident, failure, at), failures=known)
             entry.gaps = [number for number in entry.gaps if number > 1]
             return 1
-        entry.incident = replace(failed, failures=before) if entry.gaps else failed
+        entry.incident = _failed(entry, failure, at)
         return entry.take_ordinal()
 
     def goes_first(self, entry: Entry, uid: str) -> None:
@@ -209,10 +215,7 @@ class Book:
         if mark.retry:
             entry.incident = reducer.expect_retry(entry.incident, failure, rules, now)
             return Applied(entry, mark.action, 0, made)
-        gap = bool(entry.gaps)
-        failed = reducer.fail(entry.incident, failure, at)
-        if gap:
-            failed = replace(failed, failures=entry.incident.failures)
+        failed = _failed(entry, failure, at)
         if not failed.notified and reducer.flaps(failed, rules, at):
             failed = reducer.flap(failed, well=False, now=at)
         entry.incident = failed
@@ -407,6 +410,12 @@ class Book:
             same.pop(entry, None)
             if not same:
                 del self._ended_by[key.namespace, incident.resolved_by]
+
+
+def _failed(entry: Entry, failure: Failure, at: float) -> Incident:
+    """Its incident with one more failure, which takes the place of one that nobody has, where there is a gap."""
+    failed = reducer.fail(entry.incident, failure, at)
+    return replace(failed, failures=entry.incident.failures) if entry.gaps else failed
 
 
 def _last(entry: Entry) -> Order:

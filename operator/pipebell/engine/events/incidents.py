@@ -131,7 +131,7 @@ class Incidents:
     def _resume(self, state: EventState, rules: IncidentRules) -> Part | None:
         """The part of an event that a process before this one has begun with; None where its incident is gone."""
         record = state.status.incident
-        entry = self.book.named(state.namespace, record.name) if record is not None else None
+        entry = self.book.recorded(state.namespace, record)
         if record is None or entry is None or record.action is None:
             return None
         counts = record.action in (IncidentAction.OPENED, IncidentAction.COUNTED, IncidentAction.WORSENED)
@@ -142,12 +142,13 @@ class Incidents:
     def _late(self, state: EventState, event: Event, rules: IncidentRules) -> Part | None:
         """The part of a failure whose incident has ended before anybody recorded that this event was one of it."""
         entry = self.book.late_for(event, rules)
-        spec = event.spec
-        expected = rules.only_final_attempt and spec.attempt is not None and spec.attempt < (spec.max_attempts or 0)
-        if entry is None or expected:
+        if entry is None:
+            return None
+        failure = failure_of(event, state.severity or event.severity)
+        if rules.only_final_attempt and failure.retry_expected:
             return None
         opened = entry.incident.opened_by == event.name
-        ordinal = self.book.count_late(entry, failure_of(event, state.severity or event.severity))
+        ordinal = self.book.count_late(entry, failure)
         nobody_knows = opened or not (entry.incident.notified or entry.incident.under_way)
         if nobody_knows and not entry.over and success_that_ended(entry.incident) is not None:
             self.book.goes_first(entry, state.uid)
@@ -368,7 +369,6 @@ class Incidents:
 
     def _gone_unsent(self, state: EventState) -> None:
         """A process before this one was sending it, and it is not due any more: nobody waits for what comes of it."""
-        record = state.status.incident
-        entry = self.book.named(state.namespace, record.name) if record is not None else None
+        entry = self.book.recorded(state.namespace, state.status.incident)
         if entry is not None:
             self.book.finished(entry, state.uid)

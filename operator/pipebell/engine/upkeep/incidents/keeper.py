@@ -119,7 +119,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
     def covers(self, event: Event) -> bool:
         """Whether nothing of a finished event is needed any more, because its incident's resource says it."""
         record = event.status.incident
-        entry = self._book.named(event.namespace, record.name) if record is not None else None
+        entry = self._book.recorded(event.namespace, record)
         if record is None or entry is None or entry.extra.refused:
             return True
         if entry.incident.phase is IncidentPhase.PENDING and event.name == entry.incident.last_event:
@@ -213,7 +213,7 @@ class IncidentKeeper(ShardFollower, ConfigFollower):
     def _fold_late(self, event: Event) -> None:
         """Another replica has ended an event after the pass over all events had met it."""
         record = event.status.incident
-        entry = self._book.named(event.namespace, record.name) if record is not None else None
+        entry = self._book.recorded(event.namespace, record)
         if entry is None or entry in self._pass:
             self.fold(event)
             return

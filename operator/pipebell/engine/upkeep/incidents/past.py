@@ -96,7 +96,7 @@ class Pass:
         if opened is not None:  # even where nobody came to record that
             opened.incident = not_before(opened.incident, event)
         record = event.status.incident
-        entry = self._book.named(event.namespace, record.name) if record is not None else None
+        entry = self._book.recorded(event.namespace, record)
         if record is None or entry is None or entry not in self._folds:
             return
         catch_up = event.status.catch_up
